@@ -1,0 +1,85 @@
+# One door to everything. `make demo` and `make test` do all of their own set-up on a bare machine.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PORT ?= 8000
+N ?= 100000
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The newest Python here that runs Django 6: the other end of the matrix. (A shim that starts nothing is none.)
+NEWEST := $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
+	"$$python" -c '' 2>/dev/null && echo "$$python" && break; done)
+VENV6 := .venv-django6
+
+.PHONY: help install services fmt lint types quick test newest js browser simulate bench demo clean
+
+help: ## what there is
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.demo $(VENV)/.dev ## the virtual environment, with all that development needs
+
+# The demo needs less than development does, and starts sooner for it.
+$(VENV)/.demo: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group demo
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.demo
+	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,server]'
+	touch $@
+
+$(VENV6)/.dev: pyproject.toml
+	test -x $(VENV6)/bin/python || $(NEWEST) -m venv $(VENV6)
+	$(VENV6)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,server]' --group test --group demo 'django>=6'
+	touch $@
+
+services: ## Redis, Chromium and node for the tests, from Debian's packages where they are missing
+	.ci/services
+
+fmt: $(VENV)/.dev ## put the code into its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## form and habits
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev ## strict types
+	$(BIN)/mypy
+
+js: ## the browser's modules, in node
+	node --test tests/js/*.test.js
+
+quick: lint types js ## lint, types and all tests that need no service, in under a minute
+	$(BIN)/pytest -q -m 'not service'
+
+browser: $(VENV)/.dev services ## the pages in a real browser
+	$(BIN)/pytest -q tests/browser
+
+newest: ## the quick tests at the matrix's other end: newest Python, newest Django
+ifeq ($(NEWEST),)
+	@echo 'NOT RUN: Django 6 needs Python 3.12 or newer, and none was found on this machine.'
+else
+	$(MAKE) $(VENV6)/.dev
+	$(VENV6)/bin/pytest -q -m 'not service'
+endif
+
+test: services lint types newest js ## everything, with the real services, which it starts and stops by itself
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest
+
+simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
+	$(BIN)/python -m tests.simulation $(N)
+
+bench: $(VENV)/.dev ## ratios against peers, in one run
+	$(BIN)/python -m benchmarks.progress
+
+demo: $(VENV)/.demo ## the main job on SQLite without services (PORT=8123 make demo)
+	@PORT=$(PORT) exec $(BIN)/python -m demo.run
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(VENV6) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

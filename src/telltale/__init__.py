@@ -1,0 +1,54 @@
+"""Telltale keeps people in the loop about background work. These are its public names.
+
+They are found on first use, so that `import telltale` works before Django's apps are ready.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from telltale.messages import notify as notify
+    from telltale.messages import publish as publish
+    from telltale.owners import owned_by as owned_by
+    from telltale.runners.enqueue import enqueue as enqueue
+    from telltale.runners.tracked import tracked as tracked
+    from telltale.web.accepted import accepted as accepted
+    from telltale.worker.run import Cancelled as Cancelled
+    from telltale.worker.run import TaskError as TaskError
+    from telltale.worker.run import track as track
+    from telltale.worker.tracker import check_cancelled as check_cancelled
+    from telltale.worker.tracker import current as current
+    from telltale.worker.tracker import no_cancel as no_cancel
+    from telltale.worker.tracker import progress as progress
+    from telltale.worker.tracker import stage as stage
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Cancelled": "telltale.worker.run",
+    "TaskError": "telltale.worker.run",
+    "accepted": "telltale.web.accepted",
+    "check_cancelled": "telltale.worker.tracker",
+    "current": "telltale.worker.tracker",
+    "enqueue": "telltale.runners.enqueue",
+    "no_cancel": "telltale.worker.tracker",
+    "notify": "telltale.messages",
+    "owned_by": "telltale.owners",
+    "progress": "telltale.worker.tracker",
+    "publish": "telltale.messages",
+    "stage": "telltale.worker.tracker",
+    "track": "telltale.worker.run",
+    "tracked": "telltale.runners.tracked",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'telltale' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

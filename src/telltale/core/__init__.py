@@ -1,0 +1,1 @@
+"""What Telltale knows without Django, sockets or a clock: every rule, none of the effects."""

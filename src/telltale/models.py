@@ -1,0 +1,180 @@
+"""The tables. Only `store.py` writes `TaskState`; everything else reads snapshots."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from telltale.core.snapshot import Progress, Snapshot
+from telltale.core.states import ENDS, State
+from telltale.core.topics import session_topic, task_topic, user_topic
+from telltale.core.wire import LEVELS, Notice
+
+
+class TaskState(models.Model):
+    """One run of background work that somebody waits for: its truth, and the source of snapshots.
+
+    Instants are floats, seconds since 1970 by the store's clock: they are compared, never shown as dates
+    by the database, and travel in snapshots as they are.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    runner = models.CharField(max_length=64)
+    runner_id = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (unique while known)
+    name = models.CharField(max_length=255)
+    label = models.CharField(max_length=255)
+    key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (unique while open)
+    call = models.JSONField(default=dict)
+    """How to run it again: {"args": […], "kwargs": {…}}. Private."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    session = models.CharField(max_length=64, blank=True, default="")
+    """The owner's session as `owners.Owner` digests it, where nobody is signed in."""
+
+    state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
+    attempt = models.PositiveIntegerField(default=1)
+    seq = models.PositiveIntegerField(default=0)
+    progress = models.JSONField(default=dict)
+    remaining_s = models.FloatField(null=True, blank=True)
+    usual_s = models.JSONField(null=True, blank=True)
+
+    result = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+    error = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+    detail = models.TextField(blank=True, default="")
+    """The error for staff: exception and traceback. Private."""
+    reference = models.CharField(max_length=16, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+
+    worker = models.CharField(max_length=128, blank=True, default="")
+    """Which incarnation of which process holds the lease. Private."""
+    lease_until = models.FloatField(null=True, blank=True)
+    cancel_requested = models.BooleanField(default=False)
+    no_cancel = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+    retry_at = models.FloatField(null=True, blank=True)
+
+    created_at = models.FloatField()
+    started_at = models.FloatField(null=True, blank=True)
+    moved_at = models.FloatField(null=True, blank=True)
+    beat_at = models.FloatField(null=True, blank=True)
+    ended_at = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="telltale_task_owner"),
+            models.Index(fields=["session", "-created_at"], name="telltale_task_session", condition=~Q(session="")),
+            models.Index(fields=["lease_until"], name="telltale_task_lease", condition=Q(ended_at=None)),
+            models.Index(fields=["ended_at"], name="telltale_task_ended"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["runner", "runner_id"], name="telltale_task_runner_id", condition=Q(runner_id__isnull=False)
+            ),
+            models.UniqueConstraint(
+                fields=["name", "key"],
+                name="telltale_task_one_open_per_key",
+                condition=Q(key__isnull=False, ended_at=None),
+            ),
+            models.CheckConstraint(
+                name="telltale_task_ended_says_when",
+                condition=Q(state__in=[s.value for s in ENDS], ended_at__isnull=False)
+                | (~Q(state__in=[s.value for s in ENDS]) & Q(ended_at=None)),
+            ),
+            models.CheckConstraint(
+                name="telltale_task_running_holds_a_lease",
+                condition=~Q(state=State.RUNNING.value) | Q(lease_until__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.state})"
+
+    @property
+    def owner_topic(self) -> str | None:
+        """The topic of whoever asked for it; None where nobody did."""
+        if self.owner_id is not None:
+            return user_topic(self.owner_id)
+        return session_topic(self.session) if self.session else None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Where its snapshots are published."""
+        own = task_topic(self.pk)
+        return (own, self.owner_topic) if self.owner_topic else (own,)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Its public state as this row has it."""
+        same: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
+        return Snapshot(
+            id=str(self.pk),
+            state=State(self.state),
+            progress=Progress.from_json(self.progress),
+            usual_s=(self.usual_s[0], self.usual_s[1]) if self.usual_s else None,
+            **same,
+        )
+
+
+_SAME = tuple(name for name in Snapshot.__slots__ if name not in {"id", "state", "progress", "usual_s"})
+
+
+class UsualDuration(models.Model):
+    """How long runs of one task took: a small rolling summary, from `core.estimate.Usual`."""
+
+    name = models.CharField(max_length=255, primary_key=True)
+    durations_s = models.JSONField(default=list)
+    """The newest durations of succeeded runs, in seconds, oldest first."""
+
+    class Meta:
+        verbose_name = _("usual duration")
+        verbose_name_plural = _("usual durations")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StoredNotice(models.Model):
+    """A message for people, kept until one of their pages has shown it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    topic = models.CharField(max_length=128)
+    level = models.CharField(max_length=16, choices=[(level, level) for level in LEVELS])
+    text = models.TextField()
+    url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as on the wire)
+    task = models.ForeignKey(TaskState, null=True, blank=True, on_delete=models.SET_NULL, related_name="notices")
+    attempt = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.FloatField()
+    shown_at = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("notice")
+        verbose_name_plural = _("notices")
+        indexes = [
+            models.Index(fields=["topic", "created_at"], name="telltale_notice_waiting", condition=Q(shown_at=None))
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["task", "attempt"], name="telltale_notice_one_per_end", condition=Q(task__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def notice(self) -> Notice:
+        """As it travels."""
+        return Notice(
+            id=str(self.pk),
+            topic=self.topic,
+            level=self.level,
+            text=self.text,
+            url=self.url,
+            task=str(self.task_id) if self.task_id else None,
+            created_at=self.created_at,
+        )

@@ -1,0 +1,1 @@
+"""What all tests share: nobody inherits another's broker, settings or owner."""

@@ -1,0 +1,155 @@
+"""The three rules of the house, and the public names: held from the first commit.
+
+Imports point one way, the core is pure, `store.py` alone writes `TaskState`. The rules read the source, so
+that an import inside a function counts as much as one at the top.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import telltale
+
+SOURCE = Path(telltale.__file__).parent
+
+# What each room may import of the others. Django's own files (models, apps, checks, …) stand at the top.
+MAY_IMPORT = {
+    "core": {"core"},
+    "conf": {"conf", "core"},
+    "owners": {"core", "owners"},
+    "models": {"core", "models", "owners", "conf"},
+    "store": {"core", "conf", "models", "owners", "store"},
+    "brokers": {"core", "conf", "brokers"},
+    "messages": {"core", "conf", "models", "owners", "store", "brokers", "messages"},
+    "worker": {"core", "conf", "models", "owners", "store", "brokers", "messages", "worker"},
+    "runners": {"core", "conf", "models", "owners", "store", "brokers", "messages", "worker", "runners"},
+    "web": {"core", "conf", "models", "owners", "store", "brokers", "messages", "runners", "web", "transports"},
+    "transports": {"core", "conf", "web", "transports"},
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        if parts[0] not in {"migrations", "testing"}:
+            yield parts[0], path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that the file imports, anywhere in it, but for typing alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    if parts[0] != "telltale" or len(parts) < 2:
+        return None
+    return parts[1]
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)} imports {name}"
+        for room, path in modules()
+        for name in imports(path)
+        if room in MAY_IMPORT and (target := room_of(name)) and target not in MAY_IMPORT[room]
+    ]
+    assert wrong == []
+
+
+def test_worker_and_web_never_meet() -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)} imports {name}"
+        for room, path in modules()
+        for name in imports(path)
+        if {room, room_of(name)} == {"worker", "web"}
+    ]
+    assert wrong == []
+
+
+def test_the_core_imports_the_standard_library_and_itself() -> None:
+    foreign = [
+        f"{path.relative_to(SOURCE)} imports {name}"
+        for room, path in modules()
+        for name in imports(path)
+        if room == "core" and not name.startswith("telltale.core") and name.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert foreign == []
+
+
+@pytest.mark.parametrize("effect", ["time", "socket", "threading", "asyncio", "random", "os", "subprocess", "datetime"])
+def test_the_core_has_no_clock_no_chance_and_no_effects(effect: str) -> None:
+    users = [
+        path.name for room, path in modules() if room == "core" and effect in {n.split(".")[0] for n in imports(path)}
+    ]
+    assert users == []
+
+
+WRITES = {
+    "update",
+    "create",
+    "bulk_create",
+    "bulk_update",
+    "get_or_create",
+    "update_or_create",
+    "delete",
+    "save",
+    "asave",
+}
+
+
+def writes_to(path: Path, model: str) -> Iterator[str]:
+    """Calls that write, in a chain that begins at `model`, such as `TaskState.objects.filter(…).update(…)`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.lstrip("a") in WRITES:
+            chain = ast.unparse(node.func.value)
+            if chain.split(".")[0].split("(")[0] == model:
+                yield f"{path.relative_to(SOURCE)}:{node.lineno} {chain}.{node.func.attr}"
+
+
+def test_only_the_store_writes_task_states() -> None:
+    assert [w for room, path in modules() if room != "store" for w in writes_to(path, "TaskState")] == []
+
+
+def test_the_rule_about_writers_can_see_a_writer() -> None:
+    stray = SOURCE / "store.py"
+    assert "TaskState" in stray.read_text()
+    assert list(writes_to(stray, "TaskState")) or "_rows(" in stray.read_text()
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(telltale.__all__) == {
+        "Cancelled",
+        "TaskError",
+        "__version__",
+        "accepted",
+        "check_cancelled",
+        "current",
+        "enqueue",
+        "no_cancel",
+        "notify",
+        "owned_by",
+        "progress",
+        "publish",
+        "stage",
+        "track",
+        "tracked",
+    }
+    for name in telltale.__all__:
+        assert getattr(telltale, name) is not None
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'track_it'; it has .*tracked"):
+        telltale.track_it  # noqa: B018
