@@ -1,0 +1,68 @@
+"""What an import makes: airports, and for each its nearest neighbours.
+
+Rows carry the number of the run that wrote them. A worker that was presumed dead and wakes up writes rows
+of an older run, which nobody reads and the newer run's end sweeps away.
+"""
+
+import uuid
+
+from django.db import models
+from django.urls import reverse
+
+
+class Upload(models.Model):
+    """A file that somebody gave us, and how its import stands."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    filename = models.CharField(max_length=255)
+    path = models.CharField(max_length=1024)
+    encoding = models.CharField(max_length=16)
+    owner_topic = models.CharField(max_length=128, blank=True, default="")
+    """The Telltale topic of whoever uploaded it: only they see its page."""
+    run = models.PositiveIntegerField(default=0)
+    """Which run of its import is the newest, from 1."""
+    is_complete = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.filename
+
+    def get_absolute_url(self) -> str:
+        return reverse("import", args=[self.pk])
+
+
+class Airport(models.Model):
+    """One row of a file."""
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="airports")
+    run = models.PositiveIntegerField()
+    row = models.PositiveIntegerField()
+    """Its line number in the file; the header is line 1."""
+    code = models.CharField(max_length=16)
+    name = models.CharField(max_length=255)
+    city = models.CharField(max_length=255, blank=True)
+    country = models.CharField(max_length=2)
+    latitude = models.FloatField()
+    longitude = models.FloatField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["upload", "run", "row"], name="airports_one_a_row")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.code})"
+
+
+class Neighbour(models.Model):
+    """One of the five airports nearest to another."""
+
+    # An import sweeps its neighbours before its airports: no need for Django to look for them row by row.
+    airport = models.ForeignKey(Airport, on_delete=models.DO_NOTHING, related_name="neighbours")
+    other = models.ForeignKey(Airport, on_delete=models.DO_NOTHING, related_name="+")
+    rank = models.PositiveSmallIntegerField()
+    distance_km = models.FloatField()
+
+    class Meta:
+        ordering = ["airport", "rank"]
+
+    def __str__(self) -> str:
+        return f"{self.rank}: {self.other_id}, {self.distance_km:.0f} km"

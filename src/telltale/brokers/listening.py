@@ -1,0 +1,89 @@
+"""What our own brokers share: calls that survive the caller's mistakes, and what is let go of after a fork.
+
+Knows neither queues nor sockets. Brokers of other authors may use it, or not.
+"""
+
+import logging
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import SplitResult
+
+from django.core.exceptions import ImproperlyConfigured
+
+MESSAGE_BYTES: Final = 16_384
+"""Upper bound of one message."""
+
+logger = logging.getLogger("telltale.brokers")
+
+
+@dataclass(frozen=True, slots=True)
+class Hearer:
+    """The two callables of `Broker.listen`; what they raise is logged, for a listener outlives its caller's mistakes."""
+
+    deliver: Callable[[Sequence[bytes]], None]
+    missed: Callable[[], None]
+
+    def hears(self, messages: Sequence[bytes]) -> None:
+        """Hand over what arrived, if anything did."""
+        if not messages:
+            return
+        try:
+            self.deliver(messages)
+        except Exception:
+            logger.exception("A listener failed at %d messages; it goes on with the next.", len(messages))
+
+    def misses(self) -> None:
+        """Say that something may have been lost."""
+        try:
+            self.missed()
+        except Exception:
+            logger.exception("A listener failed at being told that it missed something; it goes on.")
+
+
+def carriable(messages: Sequence[bytes]) -> list[bytes]:
+    """`messages` without those beyond the bound, which are logged: one that is too big must not take the rest along."""
+    kept = [message for message in messages if len(message) <= MESSAGE_BYTES]
+    if len(kept) < len(messages):
+        largest = max(map(len, messages))
+        logger.error(
+            "%d of %d messages were not carried: the largest has %s bytes, at most %s are. "
+            "Publish a reference to large data, and let the page fetch it.",
+            len(messages) - len(kept),
+            len(messages),
+            f"{largest:,}",
+            f"{MESSAGE_BYTES:,}",
+        )
+    return kept
+
+
+def refuse_parts(url: SplitResult, form: str) -> None:
+    """Raise `ImproperlyConfigured` unless `url` is its scheme alone: what is ignored silently is misunderstood."""
+    if url.netloc or url.path or url.query or url.fragment:
+        raise ImproperlyConfigured(f"TELLTALE['BROKER'] is {url.geturl()!r}: write {form}, which takes nothing more.")
+
+
+class Forked(Protocol):
+    """Something that a forked child inherits but does not own."""
+
+    def forked(self) -> None:
+        """In the child: drop inherited locks, threads and sockets, leaving the parent's files alone."""
+
+
+_inherited: "weakref.WeakSet[Forked]" = weakref.WeakSet()
+
+
+def tell_after_fork(thing: Forked) -> None:
+    """Call `thing.forked()` in each child forked from here on, for as long as `thing` lives."""
+    _inherited.add(thing)
+
+
+def _after_fork() -> None:
+    for thing in list(_inherited):
+        thing.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,250 @@
+"""Tasks of Celery (5.5 or newer, message protocol 2), any pool, any message broker.
+
+Reach: wherever its workers are. What Telltale needs travels in the message's header "telltale": the row's
+id and whose it is. So a worker that is quicker than the asker, or an asker whose transaction is still
+open or whose database is away, costs nothing: whoever comes first makes the row.
+
+The wrapper (`tracked`) tells every end that runs Python. The worker's parent tells of children that were
+killed or ran out of time, and of revoked messages. A whole worker that dies is the lease's to tell.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+from celery import Task, current_app, current_task, signals
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.utils import uuid
+from django.utils.translation import gettext as _
+
+from telltale.core.states import State
+from telltale.owners import Owner, present_owner
+from telltale.runners.base import Call, Mark, mark_of
+
+if TYPE_CHECKING:
+    from telltale.worker.run import Verdict
+
+logger = logging.getLogger(__name__)
+
+HEADER: Final = "telltale"
+"""In a message: {"task": row id, "owner": [user id, session digest], "fresh": the publisher is to make the row}."""
+
+_TERMINATED: Final = -241
+"""The exit code by which billiard lets a child end that was terminated from outside."""
+
+
+def _never_raises(handler: Callable[..., None]) -> Callable[..., None]:
+    @wraps(handler)
+    def handle(**kwargs: Any) -> None:
+        try:
+            handler(**kwargs)
+        except Exception:
+            logger.exception("A Celery task can't be shown; it runs all the same.")
+
+    return handle
+
+
+class CeleryRunner:
+    """`task.delay(…)`, `task.apply_async(…)`, `telltale.enqueue(task, …)` and eager mode all make the row."""
+
+    name = "celery"
+
+    def install(self) -> None:
+        """Connect to the publisher's signals and to those of the worker's parent."""
+        signals.before_task_publish.connect(_before_publish, dispatch_uid="telltale.before", weak=False)
+        signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after", weak=False)
+        signals.task_failure.connect(_failed, dispatch_uid="telltale.failed", weak=False)
+        signals.task_revoked.connect(_revoked, dispatch_uid="telltale.revoked", weak=False)
+
+    def owns(self, task: object) -> bool:
+        """Whether it is a Celery task (also behind `shared_task`'s proxy)."""
+        return isinstance(task, Task)
+
+    def name_of(self, task: Any) -> str:
+        """The name in Celery's registry."""
+        return str(task.name)
+
+    def function_of(self, task: Any) -> object:
+        """What `run` was before Celery wrapped it for `autoretry_for`."""
+        return getattr(task, "_orig_run", task.run)
+
+    def find(self, name: str) -> object | None:
+        """From the present app's registry."""
+        found: object | None = current_app.tasks.get(name)
+        return found
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
+        """Publish it under a fresh Celery id, for workers remember the ids of what was revoked."""
+        runner_id = str(uuid())
+        header = {"task": str(task_id), "owner": _portable(present_owner()), "fresh": False}
+        task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header})
+        return runner_id
+
+    def current_call(self) -> Call | None:
+        """The task on top of Celery's own stack, unless it was called as a plain function."""
+        request = current_task.request if current_task else None
+        if request is None or request.called_directly or request.id is None:
+            return None
+        header = _header(request)
+        return Call(
+            runner=self.name,
+            runner_id=str(request.id),
+            name=str(current_task.name),
+            args=request.args or (),
+            kwargs=request.kwargs or {},
+            task_id=UUID(header["task"]) if "task" in header else None,
+            mark=_mark(current_task),
+            delivery=request.retries or 0,
+            owner=_carried_owner(header),
+        )
+
+    def verdict(self, error: BaseException) -> "Verdict | None":
+        """Celery says more by exceptions than that something failed."""
+        from telltale.worker.run import Verdict
+
+        if isinstance(error, Retry):
+            return Verdict(state=State.RETRYING, retry_at=_instant(error.when))
+        if isinstance(error, Reject):
+            return Verdict(state=State.RETRYING if error.requeue else State.FAILED)
+        if isinstance(error, Ignore):
+            return Verdict(state=State.RETRYING if _is_replaced() else State.CANCELLED)
+        if isinstance(error, SoftTimeLimitExceeded):
+            return Verdict(state=State.FAILED, error=_("It took too long and was stopped."))
+        if _will_autoretry(error):
+            return Verdict(state=State.RETRYING)
+        return None
+
+    def stopped(self, error: BaseException) -> BaseException:
+        """What Celery is to see in place of a cancellation: a revoked task, which nothing retries."""
+        request = current_task.request
+        if not request.is_eager:
+            try:
+                current_task.backend.mark_as_revoked(
+                    request.id, str(error), request=request, store_result=not current_task.ignore_result
+                )
+            except Exception as trouble:
+                logger.warning("Celery's result store can't take that %s was cancelled: %r", request.id, trouble)
+        return Ignore(str(error))
+
+
+def _mark(task: Any) -> Mark | None:
+    return mark_of(getattr(task, "_orig_run", None)) or mark_of(getattr(task, "run", None))
+
+
+def _header(request: Any) -> Mapping[str, Any]:
+    header = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
+    return header if isinstance(header, dict) else {}
+
+
+def _carried_owner(header: Mapping[str, Any]) -> Owner | None:
+    if not header.get("owner"):
+        return None
+    user_id, session = header["owner"]
+    return Owner(user_id=user_id, session=session)
+
+
+def _portable(owner: Owner) -> list[Any]:
+    """As every serialiser takes it; a primary key that is no number is read back from its text."""
+    return [owner.user_id if isinstance(owner.user_id, int | None) else str(owner.user_id), owner.session]
+
+
+def _instant(when: object) -> float | None:
+    """`Retry.when`, a countdown or a date, as an instant of the store's clock."""
+    from telltale import store
+
+    if isinstance(when, datetime):
+        return when.timestamp()
+    return store.now() + when if isinstance(when, int | float) else None
+
+
+def _is_replaced() -> bool:
+    return bool(getattr(current_task.request, "telltale_replaced", False))
+
+
+def _will_autoretry(error: BaseException) -> bool:
+    """Whether `autoretry_for`, which wraps the wrapper and is thus asked later, will take the error."""
+    task = current_task
+    if not isinstance(error, tuple(getattr(task, "autoretry_for", ()))):
+        return False
+    if isinstance(error, tuple(getattr(task, "dont_autoretry_for", ()))):
+        return False
+    limit = getattr(task, "retry_kwargs", {}).get("max_retries", task.max_retries)
+    limit = getattr(task, "override_max_retries", limit)
+    return limit is None or task.request.retries < limit
+
+
+@_never_raises
+def _before_publish(*, sender: str, headers: dict[str, Any], **_: object) -> None:
+    """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
+    if "id" not in headers or HEADER in headers:
+        return
+    if _mark(current_app.tasks.get(sender)) is None:
+        return
+    parent = current_task.request if current_task else None
+    if parent is not None and parent.id == headers["id"]:
+        # `self.replace()`: another task takes over under the same id, so the row goes on as its next attempt.
+        headers[HEADER] = {**_header(parent), "fresh": False}
+        parent.telltale_replaced = True
+        return
+    owner = present_owner()
+    if owner == Owner() and parent is not None:
+        # A chain's next link is published by the worker between two runs: whoever asked for the first asked for all.
+        owner = _carried_owner(_header(parent)) or owner
+    headers[HEADER] = {"task": str(uuid4()), "owner": _portable(owner), "fresh": True}
+
+
+@_never_raises
+def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
+    """Make the row once the message is out, so that a failure to publish leaves none."""
+    from django.db import IntegrityError
+
+    from telltale.runners.queued import queue_call
+
+    header = headers.get(HEADER) or {}
+    mark = _mark(current_app.tasks.get(sender))
+    if mark is None or not header.get("fresh") or headers.get("retries"):
+        return
+    args, kwargs, *_embedded = body
+    call = Call(
+        runner=CeleryRunner.name,
+        runner_id=str(headers["id"]),
+        name=sender,
+        args=args,
+        kwargs=kwargs,
+        task_id=UUID(header["task"]),
+    )
+    try:
+        queue_call(call, label=str(mark.label), owner=_carried_owner(header) or Owner())
+    except IntegrityError:
+        logger.debug("A worker was quicker to make the row of %s.", call.runner_id)
+
+
+@_never_raises
+def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
+    """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
+    from telltale.runners.elsewhere import ended_elsewhere
+
+    if _mark(sender) is None:
+        return
+    if isinstance(exception, WorkerLostError):
+        ended_elsewhere(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
+    elif isinstance(exception, TimeLimitExceeded):
+        words = _("It took too long and was stopped.")
+        ended_elsewhere(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
+
+
+@_never_raises
+def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
+    """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
+    from telltale.runners.elsewhere import ended_elsewhere
+
+    if _mark(sender) is None:
+        return
+    if expired:
+        words = _("No worker was free before it expired.")
+        ended_elsewhere(CeleryRunner.name, str(request.id), State.FAILED, error=words)
+    else:
+        ended_elsewhere(CeleryRunner.name, str(request.id), State.CANCELLED)

@@ -1,0 +1,146 @@
+"""Tasks of `django.tasks`: built in from Django 6.0, else the `django-tasks` backport; any back end.
+
+Reach: that of the back end (`django-tasks-db`: every process with the database). Nothing travels with
+such a task but its JSON arguments, so a row is found by the result's id. `@task` outside, `@tracked`
+beneath. Limits: it retries nothing and reports no deaths; the lease does that.
+
+Its signals are sent plainly: a handler that raises would break the enqueueing or the worker's own books.
+So handlers here never raise, and connect without a sender, which back ends set differently.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from django.utils.module_loading import import_string
+
+from telltale.owners import present_owner
+from telltale.runners.base import Call, mark_of
+
+try:
+    from django.tasks.base import Task
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+except ModuleNotFoundError:
+    from django_tasks.base import Task
+    from django_tasks.signals import task_enqueued, task_finished, task_started
+
+if TYPE_CHECKING:
+    from telltale.worker.run import Verdict
+
+logger = logging.getLogger(__name__)
+
+ROW_WAIT_S: Final = 0.5
+"""A worker may begin before `enqueue` has told its asker the id; the row then comes in milliseconds."""
+
+_carried: ContextVar[UUID | None] = ContextVar("telltale_carried", default=None)
+"""The row that is being handed over, so that the hook makes no second one."""
+
+_running: ContextVar[tuple[Call, ...]] = ContextVar("telltale_django_calls", default=())
+"""The calls that are being run, the innermost last: the immediate back end runs one inside another."""
+
+
+def _never_raises(handler: Callable[..., None]) -> Callable[..., None]:
+    @wraps(handler)
+    def handle(sender: object, **kwargs: Any) -> None:
+        try:
+            handler(**kwargs)
+        except Exception:
+            logger.exception("A task of django.tasks can't be shown; it runs all the same.")
+
+    return handle
+
+
+class DjangoTasksRunner:
+    """`task.enqueue(…)` and `telltale.enqueue(task, …)` both make the queued row."""
+
+    name = "django_tasks"
+
+    def install(self) -> None:
+        """Connect to the three signals."""
+        task_enqueued.connect(_enqueued, dispatch_uid="telltale.runners.django_tasks")
+        task_started.connect(_started, dispatch_uid="telltale.runners.django_tasks")
+        task_finished.connect(_finished, dispatch_uid="telltale.runners.django_tasks")
+
+    def owns(self, task: object) -> bool:
+        """Whether `@task` made it."""
+        return isinstance(task, Task)
+
+    def name_of(self, task: Any) -> str:
+        """The path by which back ends find it again."""
+        return str(task.module_path)
+
+    def function_of(self, task: Any) -> object:
+        """The function beneath `@task`."""
+        return task.func
+
+    def find(self, name: str) -> object | None:
+        """Import it; None if it is not there any more."""
+        try:
+            task = import_string(name)
+        except ImportError:
+            return None
+        return task if self.owns(task) else None
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
+        """Its own `enqueue`; `_enqueued` ties the row to the result before an immediate back end runs it."""
+        token = _carried.set(task_id)
+        try:
+            return str(task.enqueue(*args, **kwargs).id)
+        finally:
+            _carried.reset(token)
+
+    def current_call(self) -> Call | None:
+        """The innermost call that this thread or coroutine is running."""
+        running = _running.get()
+        return running[-1] if running else None
+
+    def verdict(self, error: BaseException) -> "Verdict | None":
+        """Exceptions mean what they say."""
+        return None
+
+
+def _call(task_result: Any) -> Call:
+    task = task_result.task
+    return Call(
+        runner=DjangoTasksRunner.name,
+        runner_id=str(task_result.id),
+        name=str(task.module_path),
+        args=task_result.args,
+        kwargs=task_result.kwargs,
+        mark=mark_of(task.func),
+        delivery=len(task_result.worker_ids),
+        row_wait_s=ROW_WAIT_S,
+    )
+
+
+@_never_raises
+def _enqueued(task_result: Any, **_: object) -> None:
+    from telltale import store
+    from telltale.runners.queued import queue_call
+
+    call = _call(task_result)
+    if call.mark is None:
+        return
+    carried = _carried.get()
+    if carried is not None:
+        # Taken off: what the immediate back end runs now may enqueue tasks of its own.
+        _carried.set(None)
+        store.adopt(carried, call.runner_id)
+    else:
+        queue_call(call, label=str(call.mark.label), owner=present_owner())
+
+
+@_never_raises
+def _started(task_result: Any, **_: object) -> None:
+    _running.set((*_running.get(), _call(task_result)))
+
+
+@_never_raises
+def _finished(task_result: Any, **_: object) -> None:
+    running = _running.get()
+    ids = [call.runner_id for call in running]
+    if str(task_result.id) in ids:
+        _running.set(running[: ids.index(str(task_result.id))])

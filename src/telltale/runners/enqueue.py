@@ -1,0 +1,166 @@
+"""`telltale.enqueue`, and what people may ask of a task afterwards: cancel it, run it again.
+
+The row comes first, in the caller's transaction, so that the task is visible before a worker can run it;
+the runner gets it after the commit. If the runner can't take it, no row is left that says "queued".
+Called by views and by `web/views.py`; knows runners by their contract only.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from telltale import conf, store
+from telltale.core.states import RETRIABLE, State
+from telltale.core.wire import Envelope
+from telltale.messages import announce
+from telltale.models import TaskState
+from telltale.owners import Owner, owned_by, present_owner
+from telltale.runners import by_name, runner_of
+from telltale.runners.base import EnqueueFailed, Runner, mark_of
+from telltale.runners.tracked import words_of
+
+logger = logging.getLogger(__name__)
+
+PRESENT: Final = object()
+"""Stands for whoever asks: the present request's owner, or nobody outside a request."""
+
+
+class CannotRetry(Exception):
+    """A task can't be run again; the message says why, in words for people."""
+
+
+def enqueue(
+    task: Any, /, *args: Any, owner: Any = PRESENT, key: str | None = None, label: object = None, **kwargs: Any
+) -> TaskState:
+    """Queue a run of `task` (a Celery task, a `django.tasks` task, a tracked function); returns its row.
+
+    `owner`: a user, a request, None for nobody; by default whoever the present request belongs to.
+    `key`: if a task of this name and key is still open, that one is returned and nothing is queued.
+    `label`: what people read, instead of the one that `tracked` was given.
+    Arguments must be JSON, for they are kept so that a person can run the task again.
+
+    Raises `EnqueueFailed` if the runner can't take it: at once, or inside a transaction from its commit.
+    """
+    runner = runner_of(task)
+    name = runner.name_of(task)
+    mark = mark_of(runner.function_of(task))
+    if mark is None:
+        raise TypeError(
+            f"{name} is not tracked, so its run would stay queued for ever: put @telltale.tracked beneath its "
+            "runner's decorator."
+        )
+    _refuse_unstorable(name, args, kwargs)
+    whose = present_owner() if owner is PRESENT else Owner.of(owner, create_session=True)
+    queued = store.queue(
+        runner=runner.name,
+        name=name,
+        label=str(label or mark.label or words_of(name.rpartition(".")[2])),
+        args=args,
+        kwargs=kwargs,
+        owner=whose,
+        key=key if key is not None or mark.key is None else mark.key(*args, **kwargs),
+    )
+    if queued.joined:
+        return queued.task
+    announce([Envelope(topics=queued.task.topics, snapshot=queued.task.snapshot)])
+    transaction.on_commit(
+        partial(_hand_over_first, runner, task, args, kwargs, queued.task.pk, whose), using=conf.settings().database
+    )
+    return queued.task
+
+
+def cancel(task: TaskState) -> bool:
+    """Ask for the task's end; False if it has ended. What has not begun never will; what runs is asked to stop."""
+    changed = store.request_cancel(task.pk)
+    if changed is None:
+        return False
+    announce([*changed.envelopes, Envelope(cancel=str(task.pk))])
+    return True
+
+
+def why_no_retry(task: TaskState) -> str | None:
+    """Why the task can't be run again, in words for people; None if it can."""
+    if State(task.state) not in RETRIABLE:
+        return _("This task has not failed, so there is nothing to run again.")
+    runner = by_name(task.runner)
+    if runner is None or runner.find(task.name) is None:
+        return _("This task can only be run again from where it was started.")
+    if task.call.get("args") is None:
+        return _("This task's input was not kept, so start it anew.")
+    return None
+
+
+def retry(task: TaskState) -> TaskState:
+    """Queue the next attempt of a task that failed, was cancelled or was lost; returns its fresh row.
+
+    Raises `CannotRetry`, or `EnqueueFailed` if the runner can't take it; then the attempt has failed.
+    """
+    reason = why_no_retry(task)
+    runner = by_name(task.runner)
+    if reason is not None or runner is None:
+        raise CannotRetry(reason or "")
+    changed = store.requeue(task.pk)
+    if changed is None:
+        raise CannotRetry(_("Somebody has started this task again already."))
+    announce(changed.envelopes)
+    transaction.on_commit(
+        partial(_hand_over_again, runner, task, changed.snapshot.attempt), using=conf.settings().database
+    )
+    task.refresh_from_db()
+    return task
+
+
+def _hand_over_first(
+    runner: Runner, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: UUID, owner: Owner
+) -> None:
+    try:
+        with owned_by(owner):
+            runner_id = runner.enqueue(task, args, kwargs, task_id=task_id)
+    except BaseException as error:
+        if _has_begun(task_id):
+            raise  # It is the task's own error: an eager mode has run it on the spot.
+        store.abandon(task_id)
+        raise _refused(runner, task, error) from error
+    store.adopt(task_id, runner_id)
+
+
+def _hand_over_again(runner: Runner, row: TaskState, attempt: int) -> None:
+    task, call = runner.find(row.name), row.call
+    try:
+        with owned_by(Owner(user_id=row.owner_id, session=row.session)):
+            runner_id = runner.enqueue(task, call["args"], call.get("kwargs") or {}, task_id=row.pk)
+    except BaseException as error:
+        if _has_begun(row.pk):
+            raise
+        # The row stays: it tells of the attempts before.
+        words = _("It could not be started.")
+        ended = store.end(row.pk, attempt, State.FAILED, error=words, detail=repr(error))
+        announce(ended.envelopes if ended else [])
+        raise _refused(runner, task, error) from error
+    store.adopt(row.pk, runner_id)
+
+
+def _has_begun(task_id: UUID) -> bool:
+    rows = TaskState.objects.using(conf.settings().database).filter(pk=task_id)
+    return rows.exclude(state=State.QUEUED.value).exists()
+
+
+def _refused(runner: Runner, task: object, error: BaseException) -> EnqueueFailed:
+    return EnqueueFailed(f"{runner.name} could not take {runner.name_of(task)}, so nothing was queued: {error!r}")
+
+
+def _refuse_unstorable(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    for where, value in [*((f"argument {n}", v) for n, v in enumerate(args, 1)), *kwargs.items()]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{where} of {name} is {value!r:.80}, which JSON can't hold ({error}): "
+                "give something plain, such as a primary key, and look the rest up in the task."
+            ) from error

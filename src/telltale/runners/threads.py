@@ -1,0 +1,110 @@
+"""Tasks in threads of this process: for views of small sites, and for tests.
+
+Reach: this process. Cost: nothing to install. Limits: what waits or runs dies with the process; what ran
+is then shown as lost and can be run again, what waited stays queued until somebody cancels it. Owns every
+tracked function that is no other runner's task.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID, uuid4
+
+from telltale.runners.base import Call, mark_of
+
+if TYPE_CHECKING:
+    from telltale.worker.run import Verdict
+
+logger = logging.getLogger(__name__)
+
+THREADS: Final = 4
+"""How many tasks run at once; Python computes one at a time anyway."""
+
+_running: ContextVar[Call | None] = ContextVar("telltale_thread_call", default=None)
+
+
+class ThreadRunner:
+    """`telltale.enqueue(function, …)` runs it soon in a thread of this process."""
+
+    name = "thread"
+
+    def install(self) -> None:
+        """Nothing to connect: functions have no enqueueing call of their own."""
+
+    def owns(self, task: object) -> bool:
+        """Whether it is a function that `tracked` wraps."""
+        return inspect.isfunction(task) and mark_of(task) is not None
+
+    def name_of(self, task: object) -> str:
+        """Where it can be imported from."""
+        return f"{task.__module__}.{task.__qualname__}"  # type: ignore[attr-defined]
+
+    def function_of(self, task: object) -> object:
+        """The function itself."""
+        return task
+
+    def find(self, name: str) -> object | None:
+        """Import it; None if it is not there, or not at a module's top."""
+        module, _, attribute = name.rpartition(".")
+        try:
+            task = getattr(import_module(module), attribute, None)
+        except (ImportError, ValueError):
+            return None
+        return task if self.owns(task) else None
+
+    def enqueue(self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
+        """Hand it to the pool; the runner's id is made up here."""
+        assert callable(task)  # noqa: S101 (narrows the type: `owns` saw to it)
+        call = Call(
+            runner=self.name,
+            runner_id=uuid4().hex,
+            name=self.name_of(task),
+            args=args,
+            kwargs=kwargs,
+            task_id=task_id,
+            mark=mark_of(task),
+        )
+        _pool(os.getpid()).submit(_run, task, call)
+        return call.runner_id
+
+    def current_call(self) -> Call | None:
+        """The call that this thread, or a coroutine in it, is running."""
+        return _running.get()
+
+    def verdict(self, error: BaseException) -> "Verdict | None":
+        """Exceptions mean what they say."""
+        return None
+
+
+@cache
+def _pool(pid: int) -> ThreadPoolExecutor:
+    """One a process: a fork copies the object and none of its threads."""
+    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="telltale-task")
+
+
+def _run(task: Callable[..., Any], call: Call) -> None:
+    from django.db import close_old_connections, connections
+
+    from telltale.worker.run import Cancelled, TaskError
+
+    close_old_connections()
+    token = _running.set(call)
+    try:
+        if inspect.iscoroutinefunction(task):
+            asyncio.run(task(*call.args, **(call.kwargs or {})))
+        else:
+            task(*call.args, **(call.kwargs or {}))
+    except (Cancelled, TaskError) as end:
+        logger.info("Task %s (%s) ended early: %r", call.name, call.task_id, end)
+    except BaseException:
+        logger.exception("Task %s (%s) failed.", call.name, call.task_id)
+    finally:
+        _running.reset(token)
+        connections.close_all()

@@ -1,0 +1,16 @@
+/**
+ * How long to wait before trying again. Pure: chance is passed in.
+ *
+ * Full jitter: after a server has restarted, its followers come back spread out, not all at once.
+ */
+
+const FIRST_MS = 500
+const LONGEST_MS = 30_000
+
+/**
+ * Wait before try `n` (from 0), in ms.
+ * @param {number} n
+ * @param {number} random in [0, 1)
+ * @returns {number}
+ */
+export const backoff = (n, random) => Math.min(LONGEST_MS, FIRST_MS * 2 ** n) * random

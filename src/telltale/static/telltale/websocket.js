@@ -1,0 +1,47 @@
+/**
+ * The first rung: a WebSocket. The ticket goes in the first message, every numbered message is acknowledged.
+ *
+ * A transport is one function `open(line)`. It tells `line.hear(message)` of each message and `line.end()`, once,
+ * of the end, unless it was closed from here. It answers `close()`, and `renew(ticket)`: whether the open line
+ * could take the new ticket.
+ *
+ * @typedef {{url: string, ticket: () => string, have: () => object, seen: () => string[],
+ *   hear: (message: any) => void, end: () => void}} Line
+ * @typedef {{close: () => void, renew: (ticket: string) => boolean, nudge?: () => void}} OpenLine
+ */
+import { decode } from "telltale/decode.js"
+
+/**
+ * @param {Line} line
+ * @param {{WebSocket: typeof WebSocket}} [env]
+ * @returns {OpenLine}
+ */
+export function websocket(line, env = globalThis) {
+  const socket = new env.WebSocket(line.url.replace(/^http/, "ws"))
+  const send = message => socket.readyState === 1 && socket.send(JSON.stringify(message))
+  let isOpen = true
+
+  socket.onopen = () => send({ type: "hello", v: 1, ticket: line.ticket(), have: line.have() })
+  socket.onmessage = ({ data }) => {
+    const message = decode(data)
+    if (!isOpen || !message) return
+    line.hear(message)
+    if (message.n) send({ type: "ack", n: message.n })
+  }
+  socket.onclose = () => {
+    if (!isOpen) return
+    isOpen = false
+    line.end()
+  }
+
+  return {
+    renew(ticket) {
+      send({ type: "ticket", ticket })
+      return true
+    },
+    close() {
+      isOpen = false
+      socket.close()
+    },
+  }
+}

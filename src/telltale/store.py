@@ -1,0 +1,703 @@
+"""The only writer of `TaskState`: claim, renew, save, end, expire, read. All races are on this page.
+
+Each race is decided by one conditional UPDATE whose row count is the verdict; who loses it changes nothing
+and publishes nothing. Nothing here publishes: callers hand what is returned to `messages.announce`, after
+the write. Instants are seconds since 1970 by the store's clock (`now()`); None for `now` means that clock.
+
+Called by `worker`, `runners`, `web` and `messages`; knows nothing of any of them.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import Greatest, RowNumber
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from telltale import conf
+from telltale.core.estimate import Usual
+from telltale.core.snapshot import SHORT_BYTES, Progress, Snapshot, bounded
+from telltale.core.states import CLAIMABLE, RETRIABLE, State, sources
+from telltale.core.topics import InvalidTopic, parse
+from telltale.core.wire import Envelope, Notice
+from telltale.models import StoredNotice, TaskState, UsualDuration
+from telltale.owners import Owner
+
+logger = logging.getLogger(__name__)
+
+NEWEST: Final = 50
+"""How many tasks, and how many notices, a follower's snapshot holds."""
+
+KEY_LENGTH: Final = 255
+DETAIL_BYTES: Final = 65_536
+CLOCK_CHECK_S: Final = 60.0
+"""How often the database is asked for its clock, at most."""
+
+TRIES: Final = 10
+"""How often a lost race is run again; each loss means that somebody else got on."""
+
+# What a new attempt forgets of the one before.
+_AFRESH: Final[Mapping[str, Any]] = {
+    "seq": 0,
+    "progress": {},
+    "remaining_s": None,
+    "result": None,
+    "error": None,
+    "detail": "",
+    "reference": None,
+    "worker": "",
+    "lease_until": None,
+    "cancel_requested": False,
+    "no_cancel": None,
+    "retry_at": None,
+    "started_at": None,
+    "moved_at": None,
+    "beat_at": None,
+    "ended_at": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """What `queue` found or made."""
+
+    task: TaskState
+    joined: bool
+    """Whether it was there already, under the same key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A change that happened, and who may know of it."""
+
+    snapshot: Snapshot
+    topics: tuple[str, ...]
+    notice: Notice | None = None
+    """Of the task's end, if somebody owns it."""
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        """As a broker carries it."""
+        told = [Envelope(topics=self.topics, snapshot=self.snapshot)]
+        if self.notice is not None:
+            told.append(Envelope(topics=(self.notice.topic,), notice=self.notice))
+        return told
+
+
+Ended = Changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run one attempt, until its lease lapses or a newer attempt is claimed."""
+
+    id: UUID
+    attempt: int
+    seq: int
+    topics: tuple[str, ...]
+    snapshot: Snapshot
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a delivery may not run: the state that forbids it; None if there is no such task."""
+
+    state: State | None
+    changed: Changed | None = None
+    """What the asking itself changed: a cancellation that had been requested came into force."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a worker has to say about an attempt that it runs; saving it renews the lease."""
+
+    id: UUID
+    attempt: int
+    seq: int
+    progress: Progress
+    moved_at: float | None = None
+    remaining_s: float | None = None
+    no_cancel: str | None = None
+    label: str | None = None
+    """None leaves it as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What became of a report."""
+
+    id: UUID
+    attempt: int
+    fenced: bool
+    """The attempt has ended or a newer one owns the task: its worker may say no more."""
+    unknown: bool = False
+    """There is no such row, or it is not committed yet."""
+    cancel_requested: bool = False
+    seq: int = 0
+
+
+# The clock
+
+
+_clock: dict[str, tuple[float, float]] = {}  # alias: (database's clock minus ours, when measured)
+_CLOCKS: Final = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
+}
+
+
+def now() -> float:
+    """The store's clock, in seconds since 1970: the database's own, so that machines agree on leases.
+
+    SQLite runs on this machine, so this machine's clock is its clock.
+    """
+    alias = conf.settings().database
+    question = _CLOCKS.get(connections[alias].vendor)
+    if question is None:
+        return time.time()
+    offset, measured_at = _clock.get(alias, (0.0, float("-inf")))
+    if time.monotonic() - measured_at >= CLOCK_CHECK_S:
+        try:
+            with connections[alias].cursor() as cursor:
+                before = time.time()
+                cursor.execute(question)
+                offset = float(cursor.fetchone()[0]) - (before + time.time()) / 2
+        except DatabaseError:
+            pass  # The last offset serves; whatever is done with the instant will meet the same trouble.
+        else:
+            _clock[alias] = (offset, time.monotonic())
+    return time.time() + offset
+
+
+# Coming into being
+
+
+def queue(
+    *,
+    runner: str,
+    name: str,
+    label: str = "",
+    task_id: UUID | None = None,
+    runner_id: str | None = None,
+    args: Sequence[Any] | None = (),
+    kwargs: Mapping[str, Any] | None = None,
+    owner: Owner = Owner(),  # noqa: B008 (a value)
+    key: str | None = None,
+    now: float | None = None,
+) -> Queued:
+    """Make the queued row, in the caller's transaction; with a key, join the open task of that name and key.
+
+    `args=None` says that the call can't be kept, so that it can't be run again from here.
+    Raises `IntegrityError` if the task or the runner's id has a row already.
+    """
+    if key is not None and len(key) > KEY_LENGTH:
+        raise ValueError(f"The key {key[:40]!r}… has {len(key):,} characters; at most {KEY_LENGTH} are kept: hash it.")
+    at = _at(now)
+    fresh: dict[str, Any] = {"id": task_id} if task_id else {}
+    fresh |= {
+        "runner": runner,
+        "runner_id": runner_id,
+        "name": bounded(name, SHORT_BYTES),
+        "label": bounded(str(label) or name, SHORT_BYTES),
+        "key": key,
+        "call": {"args": None if args is None else list(args), "kwargs": dict(kwargs or {})},
+        "owner_id": owner.user_id,
+        "session": owner.session,
+        "created_at": at,
+    }
+    for _try in range(TRIES):
+        joined = _open_with_key(fresh["name"], key, at)
+        if joined is not None:
+            return Queued(task=joined, joined=True)
+        try:
+            with _transaction():
+                return Queued(task=_rows().create(**fresh), joined=False)
+        except IntegrityError:
+            # Somebody with the same key was quicker and may be joined; anything else is the caller's to hear.
+            if _open_with_key(fresh["name"], key, at) is None:
+                raise
+    raise IntegrityError(f"The key {key!r} of {name} stayed taken by tasks that end at once.")
+
+
+def _open_with_key(name: str, key: str | None, at: float) -> TaskState | None:
+    if key is None:
+        return None
+    row = _rows().filter(name=name, key=key, ended_at=None).first()
+    if row is None or not _lapsed(row, at):
+        return row
+    expire([row.pk], now=at)
+    return None
+
+
+def adopt(task_id: UUID | str, runner_id: str) -> None:
+    """The runner's id became known. Harmless when repeated."""
+    _rows().filter(~Q(runner_id=runner_id), pk=task_id).update(runner_id=runner_id)
+
+
+def abandon(task_id: UUID | str) -> None:
+    """The runner could not take it: no row is left that says "queued". One that has begun stays."""
+    _rows().filter(pk=task_id, attempt=1, state=State.QUEUED.value).delete()
+
+
+# Running
+
+
+def claim(
+    *,
+    task_id: UUID | str | None = None,
+    runner: str | None = None,
+    runner_id: str | None = None,
+    worker: str,
+    now: float | None = None,
+) -> Claim | Refusal:
+    """Take the right to run a task that was delivered: the queued attempt, or a new one after the last.
+
+    Succeeded and cancelled refuse redelivery. A cancellation that was requested and not yet obeyed is
+    obeyed here: the task does not begin again.
+    """
+    for _try in range(TRIES):
+        row = _find(task_id, runner, runner_id)
+        if row is None:
+            return Refusal(state=None)
+        if row.cancel_requested:
+            ended = end(row.pk, row.attempt, State.CANCELLED, now=now)
+            if ended is None and row.ended_at is None:
+                continue
+            return Refusal(state=State.CANCELLED, changed=ended)
+        if State(row.state) not in CLAIMABLE:
+            return Refusal(state=State(row.state))
+        begun = _begin(row, worker, _at(now))
+        if begun is not None:
+            return begun
+    return Refusal(state=State.RUNNING)
+
+
+def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
+    attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
+    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1}
+    fields |= {
+        "attempt": attempt,
+        "state": State.RUNNING.value,
+        "worker": bounded(worker, 128),
+        "usual_s": _usual_s(row.name),
+        "started_at": at,
+        "beat_at": at,
+        "lease_until": at + conf.settings().lease_s,
+    }
+    try:
+        return _take(row, fields)
+    except IntegrityError:
+        # It had ended, and another task has taken its key since. The runner's word to run it stands, so it
+        # runs without the key.
+        return _take(row, fields | {"key": None})
+
+
+def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
+    as_found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state, cancel_requested=False)
+    with _transaction():
+        if not as_found.update(**fields):
+            return None
+        taken = _rows().get(pk=row.pk)
+    return Claim(
+        id=taken.pk,
+        attempt=taken.attempt,
+        seq=taken.seq,
+        topics=taken.topics,
+        snapshot=taken.snapshot,
+        cancel_requested=taken.cancel_requested,
+    )
+
+
+def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
+    """Save what workers report and renew their leases, in one transaction; tells what became of each."""
+    at = _at(now)
+    renewed = {"beat_at": at, "lease_until": at + conf.settings().lease_s}
+    with _transaction():
+        kept = [
+            _rows()
+            .filter(pk=report.id, attempt=report.attempt, state=State.RUNNING.value)
+            .update(
+                **renewed,
+                # A request to cancel may have counted on in the row.
+                seq=Greatest(F("seq"), report.seq),
+                progress=report.progress.to_json(),
+                moved_at=report.moved_at,
+                remaining_s=report.remaining_s,
+                no_cancel=report.no_cancel,
+                **({} if report.label is None else {"label": bounded(report.label, SHORT_BYTES)}),
+            )
+            == 1
+            for report in reports
+        ]
+        fields = ("cancel_requested", "seq")
+        rows = {pk: rest for pk, *rest in _rows().filter(pk__in=[r.id for r in reports]).values_list("pk", *fields)}
+    return [
+        Saved(
+            id=report.id,
+            attempt=report.attempt,
+            fenced=not ok and report.id in rows,
+            unknown=report.id not in rows,
+            cancel_requested=bool(ok and rows[report.id][0]),
+            seq=rows[report.id][1] if ok else 0,
+        )
+        for report, ok in zip(reports, kept, strict=True)
+    ]
+
+
+def retrying(
+    task_id: UUID | str,
+    attempt: int,
+    *,
+    retry_at: float | None = None,
+    error: str | None = None,
+    now: float | None = None,
+) -> Changed | None:
+    """The attempt failed and its runner will run the task again; None if it had ended or is not the present one.
+
+    Where a cancellation was requested there is no next time: it ends as cancelled.
+    """
+    at = _at(now)
+    with _transaction():
+        running = _rows().filter(pk=task_id, attempt=attempt, state__in=_values(sources(State.RETRYING)))
+        if running.filter(cancel_requested=False).update(
+            state=State.RETRYING.value,
+            seq=F("seq") + 1,
+            retry_at=retry_at,
+            error=None if error is None else bounded(error),
+            lease_until=None,  # It waits as a queued task does, for as long as its runner's queue is.
+            remaining_s=None,
+            no_cancel=None,
+            beat_at=at,
+        ):
+            return _changed(task_id)
+    return end(task_id, attempt, State.CANCELLED, now=now) if running.exists() else None
+
+
+# Ending
+
+
+def end(
+    task_id: UUID | str,
+    attempt: int,
+    state: State,
+    *,
+    seq: int | None = None,
+    progress: Progress | None = None,
+    error: str | None = None,
+    detail: str = "",
+    reference: str | None = None,
+    result: str | None = None,
+    now: float | None = None,
+) -> Changed | None:
+    """End an attempt, once: None if it had ended, or a newer attempt owns the task. Then publish nothing.
+
+    The owner's notice is written in the same transaction. `error`: words for people; `detail`: for staff.
+    """
+    fields: dict[str, Any] = {
+        "error": None if error is None else bounded(error),
+        "detail": bounded(detail, DETAIL_BYTES),
+        "reference": reference,
+    }
+    if seq is not None:
+        fields["seq"] = Greatest(F("seq") + 1, seq)
+    if progress is not None:
+        fields["progress"] = progress.to_json()
+    if result is not None:
+        fields["result"] = result.replace("\0", "")[:2048]
+    return _end(task_id, Q(attempt=attempt), state, sources(state), fields, _at(now))
+
+
+def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
+    """Ask for a task's end; None if it has ended or is unknown. Harmless when repeated.
+
+    What has not begun ends here and now; what runs is asked to, and its worker hears of it at its next save.
+    """
+    if not _is_id(task_id):
+        return None
+    waiting = sources(State.CANCELLED) - {State.RUNNING}
+    ended = _end(task_id, Q(), State.CANCELLED, waiting, {"cancel_requested": True}, _at(now))
+    if ended is not None:
+        return ended
+    with _transaction():
+        running = _rows().filter(pk=task_id, state=State.RUNNING.value)
+        running.filter(cancel_requested=False).update(cancel_requested=True, seq=F("seq") + 1)
+        changed = _changed(task_id)
+    # It may have been queued again between the two: then the next click finds it so.
+    return changed if changed and changed.snapshot.state is State.RUNNING else None
+
+
+def requeue(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
+    """A person asks for another attempt; None unless the last one failed, was cancelled or was lost.
+
+    None also while another open task has taken its key: that one is the attempt to wait for.
+    """
+    expire([task_id], now=now)
+    row = _rows().filter(pk=task_id, state__in=_values(RETRIABLE)).first()
+    if row is None:
+        return None
+    found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
+    # The runner's next id will be another; messages about the old one must not find this attempt.
+    fields = _AFRESH | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": None}
+    try:
+        with _transaction():
+            return _changed(row.pk) if found.update(**fields) else None
+    except IntegrityError:
+        return None
+
+
+def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> list[Changed]:
+    """Say of tasks whose lease has lapsed that they are lost; of these only, or of all.
+
+    Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that
+    renews in between keeps its task.
+    """
+    at = _at(now)
+    lapsed = _rows().filter(ended_at=None, lease_until__lt=at)
+    if ids is not None:
+        lapsed = lapsed.filter(pk__in=_ids(ids))
+    ended = [
+        _end(pk, Q(attempt=attempt, lease_until__lt=at), State.LOST, sources(State.LOST), {}, at)
+        for pk, attempt in lapsed.values_list("pk", "attempt")
+    ]
+    return [changed for changed in ended if changed is not None]
+
+
+def _end(
+    task_id: UUID | str, only: Q, state: State, olds: frozenset[State], fields: Mapping[str, Any], at: float
+) -> Changed | None:
+    with _transaction():
+        told = {"state": state.value, "seq": F("seq") + 1, "ended_at": at, **fields}
+        told |= {"lease_until": None, "retry_at": None, "remaining_s": None, "no_cancel": None}
+        if state is State.CANCELLED:
+            told["cancel_requested"] = True
+        if not _rows().filter(only, pk=task_id, ended_at=None, state__in=_values(olds)).update(**told):
+            return None
+        row = _rows().get(pk=task_id)
+        notice = _tell_owner(row, at)
+    if state is State.SUCCEEDED and row.started_at is not None:
+        _learn(row.name, at - row.started_at)
+    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
+
+
+def _tell_owner(row: TaskState, at: float) -> Notice | None:
+    if row.owner_topic is None:
+        return None
+    level, text = _words_of_end(row)
+    url = row.result if row.state == State.SUCCEEDED and row.result else _page_of(row.pk)
+    stored = StoredNotice(topic=row.owner_topic, level=level, text=bounded(text), url=url, created_at=at)
+    stored.task, stored.attempt = row, row.attempt
+    stored.save(using=_alias(), force_insert=True)
+    return stored.notice
+
+
+def _words_of_end(row: TaskState) -> tuple[str, str]:
+    about = {"label": row.label, "error": row.error}
+    match State(row.state):
+        case State.SUCCEEDED:
+            return "success", _("%(label)s: done.") % about
+        case State.CANCELLED:
+            return "info", _("%(label)s: cancelled.") % about
+        case State.LOST:
+            return "warning", _("%(label)s: stopped without a word. It can be tried again.") % about
+        case _:
+            return "error", (_("%(label)s: %(error)s") if row.error else _("%(label)s: failed.")) % about
+
+
+def _page_of(task_id: UUID) -> str | None:
+    try:
+        return reverse("telltale:task", args=[task_id])
+    except NoReverseMatch:
+        return None
+
+
+# How long runs take
+
+
+def _usual_s(name: str) -> tuple[float, float] | None:
+    durations = UsualDuration.objects.using(_alias()).filter(pk=name).values_list("durations_s", flat=True).first()
+    return Usual.from_list(durations).usual_s if durations else None
+
+
+def _learn(name: str, duration_s: float) -> None:
+    """Add a run to what is usual. A run less is no harm, so trouble is passed over."""
+    try:
+        with _transaction():
+            known, _made = UsualDuration.objects.using(_alias()).get_or_create(pk=name)
+            usual = Usual.from_list(known.durations_s)
+            usual = usual.add(duration_s) or usual
+            known.durations_s = usual.to_list()
+            known.save(using=_alias(), update_fields=["durations_s"])
+    except DatabaseError as error:
+        logger.info("A run of %s is missing from what is usual: %s", name, error)
+
+
+# Reading
+
+
+def read(ids: Iterable[UUID | str], *, now: float | None = None) -> list[Envelope]:
+    """The present snapshots of these tasks, those that lapsed ended first; one query if none has."""
+    known = _ids(ids)
+    rows = _fresh(_rows().filter(pk__in=known), _at(now)) if known else []
+    return [Envelope(topics=row.topics, snapshot=row.snapshot) for row in rows]
+
+
+def read_topics(topics: Iterable[str], *, now: float | None = None) -> list[Envelope]:
+    """What followers of these topics should see: tasks and notices that wait; at most two queries.
+
+    Of a person or session: the open tasks and those that ended lately, the newest `NEWEST` of each. Topics
+    of the site's own have no state, so nothing is found for them.
+    """
+    at = _at(now)
+    tasks, users, sessions = _sorted(topics)
+    told: list[Envelope] = []
+    recent = Q(ended_at=None) | Q(ended_at__gte=at - conf.settings().show_ended_s)
+    followed = _any_of(owner_id__in=users, session__in=sessions)
+    if tasks or followed:
+        wanted = (Q(pk__in=tasks) if tasks else Q(pk=None)) | (followed & recent if followed else Q(pk=None))
+        newest = Window(
+            RowNumber(),
+            partition_by=[F("owner_id"), F("session")],
+            order_by=[F("ended_at").desc(nulls_first=True), F("created_at").desc()],
+        )
+        rows = _rows().filter(wanted).annotate(nth=newest).filter(Q(nth__lte=NEWEST) | Q(pk__in=tasks))
+        told += [Envelope(topics=row.topics, snapshot=row.snapshot) for row in _fresh(rows, at)]
+    if followed:
+        people = [topic for topic in set(topics) if topic.startswith(("user:", "session:"))]
+        waiting = _notices().filter(topic__in=people, shown_at=None).order_by("-created_at")[: NEWEST * len(people)]
+        told += [Envelope(topics=(stored.topic,), notice=stored.notice) for stored in reversed(waiting)]
+    return told
+
+
+def get(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
+    """The row, ended if its lease has lapsed; None for an unknown or malformed id."""
+    known = _ids([task_id])
+    rows = _fresh(_rows().filter(pk__in=known).select_related("owner"), _at(now)) if known else []
+    return rows[0] if rows else None
+
+
+def _fresh(rows: "QuerySet[TaskState]", at: float) -> list[TaskState]:
+    found = list(rows)
+    lapsed = [row.pk for row in found if _lapsed(row, at)]
+    if not lapsed:
+        return found
+    expire(lapsed, now=at)
+    return list(rows.all())
+
+
+def _lapsed(row: TaskState, at: float) -> bool:
+    return row.ended_at is None and row.lease_until is not None and row.lease_until < at
+
+
+# Notices
+
+
+def add_notice(
+    topic: str, text: str, level: str = "info", url: str | None = None, *, now: float | None = None
+) -> Notice:
+    """Keep a message for whom `topic` stands for, until shown."""
+    stored = StoredNotice(topic=topic, text=bounded(text), level=level, url=url, created_at=_at(now))
+    stored.save(using=_alias(), force_insert=True)
+    return stored.notice
+
+
+def claim_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | None = None) -> bool:
+    """Whether the asking page may show the notice: true once, for a page that follows its topic."""
+    if not _is_id(notice_id):
+        return False
+    waiting = _notices().filter(pk=notice_id, topic__in=list(topics), shown_at=None)
+    return waiting.update(shown_at=_at(now)) == 1
+
+
+def show_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
+    """Take all that wait of a task (its id) or for a follower (a topic): each is handed out once, to be shown."""
+    about = Q(topic=of) if isinstance(of, str) and ":" in of else Q(task_id__in=_ids([of]))
+    at = _at(now)
+    waiting = _notices().filter(about, shown_at=None).order_by("created_at")
+    return [s.notice for s in waiting if _notices().filter(pk=s.pk, shown_at=None).update(shown_at=at)]
+
+
+# Small things
+
+
+def _at(given: float | None) -> float:
+    return now() if given is None else given
+
+
+def _alias() -> str:
+    return conf.settings().database
+
+
+def _rows() -> "QuerySet[TaskState]":
+    return TaskState.objects.using(_alias())
+
+
+def _notices() -> "QuerySet[StoredNotice]":
+    return StoredNotice.objects.using(_alias())
+
+
+def _transaction() -> transaction.Atomic:
+    return transaction.atomic(using=_alias())
+
+
+def _values(states: Iterable[State]) -> list[str]:
+    return [state.value for state in states]
+
+
+def _find(task_id: UUID | str | None, runner: str | None, runner_id: str | None) -> TaskState | None:
+    if task_id is not None:
+        return _rows().filter(pk=task_id).first()
+    if runner is None or runner_id is None:
+        raise ValueError("A task is claimed by task_id, or by runner and runner_id together.")
+    return _rows().filter(runner=runner, runner_id=runner_id).first()
+
+
+def _changed(task_id: UUID | str) -> Changed | None:
+    row = _rows().filter(pk=task_id).first()
+    return Changed(snapshot=row.snapshot, topics=row.topics) if row else None
+
+
+def _is_id(value: object) -> bool:
+    try:
+        UUID(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _ids(values: Iterable[UUID | str]) -> list[UUID]:
+    return [UUID(str(value)) for value in values if _is_id(value)]
+
+
+def _sorted(topics: Iterable[str]) -> tuple[list[UUID], list[Any], list[str]]:
+    tasks: list[UUID] = []
+    users: list[Any] = []
+    sessions: list[str] = []
+    to_pk = TaskState._meta.get_field("owner").target_field.to_python
+    for topic in set(topics):
+        try:
+            kind, name = parse(topic)
+            if kind == "task":
+                tasks += _ids([name])
+            elif kind == "user":
+                users.append(to_pk(name))
+            elif kind == "session":
+                sessions.append(name)
+        except (InvalidTopic, ValidationError):
+            continue  # Nobody can follow it, so nothing is found for it.
+    return tasks, users, sessions
+
+
+def _any_of(**lookups: list[Any]) -> Q:
+    found = Q()
+    for lookup, values in lookups.items():
+        if values:
+            found |= Q(**{lookup: values})
+    return found

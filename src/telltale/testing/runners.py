@@ -1,0 +1,238 @@
+"""The contract suite of runners: what every one of them promises, told as tests.
+
+Subclass `RunnerContract` (and `WorkerContract`, if the runner's workers are processes of their own), and
+provide the fixture `bench`: a `Bench` whose tasks wrap the functions of `Work` below. The tests need a
+real database that the workers share, so they run outside of a transaction, and short durations in the
+settings (LEASE_S of 3 s or less), so that a killed worker is found out in time.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+import telltale
+from telltale import store
+from telltale.core.health import Limits, health
+from telltale.core.states import Health, State
+from telltale.models import TaskState
+from telltale.runners.enqueue import cancel, retry
+
+PATIENCE_S = 20.0
+"""How long a test waits for what a worker should do; a slow machine needs most of it, a quick one none."""
+
+
+class Work:
+    """What the tasks of a bench do, each wrapped by `tracked` and the runner's own decorator.
+
+    They write a line to `log` when they begin, so that a test can count what really ran.
+    """
+
+    @staticmethod
+    def count(log: str, steps: int, pause_s: float) -> None:
+        """Count to `steps`."""
+        write(log, "count")
+        for _ in telltale.progress(range(steps), message="Counting", unit="steps"):
+            time.sleep(pause_s)
+        telltale.current().result = "/counted/"
+
+    @staticmethod
+    def fail(log: str) -> None:
+        """Fail with words for people."""
+        write(log, "fail")
+        raise telltale.TaskError("Row 7 has no name.")
+
+    @staticmethod
+    def crash(log: str) -> None:
+        """Fail with an error that is nobody's business."""
+        write(log, "crash")
+        raise ZeroDivisionError("the secret is 42")
+
+    @staticmethod
+    def hold(log: str, gate: str) -> None:
+        """Run until the file `gate` exists; can be cancelled."""
+        write(log, "hold")
+        for _ in telltale.progress(iter(lambda: Path(gate).exists(), True)):
+            time.sleep(0.02)
+
+
+class Bench(Protocol):
+    """A runner with its tasks and its worker, as the suite needs them."""
+
+    count: Any
+    fail: Any
+    crash: Any
+    hold: Any
+
+    def start(self) -> None:
+        """See that a worker runs; harmless if one does."""
+
+    def pause(self) -> None:
+        """See that nothing that is enqueued from now on runs before `start`; what runs may end first."""
+
+
+class ProcessBench(Bench, Protocol):
+    """A bench whose worker is a process of its own."""
+
+    def kill(self) -> None:
+        """End the worker and its children as SIGKILL does: at once, with no word."""
+
+
+@pytest.mark.django_db(transaction=True)
+class RunnerContract:
+    """What any runner promises."""
+
+    def test_a_task_is_queued_and_visible_before_a_worker_begins(self, bench: Bench, tmp_path: Path) -> None:
+        bench.pause()
+        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 3, 0.0)
+        time.sleep(0.3)
+        assert (fresh(row).state, fresh(row).attempt) == (State.QUEUED, 1)
+        assert lines(tmp_path) == []
+        bench.start()
+        assert wait_for_end(row).state == State.SUCCEEDED
+        assert lines(tmp_path) == ["count"]
+
+    def test_progress_is_live_and_never_goes_backwards(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 60, 0.03)
+        seen = []
+        while not (now := fresh(row).snapshot).ended:
+            seen.append(now.progress.fraction)
+            time.sleep(0.05)
+        known = [fraction for fraction in seen if fraction is not None]
+        assert len(set(known)) >= 3
+        assert known == sorted(known)
+        assert all(fraction < 1 for fraction in known)
+
+    def test_a_task_ends_exactly_once_with_its_link(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = wait_for_end(telltale.enqueue(bench.count, str(tmp_path / "log"), 5, 0.0))
+        assert (row.state, row.attempt, row.result) == (State.SUCCEEDED, 1, "/counted/")
+        assert row.snapshot.progress.fraction == 1
+        time.sleep(0.3)
+        assert fresh(row).snapshot == row.snapshot
+
+    def test_a_failure_has_words_for_people(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = wait_for_end(telltale.enqueue(bench.fail, str(tmp_path / "log")))
+        assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
+
+    def test_an_unforeseen_failure_keeps_its_secrets_for_staff(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = wait_for_end(telltale.enqueue(bench.crash, str(tmp_path / "log")))
+        assert row.state == State.FAILED
+        assert row.error
+        assert "secret" not in str(row.snapshot.to_json())
+        assert "the secret is 42" in row.detail
+
+    def test_what_was_cancelled_while_queued_never_runs(self, bench: Bench, tmp_path: Path) -> None:
+        bench.pause()
+        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 3, 0.0)
+        assert cancel(row)
+        assert fresh(row).state == State.CANCELLED
+        bench.start()
+        after = telltale.enqueue(bench.count, str(tmp_path / "log2"), 1, 0.0)
+        assert wait_for_end(after).state == State.SUCCEEDED
+        time.sleep(0.3)
+        assert lines(tmp_path) == []
+        assert fresh(row).state == State.CANCELLED
+
+    def test_what_runs_is_asked_to_stop_and_stops(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = telltale.enqueue(bench.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        assert cancel(row)
+        assert wait_for_end(row).state == State.CANCELLED
+        assert not cancel(row)
+
+    def test_a_failed_task_runs_again_as_its_second_attempt(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = wait_for_end(telltale.enqueue(bench.fail, str(tmp_path / "log")))
+        again = retry(row)
+        assert again.attempt == 2
+        until(lambda: fresh(row).ended_at is not None, "the second attempt ends")
+        assert (fresh(row).state, fresh(row).attempt) == (State.FAILED, 2)
+        assert lines(tmp_path) == ["fail", "fail"]
+
+    def test_arguments_that_cant_be_kept_are_refused_before_anything_is_written(self, bench: Bench) -> None:
+        before = TaskState.objects.count()
+        with pytest.raises(TypeError, match="argument 1"):
+            telltale.enqueue(bench.fail, object())
+        assert TaskState.objects.count() == before
+
+    def test_the_runner_finds_its_task_by_the_name_it_gave(self, bench: Bench) -> None:
+        from telltale.runners import runner_of
+
+        runner = runner_of(bench.count)
+        assert runner.find(runner.name_of(bench.count)) == bench.count
+        assert runner.find("tests.nowhere.nothing") is None
+
+    def test_outside_a_run_the_function_is_itself(self, bench: Bench, tmp_path: Path) -> None:
+        from telltale.runners import runner_of
+
+        before = TaskState.objects.count()
+        function: Any = runner_of(bench.count).function_of(bench.count)
+        function(str(tmp_path / "log"), 3, 0.0)
+        assert lines(tmp_path) == ["count"]
+        assert TaskState.objects.count() == before
+
+
+@pytest.mark.django_db(transaction=True)
+class WorkerContract(RunnerContract):
+    """What a runner with worker processes promises besides."""
+
+    def test_a_killed_worker_is_found_out_and_its_task_runs_again(self, bench: ProcessBench, tmp_path: Path) -> None:
+        bench.start()
+        gate = tmp_path / "gate"
+        row = telltale.enqueue(bench.hold, str(tmp_path / "log"), str(gate))
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        bench.kill()
+        healths = set()
+        while (now := fresh(row)).state == State.RUNNING:
+            healths.add(health(now.snapshot, now=store.now(), limits=Limits.of_settings()))
+            time.sleep(0.05)
+        assert Health.STALLED in healths
+        assert now.state == State.LOST
+        bench.start()
+        gate.touch()
+        retry(now)
+        assert wait_for_end(row).state == State.SUCCEEDED
+        assert fresh(row).attempt == 2
+        assert lines(tmp_path) == ["hold", "hold"]
+
+
+def write(log: str, line: str) -> None:
+    """Append a line: a trace of a run that outlives its process."""
+    with Path(log).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def lines(tmp_path: Path) -> list[str]:
+    """What the runs that were given `tmp_path / "log"` have written there."""
+    with suppress(FileNotFoundError):
+        return (tmp_path / "log").read_text().split()
+    return []
+
+
+def fresh(row: TaskState) -> TaskState:
+    """As a reader sees it: the read itself finds out what has been lost."""
+    found = store.get(row.pk)
+    assert found is not None
+    return found
+
+
+def wait_for_end(row: TaskState) -> TaskState:
+    """The row once it has ended."""
+    until(lambda: fresh(row).ended_at is not None, "it ends")
+    return fresh(row)
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for it, or fail and say in vain for what."""
+    patience = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < patience, f"Waited {PATIENCE_S:.0f} s in vain until {what}."
+        time.sleep(0.03)

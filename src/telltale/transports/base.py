@@ -1,0 +1,176 @@
+"""The contract of transports: how a browser hears. Each is a small driver of `core.connection` over raw ASGI.
+
+A transport owns a client's socket and nothing else: what is followed and when it is read again belongs to the
+`Server` (`web/driver.py`), what may be sent when to the `Connection`. To write one, satisfy `Transport`, and
+pass tests/transports/test_contract.py.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from telltale.core import reasons
+from telltale.core.connection import Connection, Terms
+from telltale.core.reasons import Reason
+from telltale.core.snapshot import Order
+from telltale.core.wire import INBOUND_BYTES, Malformed, decode
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HAVE: Final = 1_000
+"""Tasks, and notices, that a client may name as shown already."""
+
+
+class Follower(Protocol):
+    """One client as the server knows it: a connection, and someone to wake when something happens."""
+
+    connection: Connection
+
+    def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
+        """Verify a ticket, attach, and have the snapshot read; that comes later, and wakes.
+
+        A second call renews. A refusal closes the connection.
+        """
+
+    def frames(self) -> AsyncIterator[str]:
+        """What to send, as it becomes due; ends when the connection is closed."""
+
+    async def wait(self, *, until: float) -> None:
+        """Until woken, or until the connection's own time or the instant `until` has come."""
+
+    def wake(self) -> None:
+        """Something has changed: let `frames` and `wait` look again."""
+
+    def close(self, reason: Reason) -> None:
+        """End it for `reason`, and wake whoever waits. The first reason stands."""
+
+
+class Server(Protocol):
+    """The web process as a transport sees it; lives on one event loop."""
+
+    def now(self) -> float:
+        """The store's clock, without asking the store."""
+
+    def open(self, terms: Terms) -> Follower:
+        """A new client. It must be given back by `leave`, whatever happens."""
+
+    def leave(self, follower: Follower) -> None:
+        """The client has gone."""
+
+
+class Transport(Protocol):
+    """One way for a client to hear."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, server: Server) -> None:
+        """Serve one client to its end. Returns soon after `http.disconnect` or `websocket.disconnect`.
+
+        Sends only what the follower yields, in that order; holds no database connection; must drain
+        `receive` so that a client that talks fills no memory. Not promised: that a frame has arrived.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a client says of itself at the beginning."""
+
+    have: dict[str, Order]
+    """The newest snapshot that it shows, by task."""
+    seen: tuple[str, ...] = ()
+    """The notices that it has."""
+    wait_s: float | None = None
+    """Polling only: how long it would wait; None: as long as the server likes."""
+
+    @classmethod
+    def read(cls, message: Mapping[str, Any]) -> "Hello":
+        """From a decoded message; raises `Malformed`."""
+        have, seen, wait_s = message.get("have") or {}, message.get("seen") or [], message.get("wait_s")
+        if not isinstance(have, dict) or not isinstance(seen, list) or max(len(have), len(seen)) > HAVE:
+            raise Malformed(f"“have” is an object and “seen” a list, of at most {HAVE:,} entries each.")
+        if wait_s is not None and (isinstance(wait_s, bool) or not isinstance(wait_s, int | float)):
+            raise Malformed("“wait_s” is a number of seconds.")
+        return cls(
+            have={task: _order(order) for task, order in have.items()},
+            seen=tuple(notice for notice in seen if isinstance(notice, str)),
+            wait_s=wait_s,
+        )
+
+    @classmethod
+    def from_body(cls, body: bytes) -> "Hello":
+        """From the body of a request, which may be empty; raises `Malformed`."""
+        return cls.read(decode(body)) if body.strip() else cls(have={})
+
+
+def _order(order: object) -> Order:
+    match order:
+        case [int(attempt), bool(ended), int(seq)]:
+            return (attempt, ended, seq)
+    raise Malformed("An entry of “have” is [attempt, ended, seq], such as [1, false, 12].")
+
+
+STATUS: Final = {
+    reasons.DRAIN: 503,
+    reasons.LIMIT: 429,
+    reasons.RATE: 429,
+    reasons.NO_TICKET: 401,
+    reasons.EXPIRED: 401,
+    reasons.FORBIDDEN: 403,
+    reasons.RESYNC: 503,
+}
+"""A refusal's HTTP status; what is not here is 400."""
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A request's header, by its name in lower case; empty if it is not there."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
+
+
+def bearer(authorization: str) -> str:
+    """The ticket in an `Authorization` header; empty if there is none."""
+    scheme, _, ticket = authorization.partition(" ")
+    return ticket.strip() if scheme.lower() == "bearer" else ""
+
+
+class Disconnected(Exception):
+    """The client has gone before it had said all."""
+
+
+async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
+    """A request's body; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client goes."""
+    body = b""
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise Disconnected
+        body += event.get("body", b"")
+        if len(body) > limit:
+            raise Malformed(f"A request's body has more than {limit:,} bytes.")
+        if not event.get("more_body", False):
+            return body
+
+
+async def gone(receive: Receive) -> None:
+    """Returns when an HTTP client has gone; what else it says is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def answer(send: Send, status: int, text: str, *, kind: str = "application/json") -> None:
+    """A whole HTTP answer, kept by nobody."""
+    body = text.encode()
+    headers = [
+        (b"content-type", f"{kind}; charset=utf-8".encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store, private"),
+        (b"vary", b"Accept"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, connection: Connection) -> None:
+    """Say by HTTP why the connection was closed before anything was sent."""
+    assert connection.closed is not None  # noqa: S101 (callers have closed it)
+    await answer(send, STATUS.get(connection.closed, 400), connection.farewell())

@@ -1,0 +1,272 @@
+"""The hub's driver: one for each event loop of a web process. It owns what the core must not know: time, threads, I/O.
+
+What the broker brings goes to the hub at once; what is followed is read from the store at the pace that follows
+from the broker's reach, and only while somebody follows. Both reach a client by the one path: hub → connection
+→ the transport that waits on its `Seat`. An outage of broker or database costs freshness, nothing else.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from telltale import conf
+from telltale.brokers import broker, recheck_s
+from telltale.brokers.base import Listener, Reach
+from telltale.core import reasons
+from telltale.core.connection import Connection, Phase, Terms
+from telltale.core.hub import Hub
+from telltale.core.outage import Outage
+from telltale.core.reasons import Reason
+from telltale.core.snapshot import Order
+from telltale.core.wire import Envelope
+from telltale.web import tickets
+from telltale.web.inbox import Inbox
+from telltale.web.reading import Reader, together
+
+logger = logging.getLogger(__name__)
+
+LEAST_RECHECK_S: Final = 1.0
+"""Two re-reads are at least this far apart, however much a broker loses."""
+
+RETRY_READ_S: Final = 1.0
+"""After a read that failed, for a client that waits for its snapshot."""
+
+LEAST_NAP_S: Final = 0.002
+"""A timer that is due is not waited for, but the loop gets its turn."""
+
+
+class Seat:
+    """One client, from the moment it comes; satisfies `transports.base.Follower`."""
+
+    def __init__(self, driver: "Driver", connection: Connection) -> None:
+        self.connection = connection
+        self._driver = driver
+        self._woken = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+
+    def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
+        """See the contract. The verdict is known when it returns, the snapshot comes later."""
+        driver, connection = self._driver, self.connection
+        try:
+            grant = tickets.verify(ticket if isinstance(ticket, str) else "", now=driver.now())
+        except tickets.Refused as refusal:
+            return self.close(refusal.reason)
+        if connection.grant is None and driver.is_full_for(grant.follower):
+            return self.close(reasons.LIMIT)
+        new = grant.topics - (connection.grant.topics if connection.grant is not None else frozenset())
+        if connection.grant is not None and connection.grant.follower != grant.follower:
+            # A socket belongs to one person: whoever signs in as another opens another.
+            return self.close(reasons.FORBIDDEN)
+        connection.admit(grant, have=have, seen=seen, now=driver.now())
+        # Attach first, read second: the snapshots' order sorts out the overlap.
+        driver.attach(self)
+        if new or connection.phase is Phase.ATTACHED:
+            self._reading = asyncio.ensure_future(driver.catch_up(self, new))
+        self.wake()
+
+    async def frames(self) -> AsyncIterator[str]:
+        """See the contract."""
+        while True:
+            frame = self.connection.take(self._driver.now())
+            if frame is not None:
+                yield frame
+            elif self.connection.closed is not None:
+                return
+            else:
+                await self.wait(until=float("inf"))
+
+    async def wait(self, *, until: float) -> None:
+        """See the contract. Nothing that happens between a look and this is missed."""
+        due = min(until, self.connection.wake_at or until)
+        if not self._woken.is_set():
+            loop, nap_s = asyncio.get_running_loop(), max(LEAST_NAP_S, due - self._driver.now())
+            timer = loop.call_later(min(nap_s, 3600.0), self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                timer.cancel()
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """See the contract."""
+        self._woken.set()
+
+    def close(self, reason: Reason) -> None:
+        """See the contract."""
+        self.connection.close(reason)
+        self.wake()
+
+    def left(self) -> None:
+        """The client has gone: nothing is read for it any more."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+
+class Driver:
+    """Satisfies `transports.base.Server`. Everything but the inbox's and the reader's threads is on its loop."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self._loop = asyncio.get_running_loop()
+        self._seats: dict[Connection, Seat] = {}
+        self._followers: Counter[str] = Counter()
+        self._inbox = Inbox(self._loop, self._deliver, self._missed)
+        self._reader = Reader(self._listen)
+        self._stale = asyncio.Event()
+        self._rechecking: asyncio.Task[None] | None = None
+        self._listener: Listener | None = None
+        self._listening = threading.Lock()
+        self._reach = Reach.NOWHERE
+        self._drained = False
+        self._broken_broker = Outage(logger, "Listening to the broker", "Pages are told later, from the database.")
+        self._broken_store = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
+
+    # What transports ask ------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The store's clock, by the offset that was last measured."""
+        return time.time() + self._reader.offset_s
+
+    def open(self, terms: Terms) -> Seat:
+        """A new client; a server that is going away turns it away at once."""
+        s = conf.settings()
+        limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
+        seat = Seat(self, Connection(opened_at=self.now(), terms=terms, limits=limits))
+        self._seats[seat.connection] = seat
+        if self._drained:
+            seat.close(reasons.DRAIN)
+        return seat
+
+    def leave(self, follower: Seat) -> None:
+        """The client has gone; harmless when repeated."""
+        if self._seats.pop(follower.connection, None) is None:
+            return
+        follower.left()
+        if follower.connection in self.hub:
+            self.hub.detach(follower.connection)
+            self._count(follower, -1)
+
+    # What seats ask -----------------------------------------------------------------------------
+
+    def is_full_for(self, person: str) -> bool:
+        """Whether this person has all the connections that one may have here."""
+        return bool(person) and self._followers[person] >= conf.settings().connections_per_user
+
+    def attach(self, seat: Seat) -> None:
+        """From now on it hears what its ticket covers; again after a renewal."""
+        if seat.connection.closed is not None:
+            return
+        if seat.connection not in self.hub:
+            self._count(seat, +1)
+        self.hub.attach(seat.connection)
+        if self._rechecking is None or self._rechecking.done():
+            self._rechecking = asyncio.ensure_future(self._recheck())
+
+    async def catch_up(self, seat: Seat, topics: frozenset[str]) -> None:
+        """Read its snapshot, and try again for as long as the client is waited for."""
+        while seat.connection.closed is None:
+            try:
+                found = await self._reader.read(topics)
+            except Exception as error:
+                # Whatever the database raises, it may be well again in a second.
+                self._broken_store.begin(error, now=time.monotonic())
+                await asyncio.sleep(RETRY_READ_S)
+                continue
+            self._broken_store.end(now=time.monotonic())
+            seat.connection.catch_up(together(found))
+            return seat.wake()
+
+    # What happens by itself ---------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """This server is going away: all are told so, and come back to another or later."""
+        self._drained = True
+        for seat in list(self._seats.values()):
+            seat.close(reasons.DRAIN)
+
+    async def close(self) -> None:
+        """Drain, and let go of threads and sockets."""
+        self.drain()
+        if self._rechecking is not None:
+            self._rechecking.cancel()
+        self._reader.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await asyncio.to_thread(listener.close)
+
+    async def _recheck(self) -> None:
+        """Read again what is followed, for as long as anything is."""
+        while self.hub.topics:
+            try:
+                await asyncio.wait_for(self._stale.wait(), max(LEAST_RECHECK_S, recheck_s(self._reach)))
+            except TimeoutError:
+                pass
+            self._stale.clear()
+            topics = self.hub.topics
+            if not topics:
+                return
+            try:
+                self._deliver(list(together(await self._reader.read(topics))))
+            except Exception as error:
+                self._broken_store.begin(error, now=time.monotonic())
+            else:
+                self._broken_store.end(now=time.monotonic())
+            await asyncio.sleep(LEAST_RECHECK_S)
+
+    def _deliver(self, envelopes: list[Envelope]) -> None:
+        for connection in self.hub.deliver_all(envelopes):
+            self._seats[connection].wake()
+
+    def _missed(self) -> None:
+        self._stale.set()
+
+    def _count(self, seat: Seat, by: int) -> None:
+        person = seat.connection.grant.follower if seat.connection.grant is not None else ""
+        self._followers[person] += by
+        if self._followers[person] <= 0:
+            del self._followers[person]
+
+    def _listen(self) -> None:
+        """Have the broker listen; in the reader's thread, before the first read and after an outage."""
+        with self._listening:
+            if self._listener is not None or self._drained:
+                return
+            try:
+                courier = broker()
+                self._listener = courier.listen(self._inbox.put, self._inbox.missed)
+            except Exception as error:
+                # Brokers are anyone's code; without one the store is read at its own pace.
+                self._broken_broker.begin(error, now=time.monotonic())
+                return
+            self._reach = courier.reach
+            self._broken_broker.end(now=time.monotonic())
+
+
+_drivers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Driver]" = WeakKeyDictionary()
+
+
+def driver() -> Driver:
+    """The driver of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _drivers:
+        _drivers[loop] = Driver()
+    return _drivers[loop]
+
+
+def drain_all() -> None:
+    """Have every driver of this process drain; from any thread, also from a signal handler."""
+    for loop, one in list(_drivers.items()):
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(one.drain)
+
+
+async def close_present() -> None:
+    """Close the running loop's driver, if it has one; the next `driver()` makes another."""
+    one = _drivers.pop(asyncio.get_running_loop(), None)
+    if one is not None:
+        await one.close()

@@ -1,0 +1,69 @@
+"""From the broker's thread to the event loop: what arrives is decoded there, and handed over here in one go.
+
+Bounded: a loop that is held up finds the newest word of each burst, not a queue without end; what does not
+fit is forgotten, and the store is read again instead. Used by `driver.py` alone.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from telltale.core.wire import Envelope, Malformed
+
+logger = logging.getLogger(__name__)
+
+ROOM: Final = 10_000
+"""Envelopes that may wait for the loop."""
+
+
+class Inbox:
+    """`put` and `missed` are called by the broker, `handle` and `reread` on the loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handle: Callable[[list[Envelope]], None],
+        reread: Callable[[], None],
+    ) -> None:
+        self._loop, self._handle, self._reread = loop, handle, reread
+        self._lock = threading.Lock()
+        self._arrived: list[Envelope] = []
+
+    def put(self, messages: Sequence[bytes]) -> None:
+        """Messages came; any thread. What can't be understood is left to the next read of the store."""
+        envelopes = [envelope for message in messages if (envelope := _decoded(message)) is not None]
+        with self._lock:
+            is_first = not self._arrived
+            has_room = len(self._arrived) + len(envelopes) <= ROOM
+            if has_room:
+                self._arrived += envelopes
+        if not has_room:
+            self.missed()
+        elif is_first and envelopes:
+            self._call(self._empty)
+
+    def missed(self) -> None:
+        """Something may have been lost; any thread."""
+        self._call(self._reread)
+
+    def _empty(self) -> None:
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        self._handle(arrived)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            pass  # The loop has ended, and all its followers with it.
+
+
+def _decoded(message: bytes) -> Envelope | None:
+    try:
+        envelope = Envelope.from_bytes(message)
+    except Malformed as error:
+        logger.warning("A message of the broker is left out: %s", error)
+        return None
+    return None if envelope.cancel is not None else envelope

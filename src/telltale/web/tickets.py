@@ -1,0 +1,105 @@
+"""Tickets: signed, short-lived statements of which topics their bearer may follow.
+
+A page gets one when it is rendered, others come from `views.ticket`. Whoever issues one has asked
+`permissions` before; whoever verifies one reads no database and knows no request. The signature is Django's,
+so it changes with SECRET_KEY, and SECRET_KEY_FALLBACKS keep old tickets good.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.core import signing
+from django.http import HttpRequest
+
+from telltale import conf, store
+from telltale.core import reasons
+from telltale.core.connection import Grant
+from telltale.core.reasons import Reason
+from telltale.core.topics import parse, task_topic
+from telltale.owners import Owner
+from telltale.web.permissions import followable
+
+SALT: Final = "telltale.ticket"
+
+MAX_TOPICS: Final = 200
+"""Topics in one ticket; a page that shows more follows its owner's topic, which covers all of theirs."""
+
+MAX_LENGTH: Final = 16_384
+"""Characters of a ticket that are looked at."""
+
+
+class Refused(Exception):
+    """A ticket, or a connection, that is not accepted; `reason` tells the client what to do next."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.meaning)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageTicket:
+    """A ticket and what it says, for those who can't read it themselves."""
+
+    ticket: str
+    topics: frozenset[str]
+    expires_at: float
+
+
+def issue(
+    topics: Iterable[str], *, follower: str = "", ttl_s: float | None = None, now: float | None = None
+) -> str:
+    """Sign a ticket for `topics`, good for `ttl_s` seconds (None: as the settings say).
+
+    The caller has made sure that they may be followed. `follower` is their own topic, by which their
+    connections are counted.
+    """
+    return _signed(topics, follower, _expires_at(ttl_s, now))
+
+
+def verify(text: str, *, now: float | None = None) -> Grant:
+    """What a ticket grants; raises `Refused` if it is not ours, or has run out."""
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH:
+        raise Refused(reasons.NO_TICKET)
+    try:
+        said = signing.loads(text, salt=SALT)
+        grant = Grant(topics=frozenset(said["t"]), follower=said["f"], expires_at=float(said["e"]))
+    except (signing.BadSignature, KeyError, TypeError, ValueError):
+        raise Refused(reasons.NO_TICKET) from None
+    if (store.now() if now is None else now) >= grant.expires_at:
+        raise Refused(reasons.EXPIRED)
+    return grant
+
+
+def for_page(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:
+    """The ticket that a page is rendered with: the asker's own topic, and those of `task_ids` they may see."""
+    own = Owner.of(request).topic
+    wanted = [*([own] if own else []), *(task_topic(task_id) for task_id in task_ids)]
+    return for_asker(request, wanted[:MAX_TOPICS])
+
+
+def for_asker(request: HttpRequest, wanted: Iterable[str]) -> PageTicket:
+    """A ticket for those of `wanted` that the asker may follow; the others are left out."""
+    topics, expires_at = followable(request, wanted), _expires_at(None, None)
+    text = _signed(topics, Owner.of(request).topic or "", expires_at)
+    return PageTicket(ticket=text, topics=frozenset(topics), expires_at=expires_at)
+
+
+def _signed(topics: Iterable[str], follower: str, expires_at: float) -> str:
+    said: dict[str, Any] = {"t": sorted(set(topics)), "f": follower, "e": expires_at}
+    if len(said["t"]) > MAX_TOPICS:
+        raise ValueError(
+            f"A ticket for {len(said['t'])} topics was asked for; at most {MAX_TOPICS} fit: "
+            "follow the owner's topic, or one of your own that covers them."
+        )
+    for topic in said["t"]:
+        parse(topic)
+    return signing.dumps(said, salt=SALT, compress=True)
+
+
+def _expires_at(ttl_s: float | None, now: float | None) -> float:
+    at = store.now() if now is None else now
+    return round(at + (conf.settings().ticket_s if ttl_s is None else ttl_s), 3)
+
+

@@ -1,0 +1,52 @@
+"""The tests' tasks for `django.tasks`, built in or from the backport."""
+
+import asyncio
+
+import telltale
+from telltale.testing.runners import Work, write
+from tests.app.compat import task
+
+
+@task
+@telltale.tracked
+def count(log: str, steps: int, pause_s: float) -> None:
+    Work.count(log, steps, pause_s)
+
+
+@task
+@telltale.tracked
+def fail(log: str) -> None:
+    Work.fail(log)
+
+
+@task
+@telltale.tracked
+def crash(log: str) -> None:
+    Work.crash(log)
+
+
+@task
+@telltale.tracked
+def hold(log: str, gate: str) -> None:
+    Work.hold(log, gate)
+
+
+@task
+@telltale.tracked
+async def count_async(log: str, steps: int) -> None:
+    write(log, "count_async")
+    for _ in telltale.progress(range(steps)):
+        await asyncio.sleep(0)
+
+
+@task
+def untracked(log: str) -> None:
+    write(log, "untracked")
+
+
+@task
+@telltale.tracked
+def runs_another(log: str) -> None:
+    write(log, "runs_another")
+    count.using(backend="immediate").enqueue(log, 2, 0.0)
+    telltale.current().result = "/outer/"

@@ -1,0 +1,403 @@
+"""One follower's connection: what it sends, when, to whom, and why it ends."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telltale.core import reasons
+from telltale.core.connection import Connection, Grant, Phase, Terms
+from telltale.core.snapshot import Snapshot
+from telltale.core.states import State
+from telltale.core.wire import Envelope, Event, Notice
+
+ADA = "user:1"
+TERMS = Terms()
+
+
+def grant(*topics: str, until: float = 300.0) -> Grant:
+    return Grant(topics=frozenset(topics or (ADA,)), expires_at=until)
+
+
+def waiting(terms: Terms = TERMS) -> Connection:
+    return Connection(opened_at=0.0, terms=terms, limits={"quiet_s": 60.0})
+
+
+def live(*known: Envelope, terms: Terms = TERMS) -> Connection:
+    """A connection that has been greeted and told `known`, at 0."""
+    connection = waiting(terms)
+    connection.admit(grant(), now=0.0)
+    connection.catch_up(known)
+    sent(connection, 0.0)
+    return connection
+
+
+def sent(connection: Connection, now: float, *, ack: bool = True) -> list[dict[str, Any]]:
+    """All frames that it sends at once."""
+    frames = []
+    while (frame := connection.take(now)) is not None:
+        frames.append(json.loads(frame))
+        if ack:
+            connection.ack(frames[-1]["n"], now=now)
+    return frames
+
+
+def at(seq: int, *, task: str = "a", attempt: int = 1, state: State = State.RUNNING, topic: str = ADA) -> Envelope:
+    return Envelope(topics=(topic,), snapshot=Snapshot(id=task, attempt=attempt, seq=seq, state=state))
+
+
+def notice(id: str, topic: str = ADA) -> Envelope:
+    return Envelope(topics=(topic,), notice=Notice(id=id, topic=topic, level="info", text="Done."))
+
+
+def event(name: str = "line", data: object = None) -> Envelope:
+    return Envelope(topics=(ADA,), event=Event(topic=ADA, name=name, data=data))
+
+
+def seqs(frames: list[dict[str, Any]]) -> list[int]:
+    return [task["seq"] for frame in frames for task in frame.get("tasks", ())]
+
+
+# Attach first, read second -----------------------------------------------------------------------
+
+
+def test_without_a_ticket_nothing_is_followed_sent_or_kept() -> None:
+    connection = waiting()
+    connection.offer(at(1))
+    connection.catch_up([at(2)])
+    assert connection.phase is Phase.WAITING
+    assert connection.take(1.0) is None
+
+
+def test_the_greeting_comes_first_and_says_what_is_followed_until_when() -> None:
+    connection = waiting()
+    connection.admit(grant(ADA, "task:a"), now=0.0)
+    connection.catch_up([])
+    assert sent(connection, 1.5) == [
+        {
+            "type": "hello",
+            "v": 1,
+            "n": 1,
+            "now": 1.5,
+            "topics": ["task:a", ADA],
+            "expires_at": 300.0,
+            "limits": {"quiet_s": 60.0},
+        }
+    ]
+
+
+def test_what_happens_between_ticket_and_snapshot_is_kept_and_sorted_out() -> None:
+    connection = waiting()
+    connection.admit(grant(), now=0.0)
+    connection.offer(at(5))
+    assert connection.take(0.0) is None
+    connection.catch_up([at(3)])
+    assert seqs(sent(connection, 0.0)) == [5]
+
+
+def test_what_the_client_shows_already_is_not_sent_again() -> None:
+    connection = waiting()
+    connection.admit(grant(), have={"a": (1, False, 3), "b": (1, False, 8)}, seen=["n1"], now=0.0)
+    connection.catch_up([at(3), at(9, task="b"), notice("n1"), notice("n2")])
+    _, update = sent(connection, 0.0)
+    assert [(task["id"], task["seq"]) for task in update["tasks"]] == [("b", 9)]
+    assert [told["id"] for told in update["notices"]] == ["n2"]
+
+
+def test_a_client_that_claims_less_than_it_was_sent_does_not_turn_the_connection_back() -> None:
+    connection = live(at(5))
+    connection.admit(grant(), have={"a": (1, False, 2)}, now=1.0)
+    connection.offer(at(4))
+    assert sent(connection, 1.0) == []
+
+
+# The newest wins ---------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([State.RUNNING, State.LOST]), st.integers(0, 9))))
+def test_whatever_order_they_come_in_the_last_frame_has_the_newest_and_none_goes_back(
+    news: list[tuple[int, State, int]],
+) -> None:
+    connection, now, shown = live(), 0.0, []
+    envelopes = [at(seq, attempt=attempt, state=state) for attempt, state, seq in news]
+    for number, envelope in enumerate(envelopes):
+        now += 0.07
+        connection.offer(envelope)
+        if number % 3 == 0:
+            shown += sent(connection, now)
+    shown += sent(connection, now + 1)
+    orders = [Snapshot.from_json(task).order for frame in shown for task in frame["tasks"]]
+    assert orders == sorted(set(orders))
+    assert orders[-1:] == [max(e.snapshot.order for e in envelopes if e.snapshot)] if envelopes else orders == []
+
+
+def test_a_slow_reader_costs_one_slot_a_task() -> None:
+    connection = live()
+    for seq in range(1, 1_000):
+        connection.offer(at(seq))
+        connection.offer(at(seq, task="b"))
+    [update] = sent(connection, 1.0)
+    assert [(task["id"], task["seq"]) for task in update["tasks"]] == [("a", 999), ("b", 999)]
+
+
+def test_the_first_goes_at_once_and_the_rest_waits_for_the_tick() -> None:
+    connection = live()
+    connection.offer(at(1))
+    assert seqs(sent(connection, 5.0)) == [1]
+    connection.offer(at(2))
+    connection.offer(at(3))
+    assert sent(connection, 5.05) == []
+    assert connection.wake_at == pytest.approx(5.1)
+    assert seqs(sent(connection, 5.1)) == [3]
+
+
+def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
+    connection = live(terms=Terms(remembered=2))
+    connection.offer(at(9, task="a"))
+    connection.offer(at(1, task="b"))
+    connection.offer(at(3, task="a"))
+    assert seqs(sent(connection, 1.0)) == [9, 1]
+
+
+def test_more_tasks_than_can_be_remembered_are_no_reason_to_grow() -> None:
+    connection = live(terms=Terms(remembered=2))
+    for task in "abc":
+        connection.offer(at(1, task=task))
+    assert connection.closed is reasons.RESYNC
+
+
+def test_a_clock_that_is_put_back_does_not_silence_it() -> None:
+    connection = live(terms=Terms(credit=None))
+    connection.offer(at(1))
+    sent(connection, 200.0)
+    connection.offer(at(2))
+    sent(connection, 10.0)
+    assert seqs(sent(connection, 10.1)) == [2]
+
+
+# Notices and events ------------------------------------------------------------------------------
+
+
+def test_a_notice_is_sent_once_however_often_it_is_offered() -> None:
+    connection = live(notice("n1"))
+    connection.offer(notice("n1"))
+    connection.offer(notice("n2"))
+    [update] = sent(connection, 1.0)
+    assert [told["id"] for told in update["notices"]] == ["n2"]
+
+
+def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_reads() -> None:
+    stored = [notice(f"n{number}") for number in range(5)]
+    connection = waiting(Terms(queue=2))
+    connection.admit(grant(), now=0.0)
+    told: list[str] = []
+    for now in (0.0, 15.0, 30.0):
+        connection.catch_up(stored)
+        told += [n["id"] for frame in sent(connection, now) for n in frame.get("notices", ())]
+    assert told == ["n0", "n1", "n2", "n3", "n4"]
+    assert connection.closed is None
+
+
+def test_events_beyond_the_bound_end_the_connection_so_that_the_client_knows() -> None:
+    connection = live(terms=Terms(queue=2))
+    for _ in range(3):
+        connection.offer(event())
+    assert connection.closed is reasons.RESYNC
+    assert json.loads(connection.farewell()) == {"type": "bye", "code": 4002, "reason": "resync", "again": "at once"}
+
+
+def test_events_keep_their_order_and_equal_ones_are_two() -> None:
+    connection = live()
+    for number in (1, 1, 2):
+        connection.offer(event(data=number))
+    [update] = sent(connection, 1.0)
+    assert [happened["data"] for happened in update["events"]] == [1, 1, 2]
+
+
+# Only what is theirs -----------------------------------------------------------------------------
+
+
+def test_what_the_ticket_does_not_cover_is_not_sent() -> None:
+    connection = live(at(1, topic="user:2"), notice("n1", topic="user:2"))
+    connection.offer(at(2, topic="user:2"))
+    assert sent(connection, 1.0) == []
+
+
+def test_what_waits_and_the_renewed_ticket_covers_no_more_is_dropped() -> None:
+    connection = waiting()
+    connection.admit(grant(ADA, "task:b"), now=0.0)
+    connection.catch_up([])
+    sent(connection, 0.0)
+    for envelope in (at(1), at(1, task="b", topic="task:b"), notice("n1", topic="task:b")):
+        connection.offer(envelope)
+    connection.admit(grant(ADA, until=600.0), now=1.0)
+    [update] = sent(connection, 1.0)
+    assert [task["id"] for task in update["tasks"]] == ["a"]
+    assert update["notices"] == []
+    connection.admit(grant(ADA, "task:b", until=900.0), now=2.0)
+    connection.catch_up([at(1, task="b", topic="task:b")])
+    assert seqs(sent(connection, 2.0)) == [1]
+
+
+def test_a_wish_to_cancel_is_for_workers_and_not_for_browsers() -> None:
+    connection = live()
+    connection.offer(Envelope(topics=(ADA,), cancel="a"))
+    assert sent(connection, 1.0) == []
+
+
+# Flow control ------------------------------------------------------------------------------------
+
+
+def test_without_credit_nothing_more_is_sent_and_an_acknowledgement_frees_the_newest() -> None:
+    connection = live(terms=Terms(credit=100))
+    connection.offer(at(1))
+    [update] = sent(connection, 1.0, ack=False)
+    connection.offer(at(2))
+    connection.offer(at(3))
+    assert sent(connection, 2.0) == []
+    connection.ack(update["n"], now=3.0)
+    assert seqs(sent(connection, 3.0)) == [3]
+
+
+def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
+    connection = live(terms=Terms(frame=100))
+    for task in "abc":
+        connection.offer(at(1, task=task))
+    connection.offer(notice("n1"))
+    frames = [frame for tick in range(5) for frame in sent(connection, 1.0 + tick)]
+    assert [[task["id"] for task in frame["tasks"]] for frame in frames] == [["a"], ["b"], ["c"], []]
+    assert frames[-1]["notices"]
+
+
+def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
+    connection = live(terms=Terms(credit=100))
+    connection.offer(at(1))
+    sent(connection, 1.0, ack=False)
+    assert connection.wake_at == 11.0
+    connection.tick(10.9)
+    assert connection.closed is None
+    connection.tick(11.0)
+    assert connection.closed is reasons.SLOW
+
+
+def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
+    connection = live(terms=Terms(credit=600, frame=100))
+    for task in "abcdef":
+        connection.offer(at(1, task=task))
+    frames = [frame for tick in range(6) for frame in sent(connection, 1.0 + tick, ack=False)]
+    assert len(frames) < 6
+    connection.ack(frames[0]["n"], now=9.0)
+    connection.tick(15.0)
+    assert connection.closed is None
+
+
+def test_without_a_way_back_nothing_is_counted() -> None:
+    connection = live(terms=Terms(credit=None))
+    for seq in range(1, 200):
+        connection.offer(at(seq))
+        assert seqs(sent(connection, float(seq), ack=False)) == [seq]
+    connection.tick(290.0)
+    assert connection.closed is None
+
+
+# Life and end ------------------------------------------------------------------------------------
+
+
+def test_something_is_sent_at_least_every_fifteen_seconds() -> None:
+    connection = live()
+    assert sent(connection, 14.8) == []
+    [ping] = sent(connection, 15.0)
+    assert ping == {"type": "ping", "n": 2, "now": 15.0}
+
+
+def test_frames_are_numbered_from_one_without_a_gap() -> None:
+    connection = live()
+    numbers = []
+    for now in (1.0, 2.0, 40.0):
+        connection.ack(0, now=now)
+        connection.offer(at(int(now)))
+        numbers += [frame["n"] for frame in sent(connection, now)]
+    assert numbers == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"), [(9.9, None), (10.0, reasons.NO_TICKET)], ids=["just in time", "at the limit"]
+)
+def test_who_shows_no_ticket_in_time_is_closed(now: float, reason: object) -> None:
+    connection = waiting()
+    assert connection.wake_at == 10.0
+    connection.tick(now)
+    assert connection.closed is reason
+
+
+def test_who_waits_in_vain_for_the_snapshot_starts_afresh() -> None:
+    connection = waiting()
+    connection.admit(grant(), now=9.0)
+    connection.tick(18.9)
+    assert connection.closed is None
+    connection.tick(19.0)
+    assert connection.closed is reasons.RESYNC
+
+
+def test_an_expired_ticket_is_not_accepted_and_one_that_expires_ends_it() -> None:
+    late = waiting()
+    late.admit(grant(until=5.0), now=5.0)
+    assert late.closed is reasons.EXPIRED
+    connection = live(terms=Terms(credit=None))
+    assert connection.take(300.0) is None
+    assert connection.closed is reasons.EXPIRED
+
+
+def test_a_renewed_ticket_keeps_it_open() -> None:
+    connection = live(terms=Terms(credit=None))
+    connection.admit(grant(until=600.0), now=250.0)
+    sent(connection, 300.0)
+    assert connection.phase is Phase.LIVE
+
+
+def test_a_client_that_acknowledges_and_falls_silent_is_closed() -> None:
+    connection = live()
+    connection.tick(39.9)
+    assert connection.closed is None
+    connection.tick(40.0)
+    assert connection.closed is reasons.SILENT
+
+
+def test_the_first_reason_stands_and_nothing_follows_it() -> None:
+    connection = live()
+    connection.offer(at(1))
+    connection.close(reasons.DRAIN)
+    connection.close(reasons.SLOW)
+    connection.offer(at(2))
+    connection.admit(grant(), now=1.0)
+    assert connection.closed is reasons.DRAIN
+    assert connection.take(1.0) is None
+    assert connection.wake_at is None
+
+
+@given(
+    credit=st.sampled_from([None, 1, 400, 65_536]),
+    steps=st.lists(st.tuples(st.sampled_from(["offer", "event", "ack", "wait"]), st.integers(0, 30)), max_size=40),
+)
+def test_a_driver_that_sleeps_until_wake_at_never_spins_and_never_oversleeps(
+    credit: int | None, steps: list[tuple[str, int]]
+) -> None:
+    connection, now = live(terms=Terms(credit=credit)), 0.0
+    for what, number in steps:
+        if what == "offer":
+            connection.offer(at(number))
+        elif what == "event":
+            connection.offer(event())
+        elif what == "ack":
+            connection.ack(number, now=now)
+        sent(connection, now, ack=False)
+        if connection.wake_at is None:
+            return
+        assert connection.wake_at > now, "it would be woken again and again for nothing"
+        if what == "wait":
+            now = connection.wake_at
+            before = connection.phase, connection.pending
+            something = sent(connection, now, ack=False)
+            assert something or connection.phase is Phase.CLOSED, f"woken for nothing, at {before}"

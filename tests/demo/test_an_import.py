@@ -1,0 +1,181 @@
+"""An import from the outside: real processes, a real file, nothing but HTTP and sockets."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.demo.site import SupervisedSite, Visitor, ended, stream_events, topic_of
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+
+
+class Follower(threading.Thread):
+    """Follows one task in a thread of its own, until it has ended; remembers when each update came."""
+
+    def __init__(self, listen: Callable[["Follower"], None]) -> None:
+        super().__init__(daemon=True)
+        self.listen = listen
+        self.came_at: list[float] = []
+        self.fractions: list[float] = []
+        self.states: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        self.listen(self)
+
+    def hears(self, message: dict[str, Any]) -> bool:
+        """Whether the task has ended."""
+        for task in message.get("tasks", []):
+            self.came_at.append(time.monotonic())
+            self.states.append(task["state"])
+            if task["progress"]["fraction"] is not None:
+                self.fractions.append(task["progress"]["fraction"])
+        return bool(message.get("tasks")) and message["tasks"][-1]["ended"]
+
+    def updates_a_second(self) -> float:
+        return len(self.came_at) / (self.came_at[-1] - self.came_at[0])
+
+
+def by_websocket(url: str, ticket: str) -> Follower:
+    def listen(follower: Follower) -> None:
+        with connect(url.replace("http", "ws") + "/telltale/live/", origin=url) as socket:  # type: ignore[arg-type]
+            socket.send(json.dumps({"type": "hello", "v": 1, "ticket": ticket}))
+            for text in socket:
+                message = json.loads(text)
+                socket.send(json.dumps({"type": "ack", "n": message["n"]}))
+                if follower.hears(message):
+                    return
+
+    return Follower(listen)
+
+
+def by_event_stream(url: str, ticket: str) -> Follower:
+    def listen(follower: Follower) -> None:
+        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ticket}"}
+        with httpx.stream("GET", f"{url}/telltale/live/", headers=headers, timeout=60) as answer:
+            for message in stream_events(answer.iter_lines()):
+                if follower.hears(message):
+                    return
+
+    return Follower(listen)
+
+
+def test_a_script_that_knows_only_http_follows_the_whole_import_to_its_end(
+    site: SupervisedSite, visitor: Visitor, all_airports: str
+) -> None:
+    count_writes(site)
+    began = time.monotonic()
+    answer = visitor.imports(all_airports)
+    assert answer.status_code == 202
+    assert time.monotonic() - began < 5
+    assert int(answer.headers["Retry-After"]) >= 1
+    location = answer.headers["Location"]
+    ticket = visitor.ticket(topic_of(location))
+    followers = [by_websocket(site.url, ticket), by_event_stream(site.url, ticket)]
+
+    seen = visitor.watches(location, until=ended, within_s=150)
+
+    took_s = time.monotonic() - began
+    fractions = [told["progress"]["fraction"] for told in seen if told["progress"]["fraction"] is not None]
+    assert seen[-1]["state"] == "succeeded", seen[-1]
+    assert len(fractions) > 10
+    assert fractions == sorted(fractions)
+    assert {"id", "label", "state", "health", "attempt", "progress", "error", "result"} <= seen[-1].keys()
+    assert imported(site, visitor, seen[-1]) == all_airports.count("\n") - 1
+    for follower in followers:
+        follower.join(10)
+        assert follower.states[-1] == "succeeded"
+        assert follower.fractions == sorted(follower.fractions)
+        assert follower.updates_a_second() >= 3
+    assert writes(site, seen[-1]["id"]) <= 3 + 0.5 * took_s
+
+
+def test_every_row_has_its_five_neighbours_nearest_first(
+    site: SupervisedSite, visitor: Visitor, few_airports: str
+) -> None:
+    told = visitor.watches(visitor.imports(few_airports).headers["Location"], until=ended)[-1]
+    upload = told["result"].split("/")[2].replace("-", "")
+    found = site.rows(
+        "SELECT airport_id, group_concat(rank, ''), min(distance_km) FROM (SELECT n.* FROM airports_neighbour n "
+        "JOIN airports_airport a ON a.id = n.airport_id WHERE a.upload_id = ? ORDER BY n.distance_km, n.rank) "
+        "GROUP BY airport_id",
+        upload,
+    )
+    assert len(found) == 3_000
+    assert {ranks for _, ranks, _ in found} == {"12345"}
+
+
+def test_a_browser_is_led_to_the_tasks_page(visitor: Visitor, few_airports: str) -> None:
+    answer = visitor.http.post(
+        "/imports/",
+        headers={"Accept": "text/html", "X-CSRFToken": visitor.http.cookies["csrftoken"]},
+        files={"file": ("airports.csv", few_airports)},
+    )
+    assert answer.status_code == 303
+    page = visitor.http.get(answer.headers["Location"], headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert "Import airports.csv" in page.text
+
+
+def test_a_follower_without_a_valid_ticket_gets_nothing(site: SupervisedSite, comes: Callable[[], Visitor]) -> None:
+    ada = comes().becomes("ada")
+    location = ada.post("/run/hop/").headers["Location"]
+    forged = comes().becomes("grace").ticket() + "x"
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": f"Bearer {forged}"}):
+        answer = httpx.get(f"{site.url}/telltale/live/", headers={"Accept": "text/event-stream"} | headers, timeout=10)
+        assert answer.status_code in {401, 403}
+        assert answer.json()["type"] == "bye"
+        assert "task" not in answer.json()
+    with connect(site.url.replace("http", "ws") + "/telltale/live/") as socket:
+        socket.send(json.dumps({"type": "hello", "v": 1, "ticket": "nonsense"}))
+        assert json.loads(socket.recv(10))["type"] == "bye"
+        with pytest.raises(ConnectionClosed):
+            socket.recv(10)
+    ada.post(f"{location}cancel/")
+    assert ada.watches(location, until=ended)[-1]["state"] == "cancelled"
+
+
+def test_another_persons_task_and_one_that_never_was_answer_alike(comes: Callable[[], Visitor]) -> None:
+    ada, grace = comes().becomes("ada"), comes().becomes("grace")
+    location = ada.post("/run/bad-row/").headers["Location"]
+    not_hers = grace.http.get(location)
+    never_was = grace.http.get("/telltale/tasks/00000000-0000-4000-8000-000000000000/")
+    assert not_hers.status_code == never_was.status_code == 404
+    assert not_hers.text == never_was.text
+    assert ada.looks(location)["label"] == "Import bad.csv"
+
+
+def test_a_bad_row_fails_in_words_for_people(visitor: Visitor) -> None:
+    told = visitor.watches(visitor.post("/run/bad-row/").headers["Location"], until=ended)[-1]
+    assert told["state"] == "failed"
+    assert told["error"] == "Row 1,204: latitude 123.4 is not between −90 and 90."
+    assert told["can_retry"] is True
+
+
+def imported(site: SupervisedSite, visitor: Visitor, told: dict[str, Any]) -> int:
+    """How many airports the import's own page and the database agree on."""
+    page = visitor.http.get(told["result"], headers={"Accept": "text/html"}).text
+    upload = told["result"].split("/")[2].replace("-", "")
+    [(count,)] = site.rows("SELECT count(*) FROM airports_airport WHERE upload_id = ?", upload)
+    assert f'value="{count}"' in page
+    return int(count)
+
+
+def count_writes(site: SupervisedSite) -> None:
+    """Has the database itself keep count of what is written to the tasks' table."""
+    site.rows("CREATE TABLE IF NOT EXISTS test_writes (id TEXT)")
+    then = "ON telltale_taskstate BEGIN INSERT INTO test_writes VALUES (NEW.id); END"
+    site.rows("CREATE TRIGGER IF NOT EXISTS test_insert AFTER INSERT " + then)
+    site.rows("CREATE TRIGGER IF NOT EXISTS test_update AFTER UPDATE " + then)
+
+
+def writes(site: SupervisedSite, task_id: str) -> int:
+    [(count,)] = site.rows("SELECT count(*) FROM test_writes WHERE id = ?", task_id.replace("-", ""))
+    return int(count)

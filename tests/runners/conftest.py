@@ -1,0 +1,64 @@
+"""Benches for the tests of runners; worker processes and Redis are started once a class of tests."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from pytest_django.fixtures import SettingsWrapper
+
+from tests.app import celery_app, celery_tasks, django_tasks, thread_tasks
+from tests.runners.benches import (
+    SHORT,
+    ProcessBench,
+    Redis,
+    ThreadBench,
+    celery_command,
+    db_worker_command,
+    worker_env,
+)
+
+
+@pytest.fixture(autouse=True)
+def short_durations(settings: SettingsWrapper) -> None:
+    settings.TELLTALE = {"BROKER": "memory://", **SHORT}
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadBench]:
+    bench = ThreadBench(thread_tasks)
+    yield bench
+    bench.start()
+
+
+@pytest.fixture(scope="class")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    before = celery_app.conf.broker_url
+    celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = server.url
+    celery_app.close()
+    yield server
+    celery_app.close()
+    celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = before
+    server.stop()
+
+
+@pytest.fixture(scope="class")
+def celery_bench(
+    redis: Redis, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
+) -> Iterator[ProcessBench]:
+    log = tmp_path_factory.mktemp("celery") / "worker.log"
+    bench = ProcessBench(celery_tasks, celery_command(), env_of({"REDIS_URL": redis.url}), log, " ready.")
+    yield bench
+    bench.kill()
+
+
+@pytest.fixture(scope="class")
+def db_bench(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[ProcessBench]:
+    log = tmp_path_factory.mktemp("db_worker") / "worker.log"
+    bench = ProcessBench(django_tasks, db_worker_command(), env_of({}), log, "Starting worker")
+    yield bench
+    bench.kill()
+
+
+def env_of(extra: dict[str, str]) -> dict[str, str]:
+    return worker_env(str(connection.settings_dict["NAME"]), extra)

@@ -1,0 +1,186 @@
+"""Celery beyond the contract: its own calls, eager mode, retries, chains, and deaths that its parent reports."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import chain
+from django.contrib.auth.models import User
+from django.db import transaction
+
+import telltale
+from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.owners import owned_by
+from telltale.runners.base import EnqueueFailed
+from tests.app import celery_app, celery_tasks
+from tests.runners.benches import ProcessBench, free_port
+from tests.runners.watching import ended, fresh, lines, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    celery_app.conf.task_always_eager = True
+    yield
+    celery_app.conf.task_always_eager = False
+
+
+@pytest.fixture
+def nobody_home() -> Iterator[None]:
+    """Redis is not there."""
+    before = celery_app.conf.broker_url
+    celery_app.conf.broker_url = celery_app.conf.broker_write_url = f"redis://127.0.0.1:{free_port()}/0"
+    celery_app.close()
+    yield
+    celery_app.close()
+    celery_app.conf.broker_url = celery_app.conf.broker_write_url = before
+
+
+@pytest.mark.usefixtures("eager")
+class TestEager:
+    def test_a_plain_call_makes_the_row_and_ends_it(self, tmp_path: Path) -> None:
+        ada = User.objects.create_user("ada")
+        with owned_by(ada):
+            result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
+        row = TaskState.objects.get()
+        assert (row.state, row.runner_id, row.owner) == (State.SUCCEEDED, result.id, ada)
+
+    def test_enqueue_makes_one_row(self, tmp_path: Path) -> None:
+        row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
+        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        assert TaskState.objects.count() == 1
+
+    def test_a_failure_is_told(self, tmp_path: Path) -> None:
+        celery_tasks.fail.delay(str(tmp_path / "log"))
+        row = TaskState.objects.get()
+        assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
+
+    def test_an_error_that_propagates_is_the_tasks_own(self, tmp_path: Path) -> None:
+        celery_app.conf.task_eager_propagates = True
+        try:
+            with pytest.raises(ZeroDivisionError):
+                telltale.enqueue(celery_tasks.crash, str(tmp_path / "log"))
+        finally:
+            celery_app.conf.task_eager_propagates = False
+        assert TaskState.objects.get().state == State.FAILED
+
+    def test_a_retry_is_the_next_attempt_of_the_same_task(self, tmp_path: Path) -> None:
+        celery_tasks.retry_once.delay(str(tmp_path / "log"))
+        row = TaskState.objects.get()
+        assert (row.state, row.attempt) == (State.SUCCEEDED, 2)
+        assert lines(tmp_path) == ["retry_once", "retry_once"]
+
+    def test_a_task_that_ignores_itself_is_cancelled(self) -> None:
+        celery_tasks.ignore.delay()
+        assert TaskState.objects.get().state == State.CANCELLED
+
+    def test_an_untracked_task_has_no_row(self, tmp_path: Path) -> None:
+        celery_tasks.untracked.delay(str(tmp_path / "log"))
+        assert lines(tmp_path) == ["untracked"]
+        assert TaskState.objects.count() == 0
+
+
+@pytest.mark.usefixtures("nobody_home")
+class TestWithoutRedis:
+    def test_enqueue_is_an_error_and_leaves_no_row(self) -> None:
+        with pytest.raises(EnqueueFailed, match="celery could not take"):
+            telltale.enqueue(celery_tasks.fail, "log")
+        assert TaskState.objects.count() == 0
+
+    def test_a_plain_call_is_its_own_error_and_leaves_no_row(self) -> None:
+        with pytest.raises(celery_tasks.fail.OperationalError):
+            celery_tasks.fail.delay("log")
+        assert TaskState.objects.count() == 0
+
+
+@pytest.mark.service
+class TestWorker:
+    def test_a_plain_call_is_visible_at_once(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.pause()
+        ada = User.objects.create_user("ada")
+        with owned_by(ada):
+            result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
+        row = TaskState.objects.get()
+        assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, result.id, ada, "Count")
+        celery_bench.start()
+        assert ended(row).state == State.SUCCEEDED
+
+    def test_a_worker_that_is_quicker_than_the_askers_commit_makes_no_second_row(
+        self, celery_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        celery_bench.start()
+        with transaction.atomic():
+            celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
+            time.sleep(0.5)
+        row = TaskState.objects.get()
+        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        assert TaskState.objects.count() == 1
+
+    def test_a_call_by_name_alone_is_shown_too(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        celery_app.send_task("tests.app.celery_tasks.count", [str(tmp_path / "log"), 3, 0.0])
+        until(lambda: TaskState.objects.exists(), "the row is there")
+        assert ended(TaskState.objects.get()).state == State.SUCCEEDED
+
+    def test_a_retry_shows_retrying_and_then_the_next_attempt(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        row = telltale.enqueue(celery_tasks.retry_once, str(tmp_path / "log"))
+        until(lambda: fresh(row).state == State.RETRYING, "it is retrying")
+        assert fresh(row).retry_at is not None
+        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 2)
+
+    def test_an_automatic_retry_is_no_failure_until_the_last(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        row = telltale.enqueue(celery_tasks.autoretry, str(tmp_path / "log"))
+        assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
+        assert lines(tmp_path) == ["autoretry", "autoretry"]
+
+    def test_a_task_replaced_by_another_goes_on_as_its_next_attempt(
+        self, celery_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        celery_bench.start()
+        row = telltale.enqueue(celery_tasks.hand_on, str(tmp_path / "log"))
+        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 2)
+        assert lines(tmp_path) == ["hand_on", "count"]
+        assert TaskState.objects.count() == 1
+
+    def test_each_link_of_a_chain_belongs_to_whoever_asked_for_the_chain(
+        self, celery_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        celery_bench.start()
+        ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
+        with owned_by(ada):
+            chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)).delay()
+        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        assert {row.owner for row in TaskState.objects.all()} == {ada}
+
+    def test_what_a_task_starts_belongs_to_its_owner(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        ada = User.objects.create_user("ada")
+        telltale.enqueue(celery_tasks.begin_a_child, str(tmp_path / "log"), owner=ada)
+        until(lambda: TaskState.objects.filter(owner=ada, state=State.SUCCEEDED).count() == 2, "both have run")
+
+    def test_a_killed_child_is_lost_by_its_parents_word(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        row = telltale.enqueue(celery_tasks.kill_own_process, str(tmp_path / "log"))
+        assert ended(row).state == State.LOST
+        assert lines(tmp_path) == ["kill_own_process"]
+
+    def test_a_revoked_task_is_cancelled_when_its_turn_comes(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
+        time.sleep(0.5)
+        celery_app.control.revoke(result.id)
+        assert ended(TaskState.objects.get()).state == State.CANCELLED
+        assert lines(tmp_path) == []
+
+    def test_an_expired_task_says_that_no_worker_was_free(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.pause()
+        celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), expires=0.2)
+        time.sleep(0.5)
+        celery_bench.start()
+        row = ended(TaskState.objects.get())
+        assert (row.state, row.error) == (State.FAILED, "No worker was free before it expired.")

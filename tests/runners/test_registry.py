@@ -1,0 +1,86 @@
+"""Which runners a process has, and what it says of those it has not."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django.fixtures import SettingsWrapper
+
+from telltale import runners
+from telltale.runners.base import Runner
+from telltale.runners.threads import ThreadRunner
+from tests.app import celery_tasks, django_tasks, thread_tasks
+
+
+def names() -> list[str]:
+    return [runner.name for runner in runners.all_runners()]
+
+
+class TestRunner(ThreadRunner):
+    """A third party's, found by its dotted path."""
+
+    __test__ = False
+    name = "tests"
+
+
+def test_all_that_can_be_imported_are_there_and_threads_come_last() -> None:
+    assert names() == ["celery", "django_tasks", "thread"]
+
+
+def test_a_site_may_name_exactly_those_it_wants(settings: SettingsWrapper) -> None:
+    settings.TELLTALE = {"RUNNERS": ("thread", "celery")}
+    assert names() == ["celery", "thread"]
+    assert runners.by_name("django_tasks") is None
+
+
+def test_a_dotted_path_adds_ones_own(settings: SettingsWrapper) -> None:
+    settings.TELLTALE = {"RUNNERS": [f"{__name__}.TestRunner"]}
+    assert names() == ["tests"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("cellery", "Use one of celery, django_tasks, thread"),
+        ("tests.nowhere.Runner", "Check the path, or take it out"),
+    ],
+)
+def test_a_wrong_name_is_an_error_that_names_the_mend(settings: SettingsWrapper, name: str, mend: str) -> None:
+    settings.TELLTALE = {"RUNNERS": [name]}
+    with pytest.raises(ImproperlyConfigured, match=mend):
+        runners.all_runners()
+
+
+def test_a_missing_library_is_named_with_its_extra(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runners._OURS, "celery", "telltale.runners.no_such_library:CeleryRunner")
+    settings.TELLTALE = {"RUNNERS": ["celery"]}
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "django-telltale\[celery\]"'):
+        runners.all_runners()
+    settings.TELLTALE = {}
+    assert names() == ["django_tasks", "thread"]
+
+
+@pytest.mark.parametrize(
+    ("task", "runner"),
+    [(celery_tasks.count, "celery"), (django_tasks.count, "django_tasks"), (thread_tasks.count, "thread")],
+)
+def test_each_kind_of_task_has_its_runner(task: object, runner: str) -> None:
+    assert runners.runner_of(task).name == runner
+
+
+@pytest.mark.parametrize("stranger", [print, "tests.app.thread_tasks.count", lambda: None])
+def test_what_no_runner_knows_is_refused_with_the_mend(stranger: object) -> None:
+    with pytest.raises(TypeError, match=r"Decorate the function with @telltale\.tracked"):
+        runners.runner_of(stranger)
+
+
+def test_installing_twice_connects_once() -> None:
+    from celery.signals import before_task_publish
+
+    runners.install()
+    before = len(before_task_publish.receivers or [])
+    runners.install()
+    assert len(before_task_publish.receivers or []) == before
+
+
+@pytest.mark.parametrize("runner", runners.all_runners(), ids=lambda runner: runner.name)
+def test_outside_a_run_there_is_no_call(runner: Runner) -> None:
+    assert runner.current_call() is None

@@ -1,0 +1,58 @@
+"""What a browser shows: the fold of all server messages, by whatever transport and in whatever order.
+
+The same few lines as `static/telltale/newest.js`; both are held to `tests/traces/*.json`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from telltale.core.snapshot import Order, Snapshot
+
+
+class Ignored(NamedTuple):
+    """Something in a message that changes nothing, for the view has it or newer."""
+
+    kind: str
+    """`task` or `notice`."""
+    id: str
+
+
+class View:
+    """The newest snapshot of each task, the notices in the order they came, the events as they came."""
+
+    def __init__(self, newer: Callable[[Snapshot, Snapshot | None], bool] = Snapshot.supersedes) -> None:
+        """`newer` is the rule itself; another one is sabotage."""
+        self._newer = newer
+        self.tasks: dict[str, Snapshot] = {}
+        self.notices: dict[str, Mapping[str, Any]] = {}
+        self.events: list[Mapping[str, Any]] = []
+
+    def receive(self, message: Mapping[str, Any]) -> list[Ignored]:
+        """Fold one server message in; returns what of it was ignored."""
+        ignored = []
+        for data in message.get("tasks", ()):
+            snapshot = Snapshot.from_json(data)
+            if self._newer(snapshot, self.tasks.get(snapshot.id)):
+                self.tasks[snapshot.id] = snapshot
+            else:
+                ignored.append(Ignored("task", snapshot.id))
+        for notice in message.get("notices", ()):
+            if notice["id"] in self.notices:
+                ignored.append(Ignored("notice", notice["id"]))
+            else:
+                self.notices[notice["id"]] = notice
+        self.events.extend(message.get("events", ()))
+        return ignored
+
+    @property
+    def have(self) -> dict[str, Order]:
+        """What to tell a server on connecting, so that it sends only what is newer."""
+        return {id: snapshot.order for id, snapshot in self.tasks.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """As the traces have it."""
+        return {
+            "tasks": {id: snapshot.to_json() for id, snapshot in sorted(self.tasks.items())},
+            "notices": list(self.notices),
+            "events": self.events,
+        }
