@@ -6,9 +6,9 @@ For uvicorn, `--timeout-graceful-shutdown 10` bounds what any other open request
 `--ws-per-message-deflate false` saves much memory for no gain.
 """
 
-import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -158,28 +158,26 @@ def _without_default_port(place: str) -> str:
 
 # The end
 
-_heeding: set[int] = set()
-
 
 def _heed_signals() -> None:
     """Drain when the process is told to end; the server's own handler goes on to do what it did.
 
     Some servers wait for open streams before they say `lifespan.shutdown`, so without this they would wait long.
     """
-    if threading.current_thread() is not threading.main_thread() or os.getpid() in _heeding:
+    if threading.current_thread() is not threading.main_thread():
         return
-    _heeding.add(os.getpid())
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
-        if callable(before):
-            signal.signal(number, _draining_before(before))
+        if callable(before) and not isinstance(before, _DrainingBefore):
+            signal.signal(number, _DrainingBefore(before))
 
 
-def _draining_before(before: Any) -> Any:
-    def handle(number: int, frame: FrameType | None) -> None:
+class _DrainingBefore:
+    """A signal's handler that drains, and then does what was done before."""
+
+    def __init__(self, before: Callable[[int, FrameType | None], Any]) -> None:
+        self._before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         drain_all()
-        before(number, frame)
-
-    return handle
-
-
+        self._before(number, frame)

@@ -30,7 +30,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """The `TELLTALE` dict: known keys, fitting values, durations in their order."""
     given = getattr(django_settings, "TELLTALE", {})
     if not isinstance(given, dict):
-        return [Error(f"TELLTALE is {given!r}, not a dict.", hint='Write TELLTALE = {"BROKER": "local://"}.', id=_id(1))]
+        return [
+            Error(f"TELLTALE is {given!r}, not a dict.", hint='Write TELLTALE = {"BROKER": "local://"}.', id=_id(1))
+        ]
     wrong = [*_unknown_keys(given), *_wrong_values(given)]
     # The rest reads the settings as a whole, which is only possible while each is what it should be.
     return wrong or [*_order(conf.settings()), *_broker(conf.settings()), *_references(conf.settings())]

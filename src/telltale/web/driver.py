@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from telltale import conf
 from telltale.brokers import broker, recheck_s
@@ -112,10 +111,10 @@ class Driver:
 
     def __init__(self) -> None:
         self.hub = Hub()
-        self._loop = asyncio.get_running_loop()
         self._seats: dict[Connection, Seat] = {}
+        self._attached: set[Connection] = set()
         self._followers: Counter[str] = Counter()
-        self._inbox = Inbox(self._loop, self._deliver, self._missed)
+        self._inbox = Inbox(asyncio.get_running_loop(), self._deliver, self._missed)
         self._reader = Reader(self._listen)
         self._stale = asyncio.Event()
         self._rechecking: asyncio.Task[None] | None = None
@@ -147,7 +146,8 @@ class Driver:
         if self._seats.pop(follower.connection, None) is None:
             return
         follower.left()
-        if follower.connection in self.hub:
+        if follower.connection in self._attached:
+            self._attached.discard(follower.connection)
             self.hub.detach(follower.connection)
             self._count(follower, -1)
 
@@ -161,7 +161,8 @@ class Driver:
         """From now on it hears what its ticket covers; again after a renewal."""
         if seat.connection.closed is not None:
             return
-        if seat.connection not in self.hub:
+        if seat.connection not in self._attached:
+            self._attached.add(seat.connection)
             self._count(seat, +1)
         self.hub.attach(seat.connection)
         if self._rechecking is None or self._rechecking.done():
@@ -195,32 +196,35 @@ class Driver:
         if self._rechecking is not None:
             self._rechecking.cancel()
         self._reader.close()
+        await asyncio.to_thread(self.let_go)
+
+    def let_go(self) -> None:
+        """Have the broker no longer call; blocks for a moment."""
         listener, self._listener = self._listener, None
         if listener is not None:
-            await asyncio.to_thread(listener.close)
+            listener.close()
 
     async def _recheck(self) -> None:
         """Read again what is followed, for as long as anything is."""
         while self.hub.topics:
+            pace_s = recheck_s(self._reach)
+            await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
             try:
-                await asyncio.wait_for(self._stale.wait(), max(LEAST_RECHECK_S, recheck_s(self._reach)))
+                await asyncio.wait_for(self._stale.wait(), max(0.0, pace_s - LEAST_RECHECK_S))
             except TimeoutError:
                 pass
             self._stale.clear()
-            topics = self.hub.topics
-            if not topics:
-                return
             try:
-                self._deliver(list(together(await self._reader.read(topics))))
+                self._deliver(list(together(await self._reader.read(self.hub.topics))))
             except Exception as error:
                 self._broken_store.begin(error, now=time.monotonic())
             else:
                 self._broken_store.end(now=time.monotonic())
-            await asyncio.sleep(LEAST_RECHECK_S)
 
     def _deliver(self, envelopes: list[Envelope]) -> None:
         for connection in self.hub.deliver_all(envelopes):
-            self._seats[connection].wake()
+            if (seat := self._seats.get(connection)) is not None:
+                seat.wake()
 
     def _missed(self) -> None:
         self._stale.set()
@@ -247,13 +251,15 @@ class Driver:
             self._broken_broker.end(now=time.monotonic())
 
 
-_drivers: "WeakKeyDictionary[asyncio.AbstractEventLoop, Driver]" = WeakKeyDictionary()
+_drivers: dict[asyncio.AbstractEventLoop, Driver] = {}
 
 
 def driver() -> Driver:
     """The driver of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _drivers:
+        for ended in [other for other in _drivers if other.is_closed()]:
+            _drivers.pop(ended).let_go()
         _drivers[loop] = Driver()
     return _drivers[loop]
 

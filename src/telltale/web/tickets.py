@@ -47,9 +47,7 @@ class PageTicket:
     expires_at: float
 
 
-def issue(
-    topics: Iterable[str], *, follower: str = "", ttl_s: float | None = None, now: float | None = None
-) -> str:
+def issue(topics: Iterable[str], *, follower: str = "", ttl_s: float | None = None, now: float | None = None) -> str:
     """Sign a ticket for `topics`, good for `ttl_s` seconds (None: as the settings say).
 
     The caller has made sure that they may be followed. `follower` is their own topic, by which their
@@ -101,5 +99,3 @@ def _signed(topics: Iterable[str], follower: str, expires_at: float) -> str:
 def _expires_at(ttl_s: float | None, now: float | None) -> float:
     at = store.now() if now is None else now
     return round(at + (conf.settings().ticket_s if ttl_s is None else ttl_s), 3)
-
-
