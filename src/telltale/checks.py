@@ -80,7 +80,7 @@ def _sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
     options, place = database.get("OPTIONS", {}), f'DATABASES["{alias}"]["OPTIONS"]'
     if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
         yield Warning(
-            f"SQLite ({alias!r}) begins transactions as readers: two that go on to write fail with “database is locked”.",
+            f"SQLite ({alias!r}) begins transactions as readers: of two that go on to write, one finds it locked.",
             hint=f'Set {place}["transaction_mode"] = "IMMEDIATE".',
             id="telltale.W003",
         )

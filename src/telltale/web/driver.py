@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 from telltale import conf
@@ -209,10 +210,8 @@ class Driver:
         while self.hub.topics:
             pace_s = recheck_s(self._reach)
             await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stale.wait(), max(0.0, pace_s - LEAST_RECHECK_S))
-            except TimeoutError:
-                pass
             self._stale.clear()
             try:
                 self._deliver(list(together(await self._reader.read(self.hub.topics))))

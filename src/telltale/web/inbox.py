@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from telltale.core.wire import Envelope, Malformed
@@ -54,10 +55,9 @@ class Inbox:
         self._handle(arrived)
 
     def _call(self, function: Callable[[], None]) -> None:
-        try:
+        # RuntimeError: the loop has ended, and all its followers with it.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            pass  # The loop has ended, and all its followers with it.
 
 
 def _decoded(message: bytes) -> Envelope | None:

@@ -1,0 +1,80 @@
+"""What people read of a task, held to the cases that the browser's words are held to as well."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from telltale.core.snapshot import Progress, Snapshot
+from telltale.core.states import Health
+from telltale.web import words
+
+FILE = Path(__file__).parent.parent / "traces" / "words.json"
+SHARED = json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def snapshot_of(case: dict[str, Any]) -> Snapshot:
+    return Snapshot.from_json({**SHARED["base"], "progress": case["progress"], **case["snapshot"]})
+
+
+@pytest.mark.parametrize("case", SHARED["cases"], ids=lambda case: case["about"])
+def test_a_task_is_told_in_these_words(case: dict[str, Any]) -> None:
+    health = Health(case["health"]) if case["health"] else None
+    told = words.tell(snapshot_of(case), health, now=case["now"])
+    expected = case["expected"]
+    assert (told.status, told.quiet, told.value_text) == (expected["status"], expected["quiet"], expected["value_text"])
+    assert told.filled == pytest.approx(expected["filled"])
+
+
+@pytest.mark.parametrize(("value", "text"), SHARED["numbers"])
+def test_a_number_is_written_so(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "about", "span"), SHARED["times"])
+def test_a_time_is_said_so(seconds: float, about: str, span: str) -> None:
+    assert words.about(seconds) == about
+    assert words.span(seconds) == span
+
+
+def test_the_browser_tests_have_the_catalogue_that_pages_bring() -> None:
+    kept = SHARED["catalogue"]
+    current = words.catalogue()
+    assert kept == current, f"put this into {FILE.name} as its catalogue: {json.dumps(current, ensure_ascii=False)}"
+
+
+def test_every_state_and_health_has_its_words() -> None:
+    ends = {"succeeded", "failed", "cancelled", "lost"}
+    assert ends | {"quiet", "slow", "stalled"} <= words.MESSAGES.keys()
+
+
+def test_figures_are_written_as_the_language_does() -> None:
+    with translation.override("de"):
+        assert words.number(12400) == "12.400"
+        assert words.number(2.5) == "2,5"
+        assert (words.catalogue()["group"], words.catalogue()["decimal"]) == (".", ",")
+
+
+def test_a_language_with_more_plurals_is_told_which_form_is_for_which_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {1: "jedna", **dict.fromkeys((2, 3, 4), "{n} hodiny")}
+    monkeypatch.setitem(words.PLURALS, "hours", lambda n: few.get(n, "{n} hodin"))
+    words._catalogue.cache_clear()
+    rule, *forms = words.catalogue()["plurals"]["hours"]
+    digits = words.catalogue()["rules"][rule]
+    words._catalogue.cache_clear()
+    assert [forms[int(digits[n])] for n in (0, 1, 3, 5, 199)] == [
+        "{n} hodin",
+        "jedna",
+        "{n} hodiny",
+        "{n} hodin",
+        "{n} hodin",
+    ]
+
+
+def test_a_running_task_that_reports_beyond_its_bounds_still_fits_its_bar() -> None:
+    for fraction, share in ((-1.0, 0.0), (7.0, words.BEFORE_END)):
+        snapshot = snapshot_of({"progress": {"fraction": fraction}, "snapshot": {"state": "running"}})
+        assert words.filled(snapshot, now=0) == share
+    assert Progress().fraction is None
