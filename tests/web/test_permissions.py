@@ -50,7 +50,8 @@ def test_many_tasks_are_looked_up_in_one_query(django_assert_num_queries: Django
 
 
 @pytest.mark.parametrize(
-    "topic", ["", "task", "task:", "task:1' OR 1=1", "task:x", "TASK:1", "user:*", "a:b c", "x" * 200, None, 7, ["user:1"]]
+    "topic",
+    ["", "task", "task:", "task:1' OR 1=1", "task:x", "TASK:1", "user:*", "a:b c", "x" * 200, None, 7, ["user:1"]],
 )
 def test_what_is_no_topic_is_left_out(topic: Any) -> None:
     assert followable(asked_by(person()), [topic] if topic.__hash__ else ["user:*"]) == []

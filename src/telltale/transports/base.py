@@ -139,7 +139,7 @@ class Disconnected(Exception):
 
 async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
     """A request's body; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client goes."""
-    body = b""
+    body = bytearray()
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
@@ -148,7 +148,7 @@ async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
         if len(body) > limit:
             raise Malformed(f"A request's body has more than {limit:,} bytes.")
         if not event.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 async def gone(receive: Receive) -> None:

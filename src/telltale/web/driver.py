@@ -24,6 +24,7 @@ from telltale.core.outage import Outage
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
+from telltale.transports.base import Follower
 from telltale.web import tickets
 from telltale.web.inbox import Inbox
 from telltale.web.reading import Reader, together
@@ -53,7 +54,7 @@ class Seat:
         """See the contract. The verdict is known when it returns, the snapshot comes later."""
         driver, connection = self._driver, self.connection
         try:
-            grant = tickets.verify(ticket if isinstance(ticket, str) else "", now=driver.now())
+            grant = tickets.verify(ticket, now=driver.now())
         except tickets.Refused as refusal:
             return self.close(refusal.reason)
         if connection.grant is None and driver.is_full_for(grant.follower):
@@ -142,15 +143,16 @@ class Driver:
             seat.close(reasons.DRAIN)
         return seat
 
-    def leave(self, follower: Seat) -> None:
+    def leave(self, follower: Follower) -> None:
         """The client has gone; harmless when repeated."""
-        if self._seats.pop(follower.connection, None) is None:
+        seat = self._seats.pop(follower.connection, None)
+        if seat is None:
             return
-        follower.left()
-        if follower.connection in self._attached:
-            self._attached.discard(follower.connection)
-            self.hub.detach(follower.connection)
-            self._count(follower, -1)
+        seat.left()
+        if seat.connection in self._attached:
+            self._attached.discard(seat.connection)
+            self.hub.detach(seat.connection)
+            self._count(seat, -1)
 
     # What seats ask -----------------------------------------------------------------------------
 

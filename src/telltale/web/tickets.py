@@ -56,7 +56,7 @@ def issue(topics: Iterable[str], *, follower: str = "", ttl_s: float | None = No
     return _signed(topics, follower, _expires_at(ttl_s, now))
 
 
-def verify(text: str, *, now: float | None = None) -> Grant:
+def verify(text: object, *, now: float | None = None) -> Grant:
     """What a ticket grants; raises `Refused` if it is not ours, or has run out."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH:
         raise Refused(reasons.NO_TICKET)

@@ -70,10 +70,10 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     if wants_page(request):
         return kept_private(render(request, "telltale/task.html", _on_page(request, row)))
     answer = task_answer(request, row)
-    unchanged = get_conditional_response(request, etag=answer.headers["ETag"], response=answer)
-    if unchanged is not answer and "Retry-After" in answer.headers:
-        unchanged.headers["Retry-After"] = answer.headers["Retry-After"]
-    return unchanged
+    said = get_conditional_response(request, etag=answer.headers["ETag"], response=answer) or answer
+    if "Retry-After" in answer.headers:
+        said.headers["Retry-After"] = answer.headers["Retry-After"]
+    return said
 
 
 @csrf_protect
