@@ -1,0 +1,226 @@
+"""A real uvicorn in a thread, on a port of its own, and a client for each transport, which speak the protocol by hand."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from django.db import connections
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from telltale import brokers
+from telltale.asgi import get_asgi_application
+
+PATIENCE_S = 8.0
+
+
+class Site:
+    """The server, and what clients of it need."""
+
+    def __init__(self, server: uvicorn.Server, port: int) -> None:
+        self.server, self.port = server, port
+        self.url = f"http://127.0.0.1:{port}"
+        self.live = f"{self.url}/telltale/live/"
+
+    def socket(self, **more: Any) -> connect:
+        return connect(self.live.replace("http", "ws"), open_timeout=PATIENCE_S, **more)
+
+
+@pytest.fixture
+def site(transactional_db: None) -> Iterator[Site]:
+    """Each test its own server, so that none inherits another's followers."""
+    brokers.reset()
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(get_asgi_application(), log_level="warning", lifespan="on", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
+    thread.start()
+    until = time.monotonic() + PATIENCE_S
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    try:
+        yield Site(server, listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        listening.close()
+        brokers.reset()
+        connections.close_all()
+        assert not thread.is_alive(), "The server did not end."
+
+
+class Hearing:
+    """One client that hears, whatever the transport: `frames` so far, `until` something has come."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.ended = False
+
+    def more(self, timeout_s: float) -> None:
+        """Take in the next message; sets `ended` at the end."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def until(self, is_it: Any, patience_s: float = PATIENCE_S) -> Any:
+        """The first thing among all that was heard for which `is_it` is true."""
+        end = time.monotonic() + patience_s
+        seen = 0
+        while True:
+            for message in self.messages[seen:]:
+                if is_it(message):
+                    return message
+            seen = len(self.messages)
+            left = end - time.monotonic()
+            assert left > 0, f"It never came. Heard: {self.messages}"
+            assert not self.ended, f"The line ended first. Heard: {self.messages}"
+            self.more(left)
+
+    def type(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.until(lambda m: m["type"] == name)
+        return found
+
+    def task(self, task_id: object, is_it: Any = lambda s: True) -> dict[str, Any]:
+        """The task's first snapshot for which `is_it` is true."""
+        here = lambda m: [s for s in m.get("tasks", []) if s["id"] == str(task_id) and is_it(s)]  # noqa: E731
+        return here(self.until(here))[0]  # type: ignore[no-any-return]
+
+    def quiet(self, for_s: float) -> list[dict[str, Any]]:
+        """What comes within `for_s`, pings left out."""
+        before, end = len(self.messages), time.monotonic() + for_s
+        while (left := end - time.monotonic()) > 0 and not self.ended:
+            with contextlib.suppress(TimeoutError):
+                self.more(left)
+        return [m for m in self.messages[before:] if m["type"] != "ping"]
+
+
+class BySocket(Hearing):
+    def __init__(self, site: Site, ticket: str, have: Any = None) -> None:
+        super().__init__()
+        self.stack = contextlib.ExitStack()
+        self.socket = self.stack.enter_context(site.socket())
+        self.say(type="hello", v=1, ticket=ticket, have=have or {})
+
+    def say(self, **message: Any) -> None:
+        self.socket.send(json.dumps(message))
+
+    def more(self, timeout_s: float) -> None:
+        try:
+            message = json.loads(self.socket.recv(timeout_s))
+        except ConnectionClosed:
+            self.ended = True
+            return
+        self.messages.append(message)
+        if "n" in message:
+            with contextlib.suppress(ConnectionClosed):
+                self.say(type="ack", n=message["n"])
+
+    def close(self) -> None:
+        self.stack.close()
+
+
+class ByStream(Hearing):
+    def __init__(self, site: Site, ticket: str, have: Any = None) -> None:
+        super().__init__()
+        self.http = httpx.Client(timeout=PATIENCE_S)
+        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ticket}"}
+        request = self.http.build_request("POST", site.live, headers=headers, json={"have": have or {}})
+        self.answer = self.http.send(request, stream=True)
+        self.lines = self.answer.iter_lines()
+
+    def more(self, timeout_s: float) -> None:
+        self.http.timeout = timeout_s
+        for line in self.lines:
+            if line.startswith("{"):
+                self.messages.append(json.loads(line))
+                return
+            if line.startswith("data: "):
+                self.messages.append(json.loads(line.removeprefix("data: ")))
+                return
+        self.ended = True
+
+    def quiet(self, for_s: float) -> list[dict[str, Any]]:
+        before = len(self.messages)
+        reading = threading.Thread(target=self._read_on)
+        reading.start()
+        time.sleep(for_s)
+        self.close()
+        reading.join(PATIENCE_S)
+        return [m for m in self.messages[before:] if m["type"] != "ping"]
+
+    def _read_on(self) -> None:
+        with contextlib.suppress(httpx.HTTPError, httpx.StreamError, RuntimeError, OSError):
+            while not self.ended:
+                self.more(PATIENCE_S)
+
+    def close(self) -> None:
+        self.answer.close()
+        self.http.close()
+
+
+class ByPolls(Hearing):
+    def __init__(self, site: Site, ticket: str, have: Any = None) -> None:
+        super().__init__()
+        self.http = httpx.Client(timeout=PATIENCE_S + 5)
+        self.site, self.ticket = site, ticket
+        self.have: dict[str, Any] = have or {}
+        self.seen: list[str] = []
+        self.wait_s = 0.0
+
+    def more(self, timeout_s: float) -> None:
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {self.ticket}"}
+        body = {"have": self.have, "seen": self.seen, "wait_s": min(self.wait_s, timeout_s)}
+        answer = self.http.post(self.site.live, headers=headers, json=body)
+        message = answer.json()
+        self.ended = message["type"] == "bye"
+        self.wait_s = 2.0
+        for snapshot in message.get("tasks", []):
+            self.have[snapshot["id"]] = [snapshot["attempt"], snapshot["ended"], snapshot["seq"]]
+        self.seen += [notice["id"] for notice in message.get("notices", [])]
+        if any(message.get(name) for name in ("tasks", "notices", "events")) or not self.messages or self.ended:
+            self.messages.append(message)
+
+    def close(self) -> None:
+        self.http.close()
+
+
+KINDS = {"websocket": BySocket, "sse": ByStream, "polling": ByPolls}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def hears(request: Any, site: Site) -> Iterator[Any]:
+    """`hears(ticket)`: a client, by each transport in turn."""
+    yield from _opening(site, KINDS[request.param])
+
+
+@pytest.fixture
+def socket_hears(site: Site) -> Iterator[Any]:
+    yield from _opening(site, BySocket)
+
+
+@pytest.fixture
+def stream_hears(site: Site) -> Iterator[Any]:
+    yield from _opening(site, ByStream)
+
+
+def _opening(site: Site, kind: Any) -> Iterator[Any]:
+    opened: list[Hearing] = []
+
+    def hears(ticket: str, have: Any = None) -> Hearing:
+        opened.append(kind(site, ticket, have))
+        return opened[-1]
+
+    yield hears
+    for one in opened:
+        with contextlib.suppress(Exception):
+            one.close()
