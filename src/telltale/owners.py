@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
@@ -61,7 +61,15 @@ def session_digest(key: str) -> str:
     return salted_hmac("telltale.session", key, algorithm="sha256").hexdigest()[:40]
 
 
+PRESENT: Final = object()
+"""As an `owner=`: whoever the present request or task belongs to, or nobody outside of both."""
+
 _asker: ContextVar[Any] = ContextVar("telltale_asker", default=None)
+
+
+def chosen_owner(owner: Any) -> Owner:
+    """What a caller's `owner=` stands for: `PRESENT`, or whatever `Owner.of` takes."""
+    return present_owner() if owner is PRESENT else Owner.of(owner, create_session=True)
 
 
 def present_owner() -> Owner:

@@ -356,6 +356,7 @@ def retrying(
     task_id: UUID | str,
     attempt: int,
     *,
+    seq: int = 0,
     retry_at: float | None = None,
     error: str | None = None,
     now: float | None = None,
@@ -369,7 +370,7 @@ def retrying(
         running = _rows().filter(pk=task_id, attempt=attempt, state__in=_values(sources(State.RETRYING)))
         if running.filter(cancel_requested=False).update(
             state=State.RETRYING.value,
-            seq=F("seq") + 1,
+            seq=Greatest(F("seq") + 1, seq),  # Progress may have been published that was never saved.
             retry_at=retry_at,
             error=None if error is None else bounded(error),
             lease_until=None,  # It waits as a queued task does, for as long as its runner's queue is.
@@ -395,6 +396,7 @@ def end(
     detail: str = "",
     reference: str | None = None,
     result: str | None = None,
+    label: str | None = None,
     now: float | None = None,
 ) -> Changed | None:
     """End an attempt, once: None if it had ended, or a newer attempt owns the task. Then publish nothing.
@@ -412,6 +414,8 @@ def end(
         fields["progress"] = progress.to_json()
     if result is not None:
         fields["result"] = result.replace("\0", "")[:2048]
+    if label is not None:
+        fields["label"] = bounded(label, SHORT_BYTES)
     return _end(task_id, Q(attempt=attempt), state, sources(state), fields, _at(now))
 
 

@@ -22,7 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers.base import Broker, BrokerUnavailable, Listener, Reach
 from telltale.brokers.bundles import bundled
-from telltale.brokers.directory import PATH_BYTES, Directory, default_path
+from telltale.brokers.directory import Directory, default_path
 from telltale.brokers.listening import Hearer, carriable, tell_after_fork
 from telltale.brokers.local_listener import LocalListener
 from telltale.brokers.none import NoneBroker

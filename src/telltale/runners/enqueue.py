@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -20,15 +20,12 @@ from telltale.core.states import RETRIABLE, State
 from telltale.core.wire import Envelope
 from telltale.messages import announce
 from telltale.models import TaskState
-from telltale.owners import Owner, owned_by, present_owner
+from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
 from telltale.runners import by_name, runner_of
 from telltale.runners.base import EnqueueFailed, Runner, mark_of
 from telltale.runners.tracked import words_of
 
 logger = logging.getLogger(__name__)
-
-PRESENT: Final = object()
-"""Stands for whoever asks: the present request's owner, or nobody outside a request."""
 
 
 class CannotRetry(Exception):
@@ -56,7 +53,7 @@ def enqueue(
             "runner's decorator."
         )
     _refuse_unstorable(name, args, kwargs)
-    whose = present_owner() if owner is PRESENT else Owner.of(owner, create_session=True)
+    whose = chosen_owner(owner)
     queued = store.queue(
         runner=runner.name,
         name=name,

@@ -48,7 +48,9 @@ def telltale(context: template.Context, *shared: TaskState) -> SafeString:
             static("telltale/telltale.css"),
             _script(json.dumps({"imports": import_map()}), "importmap", nonce),
             _script(json.dumps(page_data(request, shared)), "application/json", nonce, ' id="telltale-page"'),
-            format_html_join("", '<link rel="modulepreload" href="{}"{}>', ((static(f"telltale/{m}"), nonce) for m in MODULES)),
+            format_html_join(
+                "", '<link rel="modulepreload" href="{}"{}>', ((static(f"telltale/{m}"), nonce) for m in MODULES)
+            ),
             format_html('<script type="module" src="{}"{}></script>', static("telltale/elements.js"), nonce),
         )
     )

@@ -280,4 +280,3 @@ def _in_coroutine() -> bool:
     frame = inspect.currentframe()
     caller = frame.f_back.f_back if frame and frame.f_back else None
     return bool(caller and caller.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
-

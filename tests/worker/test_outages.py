@@ -1,0 +1,163 @@
+"""With the database locked or the broker out of order, the task's result is the same, and telling catches up."""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection, connections
+
+import telltale
+from telltale import store
+from telltale.brokers.base import BrokerUnavailable, Reach
+from telltale.models import TaskState
+from telltale.worker.run import attempt
+from tests.worker.conftest import QUICK, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Broken:
+    """A broker whose service is down."""
+
+    reach = Reach.SITE
+
+    def publish(self, messages) -> None:
+        raise BrokerUnavailable("connection refused")
+
+    def listen(self, deliver, missed):
+        raise BrokerUnavailable("connection refused")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """The database says that it is locked after 50 ms, not after 20 s."""
+    options = connections.settings["default"]["OPTIONS"]
+    before, options["timeout"] = options["timeout"], 0.05
+    connection.close()
+    yield
+    options["timeout"] = before
+    connection.close()
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Somebody else holds the database's one write lock."""
+    other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None, check_same_thread=False)
+    until = time.monotonic() + 10
+    while True:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def unlock_after(lock, seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, lock.__exit__, (None, None, None))
+    timer.start()
+    return timer
+
+
+def test_a_database_that_is_locked_in_the_middle_stops_nothing(queue, impatient, caplog) -> None:
+    task, done = queue(), []
+    with attempt(task_id=task.pk):
+        for n in telltale.progress(range(60)):
+            if n == 10:
+                lock = locked()
+                lock.__enter__()
+            if n == 50:
+                lock.__exit__(None, None, None)
+            done.append(n)
+            time.sleep(0.02)
+    assert len(done) == 60
+    assert store.get(task.pk).state == "succeeded"
+    said = [r.message for r in caplog.records if "Writing to the database" in r.message]
+    assert len(said) == 2, "an outage is said when it begins and when it ends"
+
+
+def test_an_end_waits_for_a_database_that_is_locked(queue, impatient) -> None:
+    task, lock = queue(), locked()
+    with attempt(task_id=task.pk):
+        lock.__enter__()
+        timer = unlock_after(lock, 0.7)
+    timer.join()
+    assert store.get(task.pk).state == "succeeded"
+
+
+def test_an_end_that_outlasts_the_tasks_patience_is_written_later(queue, impatient, settings) -> None:
+    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.2}
+    task = queue()
+    with locked():
+        with pytest.raises(telltale.TaskError, match="Row 7"), attempt(task_id=task.pk) as tracker:
+            tracker.current = 3
+            raise telltale.TaskError("Row 7 has no name.")
+        assert TaskState.objects.get(pk=task.pk).state in ("queued", "running")
+    eventually(lambda: TaskState.objects.get(pk=task.pk).state == "failed")
+    assert TaskState.objects.get(pk=task.pk).error == "Row 7 has no name."
+
+
+def test_a_task_that_begins_while_the_database_is_locked_is_shown_when_it_is_not(queue, impatient, told) -> None:
+    task, lock = queue(), locked()
+    lock.__enter__()
+    with attempt(task_id=task.pk) as tracker:
+        tracker.current, tracker.total = 1, 2
+        time.sleep(0.2)
+        assert told.of(task) == []
+        lock.__exit__(None, None, None)
+        eventually(lambda: told.of(task) and told.of(task)[-1].progress.fraction == 0.5)
+    assert (store.get(task.pk).state, store.get(task.pk).attempt) == ("succeeded", 1)
+
+
+def test_a_whole_run_while_the_database_is_locked_is_told_afterwards(queue, impatient, settings) -> None:
+    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    task = queue()
+    with locked(), attempt(task_id=task.pk):
+        pass
+    eventually(lambda: store.get(task.pk).state == "succeeded")
+    assert store.get(task.pk).attempt == 1
+
+
+def test_tracked_work_that_begins_while_the_database_is_locked_is_told_afterwards(impatient, settings) -> None:
+    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    with locked(), telltale.track("Rebuild index"):
+        pass
+    eventually(lambda: [row.state for row in TaskState.objects.all()] == ["succeeded"])
+
+
+def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, caplog) -> None:
+    settings.TELLTALE = {**QUICK, "BROKER": f"{__name__}.Broken"}
+    task = queue()
+    with caplog.at_level(logging.WARNING), attempt(task_id=task.pk):
+        for _ in telltale.progress(range(50)):
+            time.sleep(0.01)
+    assert store.get(task.pk).state == "succeeded"
+    handing = [r.message for r in caplog.records if "Handing over" in r.message]
+    hearing = [r.message for r in caplog.records if "Hearing" in r.message]
+    assert (len(handing), len(hearing)) == (1, 1)
+
+
+def test_a_missing_table_breaks_no_task(queue, settings) -> None:
+    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    task = queue()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE telltale_taskstate RENAME TO elsewhere")
+    try:
+        with attempt(task_id=task.pk) as tracker:
+            tracker.result = "/done/"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO telltale_taskstate")
+    eventually(lambda: store.get(task.pk).state == "succeeded")

@@ -1,0 +1,236 @@
+"""The reporter and the saver at work: what is told while a task runs, and what that costs the database."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from django.db import connection
+from django.db.backends.signals import connection_created
+
+import telltale
+from telltale import brokers, store
+from telltale.core.snapshot import Progress
+from telltale.core.wire import Envelope
+from telltale.models import TaskState
+from telltale.worker.run import attempt
+from tests.worker.conftest import QUICK, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def writes() -> Iterator[Callable[[], int]]:
+    """Every INSERT and UPDATE of a task, counted by the database itself, whichever thread writes."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS test_writes (nth INTEGER PRIMARY KEY)")
+        cursor.execute("DELETE FROM test_writes")
+        for event in ("INSERT", "UPDATE"):
+            cursor.execute(
+                f"CREATE TRIGGER test_{event} AFTER {event} ON telltale_taskstate "
+                "BEGIN INSERT INTO test_writes VALUES (NULL); END"
+            )
+    yield count_writes
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER test_INSERT")
+        cursor.execute("DROP TRIGGER test_UPDATE")
+        cursor.execute("DROP TABLE test_writes")
+
+
+def count_writes() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM test_writes")
+        return cursor.fetchone()[0]
+
+
+def progress_of(task: TaskState) -> Progress:
+    return TaskState.objects.get(pk=task.pk).snapshot.progress
+
+
+def test_progress_is_told_while_the_task_runs_and_never_goes_back(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk):
+        for _ in telltale.progress(range(50), message="Importing", unit="rows"):
+            time.sleep(0.01)
+    eventually(lambda: told.of(task)[-1].ended)
+    fractions = [s.progress.fraction or 0.0 for s in told.of(task)]
+    assert len(fractions) > 5
+    assert fractions == sorted(fractions)
+    assert told.of(task)[-2].progress.message == "Importing"
+
+
+def test_each_snapshot_supersedes_the_one_before(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk):
+        for _ in telltale.progress(range(20)):
+            time.sleep(0.01)
+    eventually(lambda: told.of(task)[-1].ended)
+    snapshots = told.of(task)
+    assert all(later.supersedes(earlier) for earlier, later in pairwise(snapshots))
+
+
+def test_that_it_runs_is_told_at_once(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk):
+        eventually(lambda: [s.state for s in told.of(task)] == ["running"])
+
+
+def test_the_last_value_before_silence_is_told_and_saved(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk) as tracker:
+        for n in range(100):
+            tracker.current = n
+        eventually(lambda: told.of(task) and told.of(task)[-1].progress.current == 99)
+        eventually(lambda: progress_of(task).current == 99)
+
+
+def test_a_loop_of_28_000_turns_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
+    settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 0.5, "BEAT_S": 10.0}
+    began, task = time.monotonic(), queue()
+    with attempt(task_id=task.pk):
+        for n in telltale.progress(range(28_000)):
+            if n % 14 == 0:
+                time.sleep(0.001)
+    took_s = time.monotonic() - began
+    assert took_s > 2
+    assert 3 < writes() <= 3 + took_s / 0.5
+
+
+@pytest.mark.parametrize("turns", [1, 1_000])
+def test_a_short_task_costs_three_writes(queue, writes, turns: int) -> None:
+    with attempt(task_id=queue().pk):
+        for _ in telltale.progress(range(turns)):
+            pass
+    assert writes() == 3
+
+
+def test_many_tasks_are_saved_in_one_transaction(queue, settings, monkeypatch) -> None:
+    settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 0.3}
+    batches, save, go = [], store.save, threading.Event()
+    monkeypatch.setattr(store, "save", lambda reports: batches.append(len(reports)) or save(reports))
+
+    def work(task: TaskState) -> None:
+        with attempt(task_id=task.pk) as tracker:
+            go.wait(10)
+            tracker.current = 7
+            eventually(lambda: progress_of(task).current == 7)
+        connection.close()
+
+    tasks = [queue() for _ in range(5)]
+    threads = [threading.Thread(target=work, args=(task,)) for task in tasks]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)  # by then each may be saved at once
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert 5 in batches
+
+
+def test_a_silent_task_keeps_its_lease(queue, settings) -> None:
+    settings.TELLTALE = {**QUICK, "BEAT_S": 0.2, "STALLED_S": 0.6, "LEASE_S": 1.5}
+    task = queue()
+    with attempt(task_id=task.pk):
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            assert store.get(task.pk).state == "running"
+            time.sleep(0.1)
+    assert store.get(task.pk).state == "succeeded"
+
+
+def test_a_silent_task_shows_signs_of_life(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk):
+        eventually(lambda: len(told.of(task)) > 3)
+        *_, last = told.of(task)
+        assert last.beat_at > last.started_at
+        assert last.moved_at is None
+
+
+def test_cancelling_reaches_the_task_by_the_broker(queue) -> None:
+    task, turns = queue(), 0
+    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk):
+        time.sleep(0.1)
+        brokers.broker().publish([Envelope(cancel=str(task.pk)).to_bytes()])
+        for _ in telltale.progress(range(1_000)):
+            turns += 1
+            time.sleep(0.01)
+    assert turns < 500
+    assert store.get(task.pk).state == "cancelled"
+
+
+def test_cancelling_reaches_the_task_by_the_database_alone(queue, settings) -> None:
+    settings.TELLTALE = {**QUICK, "BROKER": "none://"}
+    task, turns = queue(), 0
+    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk):
+        store.request_cancel(task.pk)
+        for _ in telltale.progress(range(1_000)):
+            turns += 1
+            time.sleep(0.01)
+    assert turns < 500
+    assert store.get(task.pk).state == "cancelled"
+
+
+def test_that_cancelling_was_asked_for_is_told(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk), telltale.no_cancel("The ledger is being written"):
+        store.request_cancel(task.pk)
+        eventually(lambda: told.of(task) and told.of(task)[-1].cancel_requested)
+        assert told.of(task)[-1].no_cancel == "The ledger is being written"
+
+
+def test_cancelling_waits_for_what_must_not_be_cancelled(queue) -> None:
+    task, written = queue(), []
+    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk) as tracker:
+        with telltale.no_cancel("The ledger is being written"):
+            store.request_cancel(task.pk)
+            eventually(lambda: tracker.cancel_requested)
+            written += telltale.progress(["debit", "credit"])
+        telltale.check_cancelled()
+    assert written == ["debit", "credit"]
+
+
+def test_a_superseded_worker_is_told_of_nothing_and_tells_nothing(queue, told) -> None:
+    task = queue()
+    with attempt(task_id=task.pk) as tracker:
+        eventually(lambda: told.of(task))
+        successor = store.claim(task_id=task.pk, worker="another")
+        tracker.current = 1
+        time.sleep(0.3)  # the save that is refused
+        said = len(told.of(task))
+        tracker.current = 2
+        time.sleep(0.1)
+        assert len(told.of(task)) == said
+    assert store.get(task.pk).attempt == successor.attempt == 2
+
+
+def test_what_a_task_sets_cannot_break_its_telling(queue, told, caplog) -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    task = queue()
+    with attempt(task_id=task.pk) as tracker:
+        tracker.message, tracker.total, tracker.current = Unspeakable(), "many", float("nan")
+        time.sleep(0.1)
+        tracker.message, tracker.total, tracker.current = "Going on", 10, 5
+        eventually(lambda: told.of(task)[-1].progress.message == "Going on")
+    assert store.get(task.pk).state == "succeeded"
+
+
+def test_an_idle_worker_holds_no_connection_of_the_savers(queue) -> None:
+    opened = []
+
+    def keep(connection, **_) -> None:
+        if threading.current_thread().name == "telltale-saver":
+            opened.append(connection)
+
+    connection_created.connect(keep)
+    task = queue()
+    with attempt(task_id=task.pk) as tracker:
+        tracker.current = 1
+        eventually(lambda: progress_of(task).current == 1)
+        assert any(c.connection for c in opened)
+    eventually(lambda: not any(c.connection for c in opened))
+    connection_created.disconnect(keep)
