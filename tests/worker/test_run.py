@@ -6,7 +6,7 @@ from asyncio import CancelledError
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 
 import telltale
 from telltale import store
@@ -173,6 +173,7 @@ def test_the_end_is_committed_before_anybody_hears_of_it(queue) -> None:
     def look(raw) -> None:
         ends = [e.snapshot.id for e in map(Envelope.from_bytes, raw) if e.snapshot and e.snapshot.ended]
         seen.extend(TaskState.objects.filter(pk__in=ends).values_list("state", flat=True))
+        connection.close()  # of the listener's thread
 
     listener = broker().listen(look, lambda: None)
     run(queue())
