@@ -59,8 +59,8 @@ class Supervisor:
             subprocess.run([sys.executable, "-m", "demo.manage", "prepare"], env=self.environment, cwd=ROOT, check=True)
             web = self._start(web_command(self.host, self.port))
             worker = self._start_worker()
-            _wait_for(self.host, self.port, web)
-            say(f"The demo is at http://{self.host}:{self.port}/ (Ctrl-C ends it)")
+            if _is_there(self.host, self.port, web):
+                say(f"The demo is at http://{self.host}:{self.port}/ (Ctrl-C ends it)")
             while not self.is_asked_to_end and web.poll() is None:
                 if worker.poll() is not None:
                     say("The worker died. Another begins.")
@@ -127,11 +127,13 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     return Supervisor(directory, host, port).run()
 
 
-def _wait_for(host: str, port: int, web: subprocess.Popen[bytes]) -> None:
+def _is_there(host: str, port: int, web: subprocess.Popen[bytes]) -> bool:
+    """Waits until the web server listens; False if it died before."""
     while web.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
-            return
+            return True
         time.sleep(0.05)
+    return False
 
 
 if __name__ == "__main__":

@@ -62,13 +62,13 @@ def connect(upload: Upload) -> None:
         for pk, latitude, longitude in mine.order_by("pk").values_list("pk", "latitude", "longitude")
     }
     grid = globe.Grid(places.items())
-    for batch in _batches(telltale.progress(places, unit="airports", message="Finding the nearest airports of each")):
-        found = [
-            Neighbour(airport_id=pk, other_id=other, rank=rank, distance_km=globe.km(chord))
-            for pk in batch
-            for rank, (chord, other) in enumerate(grid.nearest(places[pk], NEIGHBOURS, but=pk), start=1)
-        ]
-        Neighbour.objects.bulk_create(found)
+    near = (
+        Neighbour(airport_id=pk, other_id=other, rank=rank, distance_km=globe.km(chord))
+        for pk in telltale.progress(places, unit="airports", message="Finding the nearest airports of each")
+        for rank, (chord, other) in enumerate(grid.nearest(places[pk], NEIGHBOURS, but=pk), start=1)
+    )
+    for batch in _batches(near):
+        Neighbour.objects.bulk_create(batch)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -2,7 +2,8 @@
 
 The live address goes to a transport, everything else to Django (or to the application you give). Servers tell
 of their end differently: by `lifespan`, or only by a signal while streams are still open, so both are heeded.
-For uvicorn, `--timeout-graceful-shutdown 10` bounds what any other open request could still hold up, and
+What needs models is imported late: a site's `asgi.py` imports this one before Django is set up. For uvicorn,
+`--timeout-graceful-shutdown 10` bounds what any other open request could still hold up, and
 `--ws-per-message-deflate false` saves much memory for no gain.
 """
 
@@ -20,10 +21,6 @@ from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_p
 from django.utils.http import is_same_domain
 
 from telltale.transports.base import Application, Receive, Scope, Send, answer, header
-from telltale.transports.polling import polling
-from telltale.transports.sse import sse
-from telltale.transports.websocket import websocket
-from telltale.web.driver import close_present, drain_all, driver
 
 LOCAL_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 """Who may ask under DEBUG with no ALLOWED_HOSTS; as Django has it."""
@@ -55,6 +52,8 @@ class Telltale:
         await self._application(scope, receive, send)
 
     async def _live_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from telltale.web.driver import close_present
+
         _heed_signals()
         if not self._owns_lifespan:
             try:
@@ -71,6 +70,11 @@ class Telltale:
 
 
 async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    from telltale.transports.polling import polling
+    from telltale.transports.sse import sse
+    from telltale.transports.websocket import websocket
+    from telltale.web.driver import driver
+
     if scope["type"] == "websocket":
         if _is_known_host(scope) and _is_trusted_origin(scope):
             return await websocket(scope, receive, send, driver())
@@ -179,5 +183,7 @@ class _DrainingBefore:
         self._before = before
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        from telltale.web.driver import drain_all
+
         drain_all()
         self._before(number, frame)

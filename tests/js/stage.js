@@ -19,8 +19,9 @@ export class Stage {
   requests = []
   answer = topics => ({ status: 200, body: { ticket: `ticket ${this.requests.length}`, topics, expires_at: this.now + 300 } })
 
-  /** @param {{topics?: string[], rungs?: string[]}} [page] */
-  constructor({ topics = ["user:1"], rungs = ["best", "middle", "last"] } = {}) {
+  /** @param {{topics?: string[], rungs?: string[], forbidden?: string[]}} [page] */
+  constructor({ topics = ["user:1"], rungs = ["best", "middle", "last"], forbidden = [] } = {}) {
+    this.forbidden = forbidden
     this.page = {
       ticket: "ticket 0",
       topics,
@@ -34,6 +35,7 @@ export class Stage {
   }
 
   #opened(name, line) {
+    if (this.forbidden.includes(name)) throw new Error(`A policy forbids "${name}".`)
     const opened = {
       name,
       ...line,

@@ -45,6 +45,14 @@ class ThreadBench(Tasks):
         for _ in range(THREADS):
             _pool(os.getpid()).submit(self._gate.wait)
 
+    def drain(self) -> None:
+        """Let go of the threads, and wait until they have done all that was theirs to do."""
+        self.start()
+        idle = threading.Barrier(THREADS + 1)
+        for _ in range(THREADS):
+            _pool(os.getpid()).submit(idle.wait)
+        idle.wait(30)
+
 
 class ProcessBench(Tasks):
     """A worker process in a group of its own, so that its children die with it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings as SettingsWrapper
 
 from tests.app import celery_app, celery_tasks, django_tasks, thread_tasks
 from tests.runners.benches import (
@@ -27,7 +27,7 @@ def short_durations(settings: SettingsWrapper) -> None:
 def threads() -> Iterator[ThreadBench]:
     bench = ThreadBench(thread_tasks)
     yield bench
-    bench.start()
+    bench.drain()
 
 
 @pytest.fixture(scope="class")

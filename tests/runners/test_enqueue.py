@@ -1,6 +1,6 @@
 """`telltale.enqueue`, cancel and retry: the row first, the runner after the commit, and nothing left behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,8 +28,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def paused(threads: ThreadBench) -> None:
+def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
     threads.pause()
+    yield
+    threads.drain()
 
 
 @pytest.fixture

@@ -104,6 +104,10 @@ class Hearing:
         return [m for m in self.messages[before:] if m["type"] != "ping"]
 
 
+def bearer(ticket: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {ticket}"} if ticket else {}
+
+
 class BySocket(Hearing):
     def __init__(self, site: Site, ticket: str, have: Any = None) -> None:
         super().__init__()
@@ -133,7 +137,7 @@ class ByStream(Hearing):
     def __init__(self, site: Site, ticket: str, have: Any = None) -> None:
         super().__init__()
         self.http = httpx.Client(timeout=PATIENCE_S)
-        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ticket}"}
+        headers = {"Accept": "text/event-stream"} | bearer(ticket)
         request = self.http.build_request("POST", site.live, headers=headers, json={"have": have or {}})
         self.answer = self.http.send(request, stream=True)
         self.lines = self.answer.iter_lines()
@@ -178,7 +182,7 @@ class ByPolls(Hearing):
         self.wait_s = 0.0
 
     def more(self, timeout_s: float) -> None:
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {self.ticket}"}
+        headers = {"Accept": "application/json"} | bearer(self.ticket)
         body = {"have": self.have, "seen": self.seen, "wait_s": min(self.wait_s, timeout_s)}
         answer = self.http.post(self.site.live, headers=headers, json=body)
         message = answer.json()

@@ -12,11 +12,11 @@
  */
 export function health(snapshot, now, limits) {
   if (snapshot.state !== "running") return null
-  const { beat_at, moved_at, started_at, usual_s } = snapshot
-  if (isOver(beat_at, now, limits.stalled_s)) return "stalled"
-  if (isOver(moved_at, now, limits.quiet_s)) return "quiet"
-  if (usual_s && isOver(started_at, now, usual_s[1])) return "slow"
+  // A clock that was never told stands where the attempt began.
+  const { created_at = now, started_at, beat_at, moved_at, usual_s } = snapshot
+  const began = started_at ?? created_at
+  if (now - (beat_at ?? began) > limits.stalled_s) return "stalled"
+  if (now - (moved_at ?? began) > limits.quiet_s) return "quiet"
+  if (usual_s && now - began > usual_s[1]) return "slow"
   return "ok"
 }
-
-const isOver = (since, now, limit) => since != null && now - since > limit

@@ -9,6 +9,8 @@ const QUARTERS_APART_S = 60
 
 export class Spoken {
   #last = null
+  /** The quarter last said or seen at first sight, and when the last was said. */
+  #quarter = 0
   #quarterAt = -Infinity
 
   /**
@@ -21,22 +23,25 @@ export class Spoken {
    */
   next(snapshot, health, filled, now) {
     const facts = {
+      attempt: snapshot.attempt,
       ended: snapshot.ended && `${snapshot.attempt} ${snapshot.state}`,
       retrying: snapshot.state === "retrying" && snapshot.attempt,
       stopping: snapshot.cancel_requested && !snapshot.ended,
       care: (health === "slow" || health === "stalled") && health,
       step: `${snapshot.attempt} ${snapshot.progress.step}`,
-      quarter: filled === null ? 0 : Math.floor(filled * 4),
     }
+    const quarter = Math.floor((filled ?? 0) * 4)
     const last = this.#last
     this.#last = facts
+    if (last?.attempt !== facts.attempt) this.#quarter = quarter
     if (!last) return null
     const isNew = name => facts[name] && facts[name] !== last[name]
     if (isNew("ended")) return { urgent: snapshot.state === "failed" || snapshot.state === "lost" }
     if (snapshot.ended) return null
     if (["retrying", "stopping", "care"].some(isNew)) return { urgent: false }
     if (snapshot.progress.step > 1 && isNew("step")) return { urgent: false }
-    if (facts.quarter > last.quarter && snapshot.state === "running" && now - this.#quarterAt >= QUARTERS_APART_S) {
+    if (quarter > this.#quarter && snapshot.state === "running" && now - this.#quarterAt >= QUARTERS_APART_S) {
+      this.#quarter = quarter
       this.#quarterAt = now
       return { urgent: false }
     }
