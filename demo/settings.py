@@ -17,6 +17,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS"
 ROOT_URLCONF = "demo.urls"
 STATIC_URL = "static/"
 USE_TZ = True
+USE_THOUSAND_SEPARATOR = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASES = {

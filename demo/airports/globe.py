@@ -11,8 +11,8 @@ from heapq import nsmallest
 from itertools import product
 
 EARTH_KM = 6371.0
-CELL = 0.13
-"""Edge of a cube, in radii of the Earth (some 830 km): coarse, so that the demo has work for half a minute."""
+CELL = 0.15
+"""Edge of a cube, in radii of the Earth (some 960 km): coarse, so that the demo has work for half a minute."""
 
 Vector = tuple[float, float, float]
 Cell = tuple[int, int, int]

@@ -4,6 +4,7 @@ Writes in batches, each in a short transaction: SQLite has one writer at a time,
 Telltale's reporter also want a turn.
 """
 
+import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -62,9 +63,11 @@ def connect(upload: Upload) -> None:
         for pk, latitude, longitude in mine.order_by("pk").values_list("pk", "latitude", "longitude")
     }
     grid = globe.Grid(places.items())
+    # In no order: airports in crowded regions take longer, and all in a row they would belie the time left.
+    order = random.sample(list(places), len(places))
     near = (
         Neighbour(airport_id=pk, other_id=other, rank=rank, distance_km=globe.km(chord))
-        for pk in telltale.progress(places, unit="airports", message="Finding the nearest airports of each")
+        for pk in telltale.progress(order, unit="airports", message="Finding the nearest airports of each")
         for rank, (chord, other) in enumerate(grid.nearest(places[pk], NEIGHBOURS, but=pk), start=1)
     )
     for batch in _batches(near):

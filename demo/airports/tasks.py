@@ -27,13 +27,13 @@ JOURNEYS = 4
 def import_airports(upload_id: str) -> None:
     """Reads an uploaded file into tables and connects each airport with its five nearest."""
     upload = importing.begin(upload_id)
-    with telltale.stage("Reading", weight=0.2):
+    with telltale.stage("Reading", weight=0.05):
         count = importing.read(upload)
-    with telltale.stage("Finding neighbours", weight=0.8):
+    with telltale.stage("Finding neighbours", weight=0.95):
         importing.connect(upload)
     if importing.finish(upload):
         tracker = telltale.current()
-        tracker.message = f"{count:,} airports imported"
+        tracker.current, tracker.unit = count, "airports"
         tracker.result = upload.get_absolute_url()
 
 

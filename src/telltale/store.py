@@ -449,7 +449,7 @@ def requeue(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
         return None
     found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
     # The runner's next id will be another; messages about the old one must not find this attempt.
-    fields = _AFRESH | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": None}
+    fields = dict(_AFRESH) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": None}
     try:
         with _transaction():
             return _changed(row.pk) if found.update(**fields) else None
@@ -535,9 +535,7 @@ def _learn(name: str, duration_s: float) -> None:
     try:
         with _transaction():
             known, _made = UsualDuration.objects.using(_alias()).get_or_create(pk=name)
-            usual = Usual.from_list(known.durations_s)
-            usual = usual.add(duration_s) or usual
-            known.durations_s = usual.to_list()
+            known.durations_s = Usual.from_list(known.durations_s).add(duration_s).to_list()
             known.save(using=_alias(), update_fields=["durations_s"])
     except DatabaseError as error:
         logger.info("A run of %s is missing from what is usual: %s", name, error)

@@ -170,9 +170,9 @@ test("the ticket is renewed before it runs out, on the open line where that can 
 
 test("a line that can't take the new ticket is replaced by one that has it", async () => {
   const stage = await follows({ rungs: ["middle"] })
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 70; i++) {
     stage.line.hello()
-    await stage.passes(14)
+    await stage.passes(4)
   }
   assert.deepEqual([stage.lines.length, stage.line.ticket, stage.open.length], [2, "ticket 1", 1])
 })

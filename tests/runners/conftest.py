@@ -30,7 +30,7 @@ def threads() -> Iterator[ThreadBench]:
     bench.drain()
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server = Redis(tmp_path_factory.mktemp("redis"))
     before = celery_app.conf.broker_url

@@ -1,4 +1,4 @@
-"""A real uvicorn in a thread, on a port of its own, and a client for each transport, which speak the protocol by hand."""
+"""A real uvicorn in a thread, on a port of its own, and a client by hand for each transport."""
 
 import asyncio
 import contextlib

@@ -21,7 +21,7 @@ logger = logging.getLogger("telltale.brokers")
 
 @dataclass(frozen=True, slots=True)
 class Hearer:
-    """The two callables of `Broker.listen`; what they raise is logged, for a listener outlives its caller's mistakes."""
+    """The two callables of `Broker.listen`. What they raise is logged: a listener outlives its caller's mistakes."""
 
     deliver: Callable[[Sequence[bytes]], None]
     missed: Callable[[], None]

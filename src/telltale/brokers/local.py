@@ -9,6 +9,7 @@ Each listener binds one socket in the directory; a publisher sends to all that i
 enter the directory is the only authentication: it belongs to the site's user, with mode 0700.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -32,6 +33,9 @@ SUPPORTED: Final = hasattr(socket, "AF_UNIX")
 
 BUFFER_BYTES: Final = 1_048_576
 """What may be under way to one listener; the kernel may grant less."""
+
+_FULL: Final = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
+"""What platforms say of a queue without room."""
 
 SETTLED_NS: Final = 2_000_000_000
 """A directory that changed less than this ago may change again without a new timestamp."""
@@ -163,7 +167,7 @@ class Peer:
         try:
             self._connection.send(bundle)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in _FULL:
                 return False
             raise
         return True

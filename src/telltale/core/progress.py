@@ -128,7 +128,7 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _positive(value: float, what: str) -> float:
+def _positive(value: object, what: str) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise ValueError(
             f"A stage's {what} is {value!r}: give a number above 0, such as weight=0.2, or weight=1, of=3."

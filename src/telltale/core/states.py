@@ -46,8 +46,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.LOST: frozenset(),
 }
 
-# A delivery that finds the task here may run it: as the attempt that is queued, else as a new one. Succeeded and cancelled are final against
-# the runner's redeliveries: only a person's explicit retry reopens them.
+# A delivery that finds the task here may run it: the attempt that is queued, else a new one. Succeeded and
+# cancelled are final against the runner's redeliveries: only a person's explicit retry reopens them.
 CLAIMABLE = frozenset({State.QUEUED, State.RETRYING, State.RUNNING, State.LOST, State.FAILED})
 
 # From here a person may ask for another attempt.

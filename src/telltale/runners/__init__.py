@@ -43,9 +43,7 @@ def all_runners() -> tuple[Runner, ...]:
     wanted = conf.settings().runners
     if wanted is None:
         return tuple(_importable())
-    # A tuple in a settings file is easily written as one string, which would then be read letter by letter.
-    names = (wanted,) if isinstance(wanted, str) else wanted
-    return tuple(_last(_named(name) for name in names))
+    return tuple(_last(_named(name) for name in wanted))
 
 
 def by_name(name: str) -> Runner | None:

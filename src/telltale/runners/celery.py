@@ -127,7 +127,8 @@ class CeleryRunner:
                 )
             except Exception as trouble:
                 logger.warning("Celery's result store can't take that %s was cancelled: %r", request.id, trouble)
-        return Ignore(str(error))
+        ignored: BaseException = Ignore(str(error))
+        return ignored
 
 
 def _mark(task: Any) -> Mark | None:

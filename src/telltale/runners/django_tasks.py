@@ -24,7 +24,7 @@ try:
     from django.tasks.base import Task
     from django.tasks.signals import task_enqueued, task_finished, task_started
 except ModuleNotFoundError:
-    from django_tasks.base import Task
+    from django_tasks.base import Task  # type: ignore[assignment]
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 
 import telltale
-from telltale import store
+from telltale import conf, store
 from telltale.core.health import Limits, health
 from telltale.core.states import Health, State
 from telltale.models import TaskState
@@ -192,7 +192,7 @@ class WorkerContract(RunnerContract):
         bench.kill()
         healths = set()
         while (now := fresh(row)).state == State.RUNNING:
-            healths.add(health(now.snapshot, now=store.now(), limits=Limits.of_settings()))
+            healths.add(health(now.snapshot, now=store.now(), limits=Limits.of(conf.settings())))
             time.sleep(0.05)
         assert Health.STALLED in healths
         assert now.state == State.LOST
