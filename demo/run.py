@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 RESTART_S = 1.0
 """How long the worker's place stays empty."""
+NEEDED = ("airportsdata", "django_tasks_db", "telltale", "uvicorn", "websockets")
 FAREWELL_S = 4.0
 """How long a process may take to end when asked to."""
 
@@ -56,14 +58,16 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._end)
         with self._cleanly():
-            subprocess.run([sys.executable, "-m", "demo.manage", "prepare"], env=self.environment, cwd=ROOT, check=True)
+            if self._start([sys.executable, "-m", "demo.manage", "prepare"]).wait():
+                say(f"The demo can't begin: what is wrong stands above. Its files are in {self.directory}.")
+                return 1
             web = self._start(web_command(self.host, self.port))
             worker = self._start_worker()
             if _is_there(self.host, self.port, web):
                 say(f"The demo is at http://{self.host}:{self.port}/ (Ctrl-C ends it)")
             while not self.is_asked_to_end and web.poll() is None:
                 if worker.poll() is not None:
-                    say("The worker died. Another begins.")
+                    say(_last_words(worker.returncode))
                     time.sleep(RESTART_S)
                     worker = self._start_worker()
                 time.sleep(0.1)
@@ -113,18 +117,37 @@ def say(words: str) -> None:
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Reads the environment and runs; a taken port is said before anything starts."""
+    """Reads the environment and runs; what can't work is said before anything starts."""
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        say(f"The demo needs {', '.join(missing)}: `make demo` installs it, or `pip install --group demo`.")
+        return 1
+    host, port = environ.get("HOST") or "127.0.0.1", environ.get("PORT") or "8000"
+    if trouble := _trouble(host, port):
+        say(f"Port {port} of {host} can't be used: {trouble}. Choose another: PORT=8123 make demo")
+        return 1
     directory = Path(environ.get("DEMO_DIR") or ROOT / "var" / "demo").resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    host, port = environ.get("HOST") or "127.0.0.1", int(environ.get("PORT") or 8000)
+    return Supervisor(directory, host, int(port)).run()
+
+
+def _trouble(host: str, port: str) -> str:
+    """Why nobody can listen there; empty if one can."""
+    if not port.isdecimal() or not 0 < int(port) < 65_536:
+        return "it is not a number from 1 to 65535"
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((host, int(port)))
         except OSError as error:
-            say(f"Port {port} of {host} can't be used ({error.strerror}). Choose another: PORT={port + 1} make demo")
-            return 1
-    return Supervisor(directory, host, port).run()
+            return error.strerror or str(error)
+    return ""
+
+
+def _last_words(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return "The worker was killed. Another begins."
+    return f"The worker ended by itself (status {status}); why stands above. Another begins."
 
 
 def _is_there(host: str, port: int, web: subprocess.Popen[bytes]) -> bool:

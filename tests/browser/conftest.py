@@ -64,3 +64,9 @@ def page(opens: Callable[..., BrowserContext]) -> Page:
 def airports() -> bytes:
     """A file whose import takes some ten seconds."""
     return "".join(samples.airports(9_000)).encode()
+
+
+@pytest.fixture(scope="session")
+def all_airports() -> bytes:
+    """All there are, for what needs more time."""
+    return "".join(samples.airports()).encode()

@@ -1,10 +1,10 @@
 """Benches for the tests of runners; worker processes and Redis are started once a class of tests."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
-from pytest_django.fixtures import Settings as SettingsWrapper
 
 from tests.app import celery_app, celery_tasks, django_tasks, thread_tasks
 from tests.runners.benches import (
@@ -19,7 +19,7 @@ from tests.runners.benches import (
 
 
 @pytest.fixture(autouse=True)
-def short_durations(settings: SettingsWrapper) -> None:
+def short_durations(settings: Any) -> None:
     settings.TELLTALE = {"BROKER": "memory://", **SHORT}
 
 

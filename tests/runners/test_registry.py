@@ -1,8 +1,9 @@
 """Which runners a process has, and what it says of those it has not."""
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from pytest_django.fixtures import Settings as SettingsWrapper
 
 from telltale import runners
 from telltale.runners.base import Runner
@@ -25,13 +26,13 @@ def test_all_that_can_be_imported_are_there_and_threads_come_last() -> None:
     assert names() == ["celery", "django_tasks", "thread"]
 
 
-def test_a_site_may_name_exactly_those_it_wants(settings: SettingsWrapper) -> None:
+def test_a_site_may_name_exactly_those_it_wants(settings: Any) -> None:
     settings.TELLTALE = {"RUNNERS": ("thread", "celery")}
     assert names() == ["celery", "thread"]
     assert runners.by_name("django_tasks") is None
 
 
-def test_a_dotted_path_adds_ones_own(settings: SettingsWrapper) -> None:
+def test_a_dotted_path_adds_ones_own(settings: Any) -> None:
     settings.TELLTALE = {"RUNNERS": [f"{__name__}.TestRunner"]}
     assert names() == ["tests"]
 
@@ -43,13 +44,13 @@ def test_a_dotted_path_adds_ones_own(settings: SettingsWrapper) -> None:
         ("tests.nowhere.Runner", "Check the path, or take it out"),
     ],
 )
-def test_a_wrong_name_is_an_error_that_names_the_mend(settings: SettingsWrapper, name: str, mend: str) -> None:
+def test_a_wrong_name_is_an_error_that_names_the_mend(settings: Any, name: str, mend: str) -> None:
     settings.TELLTALE = {"RUNNERS": [name]}
     with pytest.raises(ImproperlyConfigured, match=mend):
         runners.all_runners()
 
 
-def test_a_missing_library_is_named_with_its_extra(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named_with_its_extra(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runners._OURS, "celery", "telltale.runners.no_such_library:CeleryRunner")
     settings.TELLTALE = {"RUNNERS": ["celery"]}
     with pytest.raises(ImproperlyConfigured, match=r'pip install "django-telltale\[celery\]"'):

@@ -75,6 +75,8 @@ class Stages:
         current = _number(present.current)
         if total is not None and current is not None and current > total:
             total = None  # There are more than was said, so how many there are is not known.
+        if not current and total is None and not present.unit:
+            current = None  # Nobody counts here, and "0" would say that somebody does.
         outermost = path[0] if path else None
         return Progress(
             fraction=self._never_back(self._fraction(path)),

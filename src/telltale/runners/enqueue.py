@@ -85,12 +85,25 @@ def why_no_retry(task: TaskState) -> str | None:
     """Why the task can't be run again, in words for people; None if it can."""
     if State(task.state) not in RETRIABLE:
         return _("This task has not failed, so there is nothing to run again.")
-    runner = by_name(task.runner)
-    if runner is None or runner.find(task.name) is None:
+    if not _is_findable(task):
         return _("This task can only be run again from where it was started.")
-    if task.call.get("args") is None:
+    if not _has_input(task):
         return _("This task's input was not kept, so start it anew.")
     return None
+
+
+def is_repeatable(task: TaskState) -> bool:
+    """Whether it could be run again from here, were it to fail; what is shown before it does depends on that."""
+    return _is_findable(task) and _has_input(task)
+
+
+def _is_findable(task: TaskState) -> bool:
+    runner = by_name(task.runner)
+    return runner is not None and runner.find(task.name) is not None
+
+
+def _has_input(task: TaskState) -> bool:
+    return task.call.get("args") is not None
 
 
 def retry(task: TaskState) -> TaskState:

@@ -25,6 +25,7 @@ from telltale.core.health import health
 from telltale.core.states import RETRIABLE, State
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.runners.enqueue import is_repeatable
 from telltale.web import tickets, words
 
 register = template.Library()
@@ -73,6 +74,7 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "mine": mine,
         "may_cancel": not snapshot.ended and doing != "stalled" and not snapshot.cancel_requested,
         "may_retry": snapshot.state in RETRIABLE,
+        "is_repeatable": is_repeatable(task),
         "result": safe_url(snapshot.result),
         "was_cancelled": snapshot.state is State.CANCELLED,
         "heading": f"h{heading}" if heading else "p",
@@ -115,7 +117,6 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
             "live": reverse("telltale:live"),
             "ticket": reverse("telltale:ticket"),
             "task": reverse("telltale:task", args=[PLACE_OF_ID]),
-            "tasks": reverse("telltale:tasks"),
             "claim": reverse("telltale:claim_notice", args=[PLACE_OF_ID]),
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},

@@ -32,11 +32,6 @@ export class Listeners {
     }
   }
 
-  /** Whether anybody at all listens. */
-  get isEmpty() {
-    return this.#byKey.size === 0
-  }
-
   #remove(key, entry) {
     const entries = this.#byKey.get(key)
     entries?.delete(entry)

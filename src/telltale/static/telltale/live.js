@@ -15,7 +15,7 @@ import { sse } from "telltale/sse.js"
 import { Tickets } from "telltale/tickets.js"
 import { websocket } from "telltale/websocket.js"
 
-export const RUNGS = [websocket, sse, polling]
+const RUNGS = [websocket, sse, polling]
 
 /** A rung that has said nothing for this long does not work. */
 const PROOF_MS = 5_000

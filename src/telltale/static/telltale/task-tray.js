@@ -130,7 +130,8 @@ export class TaskTray extends HTMLElement {
     const running = tasks.filter(snapshot => !snapshot.ended).length
     setText(this.#count, running ? wordsHere().number(running) : "")
     this.#count.hidden = running === 0
-    setAttribute(this.#count, "aria-label", running ? wordsHere().plural("open_tasks", running) : null)
+    const spoken = `${wordsHere().say("tray")}: ${wordsHere().plural("open_tasks", running)}`
+    setAttribute(this.#button, "aria-label", running ? spoken : null)
     setAttribute(this, "running", running || null)
     if (!this.#isOpen) return
     const shown = tasks.slice(0, AT_MOST)
