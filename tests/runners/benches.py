@@ -7,13 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO
 
+import redis
+
 from telltale.runners.threads import THREADS, _pool
+from tests.app import celery_app
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,11 +160,33 @@ class Redis:
             self._process = spawn(command, {}, out)
         await_text(self._log, "Ready to accept connections", self._process)
 
+    def forget(self) -> None:
+        """Drop whatever earlier tests have left in it."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
     def stop(self) -> None:
         """End it."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         self._process.wait(10)
+
+
+@contextmanager
+def publishing_to(url: str) -> Iterator[None]:
+    """The tests' Celery app publishes there, over fresh connections."""
+    before = celery_app.conf.broker_url
+    _point_at(url)
+    try:
+        yield
+    finally:
+        _point_at(before)
+
+
+def _point_at(url: str) -> None:
+    celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = url
+    celery_app.close()
+    celery_app.amqp._producer_pool = None
 
 
 def celery_command() -> list[str]:

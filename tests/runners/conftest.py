@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.app import celery_app, celery_tasks, django_tasks, thread_tasks
+from tests.app import celery_tasks, django_tasks, thread_tasks
 from tests.runners.benches import (
     SHORT,
     ProcessBench,
@@ -14,6 +14,7 @@ from tests.runners.benches import (
     ThreadBench,
     celery_command,
     db_worker_command,
+    publishing_to,
     worker_env,
 )
 
@@ -33,12 +34,7 @@ def threads() -> Iterator[ThreadBench]:
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server = Redis(tmp_path_factory.mktemp("redis"))
-    before = celery_app.conf.broker_url
-    celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = server.url
-    celery_app.close()
     yield server
-    celery_app.close()
-    celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = before
     server.stop()
 
 
@@ -48,7 +44,9 @@ def celery_bench(
 ) -> Iterator[ProcessBench]:
     log = tmp_path_factory.mktemp("celery") / "worker.log"
     bench = ProcessBench(celery_tasks, celery_command(), env_of({"REDIS_URL": redis.url}), log, " ready.")
-    yield bench
+    redis.forget()
+    with publishing_to(redis.url):
+        yield bench
     bench.kill()
 
 

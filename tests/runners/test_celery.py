@@ -15,7 +15,7 @@ from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.base import EnqueueFailed
 from tests.app import celery_app, celery_tasks
-from tests.runners.benches import ProcessBench, free_port
+from tests.runners.benches import ProcessBench, free_port, publishing_to
 from tests.runners.watching import ended, fresh, lines, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,12 +31,8 @@ def eager() -> Iterator[None]:
 @pytest.fixture
 def nobody_home() -> Iterator[None]:
     """Redis is not there."""
-    before = celery_app.conf.broker_url
-    celery_app.conf.broker_url = celery_app.conf.broker_write_url = f"redis://127.0.0.1:{free_port()}/0"
-    celery_app.close()
-    yield
-    celery_app.close()
-    celery_app.conf.broker_url = celery_app.conf.broker_write_url = before
+    with publishing_to(f"redis://127.0.0.1:{free_port()}/0"):
+        yield
 
 
 @pytest.mark.usefixtures("eager")

@@ -108,6 +108,8 @@ class Telling:
     quiet: str
     filled: float | None
     """How full the bar is, 0 to 1; None while nothing at all is known of a running task."""
+    figure: str
+    """The percentage to be read beside the label; empty where the bar is filled by time alone, and at the end."""
     value_text: str
     """The bar's value in words, for those who hear it."""
 
@@ -116,10 +118,12 @@ def tell(snapshot: Snapshot, health: Health | None, *, now: float) -> Telling:
     """What to show of `snapshot` at `now`, by the store's clock."""
     share = filled(snapshot, now=now)
     percent = say("percent", n=number(math.floor(share * 100))) if share is not None else ""
+    is_measured = snapshot.progress.fraction is not None and not snapshot.ended
     return Telling(
         status=_status(snapshot, health, now),
         quiet=_quiet(snapshot, health, now),
         filled=share,
+        figure=percent if is_measured else "",
         value_text=_done(snapshot.progress) or percent,
     )
 

@@ -8,6 +8,7 @@ import { safeUrl } from "telltale/page.js"
 const MISSING = {
   top: () => make("div", { className: "telltale-top" }),
   label: () => make("p", { className: "telltale-label" }),
+  figure: () => make("span", { className: "telltale-figure", "aria-hidden": "true" }),
   line: () => make("span", { className: "telltale-line", hidden: true }),
   bar: () => make("progress", { className: "telltale-bar", max: 1 }),
   status: () => make("p", { className: "telltale-status" }),
@@ -17,7 +18,7 @@ const MISSING = {
   result: () => make("a", { className: "telltale-result", hidden: true }),
 }
 
-const INSIDE = { label: "top", line: "top", result: "actions" }
+const INSIDE = { label: "top", figure: "top", line: "top", result: "actions" }
 
 /**
  * @param {HTMLElement} element

@@ -96,7 +96,7 @@ export class TaskProgress extends HTMLElement {
 
   #show() {
     const snapshot = this.#expected()
-    const { label, bar, status, quiet, result, cancel, retry } = this.#parts
+    const { label, figure, bar, status, quiet, result, cancel, retry } = this.#parts
     const words = wordsHere()
     const now = this.#live.now
     const doing = health(snapshot, now, this.#live.limits)
@@ -105,6 +105,7 @@ export class TaskProgress extends HTMLElement {
     setAttribute(this, "state", snapshot.state)
     setAttribute(this, "health", doing)
     setText(label.querySelector("a") ?? label, snapshot.label)
+    setText(figure, telling.figure)
     this.#fill(bar, snapshot, telling)
     setText(status, telling.status)
     setText(quiet, telling.quiet)

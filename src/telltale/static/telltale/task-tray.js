@@ -151,11 +151,12 @@ export class TaskTray extends HTMLElement {
     setAttribute(row, "state", snapshot.state)
     setAttribute(row, "health", doing)
     setText(row.querySelector("a"), snapshot.label)
-    setText(row.querySelector(".telltale-share"), snapshot.ended ? "" : telling.filled ? share(telling.filled) : "")
+    setText(row.querySelector(".telltale-figure"), telling.figure)
     setText(row.querySelector(".telltale-status"), telling.status)
     const bar = row.querySelector("progress")
     bar.hidden = snapshot.ended
     setAttribute(bar, "aria-label", snapshot.label)
+    setAttribute(bar, "aria-valuetext", telling.valueText)
     const isLater = bar.attempt !== snapshot.attempt
     const value = Math.max(isLater ? 0 : bar.hasAttribute("value") ? bar.value : 0, telling.filled ?? 0)
     bar.attempt = snapshot.attempt
@@ -172,7 +173,7 @@ export class TaskTray extends HTMLElement {
         "div",
         { className: "telltale-top" },
         make("a", { href: urlFor(this.#live.page.urls.task, snapshot.id), className: "telltale-label" }),
-        make("span", { className: "telltale-share" }),
+        make("span", { className: "telltale-figure", "aria-hidden": "true" }),
       ),
       make("progress", { className: "telltale-bar", max: 1 }),
       make("p", { className: "telltale-status" }),
@@ -181,8 +182,6 @@ export class TaskTray extends HTMLElement {
     return row
   }
 }
-
-const share = filled => wordsHere().say("percent", { n: String(Math.floor(filled * 100)) })
 
 const keyOf = ({ id, attempt, ended }) => (ended ? `${id} ${attempt}` : id)
 

@@ -6,7 +6,7 @@
  *
  * @typedef {import("telltale/newest.js").Snapshot} Snapshot
  * @typedef {import("telltale/newest.js").Progress} Progress
- * @typedef {{status: string, quiet: string, filled: ?number, valueText: string}} Telling
+ * @typedef {{status: string, quiet: string, filled: ?number, figure: string, valueText: string}} Telling
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
  */
@@ -58,6 +58,8 @@ export class Words {
       status: this.#status(snapshot, health, now),
       quiet: this.#quiet(snapshot, health, now),
       filled: share,
+      // None where the bar is filled by time alone, and none at the end, which has its own words.
+      figure: snapshot.progress.fraction != null && !snapshot.ended ? percent : "",
       valueText: this.#done(snapshot.progress) || percent,
     }
   }
