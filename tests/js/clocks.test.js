@@ -1,4 +1,4 @@
-/** Health, the server's clock, and waiting. */
+/** Health, the server's clock, waiting, and what is said aloud when. */
 import assert from "node:assert/strict"
 import test from "node:test"
 
@@ -8,24 +8,13 @@ import { health } from "telltale/health.js"
 import { Ladder } from "telltale/ladder.js"
 import { Spoken } from "telltale/telling.js"
 
-const limits = { quiet_s: 60, stalled_s: 45, lease_s: 105 }
-const running = { state: "running", started_at: 0, moved_at: 100, beat_at: 100, usual_s: [30, 90] }
+import { shared } from "./traces.js"
 
-test("health comes from two clocks, the more worrying first", () => {
-  assert.equal(health({ ...running, usual_s: null }, 101, limits), "ok")
-  assert.equal(health(running, 101, limits), "slow")
-  assert.equal(health({ ...running, moved_at: 10 }, 101, limits), "quiet")
-  assert.equal(health({ ...running, moved_at: 10 }, 146, limits), "stalled")
-  assert.equal(health({ ...running, started_at: 20 }, 101, limits), "ok")
-})
-
-test("exactly at its limit a task is still well", () => {
-  assert.equal(health({ ...running, usual_s: null }, 145, limits), "ok")
-})
-
-test("only a running task has health", () => {
-  for (const state of ["queued", "retrying", "succeeded", "lost"]) assert.equal(health({ ...running, state }, 999, limits), null)
-})
+for (const { about, snapshot, now, expected } of shared.healths) {
+  test(`a task is seen to be so well here and on the server: ${about}`, () => {
+    assert.equal(health({ created_at: 0, ...snapshot }, now, shared.limits), expected)
+  })
+}
 
 test("the server's clock is told by the message that came quickest", () => {
   let local = 1000

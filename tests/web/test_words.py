@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils import translation
 
+from telltale.core.health import Limits, health
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health
 from telltale.web import words
@@ -21,12 +22,18 @@ def snapshot_of(case: dict[str, Any]) -> Snapshot:
 
 @pytest.mark.parametrize("case", SHARED["cases"], ids=lambda case: case["about"])
 def test_a_task_is_told_in_these_words(case: dict[str, Any]) -> None:
-    health = Health(case["health"]) if case["health"] else None
-    told = words.tell(snapshot_of(case), health, now=case["now"])
+    doing = Health(case["health"]) if case["health"] else None
+    told = words.tell(snapshot_of(case), doing, now=case["now"])
     expected = case["expected"]
     assert (told.status, told.quiet) == (expected["status"], expected["quiet"])
     assert (told.figure, told.value_text) == (expected["figure"], expected["value_text"])
     assert told.filled == pytest.approx(expected["filled"])
+
+
+@pytest.mark.parametrize("case", SHARED["healths"], ids=lambda case: case["about"])
+def test_a_task_is_seen_to_be_so_well_here_and_in_the_browser(case: dict[str, Any]) -> None:
+    snapshot = snapshot_of({"progress": {}, "snapshot": case["snapshot"]})
+    assert health(snapshot, now=case["now"], limits=Limits(**SHARED["limits"])) == case["expected"]
 
 
 @pytest.mark.parametrize(("value", "text"), SHARED["numbers"])

@@ -13,7 +13,7 @@
 export function health(snapshot, now, limits) {
   if (snapshot.state !== "running") return null
   // A clock that was never told stands where the attempt began.
-  const { created_at = now, started_at, beat_at, moved_at, usual_s } = snapshot
+  const { created_at, started_at, beat_at, moved_at, usual_s } = snapshot
   const began = started_at ?? created_at
   if (now - (beat_at ?? began) > limits.stalled_s) return "stalled"
   if (now - (moved_at ?? began) > limits.quiet_s) return "quiet"

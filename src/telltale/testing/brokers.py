@@ -1,0 +1,177 @@
+"""The contract suite of brokers: what every one of them promises, told as tests.
+
+Subclass `CarryingContract`, or `BrokerContract` for a broker that reaches nobody, and provide the fixture
+`make`: each call gives another broker as another process of the same site would have it, or the same one
+where the reach is one process. All are closed by the fixture.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from telltale.brokers.base import Broker
+
+PATIENCE_S = 10.0
+"""How long a test waits for what should come; a slow machine needs most of it, a quick one none."""
+
+Make = Callable[[], Broker]
+
+
+class Heard(list[bytes]):
+    """What a listener was given, in order, and how often it was told that something is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.missed = 0
+
+    def deliver(self, messages: Sequence[bytes]) -> None:
+        """For `Broker.listen`."""
+        self.extend(messages)
+
+    def miss(self) -> None:
+        """For `Broker.listen`."""
+        self.missed += 1
+
+    def until(self, *messages: bytes) -> None:
+        """Wait for all of these."""
+        eventually(lambda: set(messages) <= set(self), f"all of {messages!r:.200} are heard")
+
+
+class BrokerContract:
+    """What holds for every broker."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        """Another process's broker of the same site."""
+        raise NotImplementedError("Override the fixture `make`.")
+
+    def test_a_closed_listener_hears_no_more(self, make: Make) -> None:
+        broker, heard = make(), Heard()
+        listener = broker.listen(heard.deliver, heard.miss)
+        listener.close()
+        listener.close()
+        make().publish([b"too late"])
+        time.sleep(0.1)
+        assert heard == []
+
+    def test_publishing_with_nobody_there_is_no_trouble(self, make: Make) -> None:
+        broker = make()
+        broker.publish([b"to nobody"])
+        broker.publish([])
+
+    def test_a_listener_that_hangs_delays_no_publisher(self, make: Make) -> None:
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def deliver(messages: Sequence[bytes]) -> None:
+            hangs.set()
+            goes_on.wait(PATIENCE_S)
+
+        make().listen(deliver, lambda: None)
+        broker = make()
+        began = time.monotonic()
+        for n in range(500):
+            broker.publish([f"message {n}".encode() * 100])
+        took_s = time.monotonic() - began
+        goes_on.set()
+        assert took_s < PATIENCE_S / 2
+
+    def test_closing_twice_is_harmless(self, make: Make) -> None:
+        broker, heard = make(), Heard()
+        broker.listen(heard.deliver, heard.miss)
+        broker.close()
+        broker.close()
+
+
+class CarryingContract(BrokerContract):
+    """What holds besides for every broker that reaches anybody."""
+
+    def test_what_is_published_is_heard_within_reach(self, make: Make) -> None:
+        heard = listen(make())
+        make().publish([b"one", b"two"])
+        heard.until(b"one", b"two")
+
+    def test_every_listener_hears_everything(self, make: Make) -> None:
+        first, second = listen(make()), listen(make())
+        make().publish([b"for all"])
+        first.until(b"for all")
+        second.until(b"for all")
+
+    def test_messages_of_any_bytes_arrive_whole(self, make: Make) -> None:
+        odd = [b"", b"\0\n\r\xff", "Zürich 🛫".encode(), b"x" * 16_384]
+        heard = listen(make())
+        make().publish(odd)
+        heard.until(*odd[1:])
+
+    def test_one_that_is_too_large_takes_none_of_the_others_along(
+        self, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        broker = make()
+        heard = listen(make())
+        broker.publish([b"before", b"x" * 100_000, b"after"])
+        heard.until(b"before", b"after")
+        assert not any(len(message) > 16_384 for message in heard)
+        assert "Publish a reference to large data" in caplog.text
+
+    def test_a_listener_survives_what_its_caller_raises(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        heard = Heard()
+
+        def deliver(messages: Sequence[bytes]) -> None:
+            heard.deliver(messages)
+            raise RuntimeError("the caller's mistake")
+
+        make().listen(deliver, heard.miss)
+        broker = make()
+        broker.publish([b"one"])
+        heard.until(b"one")
+        broker.publish([b"two"])
+        heard.until(b"two")
+        eventually(lambda: "the caller's mistake" in caplog.text, "the mistake is in the log")
+
+    def test_threads_may_publish_at_once(self, make: Make) -> None:
+        heard, broker = listen(make()), make()
+        ready = threading.Barrier(4)
+
+        def publish(name: int) -> None:
+            ready.wait()
+            for n in range(20):
+                broker.publish([f"{name} {n}".encode()])
+                time.sleep(0.002)
+
+        threads = [threading.Thread(target=publish, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        everything = {f"{name} {n}".encode() for name in range(4) for n in range(20)}
+        eventually(lambda: everything <= set(heard) or heard.missed > 0, "all is heard, or that it is not")
+
+    def test_a_listener_that_fell_behind_is_told_so(self, make: Make) -> None:
+        heard, goes_on = Heard(), threading.Event()
+
+        def deliver(messages: Sequence[bytes]) -> None:
+            goes_on.wait(PATIENCE_S)
+            heard.deliver(messages)
+
+        make().listen(deliver, heard.miss)
+        broker = make()
+        for n in range(5_000):
+            broker.publish([f"{n}".encode().zfill(1_000)])
+        goes_on.set()
+        eventually(lambda: heard.missed > 0 or len(heard) >= 5_000, "it hears all, or that it has not")
+
+
+def listen(broker: Broker) -> Heard:
+    """Begin to hear."""
+    heard = Heard()
+    broker.listen(heard.deliver, heard.miss)
+    return heard
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait for it, or fail and say in vain for what."""
+    patience = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < patience, f"Waited {PATIENCE_S:.0f} s in vain until {what}."
+        time.sleep(0.01)

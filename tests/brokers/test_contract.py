@@ -1,0 +1,50 @@
+"""The three brokers and their contract."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from telltale.brokers import build
+from telltale.brokers.base import Broker
+from telltale.testing.brokers import BrokerContract, CarryingContract
+
+Make = Callable[[], Broker]
+
+
+@contextmanager
+def brokers(url: str, *, is_one: bool = False) -> Iterator[Make]:
+    """A broker a call, or the same one again where no two share anything."""
+    with ExitStack() as stack:
+        made: list[Broker] = []
+
+        def make() -> Broker:
+            if not (is_one and made):
+                made.append(build(url))
+                stack.callback(made[-1].close)
+            return made[-1]
+
+        yield make
+
+
+class TestMemory(CarryingContract):
+    @pytest.fixture
+    def make(self) -> Iterator[Make]:
+        with brokers("memory://", is_one=True) as make:
+            yield make
+
+
+class TestLocal(CarryingContract):
+    @pytest.fixture
+    def make(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+        directory: Path = tmp_path_factory.mktemp("l") / "s"
+        with brokers(f"local://{directory}") as make:
+            yield make
+
+
+class TestNone(BrokerContract):
+    @pytest.fixture
+    def make(self) -> Iterator[Make]:
+        with brokers("none://") as make:
+            yield make

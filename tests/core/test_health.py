@@ -1,0 +1,43 @@
+"""Health, from two clocks: the process's and the work's."""
+
+import pytest
+
+from telltale.core.health import Limits, health
+from telltale.core.snapshot import Snapshot
+from telltale.core.states import Health, State
+
+LIMITS = Limits(quiet_s=60, stalled_s=45, lease_s=105)
+
+
+def running(**clocks: object) -> Snapshot:
+    return Snapshot(id="x", attempt=1, seq=1, state=State.RUNNING, started_at=0.0, **clocks)
+
+
+@pytest.mark.parametrize(
+    ("now", "clocks", "is_"),
+    [
+        (10, {"beat_at": 9, "moved_at": 9}, Health.OK),
+        (45, {"beat_at": 0, "moved_at": 0}, Health.OK),
+        (46, {"beat_at": 0, "moved_at": 46}, Health.STALLED),
+        (46, {}, Health.STALLED),
+        (61, {"beat_at": 60, "moved_at": 0}, Health.QUIET),
+        (61, {"beat_at": 60}, Health.QUIET),
+        (100, {"beat_at": 99, "moved_at": 99, "usual_s": (50, 90)}, Health.SLOW),
+        (90, {"beat_at": 89, "moved_at": 89, "usual_s": (50, 90)}, Health.OK),
+        (200, {"beat_at": 199, "moved_at": 0, "usual_s": (50, 90)}, Health.QUIET),
+        (200, {"beat_at": 0, "moved_at": 0, "usual_s": (50, 90)}, Health.STALLED),
+        (9_999, {"beat_at": 9_998, "moved_at": 9_998}, Health.OK),
+    ],
+)
+def test_the_worst_that_holds_is_told(now: float, clocks: dict[str, object], is_: Health) -> None:
+    assert health(running(**clocks), now=now, limits=LIMITS) is is_
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
+def test_what_does_not_run_has_no_health(state: State) -> None:
+    snapshot = Snapshot(id="x", attempt=1, seq=1, state=state, started_at=0.0, beat_at=0.0)
+    assert health(snapshot, now=1_000, limits=LIMITS) is None
+
+
+def test_a_clock_that_runs_ahead_is_no_illness() -> None:
+    assert health(running(beat_at=500, moved_at=500), now=100, limits=LIMITS) is Health.OK

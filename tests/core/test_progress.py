@@ -1,0 +1,135 @@
+"""Stages: the whole's fraction, which never goes back and is never a lie."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telltale.core.progress import Stages
+
+
+def at(stages: Stages, current: Any, total: Any) -> float | None:
+    stage = stages.root
+    stage.current, stage.total = current, total
+    return stages.sample().fraction
+
+
+def enter(
+    stages: Stages, weight: float, of: float | None = None, *, done: float = 0, total: float | None = None
+) -> None:
+    stage = stages.enter("stage", weight, of)
+    stage.current, stage.total = done, total
+
+
+def test_without_stages_the_fraction_is_what_is_done_of_the_total() -> None:
+    assert at(Stages(), 21, 50) == 0.42
+
+
+@pytest.mark.parametrize("total", [None, 0])
+def test_without_a_total_it_is_unknown(total: float | None) -> None:
+    assert at(Stages(), 21, total) is None
+
+
+def test_more_than_the_total_means_that_the_total_is_unknown() -> None:
+    stages = Stages()
+    assert at(stages, 51, 50) is None
+    assert stages.sample().total is None
+
+
+def test_a_weight_below_one_is_a_share_of_the_whole() -> None:
+    stages = Stages()
+    enter(stages, 0.2, done=5, total=10)
+    assert stages.sample().fraction == pytest.approx(0.1)
+    stages.leave()
+    enter(stages, 0.8, done=1, total=4)
+    assert stages.sample().fraction == pytest.approx(0.4)
+
+
+def test_weights_may_be_given_with_what_they_come_to() -> None:
+    stages = Stages()
+    enter(stages, 1, 4, done=1, total=2)
+    assert stages.sample().fraction == pytest.approx(0.125)
+    stages.leave()
+    enter(stages, 3, done=1, total=3)
+    assert stages.sample().fraction == pytest.approx(0.5)
+
+
+def test_a_weight_that_says_nothing_of_the_whole_leaves_it_unknown() -> None:
+    stages = Stages()
+    enter(stages, 1, done=1, total=2)
+    progress = stages.sample()
+    assert (progress.fraction, progress.current, progress.total) == (None, 1, 2)
+
+
+def test_stages_nest() -> None:
+    stages = Stages()
+    enter(stages, 0.5)
+    enter(stages, 0.5, done=1, total=2)
+    assert stages.sample().fraction == pytest.approx(0.125)
+
+
+def test_a_stage_that_does_not_count_has_done_nothing_until_it_is_over() -> None:
+    stages = Stages()
+    enter(stages, 0.3)
+    assert stages.sample().fraction == 0
+    stages.leave()
+    assert stages.sample().fraction == pytest.approx(0.3)
+
+
+def test_the_outermost_stage_is_the_one_that_is_named() -> None:
+    stages = Stages()
+    stages.enter("Reading", 1, 3)
+    stages.enter("A part of it", 0.5)
+    progress = stages.sample()
+    assert (progress.stage, progress.step, progress.steps) == ("Reading", 1, 3)
+
+
+def test_after_the_last_stage_no_stage_is_named() -> None:
+    stages = Stages()
+    enter(stages, 0.5)
+    stages.leave()
+    assert (stages.sample().stage, stages.sample().step) == ("", 0)
+
+
+@pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, "1", None])
+def test_a_weight_that_can_be_none_is_refused_with_the_mend(weight: Any) -> None:
+    with pytest.raises(ValueError, match=r"weight is .*give a number above 0"):
+        Stages().enter("Reading", weight)
+
+
+def test_leaving_what_was_not_entered_is_harmless() -> None:
+    stages = Stages()
+    stages.leave()
+    assert at(stages, 1, 2) == 0.5
+
+
+ANYTHING = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(), st.booleans(), st.binary(), st.just(10**400), st.lists(st.none())
+)
+STEP = st.one_of(
+    st.tuples(st.just("enter"), st.floats(0.01, 5), st.one_of(st.none(), st.floats(0.1, 10))),
+    st.tuples(st.just("leave")),
+    st.tuples(st.just("set"), ANYTHING, ANYTHING, ANYTHING),
+)
+
+
+@given(st.lists(STEP, max_size=40))
+def test_whatever_a_task_does_a_sample_never_raises_and_the_fraction_never_goes_back(steps: list[Any]) -> None:
+    stages, present, before = Stages(), [], 0.0
+    for kind, *values in steps:
+        if kind == "enter":
+            present.append(stages.enter("stage", *values))
+        elif kind == "leave":
+            stages.leave()
+            present[-1:] = []
+        else:
+            stage = present[-1] if present else stages.root
+            stage.current, stage.total, stage.message = values
+        progress = stages.sample()
+        for number in (progress.current, progress.total):
+            assert number is None or math.isfinite(number)
+        if progress.fraction is not None:
+            assert before <= progress.fraction <= 1
+            before = progress.fraction

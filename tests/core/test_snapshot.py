@@ -1,0 +1,100 @@
+"""Snapshots: one total order, one JSON form, one bound."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telltale.core.snapshot import SHORT_BYTES, SNAPSHOT_BYTES, TEXT_BYTES, Progress, Snapshot, bounded
+from telltale.core.states import State
+from telltale.core.wire import encode
+
+SNAPSHOTS = st.builds(
+    Snapshot,
+    id=st.just("x"),
+    attempt=st.integers(1, 3),
+    seq=st.integers(0, 3),
+    state=st.sampled_from(State),
+    label=st.text(max_size=20),
+)
+
+
+def merged(snapshots: Any) -> Snapshot | None:
+    newest = None
+    for snapshot in snapshots:
+        if snapshot.supersedes(newest):
+            newest = snapshot
+    return newest
+
+
+def test_a_later_attempt_outranks_an_end_and_an_end_outranks_all_that_ran() -> None:
+    def snapshot(attempt: int, state: State, seq: int) -> Snapshot:
+        return Snapshot(id="x", attempt=attempt, seq=seq, state=state)
+
+    in_order = [
+        snapshot(1, State.QUEUED, 0),
+        snapshot(1, State.RUNNING, 900),
+        snapshot(1, State.LOST, 3),
+        snapshot(2, State.QUEUED, 0),
+        snapshot(2, State.RUNNING, 1),
+    ]
+    for mixed in permutations(in_order):
+        assert merged(mixed) is in_order[-1]
+
+
+@given(st.lists(SNAPSHOTS, min_size=1, max_size=8), st.randoms())
+def test_merging_minds_neither_order_nor_repetition(snapshots: list[Snapshot], luck: Any) -> None:
+    shuffled = snapshots + snapshots
+    luck.shuffle(shuffled)
+    assert merged(shuffled).order == merged(snapshots).order == max(s.order for s in snapshots)
+
+
+@given(SNAPSHOTS, SNAPSHOTS)
+def test_of_two_at_most_one_supersedes(one: Snapshot, other: Snapshot) -> None:
+    assert not (one.supersedes(other) and other.supersedes(one))
+    assert one.supersedes(other) or other.supersedes(one) or one.order == other.order
+
+
+@given(SNAPSHOTS)
+def test_json_there_and_back_is_the_same(snapshot: Snapshot) -> None:
+    assert Snapshot.from_json(snapshot.to_json()) == snapshot
+
+
+def test_what_a_newer_sender_adds_is_ignored() -> None:
+    data = Snapshot(id="x", attempt=1, seq=0, state=State.QUEUED, usual_s=(1.0, 2.0)).to_json()
+    data["progress"]["mood"] = data["mood"] = "good"
+    assert Snapshot.from_json(data).usual_s == (1.0, 2.0)
+
+
+@given(st.text(), st.integers(10, 50))
+def test_a_bounded_text_fits_and_is_the_whole_or_its_beginning(text: str, limit: int) -> None:
+    cut = bounded(text, limit)
+    assert len(cut.encode()) <= limit
+    assert "\0" not in cut
+    kept = text.replace("\0", "").encode("utf-8", "ignore").decode()
+    assert cut == kept or (cut.endswith("…") and kept.startswith(cut[:-1]))
+
+
+def test_a_cut_never_splits_a_character() -> None:
+    assert bounded("ä" * 2_000) == "ä" * 1_022 + "…"
+
+
+@pytest.mark.parametrize("character", ["x", "\x01", '"', "\\", "🛫", "\u2028"])
+def test_the_whole_stays_below_8_kib_whatever_its_texts_hold(character: str) -> None:
+    long, short = bounded(character * 9_000), bounded(character * 9_000, SHORT_BYTES)
+    snapshot = Snapshot(
+        id="4b8e1c9a-0000-4000-8000-000000000000",
+        attempt=999,
+        seq=10**9,
+        state=State.FAILED,
+        name=short,
+        label=short,
+        progress=Progress(message=long, unit=short, stage=short, current=1e14, total=1e14, fraction=1 / 3),
+        error=long,
+        result="/" + "x" * TEXT_BYTES,
+        no_cancel=long,
+        reference="ABCDEF",
+    )
+    assert len(encode(snapshot.to_json()).encode()) <= SNAPSHOT_BYTES

@@ -1,0 +1,86 @@
+"""What travels: there and back it is the same, and what is malformed is refused."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telltale.core.snapshot import Snapshot
+from telltale.core.states import State
+from telltale.core.topics import InvalidTopic, parse, session_topic, task_topic, user_topic
+from telltale.core.wire import INBOUND_BYTES, Envelope, Event, Malformed, Notice, decode, encode
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        Envelope(topics=("task:1", "user:7"), snapshot=Snapshot(id="1", attempt=1, seq=0, state=State.QUEUED)),
+        Envelope(topics=("user:7",), notice=Notice(id="n", topic="user:7", level="info", text="Zürich\n🛫")),
+        Envelope(topics=("project:7",), event=Event(topic="project:7", name="x", data=[1, {"a": None}])),
+        Envelope(cancel="1"),
+    ],
+)
+def test_an_envelope_there_and_back_is_the_same(envelope: Envelope) -> None:
+    assert Envelope.from_bytes(envelope.to_bytes()) == envelope
+
+
+@given(JSON)
+def test_the_data_of_an_event_arrives_as_it_was_sent(data: Any) -> None:
+    envelope = Envelope(topics=("a:b",), event=Event(topic="a:b", name="x", data=data))
+    assert Envelope.from_bytes(envelope.to_bytes()).event == envelope.event
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_browsers_cant_read_is_not_sent(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        encode({"n": number})
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"x", b"[]", b"7", b'"text"', b"{", b"\xff\xfe", "[" * 10_000, "{" * 10_000, "1" * 9_000]
+)
+def test_a_message_that_is_no_json_object_is_malformed(raw: bytes | str) -> None:
+    with pytest.raises(Malformed):
+        decode(raw)
+
+
+def test_a_message_over_the_bound_is_not_even_read() -> None:
+    with pytest.raises(Malformed, match="at most 16,384"):
+        decode(encode({"a": "x" * INBOUND_BYTES}))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_from_a_shared_broker_raise_anything_else(raw: bytes) -> None:
+    try:
+        Envelope.from_bytes(raw)
+    except Malformed as error:
+        assert str(error)
+
+
+@given(JSON)
+def test_no_json_from_a_shared_broker_raises_anything_else(data: Any) -> None:
+    raw = json.dumps({"topics": data, "snapshot": data, "notice": data, "event": data}).encode()
+    with pytest.raises(Malformed):
+        Envelope.from_bytes(raw)
+
+
+def test_topics_are_made_and_parsed_alike() -> None:
+    assert parse(task_topic("4b8e")) == ("task", "4b8e")
+    assert parse(user_topic(7)) == ("user", "7")
+    assert parse(session_topic("abc")) == ("session", "abc")
+    assert parse("project:7") == ("project", "7")
+
+
+@pytest.mark.parametrize("topic", ["", "project", ":7", "project:", "a b:c", "x" * 300 + ":1"])
+def test_what_is_no_topic_is_refused(topic: str) -> None:
+    with pytest.raises(InvalidTopic):
+        parse(topic)
