@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from telltale import conf
 from telltale.core.estimate import Usual
-from telltale.core.snapshot import SHORT_BYTES, Progress, Snapshot, bounded
+from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, Snapshot, bounded
 from telltale.core.states import CLAIMABLE, RETRIABLE, State, sources
 from telltale.core.topics import InvalidTopic, parse
 from telltale.core.wire import Envelope, Notice
@@ -413,7 +413,7 @@ def end(
     if progress is not None:
         fields["progress"] = progress.to_json()
     if result is not None:
-        fields["result"] = result.replace("\0", "")[:2048]
+        fields["result"] = _link(result)
     if label is not None:
         fields["label"] = bounded(label, SHORT_BYTES)
     return _end(task_id, Q(attempt=attempt), state, sources(state), fields, _at(now))
@@ -513,6 +513,14 @@ def _words_of_end(row: TaskState) -> tuple[str, str]:
             return "warning", _("%(label)s: stopped without a word. It can be tried again.") % about
         case _:
             return "error", (_("%(label)s: %(error)s") if row.error else _("%(label)s: failed.")) % about
+
+
+def _link(result: str) -> str | None:
+    if bounded(result) == result:
+        return result
+    # Half a link leads nowhere.
+    logger.warning("A result's link is left out, for it has more than %d bytes: %.80s…", TEXT_BYTES, result)
+    return None
 
 
 def _page_of(task_id: UUID) -> str | None:

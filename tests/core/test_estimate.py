@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def test_noise_makes_no_jumps() -> None:
         if left is not None:
             told.append(left)
     assert len(told) > 100
-    grown = [later - earlier for earlier, later in zip(told, told[1:], strict=False) if later > earlier]
+    grown = [later - earlier for earlier, later in pairwise(told) if later > earlier]
     assert len(grown) < 5
 
 

@@ -11,7 +11,7 @@ No clock and no lock. The task's thread sets plain attributes and enters and lea
 import math
 from dataclasses import dataclass, field
 
-from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
+from telltale.core.snapshot import MESSAGE_BYTES, SHORT_BYTES, Progress, bounded
 
 
 @dataclass(eq=False, slots=True)
@@ -83,7 +83,7 @@ class Stages:
             current=current,
             total=total,
             unit=bounded(str(present.unit), SHORT_BYTES),
-            message=bounded(str(present.message)),
+            message=bounded(str(present.message), MESSAGE_BYTES),
             stage=bounded(outermost.name, SHORT_BYTES) if outermost else "",
             step=self.root.entered if outermost else 0,
             steps=self.root.whole,

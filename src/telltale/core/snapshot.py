@@ -12,29 +12,44 @@ from typing import Any, Self
 
 from telltale.core.states import State
 
-TEXT_BYTES = 2_048
-"""Upper bound of one text in a snapshot, in UTF-8 bytes."""
-
 SNAPSHOT_BYTES = 8_192
-"""Upper bound of a whole encoded snapshot. Four texts at their bound leave room for the rest only
-because `bounded` is also applied with a smaller limit to labels, units and stages."""
+"""Upper bound of a whole encoded snapshot. The bounds of its texts, below, leave a sixth of it for the rest."""
+
+TEXT_BYTES = 2_048
+"""Upper bound of one text, as JSON in UTF-8: an error's words, or a link."""
+
+MESSAGE_BYTES = 1_024
+"""Of what is being done just now."""
+
+REASON_BYTES = 512
+"""Of why a task can't be cancelled."""
 
 SHORT_BYTES = 255
-"""Upper bound of a label, unit, stage name or task name, in UTF-8 bytes."""
+"""Of a label, unit, stage name or task name."""
 
 Order = tuple[int, bool, int]
 
+_CONTROLS = dict.fromkeys((*range(32), 127)) | {ord("\n"): "\n", ord("\t"): "\t"}
+_ESCAPED = ('"', "\\", "\n", "\t")
+
 
 def bounded(text: str, limit: int = TEXT_BYTES) -> str:
-    """`text` in at most `limit` UTF-8 bytes, without NUL; a cut is marked by an ellipsis.
+    """`text` in at most `limit` bytes of JSON, without control characters; a cut is marked by an ellipsis.
 
-    NUL is dropped because PostgreSQL stores none, lone surrogates because UTF-8 holds none.
+    Those say nothing to people, take six bytes each, and PostgreSQL stores no NUL; lone surrogates are
+    dropped because UTF-8 holds none.
     """
-    text = text.replace("\0", "")
-    raw = text.encode("utf-8", "ignore")
-    if len(raw) <= limit:
-        return raw.decode()
-    return raw[: limit - 3].decode("utf-8", "ignore") + "…"
+    kept = text.translate(_CONTROLS).encode("utf-8", "ignore").decode()
+    if _json_bytes(kept) <= limit:
+        return kept
+    kept = kept[: limit - 3]
+    while (over := _json_bytes(kept) + 3 - limit) > 0:
+        kept = kept[: -max(1, over // 4)]
+    return kept + "…"
+
+
+def _json_bytes(text: str) -> int:
+    return len(text.encode()) + sum(text.count(character) for character in _ESCAPED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,5 +113,5 @@ class Envelope:
                 event=Event(**data["event"]) if "event" in data else None,
                 cancel=data.get("cancel"),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Malformed(f"An envelope lacks something or has too much: {error!r}.") from error

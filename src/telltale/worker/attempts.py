@@ -10,7 +10,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from telltale.core.estimate import Pace
-from telltale.core.snapshot import SHORT_BYTES, Progress, Snapshot, bounded
+from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
 from telltale.store import Claim, Refusal, Report, Saved
 from telltale.worker.tracker import Tracker
 
@@ -71,7 +71,7 @@ class Attempt:
     def _sample(self) -> Said:
         tracker = self.tracker
         label = None if tracker.label is None else bounded(str(tracker.label), SHORT_BYTES)
-        no_cancel = None if tracker.no_cancel is None else bounded(tracker.no_cancel)
+        no_cancel = None if tracker.no_cancel is None else bounded(tracker.no_cancel, REASON_BYTES)
         return (tracker.sample(), label, no_cancel, tracker.cancel_requested)
 
     def _next(self, said: Said, now: float) -> Snapshot:

@@ -42,7 +42,7 @@ class Reporter:
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
         self._heard: Broker | None = None
-        self._listen_at = 0.0
+        self._deaf_until: tuple[Broker | None, float] = (None, 0.0)
         self._deafness = Outage(logger, "Hearing the broker", "Cancellations come by the database until then.")
 
     def add(self, attempt: Attempt) -> None:
@@ -95,12 +95,13 @@ class Reporter:
 
     def _listen(self) -> None:
         present = broker()
-        if self._heard is present or time.monotonic() < self._listen_at:
+        deaf_to, until = self._deaf_until
+        if self._heard is present or (deaf_to is present and time.monotonic() < until):
             return
         try:
             present.listen(self._hear, _missed)
         except BrokerUnavailable as error:
-            self._listen_at = time.monotonic() + LISTEN_AGAIN_S
+            self._deaf_until = (present, time.monotonic() + LISTEN_AGAIN_S)
             self._deafness.begin(error, now=time.monotonic())
         else:
             self._heard = present
