@@ -113,7 +113,8 @@ class BySocket(Hearing):
         super().__init__()
         self.stack = contextlib.ExitStack()
         self.socket = self.stack.enter_context(site.socket())
-        self.say(type="hello", v=1, ticket=ticket, have=have or {})
+        with contextlib.suppress(ConnectionClosed):  # a server that goes away does not wait for it
+            self.say(type="hello", v=1, ticket=ticket, have=have or {})
 
     def say(self, **message: Any) -> None:
         self.socket.send(json.dumps(message))

@@ -39,11 +39,12 @@ def fork(task_id: str) -> None:
     with telltale.track("In the parent") as tracker:
         tracker.current = 1
         time.sleep(0.5)
+    time.sleep(1.0)  # SQLite is not to be forked while a thread is within it
     child = os.fork()
     if child == 0:
         with attempt(task_id=task_id) as tracker:
             tracker.current, tracker.total = 1, 2
-            time.sleep(2.0)
+            time.sleep(4.0)
         os._exit(0)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 

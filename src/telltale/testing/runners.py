@@ -97,7 +97,7 @@ class RunnerContract:
 
     def test_progress_is_live_and_never_goes_backwards(self, bench: Bench, tmp_path: Path) -> None:
         bench.start()
-        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 60, 0.03)
+        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 120, 0.03)
         seen = []
         while not (now := fresh(row).snapshot).ended:
             seen.append(now.progress.fraction)
