@@ -48,6 +48,8 @@ export class Live {
   #isAway = false
   #isRefused = false
   #refusals = 0
+  /** Whether a fresh ticket was fetched because the one before was refused for good. */
+  #isLastTry = false
   #heardAt
 
   /**
@@ -243,6 +245,7 @@ export class Live {
 
   #proved() {
     this.#refusals = 0
+    this.#isLastTry = false
     this.#ladder.proved()
     this.#clear("proof")
     this.#plan()
@@ -274,7 +277,8 @@ export class Live {
     const patient = Math.max(wait, this.#refusals && backoff(this.#refusals, 0.5 + this.#env.random() / 2))
     if (bye.again === "never") {
       // Perhaps the ticket only: a fresh one may do. If not, only a person can.
-      if (this.#refusals > 1) return this.#refuse()
+      if (this.#isLastTry) return this.#refuse()
+      this.#isLastTry = true
       return void this.#tickets.renew()
     }
     if (bye.code === EXPIRED) return this.#after("retry", this.#refusals > 1 ? patient : 0, () => this.#tickets.renew())
