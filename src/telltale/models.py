@@ -89,6 +89,8 @@ class TaskState(models.Model):
                 name="telltale_task_running_holds_a_lease",
                 condition=~Q(state=State.RUNNING.value) | Q(lease_until__isnull=False),
             ),
+            models.CheckConstraint(name="telltale_task_known_state", condition=Q(state__in=[s.value for s in State])),
+            models.CheckConstraint(name="telltale_task_first_attempt_is_1", condition=Q(attempt__gte=1)),
         ]
 
     def __str__(self) -> str:

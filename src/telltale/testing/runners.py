@@ -188,7 +188,7 @@ class WorkerContract(RunnerContract):
         bench.start()
         gate = tmp_path / "gate"
         row = telltale.enqueue(bench.hold, str(tmp_path / "log"), str(gate))
-        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        until(lambda: fresh(row).state == State.RUNNING and lines(tmp_path) == ["hold"], "it runs")
         bench.kill()
         healths = set()
         while (now := fresh(row)).state == State.RUNNING:
