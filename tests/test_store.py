@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import IntegrityError, connection
 
 from telltale import store
@@ -275,3 +276,7 @@ def test_what_is_usual_is_learnt_from_enough_runs() -> None:
         store.end(task.pk, claim(task).attempt, State.SUCCEEDED)
     median, most = claim(queue()).snapshot.usual_s
     assert 0 <= median <= most < 60
+
+
+def test_the_migrations_are_those_of_the_models() -> None:
+    call_command("makemigrations", "telltale", check=True, dry_run=True, verbosity=0)

@@ -82,14 +82,16 @@ class TaskState(models.Model):
             ),
             models.CheckConstraint(
                 name="telltale_task_ended_says_when",
-                condition=Q(state__in=[s.value for s in ENDS], ended_at__isnull=False)
-                | (~Q(state__in=[s.value for s in ENDS]) & Q(ended_at=None)),
+                condition=Q(state__in=sorted(s.value for s in ENDS), ended_at__isnull=False)
+                | (~Q(state__in=sorted(s.value for s in ENDS)) & Q(ended_at=None)),
             ),
             models.CheckConstraint(
                 name="telltale_task_running_holds_a_lease",
                 condition=~Q(state=State.RUNNING.value) | Q(lease_until__isnull=False),
             ),
-            models.CheckConstraint(name="telltale_task_known_state", condition=Q(state__in=[s.value for s in State])),
+            models.CheckConstraint(
+                name="telltale_task_known_state", condition=Q(state__in=sorted(s.value for s in State))
+            ),
             models.CheckConstraint(name="telltale_task_first_attempt_is_1", condition=Q(attempt__gte=1)),
         ]
 
