@@ -15,6 +15,8 @@ from telltale.core.topics import task_topic, user_topic
 from telltale.web import tickets
 from tests.web.makes import ended, moved, person, started, task_of
 
+pytestmark = pytest.mark.service
+
 
 def test_what_the_store_knows_comes_first_and_then_every_newer_state(hears: Any) -> None:
     ada = person()

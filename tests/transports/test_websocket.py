@@ -13,6 +13,8 @@ from telltale.transports.websocket import BURST, RATE, Allowance
 from telltale.web import tickets
 from tests.web.makes import moved, person, started, task_of
 
+pytestmark = pytest.mark.service
+
 
 def last_words(socket: Any) -> tuple[dict[str, Any], int]:
     """The bye, and the close code."""
