@@ -55,3 +55,16 @@ test("only one that speaks of the ticket's end has a new ticket fetched before c
     assert.equal(stage.requests.length, reason.word === "expired" ? 1 : 0, reason.word)
   }
 })
+
+test("a server that turns everybody away at once, again and again, is not hammered", async () => {
+  for (const reason of reasons.filter(({ again }) => again !== "never")) {
+    const stage = await told(reason)
+    for (let i = 0; i < 600; i++) {
+      await stage.passes(0.1)
+      if (!stage.line.isOpen) continue
+      stage.line.hello()
+      stage.line.bye(reason.code, reason.again)
+    }
+    assert.ok(stage.lines.length < 15, `${reason.word}: ${stage.lines.length} lines in a minute`)
+  }
+})

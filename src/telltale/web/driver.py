@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -18,94 +17,22 @@ from telltale import conf
 from telltale.brokers import broker, recheck_s
 from telltale.brokers.base import Listener, Reach
 from telltale.core import reasons
-from telltale.core.connection import Connection, Phase, Terms
+from telltale.core.connection import Connection, Terms
 from telltale.core.hub import Hub
 from telltale.core.outage import Outage
-from telltale.core.reasons import Reason
-from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
 from telltale.transports.base import Follower
-from telltale.web import tickets
 from telltale.web.inbox import Inbox
 from telltale.web.reading import Reader, together
+from telltale.web.seat import Seat
 
 logger = logging.getLogger(__name__)
 
 LEAST_RECHECK_S: Final = 1.0
 """Two re-reads are at least this far apart, however much a broker loses."""
 
-RETRY_READ_S: Final = 1.0
-"""After a read that failed, for a client that waits for its snapshot."""
-
-LEAST_NAP_S: Final = 0.002
-"""A timer that is due is not waited for, but the loop gets its turn."""
-
-
-class Seat:
-    """One client, from the moment it comes; satisfies `transports.base.Follower`."""
-
-    def __init__(self, driver: "Driver", connection: Connection) -> None:
-        self.connection = connection
-        self._driver = driver
-        self._woken = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
-
-    def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
-        """See the contract. The verdict is known when it returns, the snapshot comes later."""
-        driver, connection = self._driver, self.connection
-        try:
-            grant = tickets.verify(ticket, now=driver.now())
-        except tickets.Refused as refusal:
-            return self.close(refusal.reason)
-        if connection.grant is None and driver.is_full_for(grant.follower):
-            return self.close(reasons.LIMIT)
-        new = grant.topics - (connection.grant.topics if connection.grant is not None else frozenset())
-        if connection.grant is not None and connection.grant.follower != grant.follower:
-            # A socket belongs to one person: whoever signs in as another opens another.
-            return self.close(reasons.FORBIDDEN)
-        connection.admit(grant, have=have, seen=seen, now=driver.now())
-        # Attach first, read second: the snapshots' order sorts out the overlap.
-        driver.attach(self)
-        if new or connection.phase is Phase.ATTACHED:
-            self._reading = asyncio.ensure_future(driver.catch_up(self, new))
-        self.wake()
-
-    async def frames(self) -> AsyncIterator[str]:
-        """See the contract."""
-        while True:
-            frame = self.connection.take(self._driver.now())
-            if frame is not None:
-                yield frame
-            elif self.connection.closed is not None:
-                return
-            else:
-                await self.wait(until=float("inf"))
-
-    async def wait(self, *, until: float) -> None:
-        """See the contract. Nothing that happens between a look and this is missed."""
-        due = min(until, self.connection.wake_at or until)
-        if not self._woken.is_set():
-            loop, nap_s = asyncio.get_running_loop(), max(LEAST_NAP_S, due - self._driver.now())
-            timer = loop.call_later(min(nap_s, 3600.0), self._woken.set)
-            try:
-                await self._woken.wait()
-            finally:
-                timer.cancel()
-        self._woken.clear()
-
-    def wake(self) -> None:
-        """See the contract."""
-        self._woken.set()
-
-    def close(self, reason: Reason) -> None:
-        """See the contract."""
-        self.connection.close(reason)
-        self.wake()
-
-    def left(self) -> None:
-        """The client has gone: nothing is read for it any more."""
-        if self._reading is not None:
-            self._reading.cancel()
+LISTEN_AGAIN_S: Final = 10.0
+"""After a broker would not listen: asking may take it seconds, for which a read waits."""
 
 
 class Driver:
@@ -122,6 +49,7 @@ class Driver:
         self._rechecking: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
         self._listening = threading.Lock()
+        self._listen_at = float("-inf")
         self._reach = Reach.NOWHERE
         self._drained = False
         self._broken_broker = Outage(logger, "Listening to the broker", "Pages are told later, from the database.")
@@ -171,19 +99,16 @@ class Driver:
         if self._rechecking is None or self._rechecking.done():
             self._rechecking = asyncio.ensure_future(self._recheck())
 
-    async def catch_up(self, seat: Seat, topics: frozenset[str]) -> None:
-        """Read its snapshot, and try again for as long as the client is waited for."""
-        while seat.connection.closed is None:
-            try:
-                found = await self._reader.read(topics)
-            except Exception as error:
-                # Whatever the database raises, it may be well again in a second.
-                self._broken_store.begin(error, now=time.monotonic())
-                await asyncio.sleep(RETRY_READ_S)
-                continue
-            self._broken_store.end(now=time.monotonic())
-            seat.connection.catch_up(together(found))
-            return seat.wake()
+    async def read(self, topics: frozenset[str]) -> list[Envelope] | None:
+        """What the store knows of these topics; None while it is out of order."""
+        try:
+            found = await self._reader.read(topics)
+        except Exception as error:
+            # Whatever the database raises, it may be well again in a second.
+            self._broken_store.begin(error, now=time.monotonic())
+            return None
+        self._broken_store.end(now=time.monotonic())
+        return together(found)
 
     # What happens by itself ---------------------------------------------------------------------
 
@@ -203,7 +128,9 @@ class Driver:
 
     def let_go(self) -> None:
         """Have the broker no longer call; blocks for a moment."""
-        listener, self._listener = self._listener, None
+        with self._listening:
+            self._drained = True
+            listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
 
@@ -215,12 +142,12 @@ class Driver:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stale.wait(), max(0.0, pace_s - LEAST_RECHECK_S))
             self._stale.clear()
+            envelopes = await self.read(self.hub.topics)
             try:
-                self._deliver(list(together(await self._reader.read(self.hub.topics))))
-            except Exception as error:
-                self._broken_store.begin(error, now=time.monotonic())
-            else:
-                self._broken_store.end(now=time.monotonic())
+                self._deliver(envelopes or [])
+            except Exception:
+                # One that can't be told must not keep all others from being told, for ever.
+                logger.exception("What was read again could not be handed on.")
 
     def _deliver(self, envelopes: list[Envelope]) -> None:
         for connection in self.hub.deliver_all(envelopes):
@@ -239,7 +166,7 @@ class Driver:
     def _listen(self) -> None:
         """Have the broker listen; in the reader's thread, before the first read and after an outage."""
         with self._listening:
-            if self._listener is not None or self._drained:
+            if self._listener is not None or self._drained or time.monotonic() < self._listen_at:
                 return
             try:
                 courier = broker()
@@ -247,6 +174,7 @@ class Driver:
             except Exception as error:
                 # Brokers are anyone's code; without one the store is read at its own pace.
                 self._broken_broker.begin(error, now=time.monotonic())
+                self._listen_at = time.monotonic() + LISTEN_AGAIN_S
                 return
             self._reach = courier.reach
             self._broken_broker.end(now=time.monotonic())

@@ -1,12 +1,12 @@
 """Reading the store for followers, off the event loop: one thread, one read at a time, many askers in one query.
 
 However many clients come at once (a restart brings all of them back), the database sees one small query after
-another. Between reads no connection is held. Used by `driver.py` alone.
+another. Between reads the one connection is given back (or kept, if CONN_MAX_AGE says so). Used by `driver.py` alone.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -60,10 +60,14 @@ class Reader:
                 for _topics, future in askers:
                     if not future.done():
                         future.set_exception(error)
-                continue
-            for topics, future in askers:
-                if not future.done():
-                    future.set_result({topic: found[topic] for topic in topics if topic in found})
+            else:
+                for topics, future in askers:
+                    if not future.done():
+                        future.set_result({topic: found[topic] for topic in topics if topic in found})
+            finally:
+                # Only those are still open here whose reader was closed.
+                for _topics, future in askers:
+                    future.cancel()
 
     def _read(self, topics: list[str]) -> Found:
         """In the thread."""
@@ -81,6 +85,6 @@ class Reader:
             close_old_connections()
 
 
-def together(found: Found) -> Iterable[Envelope]:
+def together(found: Found) -> list[Envelope]:
     """All that was found, each once."""
-    return {id(envelope): envelope for envelopes in found.values() for envelope in envelopes}.values()
+    return list({id(envelope): envelope for envelopes in found.values() for envelope in envelopes}.values())

@@ -21,6 +21,8 @@ const RUNGS = [websocket, sse, polling]
 const PROOF_MS = 5_000
 /** Something arrives at least every 15 s, or every 25 s by polling; after this the line is dead. */
 const SILENCE_MS = 40_000
+/** A line that was up for this long has worked; one turned away sooner has only been answered. */
+const SOUND_S = 5
 /** On coming back to a page, a line heard later than this is believed. */
 const FRESH_S = 16
 /** A hidden page gives up a stream or poll after this: browsers allow few of them to one site. */
@@ -47,9 +49,8 @@ export class Live {
   #timers = new Map()
   #isAway = false
   #isRefused = false
+  /** How often in a row the server has turned this page away; a line that had worked begins a new row. */
   #refusals = 0
-  /** Whether a fresh ticket was fetched because the one before was refused for good. */
-  #isLastTry = false
   #heardAt
 
   /**
@@ -200,7 +201,7 @@ export class Live {
 
   /** A line on a rung. It may end before this returns. */
   #begin(rung, on) {
-    const line = { isProven: false, bye: null, open: null, isOver: false, on }
+    const line = { isProven: false, bye: null, open: null, isOver: false, begunAt: this.#env.now(), on }
     const end = () => {
       if (line.isOver) return
       line.isOver = true
@@ -244,8 +245,6 @@ export class Live {
   }
 
   #proved() {
-    this.#refusals = 0
-    this.#isLastTry = false
     this.#ladder.proved()
     this.#clear("proof")
     this.#plan()
@@ -272,17 +271,19 @@ export class Live {
   }
 
   /** The server said why, and when to come back. To be told so again and again slows one down. */
-  #obey({ bye, isProven }, wait) {
-    this.#refusals = isProven ? 0 : this.#refusals + 1
-    const patient = Math.max(wait, this.#refusals && backoff(this.#refusals, 0.5 + this.#env.random() / 2))
+  #obey({ bye, isProven, begunAt }, wait) {
+    const wasSound = isProven && this.#env.now() - begunAt >= SOUND_S
+    this.#refusals = wasSound ? 1 : this.#refusals + 1
+    const isRepeated = this.#refusals > 1
+    const patient = wasSound ? wait : Math.max(wait, backoff(this.#refusals, 0.5 + this.#env.random() / 2))
     if (bye.again === "never") {
       // Perhaps the ticket only: a fresh one may do. If not, only a person can.
-      if (this.#isLastTry) return this.#refuse()
-      this.#isLastTry = true
+      if (isRepeated) return this.#refuse()
       return void this.#tickets.renew()
     }
-    if (bye.code === EXPIRED) return this.#after("retry", this.#refusals > 1 ? patient : 0, () => this.#tickets.renew())
-    this.#retry(bye.again === "at once" && isProven ? 0 : patient)
+    const soon = bye.again === "at once" && !isRepeated ? 0 : patient
+    if (bye.code === EXPIRED) return this.#after("retry", soon, () => this.#tickets.renew())
+    this.#retry(soon)
   }
 
   #retry(ms) {
