@@ -5,8 +5,10 @@ variables, so that a test can say how long a lease is and kill a real process th
 """
 
 import os
+import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from django import VERSION as DJANGO_VERSION
 
@@ -20,18 +22,42 @@ ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _name,
-        "TEST": {"NAME": _name},
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": _name,
+    "TEST": {"NAME": _name},
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    },
 }
+
+
+def _on_server(engine: str, port: str, **options: object) -> dict[str, object]:
+    """A database on a server that `tests.servers` has started; the tests' own one begins with `test_`."""
+    return {
+        "ENGINE": f"django.db.backends.{engine}",
+        "NAME": os.environ.get("TELLTALE_TEST_DB") or options.pop("name"),
+        "TEST": {"NAME": "test_telltale"},
+        "USER": "telltale",
+        "PASSWORD": "telltale",
+        "HOST": "127.0.0.1",
+        "PORT": port,
+        **options,
+    }
+
+
+POSTGRES, MARIADB = os.environ.get("TELLTALE_TEST_POSTGRES"), os.environ.get("TELLTALE_TEST_MARIADB")
+if POSTGRES:
+    DATABASES: dict[str, Any] = {"default": _on_server("postgresql", POSTGRES, name="postgres")}
+elif MARIADB:
+    import pymysql
+
+    pymysql.install_as_MySQLdb()
+    DATABASES = {"default": _on_server("mysql", MARIADB, name="mysql", OPTIONS={"isolation_level": "read committed"})}
+else:
+    DATABASES = {"default": SQLITE}
 
 BUILT_IN_TASKS = DJANGO_VERSION >= (6, 0)
 
@@ -44,6 +70,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     *([] if BUILT_IN_TASKS else ["django_tasks"]),
     "django_tasks_db",
+    "django_rq",
+    "django_dramatiq",
+    "huey.contrib.djhuey",
+    "django_q",
+    *(["procrastinate.contrib.django"] if POSTGRES else []),
     "telltale",
     "tests.app",
 ]
@@ -83,4 +114,57 @@ TELLTALE = {
     **{key: float(os.environ[f"TELLTALE_{key}"]) for key in _DURATIONS if f"TELLTALE_{key}" in os.environ},
 }
 
-REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# Where a fixture starts it, if a test asks for it; else nobody is there. Worker processes inherit the address.
+REDIS_URL = os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{_free_port()}/0")
+
+RQ_QUEUES = {"default": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 60}}
+
+DRAMATIQ_BROKER = {
+    "BROKER": "dramatiq.brokers.redis.RedisBroker",
+    "OPTIONS": {"url": REDIS_URL, "heartbeat_timeout": 3_000, "maintenance_chance": 1_000_000},
+    "MIDDLEWARE": [
+        "dramatiq.middleware.AgeLimit",
+        "dramatiq.middleware.TimeLimit",
+        "dramatiq.middleware.ShutdownNotifications",
+        "dramatiq.middleware.Callbacks",
+        "dramatiq.middleware.AsyncIO",
+        "telltale.runners.dramatiq.TelltaleMiddleware",
+        "dramatiq.middleware.Retries",
+        "django_dramatiq.middleware.DbConnectionsMiddleware",
+    ],
+}
+DRAMATIQ_AUTODISCOVER_MODULES = ["dramatiq_tasks"]
+
+_huey_storage = os.environ.get("TELLTALE_HUEY", str(Path(tempfile.gettempdir()) / f"telltale-huey-{os.getpid()}"))
+HUEY = {
+    "huey_class": "huey.RedisHuey" if _huey_storage.startswith("redis:") else "huey.SqliteHuey",
+    "name": "tests",
+    "immediate": False,
+    "connection": {"url": _huey_storage} if _huey_storage.startswith("redis:") else {"filename": _huey_storage},
+    "consumer": {"workers": 2, "worker_type": "thread", "initial_delay": 0.05, "max_delay": 0.1},
+}
+
+Q_CLUSTER = {
+    "name": "tests",
+    "orm": "default",
+    "workers": 2,
+    "timeout": 30,
+    "retry": 31,
+    "poll": 0.1,
+    "guard_cycle": 0.1,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 100,
+    "label": "tests",
+}
+
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "procrastinate_tasks"
+PROCRASTINATE_WORKER_DEFAULTS = {"fetch_job_polling_interval": 0.1}

@@ -26,7 +26,9 @@ class TaskState(models.Model):
     runner_id = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (unique while known)
     name = models.CharField(max_length=255)
     label = models.CharField(max_length=255)
-    key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (unique while open)
+    key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (as the caller gave it, or not)
+    open_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
+    """A digest of name and key while the task is open; a plain unique column, which every database holds to."""
     call = models.JSONField(default=dict)
     """How to run it again: {"args": […], "kwargs": {…}}. Private."""
 
@@ -54,7 +56,7 @@ class TaskState(models.Model):
     lease_until = models.FloatField(null=True, blank=True)
     cancel_requested = models.BooleanField(default=False)
     no_cancel = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
-    retry_at = models.FloatField(null=True, blank=True)
+    due_at = models.FloatField(null=True, blank=True)
 
     created_at = models.FloatField()
     started_at = models.FloatField(null=True, blank=True)
@@ -72,14 +74,8 @@ class TaskState(models.Model):
             models.Index(fields=["ended_at"], name="telltale_task_ended"),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["runner", "runner_id"], name="telltale_task_runner_id", condition=Q(runner_id__isnull=False)
-            ),
-            models.UniqueConstraint(
-                fields=["name", "key"],
-                name="telltale_task_one_open_per_key",
-                condition=Q(key__isnull=False, ended_at=None),
-            ),
+            # Without a condition, which MySQL would leave out: nothing is equal to null.
+            models.UniqueConstraint(fields=["runner", "runner_id"], name="telltale_task_runner_id"),
             models.CheckConstraint(
                 name="telltale_task_ended_says_when",
                 condition=Q(state__in=sorted(s.value for s in ENDS), ended_at__isnull=False)
@@ -161,11 +157,7 @@ class StoredNotice(models.Model):
         indexes = [
             models.Index(fields=["topic", "created_at"], name="telltale_notice_waiting", condition=Q(shown_at=None))
         ]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["task", "attempt"], name="telltale_notice_one_per_end", condition=Q(task__isnull=False)
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=["task", "attempt"], name="telltale_notice_one_per_end")]
 
     def __str__(self) -> str:
         return self.text

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -56,7 +57,7 @@ _AFRESH: Final[Mapping[str, Any]] = {
     "lease_until": None,
     "cancel_requested": False,
     "no_cancel": None,
-    "retry_at": None,
+    "due_at": None,
     "started_at": None,
     "moved_at": None,
     "beat_at": None,
@@ -111,6 +112,8 @@ class Refusal:
     """Why a delivery may not run: the state that forbids it; None if there is no such task."""
 
     state: State | None
+    is_superseded: bool = False
+    """The runner has been given the task anew since, under another id: this delivery is not to run at all."""
     changed: Changed | None = None
     """What the asking itself changed: a cancellation that had been requested came into force."""
 
@@ -191,11 +194,13 @@ def queue(
     kwargs: Mapping[str, Any] | None = None,
     owner: Owner = Owner(),  # noqa: B008 (a value)
     key: str | None = None,
+    due_at: float | None = None,
     now: float | None = None,
 ) -> Queued:
     """Make the queued row, in the caller's transaction; with a key, join the open task of that name and key.
 
-    `args=None` says that the call can't be kept, so that it can't be run again from here.
+    `args=None` says that the call can't be kept, so that it can't be run again from here. `due_at`: when it
+    is to begin, if not as soon as may be.
     Raises `IntegrityError` if the task or the runner's id has a row already.
     """
     if key is not None and len(key) > KEY_LENGTH:
@@ -208,13 +213,15 @@ def queue(
         "name": bounded(name, SHORT_BYTES),
         "label": bounded(str(label) or name, SHORT_BYTES),
         "key": key,
+        "open_key": _open_key(name, key),
         "call": {"args": None if args is None else list(args), "kwargs": dict(kwargs or {})},
         "owner_id": owner.user_id,
         "session": owner.session,
+        "due_at": due_at,
         "created_at": at,
     }
     for _try in range(TRIES):
-        joined = _open_with_key(fresh["name"], key, at)
+        joined = _joinable(fresh["open_key"], at)
         if joined is not None:
             return Queued(task=joined, joined=True)
         try:
@@ -222,15 +229,20 @@ def queue(
                 return Queued(task=_rows().create(**fresh), joined=False)
         except IntegrityError:
             # Somebody with the same key was quicker and may be joined; anything else is the caller's to hear.
-            if _open_with_key(fresh["name"], key, at) is None:
+            if _joinable(fresh["open_key"], at) is None:
                 raise
     raise IntegrityError(f"The key {key!r} of {name} stayed taken by tasks that end at once.")
 
 
-def _open_with_key(name: str, key: str | None, at: float) -> TaskState | None:
-    if key is None:
+def _open_key(name: str, key: str | None) -> str | None:
+    # A digest, for names and keys together are longer than some databases index.
+    return None if key is None else sha256(f"{bounded(name, SHORT_BYTES)}\0{key}".encode()).hexdigest()
+
+
+def _joinable(open_key: str | None, at: float) -> TaskState | None:
+    if open_key is None:
         return None
-    row = _rows().filter(name=name, key=key, ended_at=None).first()
+    row = _rows().filter(open_key=open_key).first()
     if row is None or not _lapsed(row, at):
         return row
     expire([row.pk], now=at)
@@ -240,6 +252,15 @@ def _open_with_key(name: str, key: str | None, at: float) -> TaskState | None:
 def adopt(task_id: UUID | str, runner_id: str) -> None:
     """The runner's id became known. Harmless when repeated."""
     _rows().filter(~Q(runner_id=runner_id), pk=task_id).update(runner_id=runner_id)
+
+
+def put_off(task_id: UUID | str, due_at: float | None) -> Changed | None:
+    """The runner said when a task that waits is due; None if it does not wait, or was known to be due then."""
+    with _transaction():
+        waiting = _rows().filter(pk=task_id, state__in=[State.QUEUED.value, State.RETRYING.value])
+        if not waiting.exclude(due_at=due_at).update(due_at=due_at, seq=F("seq") + 1):
+            return None
+        return _changed(task_id)
 
 
 def abandon(task_id: UUID | str) -> None:
@@ -267,6 +288,8 @@ def claim(
         row = _find(task_id, runner, runner_id)
         if row is None:
             return Refusal(state=None)
+        if task_id is not None and None not in (runner_id, row.runner_id) and runner_id != row.runner_id:
+            return Refusal(state=State(row.state), is_superseded=True)
         if row.cancel_requested:
             ended = end(row.pk, row.attempt, State.CANCELLED, now=now)
             if ended is None and row.ended_at is None:
@@ -282,7 +305,7 @@ def claim(
 
 def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
     attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
-    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1}
+    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1, "due_at": None}
     fields |= {
         "attempt": attempt,
         "state": State.RUNNING.value,
@@ -291,13 +314,14 @@ def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
         "started_at": at,
         "beat_at": at,
         "lease_until": at + conf.settings().lease_s,
+        "open_key": _open_key(row.name, row.key),
     }
     try:
         return _take(row, fields)
     except IntegrityError:
         # It had ended, and another task has taken its key since. The runner's word to run it stands, so it
         # runs without the key.
-        return _take(row, fields | {"key": None})
+        return _take(row, fields | {"key": None, "open_key": None})
 
 
 def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
@@ -357,7 +381,7 @@ def retrying(
     attempt: int,
     *,
     seq: int = 0,
-    retry_at: float | None = None,
+    due_at: float | None = None,
     error: str | None = None,
     now: float | None = None,
 ) -> Changed | None:
@@ -371,7 +395,7 @@ def retrying(
         if running.filter(cancel_requested=False).update(
             state=State.RETRYING.value,
             seq=Greatest(F("seq") + 1, seq),  # Progress may have been published that was never saved.
-            retry_at=retry_at,
+            due_at=due_at,
             error=None if error is None else bounded(error),
             lease_until=None,  # It waits as a queued task does, for as long as its runner's queue is.
             remaining_s=None,
@@ -438,9 +462,10 @@ def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed 
     return changed if changed and changed.snapshot.state is State.RUNNING else None
 
 
-def requeue(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
+def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | None = None) -> Changed | None:
     """A person asks for another attempt; None unless the last one failed, was cancelled or was lost.
 
+    `runner_id`: the runner's next id, where it is known: messages about the old one must not find this attempt.
     None also while another open task has taken its key: that one is the attempt to wait for.
     """
     expire([task_id], now=now)
@@ -448,8 +473,8 @@ def requeue(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
     if row is None:
         return None
     found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
-    # The runner's next id will be another; messages about the old one must not find this attempt.
-    fields = dict(_AFRESH) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": None}
+    fields = dict(_AFRESH) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": runner_id}
+    fields |= {"open_key": _open_key(row.name, row.key)}
     try:
         with _transaction():
             return _changed(row.pk) if found.update(**fields) else None
@@ -479,7 +504,7 @@ def _end(
 ) -> Changed | None:
     with _transaction():
         told = {"state": state.value, "seq": F("seq") + 1, "ended_at": at, **fields}
-        told |= {"lease_until": None, "retry_at": None, "remaining_s": None, "no_cancel": None}
+        told |= {"lease_until": None, "due_at": None, "remaining_s": None, "no_cancel": None, "open_key": None}
         if state is State.CANCELLED:
             told["cancel_requested"] = True
         if not _rows().filter(only, pk=task_id, ended_at=None, state__in=_values(olds)).update(**told):

@@ -1,4 +1,4 @@
-"""The tests' Celery app: `celery -A tests.app.celery worker`. Its Redis is `REDIS_URL`, started by a fixture."""
+"""The tests' Celery app: `celery -A tests.app.celery worker`. Its Redis is `REDIS_URL`, set by `tests.settings`."""
 
 import os
 
@@ -6,7 +6,7 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
-url = os.environ.get("REDIS_URL", "redis://127.0.0.1:1/0")
+url = os.environ.get("REDIS_URL")
 
 app = Celery("tests", include=["tests.app.celery_tasks"])
 app.conf.update(

@@ -1,7 +1,5 @@
 """The tests' tasks for `django.tasks`, built in or from the backport."""
 
-import asyncio
-
 import telltale
 from telltale.testing.runners import Work, write
 from tests.app.compat import task
@@ -34,9 +32,7 @@ def hold(log: str, gate: str) -> None:
 @task
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    write(log, "count_async")
-    for _ in telltale.progress(range(steps)):
-        await asyncio.sleep(0)
+    await Work.count_async(log, steps)
 
 
 @task

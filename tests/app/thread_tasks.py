@@ -47,7 +47,12 @@ def calls_another(log: str) -> None:
 
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    write(log, "count_async")
+    await Work.count_async(log, steps)
+
+
+@telltale.tracked
+async def count_numbers(log: str, steps: int) -> None:
+    write(log, "count_numbers")
     async for _ in telltale.progress(_numbers(steps)):
         await asyncio.sleep(0)
 

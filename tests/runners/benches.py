@@ -1,24 +1,21 @@
-"""The benches of the three runners: their tasks, and their real workers, started and killed at will."""
+"""The benches of the runners: their tasks, and their real workers, started and killed at will."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import Any
 
-import redis
+from huey.storage import RedisStorage, SqliteStorage
 
 from telltale.runners.threads import THREADS, _pool
 from tests.app import celery_app
-
-ROOT = Path(__file__).parents[2]
+from tests.servers import ROOT, await_text, spawn
 
 SHORT = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 2.5, "SAVE_EVERY_S": 0.3}
 """Durations that let a test see a worker found out; the tests' process and its workers share them."""
@@ -29,6 +26,7 @@ class Tasks:
 
     def __init__(self, module: ModuleType) -> None:
         self.count, self.fail, self.crash, self.hold = module.count, module.fail, module.crash, module.hold
+        self.count_async: Any = getattr(module, "count_async", None)
 
 
 class ThreadBench(Tasks):
@@ -100,22 +98,6 @@ class ProcessBench(Tasks):
         self._process = None
 
 
-def spawn(command: list[str], env: Mapping[str, str], out: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start `command` in a process group of its own, with both its outputs in `out`."""
-    return subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **env}, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-    )
-
-
-def await_text(log: Path, text: str, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until `text` is in the log; a process that ends before is told with all that it said."""
-    patience = time.monotonic() + 30
-    while text not in log.read_text(errors="replace"):
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < patience, log.read_text()
-        time.sleep(0.05)
-
-
 def worker_env(database: str, extra: Mapping[str, str]) -> dict[str, str]:
     """What makes a worker process share the test's database and durations."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
@@ -130,48 +112,6 @@ def worker_env(database: str, extra: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Redis:
-    """A real Redis on a port of its own, in memory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._log = directory / "redis.log"
-        command = [
-            "redis-server",
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(directory),
-        ]
-        with self._log.open("wb") as out:
-            self._process = spawn(command, {}, out)
-        await_text(self._log, "Ready to accept connections", self._process)
-
-    def forget(self) -> None:
-        """Drop whatever earlier tests have left in it."""
-        with redis.Redis(port=self.port) as client:
-            client.flushall()
-
-    def stop(self) -> None:
-        """End it."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
-        self._process.wait(10)
-
-
 @contextmanager
 def publishing_to(url: str) -> Iterator[None]:
     """The tests' Celery app publishes there, over fresh connections."""
@@ -183,18 +123,34 @@ def publishing_to(url: str) -> Iterator[None]:
         _point_at(before)
 
 
+@contextmanager
+def storing_in(storage: str) -> Iterator[None]:
+    """The tests' process stores Huey's tasks there."""
+    from huey.contrib.djhuey import HUEY
+
+    before = HUEY.storage
+    if storage.startswith("redis:"):
+        HUEY.storage = RedisStorage("tests", url=storage)
+    else:
+        HUEY.storage = SqliteStorage("tests", filename=storage)
+    try:
+        yield
+    finally:
+        HUEY.storage = before
+
+
 def _point_at(url: str) -> None:
     celery_app.conf.broker_url = celery_app.conf.broker_read_url = celery_app.conf.broker_write_url = url
     celery_app.close()
     celery_app.amqp._producer_pool = None
 
 
-def celery_command() -> list[str]:
-    """A prefork worker with two children."""
-    celery = [sys.executable, "-m", "celery", "-A", "tests.app.celery", "worker", "-P", "prefork", "-c", "2"]
-    return [*celery, "-l", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+def celery_command(*options: str, pool: str = "prefork", children: int = 2) -> list[str]:
+    """A worker; by default prefork with two children."""
+    celery = [sys.executable, "-m", "celery", "-A", "tests.app.celery", "worker", "-P", pool, "-c", str(children)]
+    return [*celery, "-l", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat", *options]
 
 
-def db_worker_command() -> list[str]:
-    """The worker of django-tasks-db, looking often."""
-    return [sys.executable, "-m", "django", "db_worker", "--no-startup-delay", "--interval", "0.1"]
+def django_command(*words: str) -> list[str]:
+    """A management command of the tests' site."""
+    return [sys.executable, "-W", "ignore", "-m", "django", *words]

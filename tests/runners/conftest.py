@@ -1,22 +1,27 @@
 """Benches for the tests of runners; worker processes and Redis are started once a class of tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from tests.app import celery_tasks, django_tasks, thread_tasks
 from tests.runners.benches import (
     SHORT,
     ProcessBench,
-    Redis,
     ThreadBench,
     celery_command,
-    db_worker_command,
-    publishing_to,
+    django_command,
+    storing_in,
     worker_env,
 )
+from tests.servers import Redis, running
+
+Start = Callable[..., Iterator[ProcessBench]]
 
 
 @pytest.fixture(autouse=True)
@@ -32,30 +37,78 @@ def threads() -> Iterator[ThreadBench]:
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    server = Redis(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
+def redis() -> Iterator[Redis]:
+    """At the address that every runner has from the settings."""
+    with running(partial(Redis, port=urlsplit(settings.REDIS_URL).port)) as server:
+        yield server
 
 
 @pytest.fixture(scope="class")
-def celery_bench(
-    redis: Redis, tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
-) -> Iterator[ProcessBench]:
-    log = tmp_path_factory.mktemp("celery") / "worker.log"
-    bench = ProcessBench(celery_tasks, celery_command(), env_of({"REDIS_URL": redis.url}), log, " ready.")
+def celery_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
     redis.forget()
-    with publishing_to(redis.url):
-        yield bench
-    bench.kill()
+    yield from start(celery_tasks, celery_command(), " ready.")
 
 
 @pytest.fixture(scope="class")
-def db_bench(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[ProcessBench]:
-    log = tmp_path_factory.mktemp("db_worker") / "worker.log"
-    bench = ProcessBench(django_tasks, db_worker_command(), env_of({}), log, "Starting worker")
-    yield bench
-    bench.kill()
+def db_bench(start: Start) -> Iterator[ProcessBench]:
+    """Of django-tasks-db."""
+    command = django_command("db_worker", "--no-startup-delay", "--interval", "0.1")
+    yield from start(django_tasks, command, "Starting worker")
+
+
+@pytest.fixture(scope="class")
+def rq_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
+    from tests.app import rq_tasks
+
+    redis.forget()
+    yield from start(rq_tasks, django_command("rqworker", "default"), "Listening on")
+
+
+@pytest.fixture(scope="class")
+def dramatiq_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
+    from tests.app import dramatiq_tasks
+
+    redis.forget()
+    command = django_command("rundramatiq", "--processes", "1", "--threads", "2")
+    yield from start(dramatiq_tasks, command, "Worker process is ready for action")
+
+
+@pytest.fixture(scope="class", params=["sqlite", "redis"])
+def huey_bench(request: pytest.FixtureRequest, redis: Redis, start: Start) -> Iterator[ProcessBench]:
+    from tests.app import huey_tasks
+
+    redis.forget()
+    storage = redis.url if request.param == "redis" else str(request.getfixturevalue("tmp_path_factory").mktemp("huey"))
+    storage = storage if request.param == "redis" else f"{storage}/huey.sqlite3"
+    with storing_in(storage):
+        yield from start(huey_tasks, django_command("run_huey"), "The following commands", TELLTALE_HUEY=storage)
+
+
+@pytest.fixture(scope="class")
+def q_bench(start: Start) -> Iterator[ProcessBench]:
+    from tests.app import q_tasks
+
+    yield from start(q_tasks, django_command("qcluster"), "running.")
+
+
+@pytest.fixture(scope="class")
+def procrastinate_bench(start: Start) -> Iterator[ProcessBench]:
+    from tests.app import procrastinate_tasks
+
+    command = django_command("procrastinate", "worker", "--concurrency", "2")
+    yield from start(procrastinate_tasks, command, "Launching a worker")
+
+
+@pytest.fixture(scope="class")
+def start(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Start:
+    """Makes a bench of tasks, its worker's command, and the words by which that says it is ready."""
+
+    def bench(tasks: Any, command: list[str], ready: str, **extra: str) -> Iterator[ProcessBench]:
+        made = ProcessBench(tasks, command, env_of(extra), tmp_path_factory.mktemp("worker") / "log", ready)
+        yield made
+        made.kill()
+
+    return bench
 
 
 def env_of(extra: dict[str, str]) -> dict[str, str]:

@@ -15,8 +15,9 @@ from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.base import EnqueueFailed
 from tests.app import celery_app, celery_tasks
-from tests.runners.benches import ProcessBench, free_port, publishing_to
+from tests.runners.benches import ProcessBench, publishing_to
 from tests.runners.watching import ended, fresh, lines, until
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,7 +126,7 @@ class TestWorker:
         celery_bench.start()
         row = telltale.enqueue(celery_tasks.retry_once, str(tmp_path / "log"))
         until(lambda: fresh(row).state == State.RETRYING, "it is retrying")
-        assert fresh(row).retry_at is not None
+        assert fresh(row).due_at is not None
         assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 2)
 
     def test_an_automatic_retry_is_no_failure_until_the_last(self, celery_bench: ProcessBench, tmp_path: Path) -> None:

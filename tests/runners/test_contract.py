@@ -1,6 +1,7 @@
-"""The contract of runners, held by all three; Celery and django-tasks-db with their real workers."""
+"""The contract of runners, held by all of them, with their real workers where they have any."""
 
 import pytest
+from django.conf import settings
 
 from telltale.testing.runners import RunnerContract, WorkerContract
 from tests.runners.benches import ProcessBench, ThreadBench
@@ -24,3 +25,39 @@ class TestCelery(WorkerContract):
     @pytest.fixture
     def bench(self, celery_bench: ProcessBench) -> ProcessBench:
         return celery_bench
+
+
+@pytest.mark.service
+class TestRQ(WorkerContract):
+    @pytest.fixture
+    def bench(self, rq_bench: ProcessBench) -> ProcessBench:
+        return rq_bench
+
+
+@pytest.mark.service
+class TestDramatiq(WorkerContract):
+    @pytest.fixture
+    def bench(self, dramatiq_bench: ProcessBench) -> ProcessBench:
+        return dramatiq_bench
+
+
+@pytest.mark.service
+class TestHuey(WorkerContract):
+    @pytest.fixture
+    def bench(self, huey_bench: ProcessBench) -> ProcessBench:
+        return huey_bench
+
+
+@pytest.mark.service
+class TestDjangoQ(WorkerContract):
+    @pytest.fixture
+    def bench(self, q_bench: ProcessBench) -> ProcessBench:
+        return q_bench
+
+
+@pytest.mark.service
+@pytest.mark.skipif(not settings.POSTGRES, reason="Procrastinate needs PostgreSQL: `make databases`.")
+class TestProcrastinate(WorkerContract):
+    @pytest.fixture
+    def bench(self, procrastinate_bench: ProcessBench) -> ProcessBench:
+        return procrastinate_bench

@@ -150,7 +150,7 @@ def test_only_what_has_ended_badly_can_be_run_again() -> None:
         retry(row)
 
 
-def test_two_people_who_retry_at_once_start_one_attempt() -> None:
+def test_two_people_who_due_at_once_start_one_attempt() -> None:
     row = telltale.enqueue(thread_tasks.fail, "log")
     cancel(row)
     mine, theirs = fresh(row), fresh(row)

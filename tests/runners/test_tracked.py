@@ -92,7 +92,7 @@ def test_a_tracked_function_called_by_a_task_is_part_of_it(threads: ThreadBench,
 
 @pytest.mark.django_db(transaction=True)
 def test_an_async_function_reports_and_ends(threads: ThreadBench, tmp_path: Path) -> None:
-    row = telltale.enqueue(thread_tasks.count_async, str(tmp_path / "log"), 7)
+    row = telltale.enqueue(thread_tasks.count_numbers, str(tmp_path / "log"), 7)
     threads.start()
     assert (ended(row).state, ended(row).snapshot.progress.current) == (State.SUCCEEDED, 7)
-    assert lines(tmp_path) == ["count_async"]
+    assert lines(tmp_path) == ["count_numbers"]

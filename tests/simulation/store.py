@@ -89,7 +89,7 @@ class Store:
             moved_at=now,
             beat_at=now,
             ended_at=None,
-            retry_at=None,
+            due_at=None,
         )
         self._commit(row, running, lease=now + LEASE_S)
         return running
@@ -118,7 +118,7 @@ class Store:
         seq = max(row.seq, report.seq) + 1
         return self._end(row, state, seq, report.progress, now, fence=report.attempt)
 
-    def retrying(self, report: Snapshot, now: float, retry_at: float) -> list[Envelope]:
+    def retrying(self, report: Snapshot, now: float, due_at: float) -> list[Envelope]:
         """It failed, and the runner will run it again; if it never does, the lease lapses."""
         self._answers()
         row = self._mine(report.id, report.attempt, sources(State.RETRYING))
@@ -127,8 +127,8 @@ class Store:
         seq = max(row.seq, report.seq) + 1
         if row.cancel_requested:
             return self._end(row, State.CANCELLED, seq, report.progress, now, fence=report.attempt)
-        waiting = replace(report, attempt=row.attempt, seq=seq, state=State.RETRYING, retry_at=retry_at)
-        self._commit(row, waiting, lease=retry_at + LEASE_S, fence=report.attempt)
+        waiting = replace(report, attempt=row.attempt, seq=seq, state=State.RETRYING, due_at=due_at)
+        self._commit(row, waiting, lease=due_at + LEASE_S, fence=report.attempt)
         return [self._envelope(report.id)]
 
     # What readers do -----------------------------------------------------------------------------

@@ -92,9 +92,9 @@ def test_a_task_that_ends_before_it_hears_of_its_cancellation_has_ended(queue) -
 def test_the_runner_may_know_better_what_an_error_means(queue) -> None:
     task, due = queue(), time.time() + 60
     with pytest.raises(OSError, match="busy"):
-        run(task, OSError("busy"), verdict=lambda error: Verdict(state=State.RETRYING, retry_at=due))
+        run(task, OSError("busy"), verdict=lambda error: Verdict(state=State.RETRYING, due_at=due))
     task.refresh_from_db()
-    assert (task.state, task.retry_at) == ("retrying", due)
+    assert (task.state, task.due_at) == ("retrying", due)
     assert run(task).attempt == 2
 
 

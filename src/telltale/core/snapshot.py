@@ -109,8 +109,8 @@ class Snapshot:
     beat_at: float | None = None
     """The process's clock: when its worker was last known to be alive."""
     ended_at: float | None = None
-    retry_at: float | None = None
-    """While retrying: when the next attempt is due."""
+    due_at: float | None = None
+    """While queued or retrying: when it is due to begin; None: as soon as a worker is free, or nobody knows."""
     remaining_s: float | None = None
     """Seconds left; None while no honest figure is known."""
     usual_s: tuple[float, float] | None = None

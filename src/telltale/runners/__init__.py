@@ -1,6 +1,6 @@
 """The registry of runners: one instance of each, a process.
 
-Known are the three that come with Telltale and whatever other packages announce under the entry point
+Known are those that come with Telltale and whatever other packages announce under the entry point
 group `telltale.runners`. Without `TELLTALE["RUNNERS"]` all that can be imported here are installed; with
 it, exactly those it names (by name or dotted path), and a missing library is an error that names the mend.
 """
@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Final
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
@@ -25,10 +26,17 @@ GROUP: Final = "telltale.runners"
 # Spelled out, so that a checkout that was never installed, and so has no entry points, knows them too.
 _OURS: Final = {
     "celery": "telltale.runners.celery:CeleryRunner",
+    "django_q": "telltale.runners.django_q:DjangoQRunner",
     "django_tasks": "telltale.runners.django_tasks:DjangoTasksRunner",
+    "dramatiq": "telltale.runners.dramatiq:DramatiqRunner",
+    "huey": "telltale.runners.huey:HueyRunner",
+    "procrastinate": "telltale.runners.procrastinate:ProcrastinateRunner",
+    "rq": "telltale.runners.rq:RQRunner",
     "thread": "telltale.runners.threads:ThreadRunner",
 }
-_EXTRAS: Final = {"celery": "celery", "django_tasks": "tasks"}
+# Their modules need their own tables: without their app they are not this site's.
+_APPS: Final = {"django_q": "django_q", "procrastinate": "procrastinate.contrib.django"}
+_EXTRAS: Final = {name: name for name in _OURS} | {"django_tasks": "tasks", "django_q": "q2"}
 
 
 def install() -> None:
@@ -70,6 +78,8 @@ def known() -> dict[str, str]:
 def _importable() -> list[Runner]:
     found: list[Runner] = []
     for name, path in known().items():
+        if name in _APPS and not apps.is_installed(_APPS[name]):
+            continue
         try:
             found.append(_load(path))
         except ImportError as error:

@@ -9,11 +9,10 @@ killed or ran out of time, and of revoked messages. A whole worker that dies is 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from celery import Task, current_app, current_task, signals
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
@@ -21,30 +20,14 @@ from celery.utils import uuid
 from django.utils.translation import gettext as _
 
 from telltale.core.states import State
-from telltale.owners import Owner, present_owner
-from telltale.runners.base import Call, Mark, mark_of
+from telltale.owners import present_owner
+from telltale.runners.base import Call, Mark, mark_of, never_raises
+from telltale.runners.carried import HEADER, Carried, born, taken_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
 logger = logging.getLogger(__name__)
-
-HEADER: Final = "telltale"
-"""In a message: {"task": row id, "owner": [user id, session digest], "fresh": the publisher is to make the row}."""
-
-_TERMINATED: Final = -241
-"""The exit code by which billiard lets a child end that was terminated from outside."""
-
-
-def _never_raises(handler: Callable[..., None]) -> Callable[..., None]:
-    @wraps(handler)
-    def handle(**kwargs: Any) -> None:
-        try:
-            handler(**kwargs)
-        except Exception:
-            logger.exception("A Celery task can't be shown; it runs all the same.")
-
-    return handle
 
 
 class CeleryRunner:
@@ -76,29 +59,33 @@ class CeleryRunner:
         found: object | None = current_app.tasks.get(name)
         return found
 
-    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
-        """Publish it under a fresh Celery id, for workers remember the ids of what was revoked."""
-        runner_id = str(uuid())
-        header = {"task": str(task_id), "owner": _portable(present_owner()), "fresh": False}
-        task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header})
-        return runner_id
+    def new_id(self) -> str:
+        """One of Celery's own kind."""
+        return str(uuid())
+
+    def enqueue(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
+    ) -> str:
+        """Publish it."""
+        header = Carried(task_id=task_id, owner=present_owner()).to_json()
+        return str(task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header}).id)
 
     def current_call(self) -> Call | None:
         """The task on top of Celery's own stack, unless it was called as a plain function."""
         request = current_task.request if current_task else None
         if request is None or request.called_directly or request.id is None:
             return None
-        header = _header(request)
+        carried = _carried(request)
         return Call(
             runner=self.name,
             runner_id=str(request.id),
             name=str(current_task.name),
             args=request.args or (),
             kwargs=request.kwargs or {},
-            task_id=UUID(header["task"]) if "task" in header else None,
+            task_id=carried.task_id if carried else None,
             mark=_mark(current_task),
             delivery=request.retries or 0,
-            owner=_carried_owner(header),
+            owner=carried.owner if carried else None,
         )
 
     def verdict(self, error: BaseException) -> "Verdict | None":
@@ -106,7 +93,7 @@ class CeleryRunner:
         from telltale.worker.run import Verdict
 
         if isinstance(error, Retry):
-            return Verdict(state=State.RETRYING, retry_at=_instant(error.when))
+            return Verdict(state=State.RETRYING, due_at=_instant(error.when))
         if isinstance(error, Reject):
             return Verdict(state=State.RETRYING if error.requeue else State.FAILED)
         if isinstance(error, Ignore):
@@ -135,21 +122,8 @@ def _mark(task: Any) -> Mark | None:
     return mark_of(getattr(task, "_orig_run", None)) or mark_of(getattr(task, "run", None))
 
 
-def _header(request: Any) -> Mapping[str, Any]:
-    header = getattr(request, HEADER, None) or (request.headers or {}).get(HEADER)
-    return header if isinstance(header, dict) else {}
-
-
-def _carried_owner(header: Mapping[str, Any]) -> Owner | None:
-    if not header.get("owner"):
-        return None
-    user_id, session = header["owner"]
-    return Owner(user_id=user_id, session=session)
-
-
-def _portable(owner: Owner) -> list[Any]:
-    """As every serialiser takes it; a primary key that is no number is read back from its text."""
-    return [owner.user_id if isinstance(owner.user_id, int | None) else str(owner.user_id), owner.session]
+def _carried(request: Any) -> Carried | None:
+    return Carried.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 def _instant(when: object) -> float | None:
@@ -177,36 +151,31 @@ def _will_autoretry(error: BaseException) -> bool:
     return limit is None or task.request.retries < limit
 
 
-@_never_raises
+@never_raises
 def _before_publish(*, sender: str, headers: dict[str, Any], **_: object) -> None:
     """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
     if "id" not in headers or HEADER in headers:
         return
     if _mark(current_app.tasks.get(sender)) is None:
         return
-    parent = current_task.request if current_task else None
-    if parent is not None and parent.id == headers["id"]:
-        # `self.replace()`: another task takes over under the same id, so the row goes on as its next attempt.
-        headers[HEADER] = {**_header(parent), "fresh": False}
-        parent.telltale_replaced = True
+    request = current_task.request if current_task else None
+    parent = _carried(request) if request is not None else None
+    if request is not None and parent is not None and request.id == headers["id"]:
+        # `self.replace()`: another task takes over under the same id.
+        headers[HEADER] = taken_over(parent).to_json()
+        request.telltale_replaced = True
         return
-    owner = present_owner()
-    if owner == Owner() and parent is not None:
-        # A chain's next link is published by the worker between two runs: whoever asked for the first asked for all.
-        owner = _carried_owner(_header(parent)) or owner
-    headers[HEADER] = {"task": str(uuid4()), "owner": _portable(owner), "fresh": True}
+    headers[HEADER] = born(parent).to_json()
 
 
-@_never_raises
+@never_raises
 def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Make the row once the message is out, so that a failure to publish leaves none."""
-    from django.db import IntegrityError
+    from telltale.runners.queued import queue_published
 
-    from telltale.runners.queued import queue_call
-
-    header = headers.get(HEADER) or {}
+    carried = Carried.from_json(headers.get(HEADER))
     mark = _mark(current_app.tasks.get(sender))
-    if mark is None or not header.get("fresh") or headers.get("retries"):
+    if mark is None or carried is None or not carried.is_fresh or headers.get("retries"):
         return
     args, kwargs, *_embedded = body
     call = Call(
@@ -215,15 +184,15 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
         name=sender,
         args=args,
         kwargs=kwargs,
-        task_id=UUID(header["task"]),
+        task_id=carried.task_id,
+        mark=mark,
+        owner=carried.owner,
+        due_at=datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None,
     )
-    try:
-        queue_call(call, label=str(mark.label), owner=_carried_owner(header) or Owner())
-    except IntegrityError:
-        logger.debug("A worker was quicker to make the row of %s.", call.runner_id)
+    queue_published(call)
 
 
-@_never_raises
+@never_raises
 def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
     """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
     from telltale.runners.elsewhere import ended_elsewhere
@@ -237,7 +206,7 @@ def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: 
         ended_elsewhere(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
 
 
-@_never_raises
+@never_raises
 def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
     """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
     from telltale.runners.elsewhere import ended_elsewhere

@@ -9,16 +9,15 @@ So handlers here never raise, and connect without a sender, which back ends set 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.utils.module_loading import import_string
 
-from telltale.owners import present_owner
-from telltale.runners.base import Call, mark_of
+from telltale.runners.base import Call, mark_of, never_raises
+from telltale.runners.carried import handed, handing_over
 
 try:
     from django.tasks.base import Task
@@ -35,28 +34,15 @@ logger = logging.getLogger(__name__)
 ROW_WAIT_S: Final = 0.5
 """A worker may begin before `enqueue` has told its asker the id; the row then comes in milliseconds."""
 
-_carried: ContextVar[UUID | None] = ContextVar("telltale_carried", default=None)
-"""The row that is being handed over, so that the hook makes no second one."""
-
 _running: ContextVar[tuple[Call, ...]] = ContextVar("telltale_django_calls", default=())
 """The calls that are being run, the innermost last: the immediate back end runs one inside another."""
-
-
-def _never_raises(handler: Callable[..., None]) -> Callable[..., None]:
-    @wraps(handler)
-    def handle(sender: object, **kwargs: Any) -> None:
-        try:
-            handler(**kwargs)
-        except Exception:
-            logger.exception("A task of django.tasks can't be shown; it runs all the same.")
-
-    return handle
 
 
 class DjangoTasksRunner:
     """`task.enqueue(…)` and `telltale.enqueue(task, …)` both make the queued row."""
 
     name = "django_tasks"
+    runs_async = True
 
     def install(self) -> None:
         """Connect to the three signals."""
@@ -84,13 +70,12 @@ class DjangoTasksRunner:
             return None
         return task if self.owns(task) else None
 
-    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
+    def enqueue(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
+    ) -> str:
         """Its own `enqueue`; `_enqueued` ties the row to the result before an immediate back end runs it."""
-        token = _carried.set(task_id)
-        try:
+        with handing_over(task_id):
             return str(task.enqueue(*args, **kwargs).id)
-        finally:
-            _carried.reset(token)
 
     def current_call(self) -> Call | None:
         """The innermost call that this thread or coroutine is running."""
@@ -112,34 +97,35 @@ def _call(task_result: Any) -> Call:
         kwargs=task_result.kwargs,
         mark=mark_of(task.func),
         delivery=len(task_result.worker_ids),
+        due_at=task.run_after.timestamp() if task.run_after else None,
         row_wait_s=ROW_WAIT_S,
     )
 
 
-@_never_raises
-def _enqueued(task_result: Any, **_: object) -> None:
+@never_raises
+def _enqueued(sender: object, task_result: Any, **_: object) -> None:
     from telltale import store
     from telltale.runners.queued import queue_call
 
     call = _call(task_result)
     if call.mark is None:
         return
-    carried = _carried.get()
-    if carried is not None:
-        # Taken off: what the immediate back end runs now may enqueue tasks of its own.
-        _carried.set(None)
-        store.adopt(carried, call.runner_id)
-    else:
-        queue_call(call, label=str(call.mark.label), owner=present_owner())
+    carried = handed()
+    if carried is None:
+        queue_call(call)
+        return
+    store.adopt(carried.task_id, call.runner_id)
+    if call.due_at is not None:
+        store.put_off(carried.task_id, call.due_at)
 
 
-@_never_raises
-def _started(task_result: Any, **_: object) -> None:
+@never_raises
+def _started(sender: object, task_result: Any, **_: object) -> None:
     _running.set((*_running.get(), _call(task_result)))
 
 
-@_never_raises
-def _finished(task_result: Any, **_: object) -> None:
+@never_raises
+def _finished(sender: object, task_result: Any, **_: object) -> None:
     running = _running.get()
     ids = [call.runner_id for call in running]
     if str(task_result.id) in ids:

@@ -22,7 +22,7 @@ from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
 from telltale.runners import by_name, runner_of
-from telltale.runners.base import EnqueueFailed, Runner, mark_of
+from telltale.runners.base import ChoosesId, EnqueueFailed, Runner, mark_of
 from telltale.runners.tracked import words_of
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,10 @@ def enqueue(
         )
     _refuse_unstorable(name, args, kwargs)
     whose = chosen_owner(owner)
+    runner_id = runner.new_id() if isinstance(runner, ChoosesId) else None
     queued = store.queue(
         runner=runner.name,
+        runner_id=runner_id,
         name=name,
         label=str(label or mark.label or words_of(name.rpartition(".")[2])),
         args=args,
@@ -67,7 +69,8 @@ def enqueue(
         return queued.task
     announce([Envelope(topics=queued.task.topics, snapshot=queued.task.snapshot)])
     transaction.on_commit(
-        partial(_hand_over_first, runner, task, args, kwargs, queued.task.pk, whose), using=conf.settings().database
+        partial(_hand_over_first, runner, task, args, kwargs, queued.task.pk, runner_id, whose),
+        using=conf.settings().database,
     )
     return queued.task
 
@@ -115,36 +118,45 @@ def retry(task: TaskState) -> TaskState:
     runner = by_name(task.runner)
     if reason is not None or runner is None:
         raise CannotRetry(reason or "")
-    changed = store.requeue(task.pk)
+    runner_id = runner.new_id() if isinstance(runner, ChoosesId) else None
+    changed = store.requeue(task.pk, runner_id=runner_id)
     if changed is None:
         raise CannotRetry(_("Somebody has started this task again already."))
     announce(changed.envelopes)
     transaction.on_commit(
-        partial(_hand_over_again, runner, task, changed.snapshot.attempt), using=conf.settings().database
+        partial(_hand_over_again, runner, task, changed.snapshot.attempt, runner_id), using=conf.settings().database
     )
     task.refresh_from_db()
     return task
 
 
 def _hand_over_first(
-    runner: Runner, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: UUID, owner: Owner
+    runner: Runner,
+    task: object,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    task_id: UUID,
+    runner_id: str | None,
+    owner: Owner,
 ) -> None:
     try:
         with owned_by(owner):
-            runner_id = runner.enqueue(task, args, kwargs, task_id=task_id)
+            known_id = runner.enqueue(task, args, kwargs, task_id=task_id, runner_id=runner_id)
     except BaseException as error:
         if _has_begun(task_id):
             raise  # It is the task's own error: an eager mode has run it on the spot.
         store.abandon(task_id)
         raise _refused(runner, task, error) from error
-    store.adopt(task_id, runner_id)
+    if known_id != runner_id:
+        store.adopt(task_id, known_id)
 
 
-def _hand_over_again(runner: Runner, row: TaskState, attempt: int) -> None:
+def _hand_over_again(runner: Runner, row: TaskState, attempt: int, runner_id: str | None) -> None:
     task, call = runner.find(row.name), row.call
     try:
         with owned_by(Owner(user_id=row.owner_id, session=row.session)):
-            runner_id = runner.enqueue(task, call["args"], call.get("kwargs") or {}, task_id=row.pk)
+            args, kwargs = call["args"], call.get("kwargs") or {}
+            known_id = runner.enqueue(task, args, kwargs, task_id=row.pk, runner_id=runner_id)
     except BaseException as error:
         if _has_begun(row.pk):
             raise
@@ -153,7 +165,8 @@ def _hand_over_again(runner: Runner, row: TaskState, attempt: int) -> None:
         ended = store.end(row.pk, attempt, State.FAILED, error=words, detail=repr(error))
         announce(ended.envelopes if ended else [])
         raise _refused(runner, task, error) from error
-    store.adopt(row.pk, runner_id)
+    if known_id != runner_id:
+        store.adopt(row.pk, known_id)
 
 
 def _has_begun(task_id: UUID) -> bool:

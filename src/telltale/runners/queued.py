@@ -5,33 +5,50 @@ the runner's message may be on its way already. `enqueue.py` does the same for `
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import IntegrityError
+
 from telltale import store
 from telltale.core.wire import Envelope
 from telltale.messages import announce
-from telltale.owners import Owner
+from telltale.owners import Owner, present_owner
 from telltale.runners.base import Call
 
+logger = logging.getLogger(__name__)
 
-def queue_call(call: Call, *, label: str, owner: Owner) -> UUID:
-    """Write the row and tell its followers; returns its id. Raises `IntegrityError` if it exists."""
+
+def queue_call(call: Call, *, owner: Owner | None = None) -> UUID:
+    """Write the row and tell its followers; returns its id. Raises `IntegrityError` if it exists.
+
+    `owner`: None stands for the call's, or else for whoever is present.
+    """
     args, kwargs = storable(call.args, call.kwargs or {})
     queued = store.queue(
         runner=call.runner,
         runner_id=call.runner_id,
         name=call.name,
-        label=label,
+        label=str(call.mark.label) if call.mark else "",
         task_id=call.task_id,
         args=args,
         kwargs=kwargs,
-        owner=owner,
+        owner=owner or call.owner or present_owner(),
+        due_at=call.due_at,
     )
     announce([Envelope(topics=queued.task.topics, snapshot=queued.task.snapshot)])
     pk: UUID = queued.task.pk
     return pk
+
+
+def queue_published(call: Call) -> None:
+    """Write the row of a message that is out; a worker may have been quicker, and have written it."""
+    try:
+        queue_call(call)
+    except IntegrityError:
+        logger.debug("A worker was quicker to make the row of %s %s.", call.runner, call.runner_id)
 
 
 def storable(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any] | None, Mapping[str, Any] | None]:

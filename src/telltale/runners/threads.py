@@ -34,13 +34,15 @@ class ThreadRunner:
     """`telltale.enqueue(function, …)` runs it soon in a thread of this process."""
 
     name = "thread"
+    runs_async = True
 
     def install(self) -> None:
         """Nothing to connect: functions have no enqueueing call of their own."""
 
     def owns(self, task: object) -> bool:
-        """Whether it is a function that `tracked` wraps."""
-        return inspect.isfunction(task) and mark_of(task) is not None
+        """Whether it is a function that `tracked` wraps, and nobody else's."""
+        mark = mark_of(task) if inspect.isfunction(task) else None
+        return mark is not None and mark.runner in (None, self.name)
 
     def name_of(self, task: object) -> str:
         """Where it can be imported from."""
@@ -59,12 +61,18 @@ class ThreadRunner:
             return None
         return task if self.owns(task) else None
 
-    def enqueue(self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID) -> str:
-        """Hand it to the pool; the runner's id is made up here."""
+    def new_id(self) -> str:
+        """A random one."""
+        return uuid4().hex
+
+    def enqueue(
+        self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
+    ) -> str:
+        """Hand it to the pool."""
         assert callable(task)  # noqa: S101 (narrows the type: `owns` saw to it)
         call = Call(
             runner=self.name,
-            runner_id=uuid4().hex,
+            runner_id=runner_id or self.new_id(),
             name=self.name_of(task),
             args=args,
             kwargs=kwargs,

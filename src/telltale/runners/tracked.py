@@ -41,7 +41,12 @@ _open: ContextVar[tuple[str, str, int] | None] = ContextVar("telltale_open_call"
 def tracked(fn: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
 def tracked(
-    fn: None = None, /, *, label: object = None, key: Callable[..., str | None] | None = None
+    fn: None = None,
+    /,
+    *,
+    label: object = None,
+    key: Callable[..., str | None] | None = None,
+    runner: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def tracked(
     fn: Callable[..., Any] | None = None,
@@ -49,22 +54,24 @@ def tracked(
     *,
     label: object = None,
     key: Callable[..., str | None] | None = None,
+    runner: str | None = None,
 ) -> Any:
     """Make the runs of a function visible: `@shared_task` above, `@telltale.tracked(label="…")` beneath.
 
     `label`: what people read; from the function's name if it has none; may be a lazy translation.
     `key`: called with the task's arguments by `telltale.enqueue`: a run with the key of one that is still
     open joins it. Runners' own calls (`.delay`, `.enqueue`) have decided to run, and join nothing.
+    `runner`: who gets it from `telltale.enqueue`, for runners that enqueue plain functions ("rq", "django_q").
     """
     if fn is None:
-        return partial(tracked, label=label, key=key)
+        return partial(tracked, label=label, key=key, runner=runner)
     if not inspect.isroutine(fn):
         raise TypeError(
             f"@telltale.tracked wraps functions, not {fn!r}: put it beneath the runner's own decorator, not above."
         )
     if mark_of(fn) is not None:
         raise TypeError(f"{fn.__qualname__} is tracked twice: one @telltale.tracked is enough.")
-    mark = Mark(label=label or words_of(fn.__name__), key=key)
+    mark = Mark(label=label or words_of(fn.__name__), key=key, runner=runner)
     wrapper = _async(fn, mark) if inspect.iscoroutinefunction(fn) else _sync(fn, mark)
     setattr(wrapper, MARK, mark)
     return wrapper
@@ -198,6 +205,5 @@ def _find(call: Call) -> tuple[UUID, Owner] | None:
 def _make(call: Call) -> tuple[UUID, Owner]:
     from telltale.runners.queued import queue_call
 
-    assert call.mark is not None  # noqa: S101 (narrows the type: `_call_of` compared it)
     owner = call.owner if call.owner is not None else present_owner()
-    return queue_call(call, label=str(call.mark.label), owner=owner), owner
+    return queue_call(call, owner=owner), owner

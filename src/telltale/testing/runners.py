@@ -6,6 +6,7 @@ real database that the workers share, so they run outside of a transaction, and 
 settings (LEASE_S of 3 s or less), so that a killed worker is found out in time.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from telltale.core.states import Health, State
 from telltale.models import TaskState
 from telltale.runners.enqueue import cancel, retry
 
-PATIENCE_S = 20.0
+PATIENCE_S = 6.0
 """How long a test waits for what a worker should do; a slow machine needs most of it, a quick one none."""
 
 
@@ -38,6 +39,13 @@ class Work:
         for _ in telltale.progress(range(steps), message="Counting", unit="steps"):
             time.sleep(pause_s)
         telltale.current().result = "/counted/"
+
+    @staticmethod
+    async def count_async(log: str, steps: int) -> None:
+        """Count to `steps`, as a coroutine."""
+        write(log, "count_async")
+        for _ in telltale.progress(range(steps), message="Counting", unit="steps"):
+            await asyncio.sleep(0)
 
     @staticmethod
     def fail(log: str) -> None:

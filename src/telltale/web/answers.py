@@ -93,8 +93,8 @@ def can_cancel(snapshot: Snapshot) -> bool:
 
 def retry_after_s(snapshot: Snapshot, *, now: float) -> int:
     """When it is worth asking again: whole seconds, at least 1."""
-    if snapshot.state is State.RETRYING and snapshot.retry_at is not None:
-        wanted = snapshot.retry_at - now
+    if snapshot.state is State.RETRYING and snapshot.due_at is not None:
+        wanted = snapshot.due_at - now
     elif snapshot.remaining_s is not None:
         wanted = snapshot.remaining_s / ASKS_TO_THE_END
     elif snapshot.usual_s is not None and snapshot.started_at is not None:

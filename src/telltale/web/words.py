@@ -153,8 +153,8 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
     if state is State.QUEUED:
         return say("still_waiting" if _waited_s(snapshot, now) > STILL_WAITING_S else "waiting")
     if state is State.RETRYING:
-        if snapshot.retry_at is not None and snapshot.retry_at > now:
-            return say("retrying_in", time=span(snapshot.retry_at - now))
+        if snapshot.due_at is not None and snapshot.due_at > now:
+            return say("retrying_in", time=span(snapshot.due_at - now))
         return say("retrying")
     if health is not None and health is not Health.OK:
         return say(health.value)

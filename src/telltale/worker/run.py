@@ -59,7 +59,7 @@ class Verdict:
 
     state: State
     """An end, or `RETRYING`."""
-    retry_at: float | None = None
+    due_at: float | None = None
     """When the next attempt is due, in seconds since 1970."""
     error: str | None = None
     """Words for people; None: what is said of any failure."""
@@ -140,7 +140,7 @@ def _begin(taken: Attempt) -> None:
     except db.Error as error:
         reporter().saver.outage.begin(error, now=time.monotonic())
         return
-    if refusal is not None and refusal.state is State.CANCELLED:
+    if refusal is not None and (refusal.state is State.CANCELLED or refusal.is_superseded):
         announce(refusal.changed.envelopes if refusal.changed else [])
         raise Cancelled
 
@@ -188,7 +188,7 @@ def _ending(taken: Attempt, verdict: Verdict, error: BaseException | None) -> Ca
     seq, progress = taken.finish()
     words = verdict.error
     if verdict.state is State.RETRYING:
-        return lambda c: store.retrying(c.id, c.attempt, seq=seq, retry_at=verdict.retry_at, error=words)
+        return lambda c: store.retrying(c.id, c.attempt, seq=seq, due_at=verdict.due_at, error=words)
     told: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
     if verdict.state is State.SUCCEEDED:
         told |= {"progress": replace(progress, fraction=1.0)}

@@ -71,9 +71,9 @@ export class Words {
     if (snapshot.cancel_requested) return this.say("stopping")
     if (state === "queued") return this.say(waited(snapshot, now) > STILL_WAITING_S ? "still_waiting" : "waiting")
     if (state === "retrying") {
-      const { retry_at } = snapshot
-      return retry_at != null && retry_at > now
-        ? this.say("retrying_in", { time: this.span(retry_at - now) })
+      const { due_at } = snapshot
+      return due_at != null && due_at > now
+        ? this.say("retrying_in", { time: this.span(due_at - now) })
         : this.say("retrying")
     }
     if (state !== "running") return state // a server newer than this page: its word must do

@@ -1,0 +1,81 @@
+"""What travels with a task, where its runner has room for it: which row it is, and whose.
+
+So a worker that is quicker than the asker, or an asker whose transaction is still open, costs nothing:
+whoever comes first makes the row. Used by the runners' own files; knows none of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+from uuid import UUID, uuid4
+
+from telltale.owners import Owner, present_owner
+
+HEADER: Final = "telltale"
+"""The name under which it travels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A task's birth certificate."""
+
+    task_id: UUID
+    owner: Owner
+    runner_id: str | None = None
+    """The id to be given to the runner, where it lets us choose. It travels by the runner's own means."""
+    is_fresh: bool = False
+    """Nobody has made the row: the publisher is to, once the message is out."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As every serialiser takes it; a primary key that is no number is read back from its text."""
+        user_id = self.owner.user_id
+        portable = user_id if isinstance(user_id, int | None) else str(user_id)
+        return {"task": str(self.task_id), "owner": [portable, self.owner.session], "fresh": self.is_fresh}
+
+    @classmethod
+    def from_json(cls, data: object) -> Self | None:
+        """The reverse; None for anything else, such as a message from before Telltale was there."""
+        if not isinstance(data, Mapping) or "task" not in data:
+            return None
+        user_id, session = data.get("owner") or (None, "")
+        owner = Owner(user_id=user_id, session=session)
+        return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")))
+
+
+_handed: ContextVar[Carried | None] = ContextVar("telltale_handed", default=None)
+
+
+@contextmanager
+def handing_over(task_id: UUID, runner_id: str | None = None) -> Iterator[None]:
+    """Within it the runner's own hook is called for the row `task_id`, and is to make no second one."""
+    token = _handed.set(Carried(task_id=task_id, owner=present_owner(), runner_id=runner_id))
+    try:
+        yield
+    finally:
+        _handed.reset(token)
+
+
+def handed() -> Carried | None:
+    """What is being handed over; taken off, for what runs on the spot may enqueue tasks of its own."""
+    carried = _handed.get()
+    _handed.set(None)
+    return carried
+
+
+def born(parent: Carried | None = None) -> Carried:
+    """For a message that a runner's own call publishes; `parent`: of the task that publishes it, if one does."""
+    carried = handed()
+    if carried is not None:
+        return carried
+    owner = present_owner()
+    if owner == Owner() and parent is not None:
+        # Between two runs of a chain nobody is present: whoever asked for the first asked for all.
+        owner = parent.owner
+    return Carried(task_id=uuid4(), owner=owner, is_fresh=True)
+
+
+def taken_over(parent: Carried) -> Carried:
+    """For a task that goes on under another name: the row goes on as its next attempt."""
+    return replace(parent, is_fresh=False)

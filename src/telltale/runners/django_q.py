@@ -1,0 +1,198 @@
+"""Tasks of django-q2 (1.8 or newer), over the ORM, Redis or any other of its brokers.
+
+Reach: wherever its clusters are. It enqueues plain functions, so a function is its own if the mark says so:
+`@telltale.tracked(runner="django_q")`. What Telltale needs travels in the task's package.
+
+What is not acknowledged comes again after the cluster's `retry` seconds: a killed worker's task, and, unless
+`ack_failures` is set, one that failed; that is then shown as retrying.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import django_q.tasks
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
+from django_q.brokers import Broker
+from django_q.conf import Conf
+from django_q.exceptions import TimeoutException
+from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
+from django_q.status import Stat
+
+from telltale.core.states import State
+from telltale.runners.base import MARK, Call, mark_of, never_raises
+from telltale.runners.carried import HEADER, Carried, born, handing_over
+
+if TYPE_CHECKING:
+    from telltale.worker.run import Verdict
+
+_running: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_task", default=None)
+_publishing: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_package", default=None)
+
+
+class DjangoQRunner:
+    """`async_task(…)`, chains, groups, schedules and `telltale.enqueue(function, …)` make the row."""
+
+    name = "django_q"
+
+    def install(self) -> None:
+        """Connect to its signals, and see when a package is out."""
+        pre_enqueue.connect(_before, dispatch_uid="telltale.runners.django_q", weak=False)
+        pre_execute.connect(_begun, dispatch_uid="telltale.runners.django_q", weak=False)
+        post_execute_in_worker.connect(_done, dispatch_uid="telltale.runners.django_q", weak=False)
+        if not hasattr(django_q.tasks.get_broker, MARK):
+            django_q.tasks.get_broker = _telling(django_q.tasks.get_broker)
+
+    def owns(self, task: object) -> bool:
+        """Whether its mark says so."""
+        mark = mark_of(task)
+        return mark is not None and mark.runner == self.name
+
+    def name_of(self, task: Any) -> str:
+        """Where it can be imported from."""
+        return f"{task.__module__}.{task.__qualname__}"
+
+    def function_of(self, task: Any) -> object:
+        """The function itself."""
+        return task
+
+    def find(self, name: str) -> object | None:
+        """Import it; None if it is not there any more."""
+        try:
+            task = import_string(name)
+        except ImportError:
+            return None
+        return task if self.owns(task) else None
+
+    def new_id(self) -> str:
+        """As django-q2 makes its own."""
+        return uuid4().hex
+
+    def enqueue(
+        self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
+    ) -> str:
+        """By its own `async_task`."""
+        with handing_over(task_id, runner_id):
+            return str(django_q.tasks.async_task(self.name_of(task), *args, **kwargs))
+
+    def current_call(self) -> Call | None:
+        """The task that this worker executes."""
+        package = _running.get()
+        return None if package is None else _call(package)
+
+    def verdict(self, error: BaseException) -> "Verdict | None":
+        """A failure that is not acknowledged comes again."""
+        from telltale import store
+        from telltale.worker.run import Verdict
+
+        words = _("It took too long and was stopped.") if isinstance(error, TimeoutException) else None
+        if _comes_again(_running.get() or {}):
+            return Verdict(state=State.RETRYING, due_at=store.now() + Conf.RETRY, error=words)
+        return Verdict(state=State.FAILED, error=words) if words else None
+
+    def stopped(self, error: BaseException) -> BaseException:
+        """django-q2 files it as failed; what it must not do is bring it again."""
+        package = _running.get()
+        if package is not None:
+            package["ack_failure"] = True
+        return error
+
+    def is_listening(self, task: object) -> bool | None:
+        """Whether a cluster has reported in the last seconds."""
+        return bool(Stat.get_all())
+
+    def redelivers(self, task: object) -> bool:
+        """Its brokers bring again what nobody acknowledged."""
+        return True
+
+
+def _function(package: Mapping[str, Any]) -> object | None:
+    func = package["func"]
+    try:
+        function: object = import_string(func) if isinstance(func, str) else func
+    except ImportError:
+        return None
+    return function
+
+
+def _call(package: Mapping[str, Any]) -> Call:
+    carried = Carried.from_json(package.get(HEADER))
+    function: Any = _function(package)
+    return Call(
+        runner=DjangoQRunner.name,
+        runner_id=str(package["id"]),
+        name=f"{function.__module__}.{function.__qualname__}" if function else str(package["func"]),
+        args=package["args"],
+        kwargs=package["kwargs"],
+        task_id=carried.task_id if carried else None,
+        owner=carried.owner if carried else None,
+        mark=mark_of(function),
+    )
+
+
+def _comes_again(package: Mapping[str, Any]) -> bool:
+    if package.get("sync") or package.get("ack_failure", Conf.ACK_FAILURES) or "ack_id" not in package:
+        return False
+    if not Conf.MAX_ATTEMPTS:
+        return True
+    from django_q.models import Task
+
+    done = Task.objects.filter(id=package["id"]).values_list("attempt_count", flat=True).first() or 0
+    return bool(done + 1 < Conf.MAX_ATTEMPTS)
+
+
+@never_raises
+def _before(sender: object, task: dict[str, Any], **_ignored: object) -> None:
+    """Give the package its birth certificate."""
+    if mark_of(_function(task)) is None or HEADER in task:
+        return
+    here = _running.get()
+    carried = born(Carried.from_json(here.get(HEADER)) if here else None)
+    if carried.runner_id is not None:
+        task["id"] = carried.runner_id
+    task[HEADER] = carried.to_json()
+    _publishing.set(task if carried.is_fresh and not task.get("sync") else None)
+
+
+def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
+    @wraps(get_broker)
+    def get(*args: Any, **kwargs: Any) -> Broker:
+        broker = get_broker(*args, **kwargs)
+        enqueue = broker.enqueue
+
+        def telling(pack: Any) -> Any:
+            answer = enqueue(pack)
+            _published()
+            return answer
+
+        if not hasattr(enqueue, MARK):
+            setattr(telling, MARK, True)
+            broker.enqueue = telling
+        return broker
+
+    setattr(get, MARK, True)
+    return get
+
+
+@never_raises
+def _published() -> None:
+    """Make the row once the package is out, so that a failure to enqueue leaves none."""
+    from telltale.runners.queued import queue_published
+
+    package = _publishing.get()
+    _publishing.set(None)
+    if package is not None:
+        queue_published(_call(package))
+
+
+@never_raises
+def _begun(sender: object, func: object, task: dict[str, Any], **_ignored: object) -> None:
+    _running.set(task)
+
+
+@never_raises
+def _done(sender: object, **_ignored: object) -> None:
+    _running.set(None)
