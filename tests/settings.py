@@ -14,6 +14,14 @@ from django import VERSION as DJANGO_VERSION
 
 _name = os.environ.get("TELLTALE_TEST_DB") or str(Path(tempfile.gettempdir()) / f"telltale-test-{os.getpid()}.sqlite3")
 
+# Shared with worker processes: django-q2's clusters report there.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": os.environ.setdefault("TELLTALE_TEST_CACHE", tempfile.mkdtemp(prefix="telltale-cache-")),
+    }
+}
+
 SECRET_KEY = "tests-only"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -156,8 +164,8 @@ Q_CLUSTER = {
     "name": "tests",
     "orm": "default",
     "workers": 2,
-    "timeout": 30,
-    "retry": 31,
+    "timeout": 7,
+    "retry": 8,
     "poll": 0.1,
     "guard_cycle": 0.1,
     "ack_failures": True,

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from telltale.messages import notify as notify
     from telltale.messages import publish as publish
     from telltale.owners import owned_by as owned_by
+    from telltale.runners.enqueue import cancel as cancel
     from telltale.runners.enqueue import enqueue as enqueue
+    from telltale.runners.enqueue import enqueue_many as enqueue_many
+    from telltale.runners.enqueue import retry as retry
     from telltale.runners.tracked import tracked as tracked
     from telltale.web.accepted import accepted as accepted
     from telltale.worker.run import Cancelled as Cancelled
@@ -28,14 +31,17 @@ _HOMES = {
     "Cancelled": "telltale.worker.run",
     "TaskError": "telltale.worker.run",
     "accepted": "telltale.web.accepted",
+    "cancel": "telltale.runners.enqueue",
     "check_cancelled": "telltale.worker.tracker",
     "current": "telltale.worker.tracker",
     "enqueue": "telltale.runners.enqueue",
+    "enqueue_many": "telltale.runners.enqueue",
     "no_cancel": "telltale.worker.tracker",
     "notify": "telltale.messages",
     "owned_by": "telltale.owners",
     "progress": "telltale.worker.tracker",
     "publish": "telltale.messages",
+    "retry": "telltale.runners.enqueue",
     "stage": "telltale.worker.tracker",
     "track": "telltale.worker.run",
     "tracked": "telltale.runners.tracked",

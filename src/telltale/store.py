@@ -234,6 +234,25 @@ def queue(
     raise IntegrityError(f"The key {key!r} of {name} stayed taken by tasks that end at once.")
 
 
+def queue_many(
+    calls: Sequence[tuple[UUID, str | None, Sequence[Any]]],
+    *,
+    runner: str,
+    name: str,
+    label: str,
+    owner: Owner,
+    now: float | None = None,
+) -> list[TaskState]:
+    """Make the queued rows of many calls of one task, each (task id, runner's id, arguments), in one statement."""
+    same: dict[str, Any] = {"runner": runner, "name": bounded(name, SHORT_BYTES), "label": bounded(label, SHORT_BYTES)}
+    same |= {"owner_id": owner.user_id, "session": owner.session, "created_at": _at(now)}
+    rows = [
+        TaskState(id=task_id, runner_id=runner_id, call={"args": list(args), "kwargs": {}}, **same)
+        for task_id, runner_id, args in calls
+    ]
+    return _rows().bulk_create(rows)
+
+
 def _open_key(name: str, key: str | None) -> str | None:
     # A digest, for names and keys together are longer than some databases index.
     return None if key is None else sha256(f"{bounded(name, SHORT_BYTES)}\0{key}".encode()).hexdigest()

@@ -80,3 +80,9 @@ def kill_own_process(log: str) -> None:
 @shared_task
 def untracked(log: str) -> None:
     write(log, "untracked")
+
+
+@shared_task
+@telltale.tracked
+def deaf(log: str) -> None:
+    Work.deaf(log)

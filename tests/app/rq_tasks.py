@@ -70,3 +70,9 @@ def kill_own_process(log: str) -> None:
 def outlast(log: str) -> None:
     write(log, "outlast")
     time.sleep(20)
+
+
+@job
+@telltale.tracked
+def deaf(log: str) -> None:
+    Work.deaf(log)

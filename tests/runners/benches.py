@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +27,7 @@ class Tasks:
     def __init__(self, module: ModuleType) -> None:
         self.count, self.fail, self.crash, self.hold = module.count, module.fail, module.crash, module.hold
         self.count_async: Any = getattr(module, "count_async", None)
+        self.deaf: Any = getattr(module, "deaf", None)
 
 
 class ThreadBench(Tasks):
@@ -76,7 +77,11 @@ class ProcessBench(Tasks):
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to all of it."""
+        """SIGKILL to all of it, also to children that have left its group."""
+        if self._process is not None:
+            for pid in [*descendants(self._process.pid), self._process.pid]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def said(self) -> str:
@@ -89,13 +94,22 @@ class ProcessBench(Tasks):
         if with_signal is signal.SIGTERM:
             self._process.terminate()
         else:
-            os.killpg(self._process.pid, with_signal)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, with_signal)
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(5)
         self._process = None
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    with suppress(FileNotFoundError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [*children, *(grandchild for child in children for grandchild in descendants(child))]
+    return []
 
 
 def worker_env(database: str, extra: Mapping[str, str]) -> dict[str, str]:

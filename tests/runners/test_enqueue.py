@@ -1,9 +1,8 @@
 """`telltale.enqueue`, cancel and retry: the row first, the runner after the commit, and nothing left behind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
@@ -39,9 +38,7 @@ def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner that can't take anything just now."""
 
-    def refuse(
-        self: ThreadRunner, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID
-    ) -> str:
+    def refuse(*args: object, **kwargs: object) -> str:
         raise ConnectionError("no room")
 
     monkeypatch.setattr(ThreadRunner, "enqueue", refuse)
@@ -95,7 +92,8 @@ def test_inside_a_transaction_nothing_runs_before_its_commit(threads: ThreadBenc
     threads.start()
     with transaction.atomic():
         row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
-        assert TaskState.objects.get(pk=row.pk).runner_id is None
+        time.sleep(0.3)
+        assert (TaskState.objects.get(pk=row.pk).state, lines(tmp_path)) == (State.QUEUED, [])
     assert ended(row).state == State.SUCCEEDED
 
 

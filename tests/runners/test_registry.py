@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale import runners
@@ -23,7 +24,13 @@ class TestRunner(ThreadRunner):
 
 
 def test_all_that_can_be_imported_are_there_and_threads_come_last() -> None:
-    assert names() == ["celery", "django_tasks", "thread"]
+    here = [name for name in names() if name != "procrastinate"]
+    assert here == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
+
+
+def test_a_runner_with_tables_of_its_own_is_there_only_with_its_app() -> None:
+    assert "procrastinate" in runners.known()
+    assert runners.by_name("procrastinate") is None or settings.POSTGRES
 
 
 def test_a_site_may_name_exactly_those_it_wants(settings: Any) -> None:
@@ -40,7 +47,7 @@ def test_a_dotted_path_adds_ones_own(settings: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("cellery", "Use one of celery, django_tasks, thread"),
+        ("cellery", "Use one of celery, django_q, django_tasks, dramatiq, huey, procrastinate, rq, thread"),
         ("tests.nowhere.Runner", "Check the path, or take it out"),
     ],
 )
@@ -56,7 +63,7 @@ def test_a_missing_library_is_named_with_its_extra(settings: Any, monkeypatch: p
     with pytest.raises(ImproperlyConfigured, match=r'pip install "django-telltale\[celery\]"'):
         runners.all_runners()
     settings.TELLTALE = {}
-    assert names() == ["django_tasks", "thread"]
+    assert names() == ["django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,15 @@ class Carried:
         return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")))
 
 
-_handed: ContextVar[Carried | None] = ContextVar("telltale_handed", default=None)
+_handed: ContextVar[tuple[Carried, ...]] = ContextVar("telltale_handed", default=())
 
 
 @contextmanager
-def handing_over(task_id: UUID, runner_id: str | None = None) -> Iterator[None]:
-    """Within it the runner's own hook is called for the row `task_id`, and is to make no second one."""
-    token = _handed.set(Carried(task_id=task_id, owner=present_owner(), runner_id=runner_id))
+def handing_over(*task_ids: UUID, runner_id: str | None = None) -> Iterator[None]:
+    """Within it the runner's own hook is called for these rows, and is to make no second ones."""
+    owner = present_owner()
+    rows = tuple(Carried(task_id=task_id, owner=owner, runner_id=runner_id) for task_id in task_ids)
+    token = _handed.set(rows)
     try:
         yield
     finally:
@@ -58,10 +60,16 @@ def handing_over(task_id: UUID, runner_id: str | None = None) -> Iterator[None]:
 
 
 def handed() -> Carried | None:
+    """The one row that is being handed over, if any is; see `handed_all`."""
+    rows = handed_all()
+    return rows[0] if rows else None
+
+
+def handed_all() -> tuple[Carried, ...]:
     """What is being handed over; taken off, for what runs on the spot may enqueue tasks of its own."""
-    carried = _handed.get()
-    _handed.set(None)
-    return carried
+    rows = _handed.get()
+    _handed.set(())
+    return rows
 
 
 def born(parent: Carried | None = None) -> Carried:

@@ -11,7 +11,7 @@ killed or ran out of time, and of revoked messages. A whole worker that dies is 
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import Task, current_app, current_task, signals
@@ -26,6 +26,9 @@ from telltale.runners.carried import HEADER, Carried, born, taken_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
+
+PING_S: Final = 1.0
+"""How long a worker may take to answer whether it is there."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +72,25 @@ class CeleryRunner:
         """Publish it."""
         header = Carried(task_id=task_id, owner=present_owner()).to_json()
         return str(task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header}).id)
+
+    def revoke(self, task: object, runner_id: str) -> None:
+        """Have the workers that listen now skip it; others find the row cancelled."""
+        current_app.control.revoke(runner_id)
+
+    def terminate(self, task: object, runner_id: str) -> None:
+        """Have its worker end the child that runs it; prefork and gevent pools can, others log that they can't."""
+        current_app.control.revoke(runner_id, terminate=True)
+
+    def is_listening(self, task: Any) -> bool | None:
+        """Whether any worker consumes the task's queue; takes a second if none does."""
+        route = current_app.amqp.router.route(dict(task.options if hasattr(task, "options") else {}), task.name)
+        queue = getattr(route.get("queue"), "name", route.get("queue")) or current_app.conf.task_default_queue
+        answers = current_app.control.inspect(timeout=PING_S).active_queues() or {}
+        return any(listened["name"] == queue for queues in answers.values() for listened in queues)
+
+    def redelivers(self, task: Any) -> bool:
+        """Whether it is acknowledged late: then the broker has kept it."""
+        return bool(task.acks_late)
 
     def current_call(self) -> Call | None:
         """The task on top of Celery's own stack, unless it was called as a plain function."""

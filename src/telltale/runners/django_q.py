@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import django_q.tasks
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django_q.brokers import Broker
@@ -75,7 +78,7 @@ class DjangoQRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """By its own `async_task`."""
-        with handing_over(task_id, runner_id):
+        with handing_over(task_id, runner_id=runner_id):
             return str(django_q.tasks.async_task(self.name_of(task), *args, **kwargs))
 
     def current_call(self) -> Call | None:
@@ -101,7 +104,9 @@ class DjangoQRunner:
         return error
 
     def is_listening(self, task: object) -> bool | None:
-        """Whether a cluster has reported in the last seconds."""
+        """Whether a cluster has reported in the last seconds; that goes by the site's cache, if it is a shared one."""
+        if isinstance(caches[Conf.CACHE], LocMemCache | DummyCache):
+            return None
         return bool(Stat.get_all())
 
     def redelivers(self, task: object) -> bool:

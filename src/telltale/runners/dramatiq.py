@@ -69,7 +69,7 @@ class DramatiqRunner:
         message = task.message_with_options(args=tuple(args), kwargs=dict(kwargs))
         if runner_id is not None:
             message = message.copy(message_id=runner_id)
-        with handing_over(task_id, runner_id):
+        with handing_over(task_id, runner_id=runner_id):
             return str(task.broker.enqueue(message).message_id)
 
     def current_call(self) -> Call | None:

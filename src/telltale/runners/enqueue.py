@@ -7,10 +7,10 @@ Called by views and by `web/views.py`; knows runners by their contract only.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -22,7 +22,17 @@ from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
 from telltale.runners import by_name, runner_of
-from telltale.runners.base import ChoosesId, EnqueueFailed, Runner, mark_of
+from telltale.runners.base import (
+    ChoosesId,
+    EnqueueFailed,
+    EnqueuesMany,
+    Handover,
+    Mark,
+    Revokes,
+    Runner,
+    Terminates,
+    mark_of,
+)
 from telltale.runners.tracked import words_of
 
 logger = logging.getLogger(__name__)
@@ -44,22 +54,15 @@ def enqueue(
 
     Raises `EnqueueFailed` if the runner can't take it: at once, or inside a transaction from its commit.
     """
-    runner = runner_of(task)
-    name = runner.name_of(task)
-    mark = mark_of(runner.function_of(task))
-    if mark is None:
-        raise TypeError(
-            f"{name} is not tracked, so its run would stay queued for ever: put @telltale.tracked beneath its "
-            "runner's decorator."
-        )
+    runner, name, mark = _known(task)
     _refuse_unstorable(name, args, kwargs)
     whose = chosen_owner(owner)
-    runner_id = runner.new_id() if isinstance(runner, ChoosesId) else None
+    runner_id = _new_id(runner)
     queued = store.queue(
         runner=runner.name,
         runner_id=runner_id,
         name=name,
-        label=str(label or mark.label or words_of(name.rpartition(".")[2])),
+        label=_words(label, mark, name),
         args=args,
         kwargs=kwargs,
         owner=whose,
@@ -75,13 +78,55 @@ def enqueue(
     return queued.task
 
 
-def cancel(task: TaskState) -> bool:
-    """Ask for the task's end; False if it has ended. What has not begun never will; what runs is asked to stop."""
+def enqueue_many(
+    task: Any, calls: Iterable[Sequence[Any]], /, *, owner: Any = PRESENT, label: object = None
+) -> list[TaskState]:
+    """Queue a run of `task` for each of `calls`, its positional arguments; returns their rows in that order.
+
+    In one go where the runner can (`Ability.BULK`), else one by one. Keys join nothing here. Raises as
+    `enqueue`; where the runner takes one by one and refuses, those before it are queued and stay so.
+    """
+    runner, name, mark = _known(task)
+    whose, args_of = chosen_owner(owner), [tuple(args) for args in calls]
+    for args in args_of:
+        _refuse_unstorable(name, args, {})
+    handovers = [Handover(args=args, kwargs={}, task_id=uuid4(), runner_id=_new_id(runner)) for args in args_of]
+    words = _words(label, mark, name)
+    rows = store.queue_many(
+        [(h.task_id, h.runner_id, h.args) for h in handovers], runner=runner.name, name=name, label=words, owner=whose
+    )
+    announce([Envelope(topics=row.topics, snapshot=row.snapshot) for row in rows])
+    transaction.on_commit(partial(_hand_over_many, runner, task, handovers, whose), using=conf.settings().database)
+    return rows
+
+
+def cancel(task: TaskState, *, force: bool = False) -> bool:
+    """Ask for the task's end; False if it has ended. What has not begun never will; what runs is asked to stop.
+
+    `force`: where the runner can, it also ends a run that does not listen. Repeating it is harmless.
+    """
     changed = store.request_cancel(task.pk)
     if changed is None:
         return False
     announce([*changed.envelopes, Envelope(cancel=str(task.pk))])
+    transaction.on_commit(partial(_tell_runner, task.pk, force=force), using=conf.settings().database)
     return True
+
+
+def _tell_runner(task_id: UUID, *, force: bool) -> None:
+    """The row says that it is cancelled, which every worker heeds; the runner may spare one the waking."""
+    row = TaskState.objects.using(conf.settings().database).filter(pk=task_id).first()
+    runner = by_name(row.runner) if row is not None else None
+    if row is None or runner is None or row.runner_id is None:
+        return
+    task = runner.find(row.name)
+    try:
+        if row.ended_at is not None and row.started_at is None and isinstance(runner, Revokes):
+            runner.revoke(task, row.runner_id)
+        elif row.ended_at is None and force and isinstance(runner, Terminates):
+            runner.terminate(task, row.runner_id)
+    except Exception as error:
+        logger.warning("%s can't take back %s, which stops by itself when it begins: %r", runner.name, row.pk, error)
 
 
 def why_no_retry(task: TaskState) -> str | None:
@@ -118,7 +163,7 @@ def retry(task: TaskState) -> TaskState:
     runner = by_name(task.runner)
     if reason is not None or runner is None:
         raise CannotRetry(reason or "")
-    runner_id = runner.new_id() if isinstance(runner, ChoosesId) else None
+    runner_id = _new_id(runner)
     changed = store.requeue(task.pk, runner_id=runner_id)
     if changed is None:
         raise CannotRetry(_("Somebody has started this task again already."))
@@ -128,6 +173,48 @@ def retry(task: TaskState) -> TaskState:
     )
     task.refresh_from_db()
     return task
+
+
+def _known(task: object) -> tuple[Runner, str, Mark]:
+    runner = runner_of(task)
+    name = runner.name_of(task)
+    mark = mark_of(runner.function_of(task))
+    if mark is None:
+        raise TypeError(
+            f"{name} is not tracked, so its run would stay queued for ever: put @telltale.tracked beneath its "
+            "runner's decorator."
+        )
+    return runner, name, mark
+
+
+def _words(label: object, mark: Mark, name: str) -> str:
+    return str(label or mark.label or words_of(name.rpartition(".")[2]))
+
+
+def _new_id(runner: Runner) -> str | None:
+    return runner.new_id() if isinstance(runner, ChoosesId) else None
+
+
+def _hand_over_many(runner: Runner, task: object, handovers: Sequence[Handover], owner: Owner) -> None:
+    if not isinstance(runner, EnqueuesMany):
+        for done, one in enumerate(handovers):
+            try:
+                _hand_over_first(runner, task, one.args, one.kwargs, one.task_id, one.runner_id, owner)
+            except EnqueueFailed:
+                for other in handovers[done + 1 :]:
+                    store.abandon(other.task_id)
+                raise
+        return
+    try:
+        with owned_by(owner):
+            known_ids = runner.enqueue_many(task, handovers)
+    except BaseException as error:
+        for one in handovers:
+            store.abandon(one.task_id)
+        raise _refused(runner, task, error) from error
+    for one, known_id in zip(handovers, known_ids, strict=True):
+        if known_id != one.runner_id:
+            store.adopt(one.task_id, known_id)
 
 
 def _hand_over_first(

@@ -75,7 +75,7 @@ class HueyRunner:
     ) -> str:
         """Enqueue it under that id."""
         made = task.task_class(tuple(args), dict(kwargs), id=runner_id)
-        with handing_over(task_id, runner_id):
+        with handing_over(task_id, runner_id=runner_id):
             task.huey.enqueue(made)
         return str(made.id)
 

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -24,8 +25,8 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
-from telltale.runners.base import MARK, Call, Mark, mark_of, never_raises
-from telltale.runners.carried import Carried, handed, handing_over
+from telltale.runners.base import MARK, Call, Handover, Mark, mark_of, never_raises
+from telltale.runners.carried import Carried, handed_all, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -74,6 +75,12 @@ class ProcrastinateRunner:
         """Defer it; the hook ties the row to the job, in the same transaction."""
         with handing_over(task_id):
             return str(task.defer(**_named(task, args, kwargs)))
+
+    def enqueue_many(self, task: Any, calls: Sequence[Handover]) -> Sequence[str]:
+        """In one statement."""
+        with handing_over(*(call.task_id for call in calls)):
+            ids = task.batch_defer(*(_named(task, call.args, call.kwargs) for call in calls))
+        return [str(job_id) for job_id in ids]
 
     def current_call(self) -> Call | None:
         """The job that this thread or coroutine runs."""
@@ -147,14 +154,14 @@ def _wrap_doors() -> None:
 
     @wraps(batch)
     def batch_defer_jobs(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = handed()
+        carried = handed_all()
         deferred = batch(self, jobs, *args, **kwargs)
         _deferred(deferred, carried)
         return deferred
 
     @wraps(batch_async)
     async def batch_defer_jobs_async(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = handed()
+        carried = handed_all()
         deferred = await batch_async(self, jobs, *args, **kwargs)
         await sync_to_async(_deferred)(deferred, carried)
         return deferred
@@ -165,13 +172,13 @@ def _wrap_doors() -> None:
 
 
 @never_raises
-def _deferred(jobs: list[Job], carried: Carried | None) -> None:
+def _deferred(jobs: list[Job], handed: Sequence[Carried]) -> None:
     from procrastinate.contrib.django import app
 
     from telltale import store
     from telltale.runners.queued import queue_published
 
-    for job in jobs:
+    for job, carried in zip_longest(jobs, handed):
         mark = _mark(app, job)
         if mark is None:
             continue

@@ -77,7 +77,7 @@ class RQRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """By the task's own `delay`, which knows its queue and options; else to the default queue."""
-        with handing_over(task_id, runner_id):
+        with handing_over(task_id, runner_id=runner_id):
             job = task.delay(*args, **kwargs) if hasattr(task, "delay") else _queue(task).enqueue(task, *args, **kwargs)
         return str(job.id if job is not None else runner_id)
 
