@@ -14,7 +14,10 @@ NEWEST := $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/py
 	"$$python" -c '' 2>/dev/null && echo "$$python" && break; done)
 VENV6 := .venv-django6
 
-.PHONY: help install services fmt lint types quick test newest js browser simulate bench demo clean
+# What is worth its time on another database than SQLite.
+ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py
+
+.PHONY: help install services fmt lint types quick test newest js databases browser simulate bench demo clean
 
 help: ## what there is
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,16 +32,16 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.demo
-	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,server]'
+	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,server]'
 	touch $@
 
 $(VENV6)/.dev: pyproject.toml
 	test -x $(VENV6)/bin/python || $(NEWEST) -m venv $(VENV6)
 	$(VENV6)/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,server]' --group test --group demo 'django>=6'
+	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,server]' --group test --group demo 'django>=6'
 	touch $@
 
-services: ## Redis, Chromium and node for the tests, from Debian's packages where they are missing
+services: ## Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium and node for the tests, from Debian's packages where they are missing
 	.ci/services
 
 fmt: $(VENV)/.dev ## put the code into its one form
@@ -69,7 +72,11 @@ else
 	$(VENV6)/bin/pytest -q -m 'not service'
 endif
 
-test: services lint types newest js ## everything, with the real services, which it starts and stops by itself
+databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py
+	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
+
+test: services lint types newest js databases ## everything, with the real services, which it starts and stops by itself
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest
 
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)

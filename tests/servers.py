@@ -88,7 +88,12 @@ class Redis(Server):
 
     def client(self) -> "redis.Redis":
         """A client of it."""
-        return redis.Redis(port=self.port)
+        return self.client_at(self.port)
+
+    @staticmethod
+    def client_at(port: int) -> "redis.Redis":
+        """A client of whoever is there, or nobody."""
+        return redis.Redis(port=port)
 
 
 class Postgres(Server):
@@ -133,7 +138,7 @@ class MariaDB(Server):
         options += [f"--socket={directory}/socket", f"--pid-file={directory}/pid", "--innodb-flush-log-at-trx-commit=0"]
         self._start([*as_owner, "mariadbd", "--no-defaults", *options], "ready for connections")
         root = ["mariadb", "--no-defaults", f"--socket={directory}/socket", "-u", "root", "-e"]
-        grant = "CREATE USER telltale@'%' IDENTIFIED BY 'telltale'; GRANT ALL ON *.* TO telltale@'%';"
+        grant = "CREATE USER telltale@localhost IDENTIFIED BY 'telltale'; GRANT ALL ON *.* TO telltale@localhost;"
         subprocess.run([*root, grant], check=True, capture_output=True)
 
 

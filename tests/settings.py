@@ -119,6 +119,7 @@ TASKS = {
 _DURATIONS = ("BEAT_S", "STALLED_S", "LEASE_S", "QUIET_S", "SAVE_EVERY_S", "END_PATIENCE_S")
 TELLTALE = {
     "BROKER": os.environ.get("TELLTALE_BROKER", "memory://"),
+    "FOLLOW": {"*.follow_me": "Something of another package"},
     **{key: float(os.environ[f"TELLTALE_{key}"]) for key in _DURATIONS if f"TELLTALE_{key}" in os.environ},
 }
 
@@ -139,12 +140,13 @@ DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.redis.RedisBroker",
     "OPTIONS": {"url": REDIS_URL, "heartbeat_timeout": 3_000, "maintenance_chance": 1_000_000},
     "MIDDLEWARE": [
+        "telltale.runners.dramatiq.TelltaleMiddleware",
         "dramatiq.middleware.AgeLimit",
         "dramatiq.middleware.TimeLimit",
         "dramatiq.middleware.ShutdownNotifications",
         "dramatiq.middleware.Callbacks",
         "dramatiq.middleware.AsyncIO",
-        "telltale.runners.dramatiq.TelltaleMiddleware",
+        "dramatiq.middleware.Pipelines",
         "dramatiq.middleware.Retries",
         "django_dramatiq.middleware.DbConnectionsMiddleware",
     ],

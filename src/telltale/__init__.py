@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from telltale.runners.enqueue import enqueue as enqueue
     from telltale.runners.enqueue import enqueue_many as enqueue_many
     from telltale.runners.enqueue import retry as retry
+    from telltale.runners.followed import follow as follow
     from telltale.runners.tracked import tracked as tracked
     from telltale.web.accepted import accepted as accepted
     from telltale.worker.run import Cancelled as Cancelled
@@ -36,6 +37,7 @@ _HOMES = {
     "current": "telltale.worker.tracker",
     "enqueue": "telltale.runners.enqueue",
     "enqueue_many": "telltale.runners.enqueue",
+    "follow": "telltale.runners.followed",
     "no_cancel": "telltale.worker.tracker",
     "notify": "telltale.messages",
     "owned_by": "telltale.owners",

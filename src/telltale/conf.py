@@ -3,7 +3,8 @@
 `checks.py` reports wrong keys and values with the mend; code asks `conf.settings()`.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,8 @@ class Settings:
     """A URL: `local://`, `memory://`, `none://`, or `dotted.path.to.Broker` (with `?` options)."""
     runners: tuple[str, ...] | None = None
     """Names of runners to install; None: all that are importable here."""
+    follow: Mapping[str, str | None] = field(default_factory=dict)
+    """Names of tasks that can't be edited, as patterns such as "newsletter.tasks.*", each with its label or None."""
     database: str = "default"
     """The alias of the database that holds Telltale's tables."""
 
@@ -36,6 +39,17 @@ class Settings:
     """How often a task that moves is saved."""
     end_patience_s: float = 30.0
     """How long a task's end is retried while the database is away, before the runner moves on."""
+
+    waiting_every_s: float | None = 5.0
+    """How often a runner is asked why a watched task waits; None: never."""
+    keep_ended_s: float = 30 * 86_400.0
+    """How long ended tasks and shown messages are kept."""
+    keep_untold_s: float = 90 * 86_400.0
+    """How long a message that nobody has seen is kept, and with it the task that it is about."""
+    keep_queued_s: float = 7 * 86_400.0
+    """After this a task that nobody has begun is given up; counted from when it was due."""
+    prune_every_s: float | None = 3_600.0
+    """How often a worker process deletes what is kept no longer; None: only `manage.py telltale prune` does."""
 
     ticket_s: float = 300.0
     """How long a ticket is good for; it is renewed silently."""

@@ -57,6 +57,8 @@ class TaskState(models.Model):
     cancel_requested = models.BooleanField(default=False)
     no_cancel = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
     due_at = models.FloatField(null=True, blank=True)
+    ahead = models.PositiveIntegerField(null=True, blank=True)
+    is_listening = models.BooleanField(null=True, blank=True)
 
     created_at = models.FloatField()
     started_at = models.FloatField(null=True, blank=True)

@@ -41,6 +41,9 @@ DETAIL_BYTES: Final = 65_536
 CLOCK_CHECK_S: Final = 60.0
 """How often the database is asked for its clock, at most."""
 
+PRUNED_AT_ONCE: Final = 1_000
+"""How many of each kind one pruning deletes: a large deletion would keep others waiting."""
+
 TRIES: Final = 10
 """How often a lost race is run again; each loss means that somebody else got on."""
 
@@ -58,11 +61,16 @@ _AFRESH: Final[Mapping[str, Any]] = {
     "cancel_requested": False,
     "no_cancel": None,
     "due_at": None,
+    "ahead": None,
+    "is_listening": None,
     "started_at": None,
     "moved_at": None,
     "beat_at": None,
     "ended_at": None,
 }
+
+# What is known of a task only while it waits.
+_BEGUN: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +153,15 @@ class Saved:
     """There is no such row, or it is not committed yet."""
     cancel_requested: bool = False
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How much was deleted, and what was given up."""
+
+    tasks: int
+    notices: int
+    given_up: list[Changed]
 
 
 # The clock
@@ -277,9 +294,25 @@ def put_off(task_id: UUID | str, due_at: float | None) -> Changed | None:
     """The runner said when a task that waits is due; None if it does not wait, or was known to be due then."""
     with _transaction():
         waiting = _rows().filter(pk=task_id, state__in=[State.QUEUED.value, State.RETRYING.value])
-        if not waiting.exclude(due_at=due_at).update(due_at=due_at, seq=F("seq") + 1):
+        if not waiting.exclude(_is("due_at", due_at)).update(due_at=due_at, seq=F("seq") + 1):
             return None
         return _changed(task_id)
+
+
+def waits(task_id: UUID | str, *, ahead: int | None, is_listening: bool | None) -> Changed | None:
+    """Why it waits; None if it does not, or that was known. Each None is what nobody can tell."""
+    with _transaction():
+        waiting = _rows().filter(pk=task_id, state=State.QUEUED.value)
+        same = _is("ahead", ahead) & _is("is_listening", is_listening)
+        if not waiting.exclude(same).update(ahead=ahead, is_listening=is_listening, seq=F("seq") + 1):
+            return None
+        return _changed(task_id)
+
+
+def count_before(row: TaskState) -> int:
+    """How many tasks of the same runner wait that were asked for before it, and are due."""
+    earlier = _rows().filter(runner=row.runner, state=State.QUEUED.value, created_at__lt=row.created_at)
+    return earlier.filter(Q(due_at=None) | Q(due_at__lte=now())).count()
 
 
 def abandon(task_id: UUID | str) -> None:
@@ -324,7 +357,7 @@ def claim(
 
 def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
     attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
-    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1, "due_at": None}
+    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1, **_BEGUN}
     fields |= {
         "attempt": attempt,
         "state": State.RUNNING.value,
@@ -493,7 +526,7 @@ def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | N
         return None
     found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
     fields = dict(_AFRESH) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": runner_id}
-    fields |= {"open_key": _open_key(row.name, row.key)}
+    fields |= {"open_key": _open_key(row.name, row.key), "due_at": _at(now)}
     try:
         with _transaction():
             return _changed(row.pk) if found.update(**fields) else None
@@ -523,7 +556,7 @@ def _end(
 ) -> Changed | None:
     with _transaction():
         told = {"state": state.value, "seq": F("seq") + 1, "ended_at": at, **fields}
-        told |= {"lease_until": None, "due_at": None, "remaining_s": None, "no_cancel": None, "open_key": None}
+        told |= {"lease_until": None, "remaining_s": None, "no_cancel": None, "open_key": None, **_BEGUN}
         if state is State.CANCELLED:
             told["cancel_requested"] = True
         if not _rows().filter(only, pk=task_id, ended_at=None, state__in=_values(olds)).update(**told):
@@ -678,7 +711,46 @@ def show_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
     return [s.notice for s in waiting if _notices().filter(pk=s.pk, shown_at=None).update(shown_at=at)]
 
 
+# What is kept no longer
+
+
+def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
+    """Give up what nobody has begun, and delete what the settings keep no longer; at most `most` of each kind.
+
+    Nothing goes of which somebody has yet to be told, until `keep_untold_s` is over.
+    """
+    at, s = _at(now), conf.settings()
+    shown = Q(shown_at__lt=at - s.keep_ended_s) | Q(shown_at=None, created_at__lt=at - s.keep_untold_s)
+    notices = list(_notices().filter(shown).values_list("pk", flat=True)[:most])
+    untold = _notices().filter(shown_at=None).exclude(pk__in=notices).values("task_id").exclude(task_id=None)
+    kept_no_longer = _rows().filter(ended_at__lt=at - s.keep_ended_s).exclude(pk__in=untold)
+    tasks = list(kept_no_longer.values_list("pk", flat=True)[:most])
+    with _transaction():
+        _notices().filter(pk__in=notices).delete()
+        # A person may have run it again this moment.
+        _rows().filter(pk__in=tasks, ended_at__lt=at - s.keep_ended_s).delete()
+    return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(at, most))
+
+
+def _give_up(at: float, most: int) -> list[Changed]:
+    since = at - conf.settings().keep_queued_s
+    queued, retrying = Q(state=State.QUEUED.value), Q(state=State.RETRYING.value)
+    asked_for = (queued & Q(created_at__lt=since)) | (retrying & Q(beat_at__lt=since))
+    waiting = _rows().filter((queued | retrying) & Q(due_at__lt=since) | asked_for & Q(due_at=None))
+    words = {"error": _("Nobody began it.")}
+    ended = [
+        _end(pk, Q(attempt=attempt), State.FAILED, sources(State.FAILED) - {State.RUNNING}, words, at)
+        for pk, attempt in waiting.values_list("pk", "attempt")[:most]
+    ]
+    return [changed for changed in ended if changed is not None]
+
+
 # Small things
+
+
+def _is(field: str, value: object) -> Q:
+    # `exclude(field=1)` would leave out rows where it is null.
+    return Q(**{f"{field}__isnull": True}) if value is None else Q(**{field: value, f"{field}__isnull": False})
 
 
 def _at(given: float | None) -> float:

@@ -76,3 +76,9 @@ def outlast(log: str) -> None:
 @telltale.tracked
 def deaf(log: str) -> None:
     Work.deaf(log)
+
+
+@job("default", retry=Retry(max=3))
+@telltale.tracked
+def hold_with_retries(log: str, gate: str) -> None:
+    Work.hold(log, gate)

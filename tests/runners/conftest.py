@@ -26,7 +26,7 @@ Start = Callable[..., Iterator[ProcessBench]]
 
 @pytest.fixture(autouse=True)
 def short_durations(settings: Any) -> None:
-    settings.TELLTALE = {"BROKER": "memory://", **SHORT}
+    settings.TELLTALE = {**settings.TELLTALE, **SHORT}
 
 
 @pytest.fixture

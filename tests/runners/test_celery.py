@@ -74,6 +74,11 @@ class TestEager:
         celery_tasks.ignore.delay()
         assert TaskState.objects.get().state == State.CANCELLED
 
+    def test_a_task_that_is_followed_by_its_name_is_shown_here_too(self, tmp_path: Path) -> None:
+        celery_tasks.follow_me.delay(str(tmp_path / "log"))
+        row = TaskState.objects.get()
+        assert (row.state, row.label) == (State.SUCCEEDED, "Something of another package")
+
     def test_an_untracked_task_has_no_row(self, tmp_path: Path) -> None:
         celery_tasks.untracked.delay(str(tmp_path / "log"))
         assert lines(tmp_path) == ["untracked"]
@@ -121,6 +126,19 @@ class TestWorker:
         celery_app.send_task("tests.app.celery_tasks.count", [str(tmp_path / "log"), 3, 0.0])
         until(lambda: TaskState.objects.exists(), "the row is there")
         assert ended(TaskState.objects.get()).state == State.SUCCEEDED
+
+    def test_a_task_that_cant_be_edited_is_followed_by_its_name(
+        self, celery_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        celery_bench.pause()
+        ada = User.objects.create_user("ada")
+        with owned_by(ada):
+            celery_app.send_task("tests.app.celery_tasks.follow_me", [str(tmp_path / "log")])
+        row = TaskState.objects.get()
+        assert (row.state, row.owner, row.label) == (State.QUEUED, ada, "Something of another package")
+        celery_bench.start()
+        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        assert TaskState.objects.count() == 1
 
     def test_a_retry_shows_retrying_and_then_the_next_attempt(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()

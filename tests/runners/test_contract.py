@@ -1,7 +1,6 @@
-"""The contract of runners, held by all of them, with their real workers where they have any."""
+"""The contract of runners, held by all of them, with their real workers; Procrastinate has a file of its own."""
 
 import pytest
-from django.conf import settings
 
 from telltale.testing.runners import RunnerContract, WorkerContract
 from tests.runners.benches import ProcessBench, ThreadBench
@@ -53,11 +52,3 @@ class TestDjangoQ(WorkerContract):
     @pytest.fixture
     def bench(self, q_bench: ProcessBench) -> ProcessBench:
         return q_bench
-
-
-@pytest.mark.service
-@pytest.mark.skipif(not settings.POSTGRES, reason="Procrastinate needs PostgreSQL: `make databases`.")
-class TestProcrastinate(WorkerContract):
-    @pytest.fixture
-    def bench(self, procrastinate_bench: ProcessBench) -> ProcessBench:
-        return procrastinate_bench

@@ -25,7 +25,8 @@ class TestRunner(ThreadRunner):
 
 def test_all_that_can_be_imported_are_there_and_threads_come_last() -> None:
     here = [name for name in names() if name != "procrastinate"]
-    assert here == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
+    assert here[-1] == "thread"
+    assert sorted(here) == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
 
 
 def test_a_runner_with_tables_of_its_own_is_there_only_with_its_app() -> None:
@@ -63,7 +64,7 @@ def test_a_missing_library_is_named_with_its_extra(settings: Any, monkeypatch: p
     with pytest.raises(ImproperlyConfigured, match=r'pip install "django-telltale\[celery\]"'):
         runners.all_runners()
     settings.TELLTALE = {}
-    assert names() == ["django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
+    assert "celery" not in names()
 
 
 @pytest.mark.parametrize(

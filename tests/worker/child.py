@@ -10,6 +10,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
 import telltale  # noqa: E402 (Django first)
+from telltale import store  # noqa: E402
 from telltale.worker.run import attempt  # noqa: E402
 
 
@@ -49,5 +50,12 @@ def fork(task_id: str) -> None:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
+def join(key: str) -> None:
+    """Ask for the task of a key, at a moment that all have agreed on; say which one it is."""
+    moment, name = key.split(":")
+    time.sleep(max(0.0, float(moment) - time.time()))
+    print(store.queue(runner="tests", name="tests.join", key=name).task.pk)  # noqa: T201
+
+
 if __name__ == "__main__":
-    {"hold": hold, "exit_at_once": exit_at_once, "leave": leave, "fork": fork}[sys.argv[1]](sys.argv[2])
+    {"hold": hold, "exit_at_once": exit_at_once, "leave": leave, "fork": fork, "join": join}[sys.argv[1]](sys.argv[2])

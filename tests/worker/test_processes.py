@@ -45,6 +45,15 @@ def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.communicate()
 
 
+def test_of_many_processes_that_ask_with_one_key_at_one_moment_all_get_the_same_task() -> None:
+    env = os.environ | {"TELLTALE_TEST_DB": str(connection.settings_dict["NAME"]), "TELLTALE_BROKER": "none://"}
+    moment = time.time() + 3.0
+    command = [sys.executable, "-W", "ignore", "-m", "tests.worker.child", "join", f"{moment}:file-7"]
+    askers = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    answers = {asker.communicate(timeout=30)[0].strip() for asker in askers}
+    assert answers == {str(TaskState.objects.get(name="tests.join").pk)}
+
+
 def now(task: TaskState) -> tuple[str, Health | None]:
     row = store.get(task.pk)
     assert row is not None

@@ -111,6 +111,10 @@ class Snapshot:
     ended_at: float | None = None
     due_at: float | None = None
     """While queued or retrying: when it is due to begin; None: as soon as a worker is free, or nobody knows."""
+    ahead: int | None = None
+    """While queued: how many tasks are before it; None while nobody knows."""
+    is_listening: bool | None = None
+    """While queued: whether any worker listens that would begin it; None while nobody knows."""
     remaining_s: float | None = None
     """Seconds left; None while no honest figure is known."""
     usual_s: tuple[float, float] | None = None

@@ -23,6 +23,8 @@ from telltale.core.states import State
 from telltale.owners import present_owner
 from telltale.runners.base import Call, Mark, mark_of, never_raises
 from telltale.runners.carried import HEADER, Carried, born, taken_over
+from telltale.runners.followed import mark_by_name
+from telltale.runners.tracked import wrapped
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -44,6 +46,9 @@ class CeleryRunner:
         signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after", weak=False)
         signals.task_failure.connect(_failed, dispatch_uid="telltale.failed", weak=False)
         signals.task_revoked.connect(_revoked, dispatch_uid="telltale.revoked", weak=False)
+        # Once all tasks are there: in a process that only publishes or runs them on the spot, and in a worker.
+        current_app.on_after_finalize.connect(_follow, dispatch_uid="telltale.follow", weak=False)
+        signals.celeryd_init.connect(_follow, dispatch_uid="telltale.follow", weak=False)
 
     def owns(self, task: object) -> bool:
         """Whether it is a Celery task (also behind `shared_task`'s proxy)."""
@@ -144,6 +149,21 @@ def _mark(task: Any) -> Mark | None:
     return mark_of(getattr(task, "_orig_run", None)) or mark_of(getattr(task, "run", None))
 
 
+def _mark_named(name: str) -> Mark | None:
+    """Also of a task that this process does not have, if its name is followed."""
+    task = current_app.tasks.get(name)
+    return (_mark(task) if task is not None else None) or mark_by_name(name)
+
+
+@never_raises
+def _follow(**_ignored: object) -> None:
+    """Wrap the tasks that are followed by their names."""
+    for name, task in current_app.tasks.items():
+        mark = mark_by_name(name) if _mark(task) is None else None
+        if mark is not None:
+            task.run = wrapped(task.run, mark)
+
+
 def _carried(request: Any) -> Carried | None:
     return Carried.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
@@ -178,7 +198,7 @@ def _before_publish(*, sender: str, headers: dict[str, Any], **_: object) -> Non
     """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
     if "id" not in headers or HEADER in headers:
         return
-    if _mark(current_app.tasks.get(sender)) is None:
+    if _mark_named(sender) is None:
         return
     request = current_task.request if current_task else None
     parent = _carried(request) if request is not None else None
@@ -196,7 +216,7 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
     from telltale.runners.queued import queue_published
 
     carried = Carried.from_json(headers.get(HEADER))
-    mark = _mark(current_app.tasks.get(sender))
+    mark = _mark_named(sender)
     if mark is None or carried is None or not carried.is_fresh or headers.get("retries"):
         return
     args, kwargs, *_embedded = body

@@ -1,7 +1,7 @@
 """Actors of Dramatiq (2.0 or newer), with Redis or RabbitMQ, by itself or through django-dramatiq.
 
 Reach: wherever its workers are. Its own seam is a middleware, so that is what Telltale is here: put
-`telltale.runners.dramatiq.TelltaleMiddleware` into the broker's list, *before* `Retries`. What Telltale
+`telltale.runners.dramatiq.TelltaleMiddleware` into the broker's list, as the first. What Telltale
 needs travels in the message's options.
 
 A killed worker's messages come again by themselves, by Redis after the broker's `heartbeat_timeout`, by
@@ -97,7 +97,8 @@ class DramatiqRunner:
 
 
 class TelltaleMiddleware(Middleware):
-    """Tells the publisher's side and the worker's side of each message. Put it before `Retries`."""
+    """Tells the publisher's side and the worker's side of each message. Put it first, so that it is
+    told last that a message is done: others enqueue what follows in its name."""
 
     def before_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
         """Give a new message its birth certificate; tell of an old one when it will come again."""

@@ -72,6 +72,11 @@ def tracked(
     if mark_of(fn) is not None:
         raise TypeError(f"{fn.__qualname__} is tracked twice: one @telltale.tracked is enough.")
     mark = Mark(label=label or words_of(fn.__name__), key=key, runner=runner)
+    return wrapped(fn, mark)
+
+
+def wrapped(fn: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+    """The function with its runs made visible under `mark`."""
     wrapper = _async(fn, mark) if inspect.iscoroutinefunction(fn) else _sync(fn, mark)
     setattr(wrapper, MARK, mark)
     return wrapper

@@ -14,6 +14,7 @@ from django.db import close_old_connections
 
 from telltale import store
 from telltale.core.wire import Envelope
+from telltale.runners.waiting import wonder
 
 BATCH: Final = 400
 """Topics in one query; databases bound the parameters of one (SQLite's default: 999 on old versions)."""
@@ -74,10 +75,13 @@ class Reader:
         close_old_connections()
         try:
             self._prepare()
-            self.offset_s = store.now() - time.time()
+            now = store.now()
+            self.offset_s = now - time.time()
             found: Found = {}
             for start in range(0, len(topics), BATCH):
-                for envelope in store.read_topics(topics[start : start + BATCH]):
+                envelopes = store.read_topics(topics[start : start + BATCH])
+                wonder([e.snapshot for e in envelopes if e.snapshot is not None], now=now)
+                for envelope in envelopes:
                     for topic in envelope.topics:
                         found.setdefault(topic, []).append(envelope)
             return found

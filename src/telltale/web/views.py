@@ -26,6 +26,7 @@ from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.runners import enqueue
 from telltale.runners.base import EnqueueFailed
+from telltale.runners.waiting import wonder
 from telltale.transports.base import STATUS, Hello, bearer
 from telltale.transports.polling import TERMS, Answer
 from telltale.web import tickets
@@ -67,6 +68,7 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     row = _visible(request, task_id)
     if row is None:
         return absent(request)
+    wonder([row.snapshot], now=store.now())
     if wants_page(request):
         return kept_private(render(request, "telltale/task.html", _on_page(request, row)))
     answer = task_answer(request, row)
@@ -173,7 +175,9 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
     limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
     connection = Connection(opened_at=now, terms=TERMS, limits=limits)
     connection.admit(grant, have=hello.have, seen=hello.seen, now=now)
-    connection.catch_up(store.read_topics(grant.topics, now=now))
+    envelopes = store.read_topics(grant.topics, now=now)
+    wonder([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
+    connection.catch_up(envelopes)
     told = Answer(connection)
     told.gather(now)
     return HttpResponse(told.text(now, poll_after_s=s.poll_s), content_type="application/json")

@@ -22,6 +22,9 @@ MESSAGES: Final = {
     # status lines
     "waiting": gettext_noop("Waiting to start"),
     "still_waiting": gettext_noop("Still waiting to start"),
+    "scheduled_in": gettext_noop("Starts in {time}"),
+    "no_worker": gettext_noop("Waiting: nobody is there to begin it"),
+    "next": gettext_noop("next in line"),
     "working": gettext_noop("Working"),
     "step": gettext_noop("Step {step}: {what}"),
     "step_of": gettext_noop("Step {step} of {steps}: {what}"),
@@ -88,6 +91,7 @@ PLURALS: Final[dict[str, Callable[[int], str]]] = {
     "about_minutes": lambda n: ngettext("about {n} minute", "about {n} minutes", n),
     "about_hours": lambda n: ngettext("about {n} hour", "about {n} hours", n),
     "about_days": lambda n: ngettext("about {n} day", "about {n} days", n),
+    "ahead": lambda n: ngettext("{n} task is before it", "{n} tasks are before it", n),
     "open_tasks": lambda n: ngettext("{n} task is running", "{n} tasks are running", n),
     "more": lambda n: ngettext("and {n} more", "and {n} more", n),
 }
@@ -151,7 +155,7 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
     if snapshot.cancel_requested:
         return say("stopping")
     if state is State.QUEUED:
-        return say("still_waiting" if _waited_s(snapshot, now) > STILL_WAITING_S else "waiting")
+        return _waiting(snapshot, now)
     if state is State.RETRYING:
         if snapshot.due_at is not None and snapshot.due_at > now:
             return say("retrying_in", time=span(snapshot.due_at - now))
@@ -159,6 +163,14 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
     if health is not None and health is not Health.OK:
         return say(health.value)
     return _doing(snapshot.progress)
+
+
+def _waiting(snapshot: Snapshot, now: float) -> str:
+    if snapshot.due_at is not None and snapshot.due_at > now:
+        return say("scheduled_in", time=span(snapshot.due_at - now))
+    if snapshot.is_listening is False:
+        return say("no_worker")
+    return say("still_waiting" if _waited_s(snapshot, now) > STILL_WAITING_S else "waiting")
 
 
 def _doing(progress: Progress) -> str:
@@ -177,8 +189,9 @@ def _quiet(snapshot: Snapshot, health: Health | None, now: float) -> str:
     if snapshot.cancel_requested:
         return say("safe_point")
     if state is State.QUEUED:
-        waited_s = _waited_s(snapshot, now)
-        return say("waiting_for", time=span(waited_s)) if waited_s > STILL_WAITING_S else ""
+        waited_s, ahead = _waited_s(snapshot, now), snapshot.ahead
+        place = "" if ahead is None else plural("ahead", ahead) if ahead else say("next")
+        return _joined([place, say("waiting_for", time=span(waited_s)) if waited_s > STILL_WAITING_S else ""])
     if state is State.RETRYING:
         return snapshot.error or ""
     if health is Health.STALLED:
@@ -235,8 +248,8 @@ def _with_unit(count: str, unit: str) -> str:
 
 
 def _waited_s(snapshot: Snapshot, now: float) -> float:
-    """Since it was asked for; 0 for a later attempt, of which only the first asking is known."""
-    return now - snapshot.created_at if snapshot.attempt == 1 else 0.0
+    """Since it was asked for, or due; 0 for a later attempt, of which only the first asking is known."""
+    return now - max(snapshot.created_at, snapshot.due_at or 0.0) if snapshot.attempt == 1 else 0.0
 
 
 def _joined(parts: list[str]) -> str:

@@ -218,7 +218,8 @@ def _patiently(write: Callable[[], None]) -> None:
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             write()
-        except (db.OperationalError, db.InterfaceError) as error:
+        except (db.OperationalError, db.InterfaceError, db.ProgrammingError) as error:
+            # The last is how some databases say that a table is not there, as while it is migrated.
             saver.outage.begin(error, now=time.monotonic())
             if connection.in_atomic_block or time.monotonic() + wait_s > until:
                 saver.end_later(write)

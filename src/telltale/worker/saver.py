@@ -1,7 +1,7 @@
 """The saver: one thread a worker process that talks to the store for all running attempts.
 
 It saves what the reporter told, all attempts in one transaction, which renews their leases; it claims what
-could not be claimed when it began, and writes ends that outlasted the task's own patience. An outage of
+could not be claimed when it began, prunes, and writes ends that outlasted the task's own patience. An outage of
 the database is logged when it begins and when it ends, and costs no task anything. `reporter.py` owns it.
 """
 
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from random import uniform
 from typing import Final
 
 from django import db
@@ -18,6 +19,7 @@ from django.db import connections
 
 from telltale import conf, store
 from telltale.core.outage import Outage
+from telltale.messages import announce
 from telltale.worker.attempts import Attempt
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Saver:
         self._some = threading.Event()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
 
     def wake(self) -> None:
         """There is something to see to."""
@@ -78,6 +81,7 @@ class Saver:
             self._claim()
             self._save()
             self._write_ends()
+            self._prune()
         except db.Error as error:
             self.outage.begin(error, now=time.monotonic())
             return False
@@ -108,6 +112,15 @@ class Saver:
             self._ends[0]()
             self.outage.end(now=time.monotonic())
             del self._ends[0]
+
+    def _prune(self) -> None:
+        every_s = conf.settings().prune_every_s
+        if every_s is None or time.monotonic() < self._prune_at:
+            return
+        # Not all processes at one moment, and none as soon as it starts.
+        self._prune_at = time.monotonic() + every_s * uniform(0.5, 1.0)  # noqa: S311 (no secret)
+        for changed in store.prune().given_up:
+            announce(changed.envelopes)
 
     def _write_last_ends(self) -> None:
         until = time.monotonic() + LAST_TRY_S

@@ -9,6 +9,7 @@
  * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, label: string,
  *   progress: Progress, error: ?string, reference: ?string, result: ?string, created_at: number,
  *   started_at: ?number, moved_at: ?number, beat_at: ?number, ended_at: ?number, due_at: ?number,
+ *   ahead: ?number, is_listening: ?boolean,
  *   remaining_s: ?number, usual_s: ?number[], cancel_requested: boolean, no_cancel: ?string}} Snapshot
  * @typedef {{id: string, topic: string, level: string, text: string, url: ?string, task: ?string}} Notice
  * @typedef {{topic: string, name: string, data: any}} TopicEvent

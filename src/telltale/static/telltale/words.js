@@ -69,7 +69,7 @@ export class Words {
     if (state === "failed") return snapshot.error || this.say("failed")
     if (snapshot.ended) return this.say(state)
     if (snapshot.cancel_requested) return this.say("stopping")
-    if (state === "queued") return this.say(waited(snapshot, now) > STILL_WAITING_S ? "still_waiting" : "waiting")
+    if (state === "queued") return this.#waiting(snapshot, now)
     if (state === "retrying") {
       const { due_at } = snapshot
       return due_at != null && due_at > now
@@ -79,6 +79,13 @@ export class Words {
     if (state !== "running") return state // a server newer than this page: its word must do
     if (health && health !== "ok") return this.say(health)
     return this.#doing(snapshot.progress)
+  }
+
+  #waiting(snapshot, now) {
+    const { due_at, is_listening } = snapshot
+    if (due_at != null && due_at > now) return this.say("scheduled_in", { time: this.span(due_at - now) })
+    if (is_listening === false) return this.say("no_worker")
+    return this.say(waited(snapshot, now) > STILL_WAITING_S ? "still_waiting" : "waiting")
   }
 
   #doing(progress) {
@@ -95,7 +102,8 @@ export class Words {
     if (snapshot.cancel_requested) return this.say("safe_point")
     if (state === "queued") {
       const seconds = waited(snapshot, now)
-      return seconds > STILL_WAITING_S ? this.say("waiting_for", { time: this.span(seconds) }) : ""
+      const place = snapshot.ahead == null ? "" : snapshot.ahead ? this.plural("ahead", snapshot.ahead) : this.say("next")
+      return joined([place, seconds > STILL_WAITING_S ? this.say("waiting_for", { time: this.span(seconds) }) : ""])
     }
     if (state === "retrying") return snapshot.error ?? ""
     if (health === "stalled") return this.say("heard_ago", { time: this.span(now - (snapshot.beat_at ?? now)) })
@@ -189,7 +197,7 @@ export function filled(snapshot, now) {
 }
 
 /** Since it was asked for; 0 for a later attempt, of which only the first asking is known. */
-const waited = (snapshot, now) => (snapshot.attempt === 1 ? now - snapshot.created_at : 0)
+const waited = (snapshot, now) => (snapshot.attempt === 1 ? now - Math.max(snapshot.created_at, snapshot.due_at ?? 0) : 0)
 
 const round = value => Math.floor(value + 0.5)
 

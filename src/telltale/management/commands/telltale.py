@@ -1,0 +1,39 @@
+"""`manage.py telltale …`: what an operator does by hand or from cron. Each word is a method here."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from telltale import conf, store
+from telltale.messages import announce
+
+
+class Command(BaseCommand):
+    """One command with words, so that a site's list of commands stays short."""
+
+    help = "Telltale's own commands."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One subparser a word."""
+        words = parser.add_subparsers(dest="word", required=True)
+        words.add_parser("prune", help="Delete what is kept no longer, and give up what nobody has begun.")
+
+    def handle(self, *, word: str, **options: Any) -> None:
+        """The word's own method."""
+        getattr(self, f"_{word}")(**options)
+
+    def _prune(self, **_options: Any) -> None:
+        tasks = notices = given_up = 0
+        while True:
+            pruned = store.prune()
+            for changed in pruned.given_up:
+                announce(changed.envelopes)
+            tasks, notices, given_up = tasks + pruned.tasks, notices + pruned.notices, given_up + len(pruned.given_up)
+            if max(pruned.tasks, pruned.notices, len(pruned.given_up)) < store.PRUNED_AT_ONCE:
+                break
+        days = conf.settings().keep_ended_s / 86_400
+        self.stdout.write(
+            f"Deleted {tasks:,} tasks that ended more than {days:g} days ago and {notices:,} messages; "
+            f"gave up {given_up:,} that nobody had begun."
+        )

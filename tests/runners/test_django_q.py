@@ -1,0 +1,98 @@
+"""django-q2 beyond the contract: its own `async_task`, its synchronous mode, redelivery of what failed or died."""
+
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.tasks import async_chain, async_task
+
+import telltale
+from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.owners import owned_by
+from telltale.runners.base import EnqueueFailed
+from telltale.runners.django_q import DjangoQRunner, _running
+from tests.app import q_tasks
+from tests.runners.benches import ProcessBench
+from tests.runners.watching import ended, fresh, lines, until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT = "tests.app.q_tasks.count"
+
+
+def the_row() -> TaskState:
+    return TaskState.objects.get()
+
+
+def test_its_own_call_makes_the_row_at_once() -> None:
+    ada = User.objects.create_user("ada")
+    with owned_by(ada):
+        task_id = async_task(COUNT, "log", 3, 0.0)
+    row = the_row()
+    assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, task_id, ada, "Count")
+    assert (row.name, row.call["args"]) == (COUNT, ["log", 3, 0.0])
+
+
+def test_its_synchronous_mode_makes_the_row_and_ends_it(tmp_path: Path) -> None:
+    async_task(q_tasks.count, str(tmp_path / "log"), 3, 0.0, sync=True)
+    assert (the_row().state, the_row().attempt, the_row().result) == (State.SUCCEEDED, 1, "/counted/")
+
+
+def test_an_untracked_function_has_no_row() -> None:
+    async_task(q_tasks.untracked, "log")
+    assert (TaskState.objects.count(), OrmQ.objects.count()) == (0, 1)
+
+
+def test_a_broker_that_refuses_is_an_error_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(OrmQ.objects, "create", refuse)
+    monkeypatch.setattr("django_q.brokers.orm.ORM.enqueue", refuse)
+    with pytest.raises(ConnectionError):
+        async_task(COUNT, "log", 3, 0.0)
+    with pytest.raises(EnqueueFailed, match="django_q could not take"):
+        telltale.enqueue(q_tasks.count, "log", 3, 0.0)
+    assert TaskState.objects.count() == 0
+
+
+@pytest.mark.parametrize(("acknowledges", "state"), [(True, None), (False, State.RETRYING)])
+def test_a_failure_that_is_not_acknowledged_comes_again(
+    monkeypatch: pytest.MonkeyPatch, acknowledges: bool, state: State | None
+) -> None:
+    monkeypatch.setattr(Conf, "ACK_FAILURES", acknowledges)
+    token = _running.set({"id": "7", "func": COUNT, "args": (), "kwargs": {}, "ack_id": 1})
+    try:
+        verdict = DjangoQRunner().verdict(ValueError())
+    finally:
+        _running.reset(token)
+    assert (verdict.state if verdict else None) == state
+
+
+@pytest.mark.service
+class TestCluster:
+    def test_each_link_of_a_chain_has_a_row_of_its_own(self, q_bench: ProcessBench, tmp_path: Path) -> None:
+        q_bench.start()
+        log = str(tmp_path / "log")
+        async_chain([(COUNT, (log, 1, 0.0)), (COUNT, (log, 2, 0.0))], group="one", cached=False)
+        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+
+    def test_a_worker_that_is_killed_is_replaced_and_its_task_comes_again(
+        self, q_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        q_bench.start()
+        row = telltale.enqueue(q_tasks.die_once, str(tmp_path / "log"))
+        until(lambda: fresh(row).state == State.LOST, "it is lost")
+        until(lambda: fresh(row).state == State.SUCCEEDED, "it has come again")
+        assert (fresh(row).attempt, lines(tmp_path)) == (2, ["die_once", "die_once"])
+
+    def test_a_cancelled_task_is_not_brought_again(self, q_bench: ProcessBench, tmp_path: Path) -> None:
+        q_bench.start()
+        row = telltale.enqueue(q_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        telltale.cancel(row)
+        assert ended(row).state == State.CANCELLED
+        until(lambda: OrmQ.objects.count() == 0, "its package is acknowledged")

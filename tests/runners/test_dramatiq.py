@@ -1,0 +1,92 @@
+"""Dramatiq beyond the contract: its own calls, delays, retries, time limits, pipelines."""
+
+from pathlib import Path
+
+import dramatiq
+import pytest
+import redis
+from django.contrib.auth.models import User
+
+import telltale
+from telltale import store
+from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.owners import owned_by
+from telltale.runners.base import EnqueueFailed
+from tests.app import dramatiq_tasks
+from tests.runners.benches import ProcessBench
+from tests.runners.watching import ended, fresh, lines, until
+from tests.servers import Redis, free_port
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def the_row() -> TaskState:
+    return TaskState.objects.get()
+
+
+def test_without_redis_a_call_is_its_own_error_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, nowhere = dramatiq.get_broker(), Redis.client_at(free_port())
+    unreachable = {name: nowhere.register_script(script.script) for name, script in broker.scripts.items()}
+    monkeypatch.setattr(broker, "scripts", unreachable)
+    monkeypatch.setattr(broker, "client", nowhere)
+    with pytest.raises(redis.exceptions.ConnectionError):
+        dramatiq_tasks.fail.send("log")
+    with pytest.raises(EnqueueFailed, match="dramatiq could not take"):
+        telltale.enqueue(dramatiq_tasks.fail, "log")
+    assert TaskState.objects.count() == 0
+
+
+@pytest.mark.service
+class TestWorker:
+    def test_its_own_send_makes_the_row_at_once(self, dramatiq_bench: ProcessBench, tmp_path: Path) -> None:
+        dramatiq_bench.pause()
+        ada = User.objects.create_user("ada")
+        with owned_by(ada):
+            message = dramatiq_tasks.count.send(str(tmp_path / "log"), 3, 0.0)
+        row = the_row()
+        assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, message.message_id, ada, "Count")
+        dramatiq_bench.start()
+        assert ended(row).state == State.SUCCEEDED
+
+    def test_a_delayed_message_says_when_it_is_due_and_runs_then(
+        self, dramatiq_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        dramatiq_bench.start()
+        before = store.now()
+        dramatiq_tasks.count.send_with_options(args=(str(tmp_path / "log"), 1, 0.0), delay=1_500)
+        assert (the_row().state, the_row().due_at) == (State.QUEUED, pytest.approx(before + 1.5, abs=0.5))
+        assert (ended(the_row()).state, ended(the_row()).attempt) == (State.SUCCEEDED, 1)
+        assert TaskState.objects.count() == 1
+
+    def test_a_retry_shows_retrying_with_its_time_and_then_the_last_failure(
+        self, dramatiq_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        dramatiq_bench.start()
+        row = telltale.enqueue(dramatiq_tasks.fail_twice, str(tmp_path / "log"))
+        until(lambda: fresh(row).state == State.RETRYING and fresh(row).due_at is not None, "it is retrying")
+        assert fresh(row).due_at == pytest.approx(store.now() + 1, abs=2)
+        assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
+        assert lines(tmp_path) == ["fail_twice", "fail_twice"]
+
+    def test_an_actor_that_outlasts_its_time_says_so(self, dramatiq_bench: ProcessBench, tmp_path: Path) -> None:
+        dramatiq_bench.start()
+        row = ended(telltale.enqueue(dramatiq_tasks.outlast, str(tmp_path / "log")))
+        assert (row.state, row.error) == (State.FAILED, "It took too long and was stopped.")
+
+    def test_each_link_of_a_pipeline_belongs_to_whoever_asked_for_it(
+        self, dramatiq_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        dramatiq_bench.start()
+        ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
+        first = dramatiq_tasks.count.message(log, 1, 0.0)
+        second = dramatiq_tasks.count.message_with_options(args=(log, 2, 0.0), pipe_ignore=True)
+        with owned_by(ada):
+            (first | second).run()
+        until(lambda: TaskState.objects.filter(owner=ada, state=State.SUCCEEDED).count() == 2, "both links have run")
+
+    def test_an_untracked_actor_has_no_row(self, dramatiq_bench: ProcessBench, tmp_path: Path) -> None:
+        dramatiq_bench.start()
+        dramatiq_tasks.untracked.send(str(tmp_path / "log"))
+        until(lambda: lines(tmp_path) == ["untracked"], "it has run")
+        assert TaskState.objects.count() == 0

@@ -1,0 +1,113 @@
+"""Procrastinate, on PostgreSQL: the contract, its own calls, transactions, retries, and jobs that are swept."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+import telltale
+from telltale import store
+from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.owners import owned_by
+from telltale.testing.runners import WorkerContract
+from tests.runners.benches import ProcessBench
+from tests.runners.watching import ended, fresh, lines, until
+
+if settings.POSTGRES:
+    from procrastinate.contrib.django.models import ProcrastinateJob
+
+    from tests.app import procrastinate_tasks
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.service,
+    pytest.mark.skipif(not settings.POSTGRES, reason="Procrastinate needs PostgreSQL: `make databases`."),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_jobs() -> None:
+    """Its tables are not among those that Django empties after a test."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")
+
+
+def the_row() -> TaskState:
+    return TaskState.objects.get()
+
+
+class TestContract(WorkerContract):
+    @pytest.fixture
+    def bench(self, procrastinate_bench: ProcessBench) -> ProcessBench:
+        return procrastinate_bench
+
+
+def test_its_own_defer_makes_the_row() -> None:
+    ada = User.objects.create_user("ada")
+    with owned_by(ada):
+        job_id = procrastinate_tasks.count.defer(log="log", steps=3, pause_s=0.0)
+    row = the_row()
+    assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, str(job_id), ada, "Count")
+
+
+def test_many_deferred_at_once_have_a_row_each() -> None:
+    procrastinate_tasks.fail.batch_defer({"log": "a"}, {"log": "b"})
+    assert sorted(row.call["kwargs"]["log"] for row in TaskState.objects.all()) == ["a", "b"]
+
+
+def test_a_transaction_that_rolls_back_takes_both_along() -> None:
+    with transaction.atomic():
+        procrastinate_tasks.fail.defer(log="log")
+        telltale.enqueue(procrastinate_tasks.fail, "log")
+        transaction.set_rollback(True)
+    assert (TaskState.objects.count(), ProcrastinateJob.objects.count()) == (0, 0)
+
+
+def test_a_scheduled_job_says_when_it_is_due() -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    procrastinate_tasks.fail.configure(schedule_at=due).defer(log="log")
+    assert the_row().due_at == pytest.approx(due.timestamp(), abs=1)
+
+
+def test_positional_arguments_get_their_names() -> None:
+    telltale.enqueue(procrastinate_tasks.count, "log", 3, pause_s=0.5)
+    assert ProcrastinateJob.objects.get().args == {"log": "log", "steps": 3, "pause_s": 0.5}
+
+
+class TestWorker:
+    def test_an_async_defer_makes_the_row_too(self, procrastinate_bench: ProcessBench, tmp_path: Path) -> None:
+        procrastinate_bench.start()
+        asyncio.run(procrastinate_tasks.count.defer_async(log=str(tmp_path / "log"), steps=2, pause_s=0.0))
+        until(lambda: TaskState.objects.exists(), "the row is there")
+        assert ended(the_row()).state == State.SUCCEEDED
+
+    def test_a_retry_shows_retrying_with_its_time_and_then_the_last_failure(
+        self, procrastinate_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        procrastinate_bench.start()
+        row = telltale.enqueue(procrastinate_tasks.fail_twice, str(tmp_path / "log"))
+        until(lambda: fresh(row).state == State.RETRYING, "it is retrying")
+        assert fresh(row).due_at == pytest.approx(store.now() + 1, abs=2)
+        assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
+        assert lines(tmp_path) == ["fail_twice", "fail_twice"]
+
+    def test_a_cancelled_job_is_aborted_for_procrastinate_too(
+        self, procrastinate_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        procrastinate_bench.start()
+        row = telltale.enqueue(procrastinate_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        telltale.cancel(row)
+        assert ended(row).state == State.CANCELLED
+        until(lambda: ProcrastinateJob.objects.get().status == "aborted", "the job is aborted")
+
+    def test_an_untracked_task_has_no_row(self, procrastinate_bench: ProcessBench, tmp_path: Path) -> None:
+        procrastinate_bench.start()
+        procrastinate_tasks.untracked.defer(log=str(tmp_path / "log"))
+        until(lambda: lines(tmp_path) == ["untracked"], "it has run")
+        assert TaskState.objects.count() == 0
