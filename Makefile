@@ -82,8 +82,9 @@ test: services lint types newest js databases ## everything, with the real servi
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
 	$(BIN)/python -m tests.simulation $(N)
 
-bench: $(VENV)/.dev ## ratios against peers, in one run
+bench: $(VENV)/.dev services ## ratios against peers, in one run
 	$(BIN)/python -m benchmarks.progress
+	$(BIN)/python -W ignore -m benchmarks.short_tasks
 
 demo: $(VENV)/.demo ## the main job on SQLite without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run

@@ -34,6 +34,7 @@ SQLITE = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": _name,
     "TEST": {"NAME": _name},
+    "CONN_MAX_AGE": int(os.environ.get("TELLTALE_TEST_CONN_MAX_AGE", "0")),
     "OPTIONS": {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
     "django_dramatiq",
     "huey.contrib.djhuey",
     "django_q",
+    "django_celery_results",
     *(["procrastinate.contrib.django"] if POSTGRES else []),
     "telltale",
     "tests.app",

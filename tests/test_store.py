@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection
 from telltale import store
 from telltale.core.snapshot import Progress
 from telltale.core.states import State
-from telltale.models import StoredNotice, TaskState
+from telltale.models import StoredNotice, TaskState, UsualDuration
 from telltale.owners import Owner
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -270,7 +270,18 @@ def test_a_row_that_contradicts_itself_is_refused_by_the_database(wrong: dict[st
         TaskState.objects.filter(pk=task.pk).update(**wrong)
 
 
-def test_what_is_usual_is_learnt_from_enough_runs() -> None:
+def test_many_short_runs_are_learnt_together() -> None:
+    tasks = [queue() for _ in range(5)]
+    claims = [claim(task) for task in tasks]
+    store.end(tasks[0].pk, claims[0].attempt, State.SUCCEEDED)
+    for task, running in zip(tasks[1:], claims[1:], strict=True):
+        store.end(task.pk, running.attempt, State.SUCCEEDED)
+    assert len(UsualDuration.objects.get().durations_s) == 1
+
+
+def test_what_is_usual_is_learnt_from_enough_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LEARN_EVERY_S", 0.0)
+    monkeypatch.setattr(store, "USUAL_FOR_S", 0.0)
     for _ in range(5):
         task = queue()
         store.end(task.pk, claim(task).attempt, State.SUCCEEDED)

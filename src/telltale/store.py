@@ -10,6 +10,7 @@ Called by `worker`, `runners`, `web` and `messages`; knows nothing of any of the
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -43,6 +44,12 @@ CLOCK_CHECK_S: Final = 60.0
 
 PRUNED_AT_ONCE: Final = 1_000
 """How many of each kind one pruning deletes: a large deletion would keep others waiting."""
+
+USUAL_FOR_S: Final = 10.0
+"""How long what is usual is taken for known: it changes slowly."""
+
+LEARN_EVERY_S: Final = 10.0
+"""Durations of short runs are written together, this often a task and process."""
 
 TRIES: Final = 10
 """How often a lost race is run again; each loss means that somebody else got on."""
@@ -357,7 +364,7 @@ def claim(
 
 def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
     attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
-    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": F("seq") + 1, **_BEGUN}
+    fields: dict[str, Any] = dict(_AFRESH) if attempt > row.attempt else {"seq": row.seq + 1, **_BEGUN}
     fields |= {
         "attempt": attempt,
         "state": State.RUNNING.value,
@@ -377,19 +384,13 @@ def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
 
 
 def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
-    as_found = _rows().filter(pk=row.pk, attempt=row.attempt, state=row.state, cancel_requested=False)
-    with _transaction():
-        if not as_found.update(**fields):
-            return None
-        taken = _rows().get(pk=row.pk)
-    return Claim(
-        id=taken.pk,
-        attempt=taken.attempt,
-        seq=taken.seq,
-        topics=taken.topics,
-        snapshot=taken.snapshot,
-        cancel_requested=taken.cancel_requested,
-    )
+    as_found = _rows().filter(pk=row.pk, attempt=row.attempt, seq=row.seq, state=row.state, cancel_requested=False)
+    if not as_found.update(**fields):
+        return None
+    # The condition holds all that counts, so the row is known without another look.
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return Claim(id=row.pk, attempt=row.attempt, seq=row.seq, topics=row.topics, snapshot=row.snapshot)
 
 
 def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
@@ -473,11 +474,13 @@ def end(
     reference: str | None = None,
     result: str | None = None,
     label: str | None = None,
+    is_owned: bool = True,
     now: float | None = None,
 ) -> Changed | None:
     """End an attempt, once: None if it had ended, or a newer attempt owns the task. Then publish nothing.
 
-    The owner's notice is written in the same transaction. `error`: words for people; `detail`: for staff.
+    The owner's notice is written in the same transaction; `is_owned=False` says that there is none to write,
+    and spares the transaction. `error`: words for people; `detail`: for staff.
     """
     fields: dict[str, Any] = {
         "error": None if error is None else bounded(error),
@@ -492,7 +495,7 @@ def end(
         fields["result"] = _link(result)
     if label is not None:
         fields["label"] = bounded(label, SHORT_BYTES)
-    return _end(task_id, Q(attempt=attempt), state, sources(state), fields, _at(now))
+    return _end(task_id, Q(attempt=attempt), state, sources(state), fields, _at(now), is_owned=is_owned)
 
 
 def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
@@ -552,9 +555,16 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
 
 
 def _end(
-    task_id: UUID | str, only: Q, state: State, olds: frozenset[State], fields: Mapping[str, Any], at: float
+    task_id: UUID | str,
+    only: Q,
+    state: State,
+    olds: frozenset[State],
+    fields: Mapping[str, Any],
+    at: float,
+    *,
+    is_owned: bool = True,
 ) -> Changed | None:
-    with _transaction():
+    with _transaction() if is_owned else nullcontext():
         told = {"state": state.value, "seq": F("seq") + 1, "ended_at": at, **fields}
         told |= {"lease_until": None, "remaining_s": None, "no_cancel": None, "open_key": None, **_BEGUN}
         if state is State.CANCELLED:
@@ -562,7 +572,7 @@ def _end(
         if not _rows().filter(only, pk=task_id, ended_at=None, state__in=_values(olds)).update(**told):
             return None
         row = _rows().get(pk=task_id)
-        notice = _tell_owner(row, at)
+        notice = _tell_owner(row, at) if is_owned else None
     if state is State.SUCCEEDED and row.started_at is not None:
         _learn(row.name, at - row.started_at)
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
@@ -610,17 +620,42 @@ def _page_of(task_id: UUID) -> str | None:
 # How long runs take
 
 
+_usual: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
+_unlearnt: dict[tuple[str, str], tuple[float, list[float]]] = {}
+
+
 def _usual_s(name: str) -> tuple[float, float] | None:
+    """As it was at most `USUAL_FOR_S` ago."""
+    asked_at, usual_s = _usual.get((_alias(), name), (float("-inf"), None))
+    if time.monotonic() - asked_at >= USUAL_FOR_S:
+        usual_s = _read_usual_s(name)
+        _usual[_alias(), name] = (time.monotonic(), usual_s)
+    return usual_s
+
+
+def _read_usual_s(name: str) -> tuple[float, float] | None:
     durations = UsualDuration.objects.using(_alias()).filter(pk=name).values_list("durations_s", flat=True).first()
     return Usual.from_list(durations).usual_s if durations else None
 
 
 def _learn(name: str, duration_s: float) -> None:
-    """Add a run to what is usual. A run less is no harm, so trouble is passed over."""
+    """Add a run to what is usual. A run less is no harm, so trouble is passed over.
+
+    Of many short runs of one task, those of `LEARN_EVERY_S` are written together.
+    """
+    written_at, waiting = _unlearnt.get((_alias(), name), (float("-inf"), []))
+    waiting = [*waiting, duration_s]
+    if time.monotonic() - written_at < LEARN_EVERY_S and duration_s < LEARN_EVERY_S:
+        _unlearnt[_alias(), name] = (written_at, waiting)
+        return
+    _unlearnt[_alias(), name] = (time.monotonic(), [])
     try:
         with _transaction():
             known, _made = UsualDuration.objects.using(_alias()).get_or_create(pk=name)
-            known.durations_s = Usual.from_list(known.durations_s).add(duration_s).to_list()
+            usual = Usual.from_list(known.durations_s)
+            for one_s in waiting:
+                usual = usual.add(one_s)
+            known.durations_s = usual.to_list()
             known.save(using=_alias(), update_fields=["durations_s"])
     except DatabaseError as error:
         logger.info("A run of %s is missing from what is usual: %s", name, error)

@@ -1,12 +1,23 @@
 """The tests' Celery app: `celery -A tests.app.celery worker`. Its Redis is `REDIS_URL`, set by `tests.settings`."""
 
 import os
+from pathlib import Path
 
 from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
-url = os.environ.get("REDIS_URL")
+url = os.environ.get("CELERY_BROKER") or os.environ.get("REDIS_URL")
+folder = os.environ.get("CELERY_FOLDER")
+
+
+def folders(folder: str) -> dict[str, str]:
+    """The options of the filesystem transport."""
+    inside, control = Path(folder) / "messages", Path(folder) / "control"
+    for path in (inside, control):
+        path.mkdir(exist_ok=True)
+    return {"data_folder_in": str(inside), "data_folder_out": str(inside), "control_folder": str(control)}
+
 
 app = Celery("tests", include=["tests.app.celery_tasks"])
 app.conf.update(
@@ -17,3 +28,14 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_transport_options={"socket_connect_timeout": 2, "max_retries": 1},
 )
+if folder:
+    app.conf.broker_transport_options = folders(folder)
+elif "CELERY_VISIBLE_S" in os.environ:
+    # So that a test need not wait for an hour until a message is delivered again.
+    app.conf.broker_transport_options = {
+        "visibility_timeout": float(os.environ["CELERY_VISIBLE_S"]),
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+if os.environ.get("CELERY_RESULTS"):
+    app.conf.update(result_backend=os.environ["CELERY_RESULTS"], task_track_started=True, result_extended=True)

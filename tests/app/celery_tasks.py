@@ -2,10 +2,14 @@
 
 import os
 import signal
+import time
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from celery import shared_task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
+from redis import Redis
 
 import telltale
 from telltale.testing.runners import Work, write
@@ -92,3 +96,82 @@ def untracked(log: str) -> None:
 @telltale.tracked
 def deaf(log: str) -> None:
     Work.deaf(log)
+
+
+def _nap(duration_ms: int) -> None:
+    if duration_ms:
+        time.sleep(duration_ms / 1_000)
+    _redis().incr("naps")
+
+
+@cache
+def _redis() -> Redis:
+    return Redis.from_url(os.environ["REDIS_URL"])
+
+
+nap_untracked = shared_task(name="tests.nap_untracked")(_nap)
+nap = shared_task(name="tests.nap")(telltale.tracked(_nap))
+
+
+@shared_task
+@telltale.tracked
+def compute(log: str, seconds: float) -> None:
+    """Pure computing, that lets no greenlet have its turn."""
+    write(log, "compute")
+    until = time.monotonic() + seconds
+    for _ in telltale.progress(range(10**9), message="Computing"):
+        if time.monotonic() >= until:
+            break
+
+
+@shared_task(soft_time_limit=1, time_limit=10)
+@telltale.tracked
+def outlast(log: str) -> None:
+    write(log, "outlast")
+    time.sleep(20)
+
+
+@shared_task(time_limit=1)
+@telltale.tracked
+def outlast_all(log: str) -> None:
+    write(log, "outlast_all")
+    time.sleep(20)
+
+
+@shared_task(bind=True, acks_late=True)
+@telltale.tracked
+def reject(self: Any, log: str, requeue: bool) -> None:
+    write(log, "reject")
+    if lines(log).count("reject") == 1:
+        raise Reject("not now", requeue=requeue)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+@telltale.tracked
+def die_once(log: str) -> None:
+    write(log, "die_once")
+    if lines(log).count("die_once") == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(acks_late=True)
+@telltale.tracked
+def hold_late(log: str, gate: str) -> None:
+    Work.hold(log, gate)
+
+
+@shared_task(autoretry_for=(ConnectionError,), max_retries=1, retry_backoff=2, retry_jitter=False)
+@telltale.tracked
+def back_off(log: str) -> None:
+    write(log, "back_off")
+    raise ConnectionError("down")
+
+
+@shared_task
+@telltale.tracked
+def add_up(values: list[object], log: str) -> None:
+    write(log, "add_up")
+
+
+def lines(log: str) -> list[str]:
+    return Path(log).read_text().split()

@@ -84,6 +84,16 @@ class ProcessBench(Tasks):
                     os.kill(pid, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
+    def send(self, one: signal.Signals, *, to_all: bool = False) -> None:
+        """A signal to the worker, or to all of its processes; it may be the worker's end."""
+        assert self._process is not None
+        for pid in [self._process.pid, *(descendants(self._process.pid) if to_all else [])]:
+            os.kill(pid, one)
+
+    def is_alive(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
     def said(self) -> str:
         """What it has written, for a failing test's reader."""
         return self._log.read_text() if self._log.exists() else ""
@@ -151,6 +161,18 @@ def storing_in(storage: str) -> Iterator[None]:
         yield
     finally:
         HUEY.storage = before
+
+
+@contextmanager
+def storing_results_in(backend: str) -> Iterator[None]:
+    """The tests' Celery app looks for results there."""
+    before, celery_app.conf.result_backend = celery_app.conf.result_backend, backend
+    celery_app._local.backend = celery_app._get_backend()
+    try:
+        yield
+    finally:
+        celery_app.conf.result_backend = before
+        celery_app._local.backend = celery_app._get_backend()
 
 
 def _point_at(url: str) -> None:

@@ -9,7 +9,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
@@ -170,7 +170,19 @@ def _call_of(mark: Mark) -> "tuple[Runner, Call] | None":
 def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractContextManager[Any]":
     from telltale.worker.run import attempt
 
-    return attempt(task_id=task_id, runner=call.runner, runner_id=call.runner_id, verdict=runner.verdict)
+    make = partial(_make_unless_made, call) if _is_carried(call) else None
+    return attempt(task_id=task_id, runner=call.runner, runner_id=call.runner_id, verdict=runner.verdict, make=make)
+
+
+def _is_carried(call: Call) -> bool:
+    return call.task_id is not None and call.owner is not None
+
+
+def _make_unless_made(call: Call) -> None:
+    from django.db import IntegrityError
+
+    with suppress(IntegrityError):
+        _make(call)
 
 
 def _row_for(call: Call) -> tuple[UUID | None, Owner | None]:
@@ -182,6 +194,8 @@ def _row_for(call: Call) -> tuple[UUID | None, Owner | None]:
     """
     from django.db import DatabaseError, IntegrityError
 
+    if _is_carried(call):
+        return call.task_id, call.owner  # All is known: the claim will tell whether the row is there.
     try:
         return _find(call) or _make(call)
     except IntegrityError:

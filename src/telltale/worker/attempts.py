@@ -4,7 +4,6 @@ Arithmetic only: whoever calls gives the time (the store's clock) and does the w
 ends it while the reporter looks at it, so a lock decides what was the last that could be told.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
@@ -12,6 +11,7 @@ from uuid import UUID
 from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
 from telltale.store import Claim, Refusal, Report, Saved
+from telltale.worker import native
 from telltale.worker.tracker import Tracker
 
 Said = tuple[Progress, str | None, str | None, bool]
@@ -26,13 +26,13 @@ class Attempt:
         self.ask = ask
         self.refused = ask is None
         """It may not be claimed, so nothing is told of it."""
-        self.asking = threading.Lock()
+        self.asking = native.lock()
         """Held while it is claimed, which the task's thread and the saver's may both want to do."""
         self.tracker = Tracker()
         self.claim: Claim | None = None
         self.over = False
         """It has ended, or another owns the task: nothing more is told or saved of it."""
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._seq = 0
         self._said = self._sample()
         self._told: Snapshot | None = None

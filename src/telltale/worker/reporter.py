@@ -7,7 +7,6 @@ cancel come in by the broker, or with the answer to a save. Knows the broker and
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from telltale.brokers.base import Broker, BrokerUnavailable
 from telltale.core.outage import Outage
 from telltale.core.wire import Envelope, Malformed
 from telltale.messages import hand_over
+from telltale.worker import native
 from telltale.worker.attempts import Attempt
 from telltale.worker.saver import Saver
 
@@ -38,9 +38,9 @@ class Reporter:
         self.saver = Saver(self._attempts)
         self._running: dict[int, Attempt] = {}
         self._clock_offset = 0.0
-        self._some = threading.Event()
-        self._start = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._some = native.Signal()
+        self._start = native.lock()
+        self._is_started = False
         self._heard: Broker | None = None
         self._deaf_until: tuple[Broker | None, float] = (None, 0.0)
         self._deafness = Outage(logger, "Hearing the broker", "Cancellations come by the database until then.")
@@ -51,9 +51,9 @@ class Reporter:
             self._clock_offset = store.now() - time.time()
         self._running[id(attempt)] = attempt
         with self._start:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="telltale-reporter", daemon=True)
-                self._thread.start()
+            if not self._is_started:
+                self._is_started = True
+                native.start(self._work, name="telltale-reporter")
         self._some.set()
         self.saver.wake()
 
@@ -77,7 +77,7 @@ class Reporter:
             except Exception:
                 # A look is repeated in a moment; without this thread nobody would ever look again.
                 logger.exception("Looking at the tasks failed; it is tried again.")
-            time.sleep(conf.settings().publish_every_s)
+            native.sleep(conf.settings().publish_every_s)
 
     def _look(self) -> None:
         now = time.time() + self._clock_offset
@@ -123,7 +123,7 @@ def _missed() -> None:
 
 
 _reporter: Reporter | None = None
-_lock = threading.Lock()
+_lock = native.lock()
 
 
 def reporter() -> Reporter:
@@ -137,7 +137,7 @@ def reporter() -> Reporter:
 
 def _after_fork() -> None:
     global _reporter, _lock
-    _reporter, _lock = None, threading.Lock()
+    _reporter, _lock = None, native.lock()
 
 
 if hasattr(os, "register_at_fork"):

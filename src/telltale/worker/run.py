@@ -72,16 +72,28 @@ def attempt(
     runner: str | None = None,
     runner_id: str | None = None,
     verdict: Callable[[BaseException], Verdict | None] | None = None,
+    make: Callable[[], Any] | None = None,
 ) -> Iterator[Tracker]:
     """Claim the task by its id, or by its runner's; run what is within as one attempt of it; end it.
 
     Raises `Cancelled` at once if cancelling was asked for before it began. Where the task is unknown or may
-    not run again (it succeeded), what is within runs all the same and is told to nobody.
+    not run again (it succeeded), what is within runs all the same and is told to nobody. `make` is called
+    for a task without a row, and is to make it if nobody else does this moment.
     """
     known = task_id is not None or runner_id is not None
     ask = partial(store.claim, task_id=task_id, runner=runner, runner_id=runner_id, worker=_worker())
+    if make is not None:
+        ask = partial(_claim_or_make, ask, make)
     with _run(Attempt(ask if known else None), verdict) as tracker:
         yield tracker
+
+
+def _claim_or_make(ask: Callable[[], store.Claim | store.Refusal], make: Callable[[], Any]) -> Any:
+    answer = ask()
+    if isinstance(answer, store.Refusal) and answer.state is None:
+        make()
+        answer = ask()
+    return answer
 
 
 class track:
@@ -198,7 +210,7 @@ def _ending(taken: Attempt, verdict: Verdict, error: BaseException | None) -> Ca
         told |= {"detail": "".join(traceback.format_exception(error)) if error else ""}
         if words is None:
             told |= {"reference": "".join(secrets.choice(REFERENCE_LETTERS) for _letter in range(6))}
-    return lambda c: store.end(c.id, c.attempt, verdict.state, **told)
+    return lambda c: store.end(c.id, c.attempt, verdict.state, is_owned=len(c.topics) > 1, **told)
 
 
 def _write(taken: Attempt, ending: Callable[[store.Claim], store.Changed | None]) -> None:
@@ -215,8 +227,6 @@ def _patiently(write: Callable[[], None]) -> None:
     while True:
         connection = _connection()
         try:
-            if not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
             write()
         except (db.OperationalError, db.InterfaceError, db.ProgrammingError) as error:
             # The last is how some databases say that a table is not there, as while it is migrated.
@@ -224,6 +234,7 @@ def _patiently(write: Callable[[], None]) -> None:
             if connection.in_atomic_block or time.monotonic() + wait_s > until:
                 saver.end_later(write)
                 return
+            connection.close_if_unusable_or_obsolete()
             # Not all at the same moment: when the database comes back, many workers are waiting for it.
             time.sleep(wait_s * uniform(0.5, 1.0))  # noqa: S311 (no secret)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

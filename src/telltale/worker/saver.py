@@ -7,7 +7,6 @@ the database is logged when it begins and when it ends, and costs no task anythi
 
 import atexit
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from django.db import connections
 from telltale import conf, store
 from telltale.core.outage import Outage
 from telltale.messages import announce
+from telltale.worker import native
 from telltale.worker.attempts import Attempt
 
 logger = logging.getLogger(__name__)
@@ -41,17 +41,17 @@ class Saver:
         self.outage = Outage(logger, "Writing to the database", "Tasks go on; what people see catches up.")
         self._attempts = attempts
         self._ends: list[Callable[[], None]] = []
-        self._some = threading.Event()
-        self._start = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._some = native.Signal()
+        self._start = native.lock()
+        self._is_started = False
         self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
 
     def wake(self) -> None:
         """There is something to see to."""
         with self._start:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="telltale-saver", daemon=True)
-                self._thread.start()
+            if not self._is_started:
+                self._is_started = True
+                native.start(self._work, name="telltale-saver")
         self._some.set()
 
     def end_later(self, write: Callable[[], None]) -> None:
@@ -65,7 +65,7 @@ class Saver:
         while True:
             if not self._attempts() and not self._ends:
                 self._rest()
-            time.sleep(LOOK_S if self._round() else AGAIN_S)
+            native.sleep(LOOK_S if self._round() else AGAIN_S)
 
     def _rest(self) -> None:
         self._some.clear()

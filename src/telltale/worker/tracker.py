@@ -6,7 +6,6 @@ Outside a run everything here does nothing. Knows the arithmetic of stages; must
 """
 
 import inspect
-import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from django.db.models import QuerySet
 
 from telltale.core.progress import Stages
 from telltale.core.snapshot import Progress
+from telltale.worker import native
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Tracker:
     """Cancellation was requested, and nothing stands against it: what loops look at."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._stages = Stages()
         self._stage = self._stages.root
         self._outer: list[tuple[Any, ...]] = []
