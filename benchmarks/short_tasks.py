@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 TASKS = 1_000
-REPEATS = 1
-DURATIONS_MS = (0, 5, 20)
+REPEATS = 3
+DURATIONS_MS = (5, 20, 50)
 
 
 def main() -> None:

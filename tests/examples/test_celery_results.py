@@ -42,7 +42,7 @@ class Site:
 
     def work(self) -> None:
         """Start its worker."""
-        self._start("worker", "-m", "celery", "-A", "tasks", "worker", "-c", "1")
+        self._start("worker", "-m", "celery", "-A", "tasks", "worker", "-c", "1", "-l", "INFO")
         await_text(self._directory / "worker.log", " ready.", self._processes[-1])
 
     def _start(self, name: str, *arguments: str) -> None:
