@@ -5,10 +5,11 @@
 """
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.urls import NoReverseMatch, reverse
@@ -18,11 +19,18 @@ from telltale import brokers, conf
 from telltale.conf import KNOWN, Settings
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
+DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 _TYPES: Final = get_type_hints(Settings)
-_IN_WORDS: Final = {str: "text", int: "a whole number", float: "a number", tuple: "a tuple or list of texts"}
+_IN_WORDS: Final = {
+    Mapping: "a dict",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a tuple or list of texts",
+}
 
 
 @register("telltale")
@@ -64,6 +72,19 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
         hint = f"Move {MIDDLEWARE!r} below {late[-1]!r} in MIDDLEWARE."
         return [Warning(f"{MIDDLEWARE} comes before {late[-1]}, on which it depends.", hint=hint, id="telltale.W002")]
     return []
+
+
+@register("telltale")
+def check_dramatiq(**_: Any) -> list[CheckMessage]:
+    """Whether Dramatiq's messages, if it is used through django-dramatiq, are seen."""
+    if not apps.is_installed("django_dramatiq"):
+        return []
+    present = list(getattr(django_settings, "DRAMATIQ_BROKER", {}).get("MIDDLEWARE", []))
+    if present[:1] == [DRAMATIQ_MIDDLEWARE]:
+        return []
+    said = "Actors' runs will not be shown" if DRAMATIQ_MIDDLEWARE not in present else "Pipelines will lose their owner"
+    hint = f"Put {DRAMATIQ_MIDDLEWARE!r} first into DRAMATIQ_BROKER['MIDDLEWARE']."
+    return [Warning(f"{said}: Telltale's middleware for Dramatiq is not its first.", hint=hint, id="telltale.W006")]
 
 
 @register("telltale")

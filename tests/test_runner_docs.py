@@ -1,0 +1,164 @@
+"""The runners' pages: each is written out as a site, and run with the worker that it names."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.runners.table import BEGIN, END, PAGE, table
+from tests.servers import ROOT, Postgres, Redis, running
+
+PAGES = PAGE.parent
+BASE = """
+import os
+from pathlib import Path
+HERE = Path(__file__).parent
+SECRET_KEY = "docs"
+USE_TZ = True
+ROOT_URLCONF = "urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if "PG_PORT" in os.environ:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "telltale",
+                             "HOST": "127.0.0.1", "PORT": os.environ["PG_PORT"]}}
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(HERE / "db.sqlite3"), "OPTIONS": {
+        "transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"}}}
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "telltale"]
+MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware",
+              "django.contrib.auth.middleware.AuthenticationMiddleware", "telltale.owners.OwnerMiddleware"]
+"""
+URLS = """
+from django.urls import include, path
+urlpatterns = [path("telltale/", include("telltale.urls"))]
+"""
+MANAGE = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+"""
+VIEW = """
+import time
+import django
+django.setup()
+import telltale
+from telltale import store
+{view}
+until = time.monotonic() + 30
+while not (row := store.get(task.pk)).ended_at and time.monotonic() < until:
+    time.sleep(0.05)
+print(row.state, row.attempt, row.snapshot.progress.current)
+"""
+
+
+class Site:
+    """One page, written out."""
+
+    def __init__(self, page: str, home: Path, **env: str) -> None:
+        text = (
+            (PAGES / f"{page}.md").read_text(encoding="utf-8").replace("redis://localhost:6379/0", env.get("REDIS", ""))
+        )
+        self._home = home
+        self._env = {**os.environ, "DJANGO_SETTINGS_MODULE": "settings", **env}
+        self._env["PYTHONPATH"] = os.pathsep.join([str(home), str(ROOT / "src")])
+        self._env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.view, self.commands = "", re.findall(r"^\$ (.+)$", text, re.M)
+        (home / "shop" / "management" / "commands").mkdir(parents=True)
+        for package in ("shop", "shop/management", "shop/management/commands"):
+            (home / package / "__init__.py").write_text("")
+        (home / "urls.py").write_text(URLS)
+        (home / "manage.py").write_text(MANAGE)
+        for block in re.findall(r"```python\n(# (?:in a view|[\w/]+\.py)\n.+?)```", text, re.S):
+            self._write(*block.split("\n", 1))
+
+    def _write(self, first: str, code: str) -> None:
+        name = first.removeprefix("# ")
+        if name == "in a view":
+            self.view = code
+        else:
+            (self._home / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._home / name).write_text((BASE if name == "settings.py" else "") + code)
+
+    def run(self, *arguments: str) -> str:
+        """Run Python there; what it printed."""
+        command = [sys.executable, "-W", "ignore", *arguments]
+        done = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, timeout=50)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the worker that the page names."""
+        with (self._home / "worker.log").open("wb") as out:
+            return subprocess.Popen(
+                shlex.split(self.commands[0]),
+                cwd=self._home,
+                env=self._env,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        """What the worker wrote."""
+        return (self._home / "worker.log").read_text(errors="replace")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    with running(Redis) as server:
+        yield server
+
+
+def test_the_table_is_what_the_code_says() -> None:
+    kept = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert kept == table(), "run `python -m tests.runners.table`, and look at the difference"
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("page", ["celery", "django-tasks", "rq", "dramatiq", "huey", "django-q"])
+def test_a_page_does_what_it_says(page: str, redis: Redis, tmp_path: Path) -> None:
+    redis.forget()
+    runs_with_its_worker(Site(page, tmp_path, REDIS=redis.url))
+
+
+@pytest.mark.service
+def test_procrastinates_page_does_what_it_says(tmp_path: Path) -> None:
+    with running(Postgres) as server:
+        runs_with_its_worker(Site("procrastinate", tmp_path, PG_PORT=str(server.port)))
+
+
+def runs_with_its_worker(site: Site) -> None:
+    site.run("manage.py", "migrate", "-v0")
+    worker = site.start()
+    try:
+        assert site.run("-c", VIEW.format(view=site.view)) == "succeeded 1 1000", site.said()
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(20)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+
+
+@pytest.mark.service
+def test_threads_commands_and_coroutines_do_what_their_page_says(tmp_path: Path) -> None:
+    site = Site("threads-and-commands", tmp_path)
+    site.run("manage.py", "migrate", "-v0")
+    assert site.run("-c", VIEW.format(view=site.view)) == "succeeded 1 1000"
+    found = "from shop.finding import import_of; print(import_of(1_000).state, import_of(7))"
+    assert site.run("-c", f"import django; django.setup(); {found}") == "succeeded None"
+    site.run("manage.py", "rebuild")
+    site.run(
+        "-c", "import django, asyncio; django.setup(); from shop.rates import fetch_rates; asyncio.run(fetch_rates(7))"
+    )
+    told = "print(*TaskState.objects.order_by('created_at').values_list('label', 'state'))"
+    said = site.run("-c", f"import django; django.setup(); from telltale.models import TaskState; {told}")
+    assert said.endswith("('Rebuild the index', 'succeeded') ('Fetch the rates', 'succeeded')")
