@@ -517,6 +517,11 @@ def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed 
     return changed if changed and changed.snapshot.state is State.RUNNING else None
 
 
+def is_cancel_requested(task_id: UUID | str) -> bool:
+    """Whether somebody has asked for its end."""
+    return _rows().filter(pk=task_id, cancel_requested=True).exists()
+
+
 def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | None = None) -> Changed | None:
     """A person asks for another attempt; None unless the last one failed, was cancelled or was lost.
 

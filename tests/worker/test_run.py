@@ -248,3 +248,12 @@ def test_coroutines_are_tracked_each_by_itself() -> None:
         ("One", "succeeded", 3),
         ("Two", "succeeded", 3),
     }
+
+
+def test_a_task_that_is_interrupted_after_it_was_asked_to_stop_is_cancelled(queue) -> None:
+    task = queue()
+    with pytest.raises(SystemExit), attempt(task_id=task.pk):
+        store.request_cancel(task.pk)
+        raise SystemExit(-241)
+    row = store.get(task.pk)
+    assert (row.state, row.error) == ("cancelled", None)

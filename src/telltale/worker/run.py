@@ -45,6 +45,8 @@ LONGEST_WAIT_S: Final = 2.0
 REFERENCE_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Those that survive a telephone."""
 
+_INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, CancelledError)
+
 HERE: Final = "track"
 """`TaskState.runner` of what no runner runs."""
 
@@ -176,7 +178,7 @@ def _verdict(error: BaseException) -> Verdict:
         return Verdict(state=State.CANCELLED)
     if isinstance(error, TaskError):
         return Verdict(state=State.FAILED, error=str(error))
-    if isinstance(error, KeyboardInterrupt | SystemExit | CancelledError):
+    if isinstance(error, _INTERRUPTIONS):
         return Verdict(state=State.FAILED, error=_("It was stopped before it was done."))
     return Verdict(state=State.FAILED)
 
@@ -210,7 +212,16 @@ def _ending(taken: Attempt, verdict: Verdict, error: BaseException | None) -> Ca
         told |= {"detail": "".join(traceback.format_exception(error)) if error else ""}
         if words is None:
             told |= {"reference": "".join(secrets.choice(REFERENCE_LETTERS) for _letter in range(6))}
+    if isinstance(error, _INTERRUPTIONS):
+        return lambda c: _interrupted(c, verdict.state, told)
     return lambda c: store.end(c.id, c.attempt, verdict.state, is_owned=len(c.topics) > 1, **told)
+
+
+def _interrupted(c: store.Claim, state: State, told: dict[str, Any]) -> store.Changed | None:
+    """The process was told to stop: if somebody had asked for the task's end, that is what it was."""
+    if store.is_cancel_requested(c.id):
+        state, told = State.CANCELLED, {key: told[key] for key in ("seq", "progress", "label")}
+    return store.end(c.id, c.attempt, state, is_owned=len(c.topics) > 1, **told)
 
 
 def _write(taken: Attempt, ending: Callable[[store.Claim], store.Changed | None]) -> None:
