@@ -15,6 +15,7 @@ from django.db import connections
 
 from telltale import conf, store
 from telltale.brokers import broker
+from telltale.brokers.base import Message
 from telltale.core.outage import Outage
 from telltale.core.snapshot import SHORT_BYTES
 from telltale.core.topics import parse
@@ -76,7 +77,7 @@ def announce(envelopes: Iterable[Envelope]) -> None:
 def hand_over(envelopes: Iterable[Envelope]) -> bool:
     """Hand these to the broker now; False if it is out of order, which is logged when it begins and ends."""
     try:
-        broker().publish([envelope.to_bytes() for envelope in envelopes])
+        broker().publish([Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes])
     except Exception as error:
         # Brokers are anyone's code, and this runs inside people's tasks: whatever it is, they go on.
         _outage.begin(error, now=time.monotonic())

@@ -43,7 +43,9 @@ def listen(quick: None) -> Iterator[Callable[[], Told]]:
 
         def begin() -> Told:
             heard = Told()
-            listener = brokers.broker().listen(lambda raw: heard.extend(map(Envelope.from_bytes, raw)), lambda: None)
+            listener = brokers.broker().listen(
+                lambda raw: heard.extend(map(Envelope.from_bytes, raw)), lambda topics: None
+            )
             listeners.callback(listener.close)
             return heard
 

@@ -10,9 +10,11 @@ from django.db import connection
 from django.db.backends.signals import connection_created
 
 import telltale
-from telltale import brokers, store
+from telltale import store
 from telltale.core.snapshot import Progress
+from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
+from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.worker.run import attempt
 from telltale.worker.tracker import Tracker
@@ -155,7 +157,7 @@ def test_cancelling_reaches_the_task_by_the_broker(queue) -> None:
     task, turns = queue(), 0
     with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk):
         time.sleep(0.1)
-        brokers.broker().publish([Envelope(cancel=str(task.pk)).to_bytes()])
+        announce([Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
         for _ in telltale.progress(range(1_000)):
             turns += 1
             time.sleep(0.01)

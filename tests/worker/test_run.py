@@ -175,7 +175,7 @@ def test_the_end_is_committed_before_anybody_hears_of_it(queue) -> None:
         seen.extend(TaskState.objects.filter(pk__in=ends).values_list("state", flat=True))
         connection.close()  # of the listener's thread
 
-    listener = broker().listen(look, lambda: None)
+    listener = broker().listen(look, lambda topics: None)
     run(queue())
     eventually(lambda: seen)
     listener.close()

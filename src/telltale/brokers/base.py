@@ -5,9 +5,9 @@ process re-reads what it watches at the pace that follows from the broker's reac
 `Broker` and pass `telltale.testing.brokers.BrokerContract`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Reach(Enum):
@@ -23,11 +23,42 @@ class BrokerUnavailable(Exception):
     """What was to be carried could not be handed over. The reporter logs an outage once and goes on."""
 
 
+class Message(NamedTuple):
+    """One envelope on its way."""
+
+    topics: tuple[str, ...]
+    """Whose followers it is for; at least one."""
+    body: bytes
+    """The whole envelope, at most 16 KiB; a broker need not understand it."""
+
+
+Deliver = Callable[[Sequence[bytes]], None]
+"""Takes in the bodies that arrived."""
+
+Missed = Callable[[Collection[str] | None], None]
+"""Told that something of these topics may have been lost (None: of any): the caller re-reads them."""
+
+
 class Listener(Protocol):
     """A running subscription."""
 
     def close(self) -> None:
         """Stop; blocks until no call of `deliver` is under way. Harmless when repeated."""
+
+
+@runtime_checkable
+class Selective(Listener, Protocol):
+    """A listener that hears only what it is asked to: nothing at first. For brokers that filter at the source."""
+
+    def follow(self, topics: Collection[str]) -> None:
+        """Hear these topics too. Blocks until they are heard, but for a second at most; any thread.
+
+        Where that is not enough, or the line is cut later, `missed` is called with the topics once they
+        are heard. So who calls this before reading the store misses nothing.
+        """
+
+    def forget(self, topics: Collection[str]) -> None:
+        """Hear these no more, sooner or later; returns at once."""
 
 
 class Broker(Protocol):
@@ -38,18 +69,19 @@ class Broker(Protocol):
 
     reach: Reach
 
-    def publish(self, messages: Sequence[bytes]) -> None:
-        """Hand over whole envelopes (each at most 16 KiB), to every listener within reach.
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Hand over messages, to every listener within reach (that follows one of their topics, if it selects).
 
         Never blocks for longer than a few milliseconds; a slow or dead listener is skipped, and costs
         the others nothing. Raises `BrokerUnavailable` if the courier itself is out of order.
         """
 
-    def listen(self, deliver: Callable[[Sequence[bytes]], None], missed: Callable[[], None]) -> Listener:
+    def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Call `deliver` with what arrives, from a thread of the broker's own, until closed.
 
-        `missed` is called whenever something may have been lost (overflow, reconnect): the caller
-        re-reads. Exceptions of both are logged and survive. Raises `BrokerUnavailable` if it can't begin.
+        `missed` is called whenever something may have been lost (overflow, reconnect): the caller re-reads.
+        A listener that is `Selective` hears nothing until it follows. Exceptions of both are logged and
+        survive. Raises `BrokerUnavailable` if it can't begin.
         """
 
     def close(self) -> None:

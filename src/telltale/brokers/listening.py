@@ -6,12 +6,14 @@ Knows neither queues nor sockets. Brokers of other authors may use it, or not.
 import logging
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import SplitResult
 
 from django.core.exceptions import ImproperlyConfigured
+
+from telltale.brokers.base import Deliver, Message, Missed
 
 MESSAGE_BYTES: Final = 16_384
 """Upper bound of one message."""
@@ -23,8 +25,8 @@ logger = logging.getLogger("telltale.brokers")
 class Hearer:
     """The two callables of `Broker.listen`. What they raise is logged: a listener outlives its caller's mistakes."""
 
-    deliver: Callable[[Sequence[bytes]], None]
-    missed: Callable[[], None]
+    deliver: Deliver
+    missed: Missed
 
     def hears(self, messages: Sequence[bytes]) -> None:
         """Hand over what arrived, if anything did."""
@@ -35,19 +37,19 @@ class Hearer:
         except Exception:
             logger.exception("A listener failed at %d messages; it goes on with the next.", len(messages))
 
-    def misses(self) -> None:
-        """Say that something may have been lost."""
+    def misses(self, topics: Collection[str] | None = None) -> None:
+        """Say that something of these topics may have been lost; None: of any."""
         try:
-            self.missed()
+            self.missed(topics)
         except Exception:
             logger.exception("A listener failed at being told that it missed something; it goes on.")
 
 
-def carriable(messages: Sequence[bytes]) -> list[bytes]:
+def carriable(messages: Sequence[Message]) -> list[Message]:
     """`messages` without those beyond the bound, which are logged: one that is too big must not take the rest along."""
-    kept = [message for message in messages if len(message) <= MESSAGE_BYTES]
+    kept = [message for message in messages if len(message.body) <= MESSAGE_BYTES]
     if len(kept) < len(messages):
-        largest = max(map(len, messages))
+        largest = max(len(message.body) for message in messages)
         logger.error(
             "%d of %d messages were not carried: the largest has %s bytes, at most %s are. "
             "Publish a reference to large data, and let the page fetch it.",

@@ -14,14 +14,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
-from telltale.brokers.base import Broker, BrokerUnavailable, Listener, Reach
+from telltale.brokers.base import Broker, BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.bundles import bundled
 from telltale.brokers.directory import Directory, default_path
 from telltale.brokers.listening import Hearer, carriable, tell_after_fork
@@ -54,9 +54,9 @@ class LocalBroker:
         self._listeners: set[LocalListener] = set()
         tell_after_fork(self)
 
-    def publish(self, messages: Sequence[bytes]) -> None:
+    def publish(self, messages: Sequence[Message]) -> None:
         """Send to all listeners on this machine; one that is full is skipped and finds a mark that says so."""
-        bundles = list(bundled(carriable(messages)))
+        bundles = list(bundled(message.body for message in carriable(messages)))
         if not bundles:
             return
         with self._lock:
@@ -65,7 +65,7 @@ class LocalBroker:
                 if not all(peer.send(bundle) for bundle in bundles):
                     self._drop(name)
 
-    def listen(self, deliver: Callable[[Sequence[bytes]], None], missed: Callable[[], None]) -> Listener:
+    def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Bind a socket, creating the directory if need be, and begin with what is sent from now on."""
         listener = LocalListener(self._directory, Hearer(deliver, missed), self._remove)
         with self._lock:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import SplitResult
 
-from telltale.brokers.base import BrokerUnavailable, Listener, Reach
+from telltale.brokers.base import BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.listening import Hearer, carriable, refuse_parts, tell_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
@@ -27,13 +27,13 @@ class MemoryBroker:
         self._listeners: tuple[MemoryListener, ...] = ()
         tell_after_fork(self)
 
-    def publish(self, messages: Sequence[bytes]) -> None:
+    def publish(self, messages: Sequence[Message]) -> None:
         """Append to every listener's queue; never waits for one."""
-        kept = carriable(messages)
+        kept = [message.body for message in carriable(messages)]
         for listener in self._listeners:
             listener.put(kept)
 
-    def listen(self, deliver: Callable[[Sequence[bytes]], None], missed: Callable[[], None]) -> Listener:
+    def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Begin with what is published from now on."""
         listener = MemoryListener(Hearer(deliver, missed), self._remove)
         with self._lock:

@@ -4,10 +4,10 @@ Reach: nowhere. Cost: none here; one small query every two seconds for each web 
 Limits: updates come up to two seconds late.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from urllib.parse import SplitResult
 
-from telltale.brokers.base import Listener, Reach
+from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.listening import refuse_parts
 
 
@@ -16,10 +16,10 @@ class NoneBroker:
 
     reach = Reach.NOWHERE
 
-    def publish(self, messages: Sequence[bytes]) -> None:
+    def publish(self, messages: Sequence[Message]) -> None:
         """Nobody can hear it."""
 
-    def listen(self, deliver: Callable[[Sequence[bytes]], None], missed: Callable[[], None]) -> Listener:
+    def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Neither is ever called."""
         return _Silence()
 

@@ -1,14 +1,17 @@
 """Topics: the names of what one follows.
 
-`task:<uuid>`, `user:<pk>` and `session:<key>` are Telltale's; every other kind is the site's own
+`task:<uuid>`, `user:<pk>`, `session:<key>` and all of `telltale:…` are Telltale's; every other kind is the site's own
 (`project:7`). A topic is text, so that it travels unchanged through brokers, tickets and pages.
 """
 
 import re
 from typing import Final
 
-RESERVED: Final = frozenset({"task", "user", "session"})
+RESERVED: Final = frozenset({"task", "user", "session", "telltale"})
 MAX_LENGTH: Final = 128
+
+CANCELLATIONS: Final = "telltale:cancellations"
+"""What worker processes follow: the tasks whose cancellation was requested."""
 
 _FORM: Final = re.compile(r"[a-z][a-z0-9_-]*:[A-Za-z0-9_.@+-]+")
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from telltale import conf, store
 from telltale.core.states import RETRIABLE, State
+from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
 from telltale.messages import announce
 from telltale.models import TaskState
@@ -108,7 +109,7 @@ def cancel(task: TaskState, *, force: bool = False) -> bool:
     changed = store.request_cancel(task.pk)
     if changed is None:
         return False
-    announce([*changed.envelopes, Envelope(cancel=str(task.pk))])
+    announce([*changed.envelopes, Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
     transaction.on_commit(partial(_tell_runner, task.pk, force=force), using=conf.settings().database)
     return True
 

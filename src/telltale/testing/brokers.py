@@ -7,14 +7,16 @@ where the reach is one process. All are closed by the fixture.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
-from telltale.brokers.base import Broker
+from telltale.brokers.base import Broker, Deliver, Listener, Message, Missed, Selective
 
 PATIENCE_S = 10.0
 """How long a test waits for what should come; a slow machine needs most of it, a quick one none."""
+
+TOPIC = "project:7"
 
 Make = Callable[[], Broker]
 
@@ -30,7 +32,7 @@ class Heard(list[bytes]):
         """For `Broker.listen`."""
         self.extend(messages)
 
-    def miss(self) -> None:
+    def miss(self, _topics: Collection[str] | None) -> None:
         """For `Broker.listen`."""
         self.missed += 1
 
@@ -49,16 +51,16 @@ class BrokerContract:
 
     def test_a_closed_listener_hears_no_more(self, make: Make) -> None:
         broker, heard = make(), Heard()
-        listener = broker.listen(heard.deliver, heard.miss)
+        listener = listen(broker, heard.deliver, heard.miss)
         listener.close()
         listener.close()
-        make().publish([b"too late"])
+        make().publish(said(b"too late"))
         time.sleep(0.1)
         assert heard == []
 
     def test_publishing_with_nobody_there_is_no_trouble(self, make: Make) -> None:
         broker = make()
-        broker.publish([b"to nobody"])
+        broker.publish(said(b"to nobody"))
         broker.publish([])
 
     def test_a_listener_that_hangs_delays_no_publisher(self, make: Make) -> None:
@@ -68,18 +70,18 @@ class BrokerContract:
             hangs.set()
             goes_on.wait(PATIENCE_S)
 
-        make().listen(deliver, lambda: None)
+        listen(make(), deliver)
         broker = make()
         began = time.monotonic()
         for n in range(500):
-            broker.publish([f"message {n}".encode() * 100])
+            broker.publish(said(f"message {n}".encode() * 100))
         took_s = time.monotonic() - began
         goes_on.set()
         assert took_s < PATIENCE_S / 2
 
     def test_closing_twice_is_harmless(self, make: Make) -> None:
         broker, heard = make(), Heard()
-        broker.listen(heard.deliver, heard.miss)
+        listen(broker, heard.deliver, heard.miss)
         broker.close()
         broker.close()
 
@@ -88,28 +90,28 @@ class CarryingContract(BrokerContract):
     """What holds besides for every broker that reaches anybody."""
 
     def test_what_is_published_is_heard_within_reach(self, make: Make) -> None:
-        heard = listen(make())
-        make().publish([b"one", b"two"])
+        heard = hear(make())
+        make().publish(said(b"one", b"two"))
         heard.until(b"one", b"two")
 
     def test_every_listener_hears_everything(self, make: Make) -> None:
-        first, second = listen(make()), listen(make())
-        make().publish([b"for all"])
+        first, second = hear(make()), hear(make())
+        make().publish(said(b"for all"))
         first.until(b"for all")
         second.until(b"for all")
 
     def test_messages_of_any_bytes_arrive_whole(self, make: Make) -> None:
         odd = [b"", b"\0\n\r\xff", "Zürich 🛫".encode(), b"x" * 16_384]
-        heard = listen(make())
-        make().publish(odd)
+        heard = hear(make())
+        make().publish(said(*odd))
         heard.until(*odd[1:])
 
     def test_one_that_is_too_large_takes_none_of_the_others_along(
         self, make: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
         broker = make()
-        heard = listen(make())
-        broker.publish([b"before", b"x" * 100_000, b"after"])
+        heard = hear(make())
+        broker.publish(said(b"before", b"x" * 100_000, b"after"))
         heard.until(b"before", b"after")
         assert not any(len(message) > 16_384 for message in heard)
         assert "Publish a reference to large data" in caplog.text
@@ -121,22 +123,22 @@ class CarryingContract(BrokerContract):
             heard.deliver(messages)
             raise RuntimeError("the caller's mistake")
 
-        make().listen(deliver, heard.miss)
+        listen(make(), deliver, heard.miss)
         broker = make()
-        broker.publish([b"one"])
+        broker.publish(said(b"one"))
         heard.until(b"one")
-        broker.publish([b"two"])
+        broker.publish(said(b"two"))
         heard.until(b"two")
         eventually(lambda: "the caller's mistake" in caplog.text, "the mistake is in the log")
 
     def test_threads_may_publish_at_once(self, make: Make) -> None:
-        heard, broker = listen(make()), make()
+        heard, broker = hear(make()), make()
         ready = threading.Barrier(4)
 
         def publish(name: int) -> None:
             ready.wait()
             for n in range(20):
-                broker.publish([f"{name} {n}".encode()])
+                broker.publish(said(f"{name} {n}".encode()))
                 time.sleep(0.002)
 
         threads = [threading.Thread(target=publish, args=(name,)) for name in range(4)]
@@ -154,18 +156,31 @@ class CarryingContract(BrokerContract):
             goes_on.wait(PATIENCE_S)
             heard.deliver(messages)
 
-        make().listen(deliver, heard.miss)
+        listen(make(), deliver, heard.miss)
         broker = make()
         for n in range(5_000):
-            broker.publish([f"{n}".encode().zfill(1_000)])
+            broker.publish(said(f"{n}".encode().zfill(1_000)))
         goes_on.set()
         eventually(lambda: heard.missed > 0 or len(heard) >= 5_000, "it hears all, or that it has not")
 
 
-def listen(broker: Broker) -> Heard:
-    """Begin to hear."""
+def said(*bodies: bytes, topic: str = TOPIC) -> list[Message]:
+    """Messages to one topic."""
+    return [Message((topic,), body) for body in bodies]
+
+
+def listen(broker: Broker, deliver: Deliver, missed: Missed = lambda topics: None, *, topic: str = TOPIC) -> Listener:
+    """Begin to hear one topic."""
+    listener = broker.listen(deliver, missed)
+    if isinstance(listener, Selective):
+        listener.follow([topic])
+    return listener
+
+
+def hear(broker: Broker) -> Heard:
+    """What is heard from now on."""
     heard = Heard()
-    broker.listen(heard.deliver, heard.miss)
+    listen(broker, heard.deliver, heard.miss)
     return heard
 
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
@@ -154,7 +155,7 @@ class Driver:
             if (seat := self._seats.get(connection)) is not None:
                 seat.wake()
 
-    def _missed(self) -> None:
+    def _missed(self, _topics: Collection[str] | None) -> None:
         self._stale.set()
 
     def _count(self, seat: Seat, by: int) -> None:

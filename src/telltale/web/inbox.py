@@ -7,10 +7,12 @@ fit is forgotten, and the store is read again instead. Used by `driver.py` alone
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from telltale.brokers.base import Missed
 from telltale.core.wire import Envelope, Malformed
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ class Inbox:
         self,
         loop: asyncio.AbstractEventLoop,
         handle: Callable[[list[Envelope]], None],
-        reread: Callable[[], None],
+        reread: Missed,
     ) -> None:
         self._loop, self._handle, self._reread = loop, handle, reread
         self._lock = threading.Lock()
@@ -45,9 +47,9 @@ class Inbox:
         elif is_first and envelopes:
             self._call(self._empty)
 
-    def missed(self) -> None:
-        """Something may have been lost; any thread."""
-        self._call(self._reread)
+    def missed(self, topics: Collection[str] | None = None) -> None:
+        """Something of these topics (None: of any) may have been lost; any thread."""
+        self._call(partial(self._reread, topics))
 
     def _empty(self) -> None:
         with self._lock:

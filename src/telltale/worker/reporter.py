@@ -8,14 +8,15 @@ cancel come in by the broker, or with the answer to a save. Knows the broker and
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
 from telltale import conf, store
 from telltale.brokers import broker
-from telltale.brokers.base import Broker, BrokerUnavailable
+from telltale.brokers.base import Broker, BrokerUnavailable, Selective
 from telltale.core.outage import Outage
+from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope, Malformed
 from telltale.messages import hand_over
 from telltale.worker import native
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 LISTEN_AGAIN_S: Final = 5.0
 """Between two tries to hear the broker, where it can't be heard."""
 
-_CANCEL: Final = Envelope(cancel="").to_bytes()[: -len(b'""}')]
+_CANCEL: Final = Envelope(topics=(CANCELLATIONS,), cancel="").to_bytes()[: -len(b'""}')]
 """How an envelope begins that asks for a cancellation: all others are for browsers, and not worth decoding."""
 
 
@@ -99,7 +100,9 @@ class Reporter:
         if self._heard is present or (deaf_to is present and time.monotonic() < until):
             return
         try:
-            present.listen(self._hear, _missed)
+            listener = present.listen(self._hear, _missed)
+            if isinstance(listener, Selective):
+                listener.follow([CANCELLATIONS])
         except BrokerUnavailable as error:
             self._deaf_until = (present, time.monotonic() + LISTEN_AGAIN_S)
             self._deafness.begin(error, now=time.monotonic())
@@ -118,7 +121,7 @@ class Reporter:
                 attempt.tracker.request_cancel()
 
 
-def _missed() -> None:
+def _missed(_topics: Collection[str] | None) -> None:
     """Nothing: what was missed comes with the answer to the next save."""
 
 
