@@ -26,7 +26,7 @@ JSON = st.recursive(
         Envelope(topics=("task:1", "user:7"), snapshot=Snapshot(id="1", attempt=1, seq=0, state=State.QUEUED)),
         Envelope(topics=("user:7",), notice=Notice(id="n", topic="user:7", level="info", text="Zürich\n🛫")),
         Envelope(topics=("project:7",), event=Event(topic="project:7", name="x", data=[1, {"a": None}])),
-        Envelope(cancel="1"),
+        Envelope(topics=("telltale:cancellations",), cancel="1"),
     ],
 )
 def test_an_envelope_there_and_back_is_the_same(envelope: Envelope) -> None:

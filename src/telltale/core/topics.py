@@ -35,9 +35,14 @@ def session_topic(key: str) -> str:
     return f"session:{key}"
 
 
+def is_topic(text: str) -> bool:
+    """Whether `text` can be followed and published to."""
+    return len(text) <= MAX_LENGTH and _FORM.fullmatch(text) is not None
+
+
 def parse(topic: str) -> tuple[str, str]:
     """`topic` as (kind, name); raises `InvalidTopic`, naming the mend, if it has not that form."""
-    if len(topic) > MAX_LENGTH or not _FORM.fullmatch(topic):
+    if not is_topic(topic):
         raise InvalidTopic(
             f"{topic[:MAX_LENGTH]!r} is no topic: write kind:name, such as 'project:7', in at most "
             f"{MAX_LENGTH} letters, digits and _ . @ + -, the kind in lower case."

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LISTEN_AGAIN_S: Final = 5.0
 """Between two tries to hear the broker, where it can't be heard."""
 
-_CANCEL: Final = Envelope(topics=(CANCELLATIONS,), cancel="").to_bytes()[: -len(b'""}')]
+_CANCEL: Final = Envelope(cancel="").to_bytes().partition(b" - ")[0]
 """How an envelope begins that asks for a cancellation: all others are for browsers, and not worth decoding."""
 
 
