@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from rq import Queue, Worker, get_current_job
-from rq.command import send_stop_job_command
+from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
 from rq.job import Job
 from rq.timeouts import JobTimeoutException
 from rq.worker import BaseWorker
@@ -138,8 +138,15 @@ class RQRunner:
         return position
 
     def is_listening(self, task: object) -> bool | None:
-        """Whether a worker has registered for its queue."""
-        return Worker.count(queue=_queue(task)) > 0
+        """Whether a worker of its queue hears RQ's commands.
+
+        That a worker has registered says little: a killed one stays so for eight minutes, and one that waits
+        for work gives no other sign in seven. Its subscription ends with its process.
+        """
+        connection = _queue(task).connection
+        names = [key.removeprefix(Worker.redis_worker_namespace_prefix) for key in Worker.all_keys(queue=_queue(task))]
+        heard = connection.pubsub_numsub(*(PUBSUB_CHANNEL_TEMPLATE % name for name in names))
+        return any(listeners for _channel, listeners in heard)
 
 
 def _is_decorated(function: object) -> bool:

@@ -290,6 +290,13 @@ class WorkerContract(RunnerContract):
         assert wait_for_end(row).state == State.SUCCEEDED
         assert lines(tmp_path) == ["hold", "hold"]
 
+    def test_a_killed_worker_is_missed_though_it_took_no_leave(self, bench: ProcessBench) -> None:
+        runner = _only_if(Ability.LISTENING, bench)
+        bench.start()
+        until(lambda: runner.is_listening(bench.count) is True, "its worker is heard of")
+        bench.kill()
+        until(lambda: runner.is_listening(bench.count) is False, "its worker is missed")
+
 
 def _only_if(ability: Ability, bench: Bench) -> Any:
     """The runner, if it has the ability; else there is nothing to test."""
