@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
+from telltale import native
 from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
 from telltale.store import Claim, Refusal, Report, Saved
-from telltale.worker import native
 from telltale.worker.tracker import Tracker
 
 Said = tuple[Progress, str | None, str | None, bool]

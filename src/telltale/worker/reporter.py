@@ -12,14 +12,13 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from telltale import conf, store
+from telltale import conf, native, store
 from telltale.brokers import broker
 from telltale.brokers.base import Broker, BrokerUnavailable, Selective
 from telltale.core.outage import Outage
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope, Malformed
 from telltale.messages import hand_over
-from telltale.worker import native
 from telltale.worker.attempts import Attempt
 from telltale.worker.saver import Saver
 

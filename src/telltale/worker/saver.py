@@ -16,10 +16,9 @@ from typing import Final
 from django import db
 from django.db import connections
 
-from telltale import conf, store
+from telltale import conf, native, store
 from telltale.core.outage import Outage
 from telltale.messages import announce
-from telltale.worker import native
 from telltale.worker.attempts import Attempt
 
 logger = logging.getLogger(__name__)
