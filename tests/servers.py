@@ -103,19 +103,55 @@ class Postgres(Server):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "postgres")
+        self.url = f"postgres://telltale@127.0.0.1:{self.port}/postgres"
         home = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/bin"))
         data = directory / "data"
         as_owner = _as("postgres", directory)
         initdb = [*as_owner, str(home / "initdb"), "-D", str(data), "-A", "trust", "-U", "telltale", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True)
         options = f"-p {self.port} -k {directory} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
-        self._start(
-            [*as_owner, str(home / "postgres"), "-D", str(data), *options.split()], "ready to accept connections"
-        )
+        self._command = [*as_owner, str(home / "postgres"), "-D", str(data), *options.split()]
+        self.begin()
+
+    def begin(self) -> None:
+        """Start; again, after `stop`, at the same port and with the same data."""
+        self._start(self._command, "ready to accept connections")
 
     def stop(self, with_signal: signal.Signals = signal.SIGINT) -> None:
         """At once, whoever is connected."""
+        self.resume()
         super().stop(with_signal)
+
+    def pause(self) -> None:
+        """Have all its processes stand still: connections stay open, and nobody answers."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [self._process.pid, *map(int, children.read_text().split())] if children.exists() else []
+
+
+class PgBouncer(Server):
+    """In front of a PostgreSQL server, in transaction mode: who is idle has no server process."""
+
+    def __init__(self, directory: Path, postgres: Postgres) -> None:
+        super().__init__(directory, "pgbouncer")
+        self.url = f"postgres://telltale@127.0.0.1:{self.port}/postgres"
+        (directory / "users.txt").write_text('"telltale" ""\n')
+        (directory / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={postgres.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {directory}/users.txt\npool_mode = transaction\n"
+        )
+        as_owner = _as("postgres", directory)
+        self._start([*as_owner, "/usr/sbin/pgbouncer", str(directory / "pgbouncer.ini")], "process up")
 
 
 class MariaDB(Server):

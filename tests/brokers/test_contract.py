@@ -1,4 +1,4 @@
-"""The three brokers and their contract."""
+"""All brokers and their contract."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +9,7 @@ import pytest
 from telltale.brokers import build
 from telltale.brokers.base import Broker
 from telltale.testing.brokers import BrokerContract, CarryingContract
+from tests.servers import Postgres
 
 Make = Callable[[], Broker]
 
@@ -47,4 +48,12 @@ class TestNone(BrokerContract):
     @pytest.fixture
     def make(self) -> Iterator[Make]:
         with brokers("none://") as make:
+            yield make
+
+
+@pytest.mark.service
+class TestPostgres(CarryingContract):
+    @pytest.fixture
+    def make(self, postgres: Postgres) -> Iterator[Make]:
+        with brokers(postgres.url) as make:
             yield make

@@ -21,6 +21,8 @@ SCHEMES: Final = {
     "local": "telltale.brokers.local.build",
     "memory": "telltale.brokers.memory.build",
     "none": "telltale.brokers.none.build",
+    "postgres": "telltale.brokers.postgres.build",
+    "postgresql": "telltale.brokers.postgres.build",
 }
 """Scheme → dotted path of `(url: SplitResult) -> Broker`; imported when asked for."""
 
