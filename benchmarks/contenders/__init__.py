@@ -1,0 +1,1 @@
+"""Every server under test is one small class here; what a peer's process runs is in `benchmarks/peers/`."""

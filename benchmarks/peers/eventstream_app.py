@@ -1,0 +1,34 @@
+"""django-eventstream with its Redis listener: a channel a topic, as its guide shows it.
+
+Run by uvicorn. `python -m benchmarks.peers.eventstream_app TOPIC TEXT` publishes, by `send_event`.
+"""
+
+import os
+import sys
+from urllib.parse import urlsplit
+
+import django
+from django.conf import settings
+
+redis = urlsplit(os.environ["BENCH_REDIS"])
+settings.configure(
+    SECRET_KEY="bench",
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF=__name__,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_eventstream"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    EVENTSTREAM_REDIS={"host": redis.hostname, "port": redis.port, "db": 0},
+)
+django.setup()
+
+from django.core.asgi import get_asgi_application  # noqa: E402  (needs the settings)
+from django.urls import include, path  # noqa: E402
+from django_eventstream import send_event  # noqa: E402
+from django_eventstream import urls as eventstream_urls  # noqa: E402
+
+urlpatterns = [path("live/<topic>", include(eventstream_urls), {"format-channels": ["{topic}"]})]
+
+app = get_asgi_application()
+
+if __name__ == "__main__":
+    send_event(sys.argv[1], "update", sys.argv[2], json_encode=False)
