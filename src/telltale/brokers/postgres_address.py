@@ -91,13 +91,17 @@ def _server(url: SplitResult, options: Mapping[str, str]) -> Mapping[str, Any]:
         )
     query = f"?{urlencode(options)}" if options else ""
     try:
-        return conninfo_to_dict(f"postgresql://{url.netloc}{url.path}{query}")
+        found = conninfo_to_dict(f"postgresql://{url.netloc}{url.path}{query}")
     except ProgrammingError:
-        # Not chained: libpq's own words may repeat the address with the password in it.
-        raise ImproperlyConfigured(
-            f"{_said(url)} can't be read: write {FORM}, and write what is no letter or digit in a name or password "
-            "as % and two digits (@ is %40, / is %2F)."
-        ) from None
+        # Its own words are not handed on: they may repeat the address, with the password in it.
+        found = {}
+    ports, database = str(found.get("port", "")), str(found.get("dbname", ""))
+    if found and (not ports or ports.replace(",", "").isdigit()) and not {"@", "/"} & {*database}:
+        return found
+    raise ImproperlyConfigured(
+        f"{_said(url)} can't be read: write {FORM}, and in names and password write what is no letter or digit "
+        "as % and two digits (@ is %40, / is %2F)."
+    )
 
 
 def _must_be_postgres(alias: str) -> None:
@@ -113,7 +117,5 @@ def _must_be_postgres(alias: str) -> None:
 
 
 def _said(url: SplitResult) -> str:
-    """How the setting is named in an error: without its password, and without its options, which may hold another."""
-    who, at, where = url.netloc.rpartition("@")
-    user, colon, _password = who.partition(":")
-    return f"TELLTALE['BROKER'] = '{url.scheme}://{user}{colon and ':…'}{at}{where}{url.path}'"
+    """How the setting is named in an error. A wrong address may have its password anywhere: none of it is shown."""
+    return f"TELLTALE['BROKER'] = '{url.scheme}://…'"

@@ -17,7 +17,7 @@ _USABLE_BYTES: Final = payloads.PIECE_BYTES - 3
 """Of a payload that is cut before a character of four bytes."""
 
 MESSAGES_BYTES: Final = (AT_ONCE - 1) * _USABLE_BYTES
-"""Room for messages: some 180 snapshots, or 3 messages of the largest size that are not text."""
+"""Room for messages: some 90 snapshots, or 2 messages of the largest size that are not text."""
 
 TOPICS_BYTES: Final = _USABLE_BYTES - 64
 """Room for the topics of those that found none: some 170."""
