@@ -45,6 +45,9 @@ CLOCK_CHECK_S: Final = 60.0
 PRUNED_AT_ONCE: Final = 1_000
 """How many of each kind one pruning deletes: a large deletion would keep others waiting."""
 
+SAVED_AT_ONCE: Final = 100
+"""How many reports share a transaction: some milliseconds, for which ends may have to wait."""
+
 USUAL_FOR_S: Final = 10.0
 """How long what is usual is taken for known: it changes slowly."""
 
@@ -146,6 +149,8 @@ class Report:
     no_cancel: str | None = None
     label: str | None = None
     """None leaves it as it is."""
+    is_beat: bool = False
+    """A sign of life, and nothing else: all but the clocks is saved already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,39 +399,70 @@ def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
 
 
 def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
-    """Save what workers report and renew their leases, in one transaction; tells what became of each."""
+    """Save what workers report and renew their leases, in one transaction; what became of each, in their order.
+
+    Give it `SAVED_AT_ONCE` at most: on SQLite everybody else waits meanwhile. If one report can't be saved, none is.
+    """
     at = _at(now)
-    renewed = {"beat_at": at, "lease_until": at + conf.settings().lease_s}
+    ids = [report.id for report in reports]
+    fields = ("attempt", "state", "cancel_requested", "seq")
     with _transaction():
-        kept = [
-            _rows()
-            .filter(pk=report.id, attempt=report.attempt, state=State.RUNNING.value)
-            .update(
-                **renewed,
-                # A request to cancel may have counted on in the row.
-                seq=Greatest(F("seq"), report.seq),
-                progress=report.progress.to_json(),
-                moved_at=report.moved_at,
-                remaining_s=report.remaining_s,
-                no_cancel=report.no_cancel,
-                **({} if report.label is None else {"label": bounded(report.label, SHORT_BYTES)}),
-            )
-            == 1
-            for report in reports
-        ]
-        fields = ("cancel_requested", "seq")
-        rows = {pk: rest for pk, *rest in _rows().filter(pk__in=[r.id for r in reports]).values_list("pk", *fields)}
-    return [
-        Saved(
-            id=report.id,
-            attempt=report.attempt,
-            fenced=not ok and report.id in rows,
-            unknown=report.id not in rows,
-            cancel_requested=bool(ok and rows[report.id][0]),
-            seq=rows[report.id][1] if ok else 0,
-        )
-        for report, ok in zip(reports, kept, strict=True)
-    ]
+        _save_beats([report for report in reports if report.is_beat], at)
+        _save_news([report for report in reports if not report.is_beat], at)
+        # Many rows have one count, so the verdicts are read. What was written is locked until the commit, and an
+        # attempt that is over never runs again: so a row that is an attempt's own now was so when it was written.
+        rows = {pk: rest for pk, *rest in _rows().filter(pk__in=ids).values_list("pk", *fields)}
+    return [_verdict(report, rows.get(report.id)) for report in reports]
+
+
+def _save_beats(reports: Sequence[Report], at: float) -> None:
+    for attempt in {report.attempt for report in reports}:
+        ids = [report.id for report in reports if report.attempt == attempt]
+        running = _rows().filter(pk__in=ids, attempt=attempt, state=State.RUNNING.value)
+        running.update(seq=F("seq") + 1, beat_at=at, lease_until=at + conf.settings().lease_s)
+
+
+# By hand, since one statement with many sets of values is a tenth of the work of as many updates by the ORM.
+# A request to cancel may have counted on in the row, hence the larger `seq`.
+_PROGRESS: Final = TaskState._meta.get_field("progress")
+_SAVE: Final = f"""
+    UPDATE {TaskState._meta.db_table}
+    SET progress = %(progress)s, moved_at = %(moved_at)s, remaining_s = %(remaining_s)s, no_cancel = %(no_cancel)s,
+        label = COALESCE(%(label)s, label), seq = CASE WHEN seq < %(seq)s THEN %(seq)s ELSE seq END,
+        beat_at = %(at)s, lease_until = %(lease_until)s
+    WHERE id = %(id)s AND attempt = %(attempt)s AND state = '{State.RUNNING.value}'
+"""  # noqa: S608 (no values)
+
+
+def _save_news(reports: Sequence[Report], at: float) -> None:
+    if reports:
+        clocks = {"at": at, "lease_until": at + conf.settings().lease_s}
+        with connections[_alias()].cursor() as cursor:
+            cursor.executemany(_SAVE, [_stored(report) | clocks for report in reports])
+
+
+def _stored(report: Report) -> dict[str, Any]:
+    """As the present database takes it."""
+    connection = connections[_alias()]
+    return {
+        "id": TaskState._meta.pk.get_db_prep_save(report.id, connection),
+        "attempt": report.attempt,
+        "seq": report.seq,
+        "progress": _PROGRESS.get_db_prep_save(report.progress.to_json(), connection),
+        "moved_at": report.moved_at,
+        "remaining_s": report.remaining_s,
+        "no_cancel": report.no_cancel,
+        "label": None if report.label is None else bounded(report.label, SHORT_BYTES),
+    }
+
+
+def _verdict(report: Report, row: Sequence[Any] | None) -> Saved:
+    if row is None:
+        return Saved(id=report.id, attempt=report.attempt, fenced=False, unknown=True)
+    attempt, state, cancel_requested, seq = row
+    if (attempt, state) != (report.attempt, State.RUNNING):
+        return Saved(id=report.id, attempt=report.attempt, fenced=True)
+    return Saved(id=report.id, attempt=attempt, fenced=False, cancel_requested=cancel_requested, seq=seq)
 
 
 def retrying(

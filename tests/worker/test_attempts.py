@@ -27,7 +27,7 @@ def look(attempt: Attempt, now: float) -> Snapshot | None:
 
 
 def report(attempt: Attempt, now: float) -> Report | None:
-    return attempt.report(now=now, save_every_s=SAVE_S)
+    return attempt.report() if attempt.is_due(now=now, save_every_s=SAVE_S) else None
 
 
 def save(attempt: Attempt, now: float, **verdict: object) -> None:

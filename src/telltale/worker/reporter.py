@@ -1,8 +1,10 @@
 """The reporter: one thread a worker process that looks at all its trackers and publishes what changed.
 
-It sleeps while nothing runs, and looks every `PUBLISH_EVERY_S` while something does. What is slow or may
-hang, the database, is the saver's, a thread of its own: a locked table does not stop the bar. Requests to
-cancel come in by the broker, or with the answer to a save. Knows the broker and `saver.py`; `run.py` calls it.
+It sleeps while nothing runs, and looks every `PUBLISH_EVERY_S` while something does. However much moves, it
+tells `TOLD_AT_ONCE` at most before it sleeps again: where more moves, each is told less often, and the process
+keeps its time for the tasks. What is slow or may hang, the database, is the saver's, a thread of its own: a
+locked table does not stop the bar. Requests to cancel come in by the broker, or with the answer to a save.
+Knows the broker and `saver.py`; `run.py` calls it.
 """
 
 import logging
@@ -23,6 +25,9 @@ from telltale.worker.attempts import Attempt
 from telltale.worker.saver import Saver
 
 logger = logging.getLogger(__name__)
+
+TOLD_AT_ONCE: Final = 500
+"""How many changes are handed over together: some 10 ms of work, and what one bundle of `local://` holds."""
 
 LISTEN_AGAIN_S: Final = 5.0
 """Between two tries to hear the broker, where it can't be heard."""
@@ -80,16 +85,22 @@ class Reporter:
             native.sleep(conf.settings().publish_every_s)
 
     def _look(self) -> None:
+        """One look at each; `TOLD_AT_ONCE` changes are handed over at a time."""
+        every_s, beat_s = conf.settings().publish_every_s, conf.settings().beat_s
         now = time.time() + self._clock_offset
-        told = [envelope for attempt in self._attempts() if (envelope := self._news(attempt, now))]
+        told: list[Envelope] = []
+        for attempt in self._attempts():
+            snapshot = attempt.look(now=now, beat_s=beat_s)
+            if snapshot is None or attempt.claim is None:
+                continue
+            told.append(Envelope(topics=attempt.claim.topics, snapshot=snapshot))
+            if len(told) == TOLD_AT_ONCE:
+                hand_over(told)
+                told = []
+                native.sleep(every_s)
+                now = time.time() + self._clock_offset
         if told:
             hand_over(told)
-
-    def _news(self, attempt: Attempt, now: float) -> Envelope | None:
-        snapshot = attempt.look(now=now, beat_s=conf.settings().beat_s)
-        if snapshot is None or attempt.claim is None:
-            return None
-        return Envelope(topics=attempt.claim.topics, snapshot=snapshot)
 
     # Hearing
 
@@ -116,7 +127,7 @@ class Reporter:
                 with suppress(Malformed):
                     wanted.add(Envelope.from_bytes(message).cancel)
         for attempt in self._attempts() if wanted else ():
-            if str(attempt.id) in wanted:
+            if attempt.claim is not None and attempt.claim.snapshot.id in wanted:
                 attempt.tracker.request_cancel()
 
 

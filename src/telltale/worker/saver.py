@@ -1,17 +1,22 @@
 """The saver: one thread a worker process that talks to the store for all running attempts.
 
-It saves what the reporter told, all attempts in one transaction, which renews their leases; it claims what
-could not be claimed when it began, prunes, and writes ends that outlasted the task's own patience. An outage of
-the database is logged when it begins and when it ends, and costs no task anything. `reporter.py` owns it.
+It saves what the reporter told, many attempts in each transaction, which renews their leases; it claims what
+could not be claimed when it began, prunes, and writes ends that outlasted the task's own patience. Each of these
+gives way to the next after a second, and between two transactions to whoever waits for the database: with ten
+thousand attempts no lease lapses because others are being seen to. An outage of the database is logged when it
+begins and when it ends, and costs no task anything. `reporter.py` owns it.
 """
 
 import atexit
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from operator import attrgetter
 from random import uniform
-from typing import Final
+from typing import Final, TypeVar
 
 from django import db
 from django.db import connections
@@ -23,14 +28,25 @@ from telltale.worker.attempts import Attempt
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 LOOK_S: Final = 0.25
 """How often it is seen whether something is to be saved, while anything runs."""
+
+SPELL_S: Final = 1.0
+"""How long it may be at one kind of work before it looks at the others."""
+
+GIVE_WAY_S: Final = 0.05
+"""The longest pause between two transactions; as long as the last one took, if that is less."""
 
 AGAIN_S: Final = 1.0
 """Between two tries while the database is away."""
 
 LAST_TRY_S: Final = 5.0
 """How long a process that exits still tries to write ends."""
+
+UNFIT: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, OverflowError)
+"""How it is said that the database is there, but refuses what it was given."""
 
 
 class Saver:
@@ -39,7 +55,7 @@ class Saver:
     def __init__(self, attempts: Callable[[], list[Attempt]]) -> None:
         self.outage = Outage(logger, "Writing to the database", "Tasks go on; what people see catches up.")
         self._attempts = attempts
-        self._ends: list[Callable[[], None]] = []
+        self._ends: deque[Callable[[], None]] = deque()
         self._some = native.Signal()
         self._start = native.lock()
         self._is_started = False
@@ -90,27 +106,43 @@ class Saver:
         return True
 
     def _claim(self) -> None:
-        for attempt in self._attempts():
-            if attempt.claim is None and not attempt.refused:
-                claim(attempt)
-                self.outage.end(now=time.monotonic())
+        for attempt in within_spell(a for a in self._attempts() if a.claim is None and not a.refused):
+            claim(attempt)
+            self.outage.end(now=time.monotonic())
 
     def _save(self) -> None:
-        every = conf.settings().save_every_s
+        every_s, now = conf.settings().save_every_s, store.now()
+        due = [attempt for attempt in self._attempts() if attempt.is_due(now=now, save_every_s=every_s)]
+        # The longest unsaved first: whoever is left over when the spell ends is not so again.
+        due.sort(key=attrgetter("saved_at"))
+        for first in within_spell(range(0, len(due), store.SAVED_AT_ONCE)):
+            began_at = time.monotonic()
+            self._save_some([(a, r) for a in due[first : first + store.SAVED_AT_ONCE] if (r := a.report())])
+            self.outage.end(now=time.monotonic())
+            native.sleep(min(GIVE_WAY_S, time.monotonic() - began_at))
+
+    def _save_some(self, due: Sequence[tuple[Attempt, store.Report]]) -> None:
+        """Save these; if one among them can't be, all the others, and renew its lease."""
         now = store.now()
-        due = [(a, r) for a in self._attempts() if (r := a.report(now=now, save_every_s=every))]
-        if not due:
-            return
-        verdicts = store.save([report for _, report in due])
-        self.outage.end(now=time.monotonic())
+        try:
+            verdicts = store.save([report for _, report in due])
+        except UNFIT:
+            if len(due) == 1:
+                [(attempt, report)] = due
+                attempt.complain("Its progress can't be saved")
+                verdicts = store.save([replace(report, is_beat=True)])
+            else:
+                self._save_some(due[: len(due) // 2])
+                self._save_some(due[len(due) // 2 :])
+                return
         for (attempt, report), verdict in zip(due, verdicts, strict=True):
             attempt.saved(report, verdict, now=now)
 
     def _write_ends(self) -> None:
-        while self._ends:
-            self._ends[0]()
+        for write in within_spell(self._ends.copy()):
+            write()
             self.outage.end(now=time.monotonic())
-            del self._ends[0]
+            self._ends.popleft()
 
     def _prune(self) -> None:
         every_s = conf.settings().prune_every_s
@@ -128,6 +160,15 @@ class Saver:
                 self._write_ends()
                 break
             time.sleep(AGAIN_S)
+
+
+def within_spell(work: Iterable[T]) -> Iterator[T]:
+    """Of `work`, as much as a spell of `SPELL_S` allows: at least one, if there is any."""
+    until = time.monotonic() + SPELL_S
+    for one in work:
+        yield one
+        if time.monotonic() > until:
+            return
 
 
 def claim(attempt: Attempt) -> store.Refusal | None:
