@@ -39,7 +39,7 @@ def sent(connection: Connection, now: float, *, ack: bool = True) -> list[dict[s
     frames = []
     while (frame := connection.take(now)) is not None:
         frames.append(json.loads(frame))
-        if ack:
+        if ack and "n" in frames[-1]:
             connection.ack(frames[-1]["n"], now=now)
     return frames
 
@@ -84,6 +84,7 @@ def test_the_greeting_comes_first_and_says_what_is_followed_until_when() -> None
             "topics": ["task:a", ADA],
             "expires_at": 300.0,
             "limits": {"quiet_s": 60.0},
+            "ack_every": 16_384,
         }
     ]
 
@@ -253,12 +254,32 @@ def test_a_wish_to_cancel_is_for_workers_and_not_for_browsers() -> None:
 def test_without_credit_nothing_more_is_sent_and_an_acknowledgement_frees_the_newest() -> None:
     connection = live(terms=Terms(credit=100))
     connection.offer(at(1))
-    [update] = sent(connection, 1.0, ack=False)
+    sent(connection, 1.0, ack=False)
     connection.offer(at(2))
     connection.offer(at(3))
-    assert sent(connection, 2.0) == []
-    connection.ack(update["n"], now=3.0)
+    [question] = sent(connection, 2.0, ack=False)
+    assert question["type"] == "ping", "a client that acknowledges now and then is asked to, once"
+    assert sent(connection, 2.5, ack=False) == []
+    connection.ack(question["n"], now=3.0)
     assert seqs(sent(connection, 3.0)) == [3]
+
+
+@given(st.lists(st.integers(1, 12), max_size=60))
+def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(sizes: list[int]) -> None:
+    terms = Terms(credit=4_000)
+    connection = live(terms=terms)
+    owed, now = 0, 0.0
+    for seq, size in enumerate(sizes, 1):
+        now += 0.2
+        connection.offer(Envelope(topics=(ADA,), event=Event(topic=ADA, name="x", data="x" * size * 100)))
+        for text in iter(lambda: connection.take(now), None):
+            owed += len(text)
+            message = json.loads(text)
+            if "n" in message and (message["type"] == "ping" or owed >= 1_000):
+                connection.ack(message["n"], now=now)
+                owed = 0
+        assert connection.closed is None, seq
+    assert not connection.pending or connection.wake_at == pytest.approx(now + terms.pace_s)
 
 
 def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
@@ -275,6 +296,7 @@ def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
     connection = live(terms=Terms(credit=100))
     connection.offer(at(1))
     sent(connection, 1.0, ack=False)
+    assert sent(connection, 1.2, ack=False)[0]["type"] == "ping"
     assert connection.wake_at == 11.0
     connection.tick(10.9)
     assert connection.closed is None
@@ -287,7 +309,7 @@ def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
     for task in "abcdef":
         connection.offer(at(1, task=task))
     frames = [frame for tick in range(6) for frame in sent(connection, 1.0 + tick, ack=False)]
-    assert len(frames) < 6
+    assert len([frame for frame in frames if frame["type"] == "update"]) < 6
     connection.ack(frames[0]["n"], now=9.0)
     connection.tick(15.0)
     assert connection.closed is None
@@ -309,7 +331,17 @@ def test_something_is_sent_at_least_every_fifteen_seconds() -> None:
     connection = live()
     assert sent(connection, 14.8) == []
     [ping] = sent(connection, 15.0)
-    assert ping == {"type": "ping", "n": 2, "now": 15.0}
+    assert ping == {"type": "ping", "now": 15.0}
+
+
+def test_a_client_that_was_not_heard_for_long_is_asked_whether_it_is_there() -> None:
+    connection = live()
+    sent(connection, 15.0)
+    [ping] = sent(connection, 30.0, ack=False)
+    assert ping == {"type": "ping", "n": 2, "now": 30.0}
+    connection.ack(2, now=30.1)
+    connection.tick(60.0)
+    assert connection.closed is None
 
 
 def test_frames_are_numbered_from_one_without_a_gap() -> None:

@@ -58,6 +58,21 @@ test("a WebSocket brings its ticket first, never in the address, and acknowledge
   assert.equal(line.ends, 1)
 })
 
+test("a WebSocket acknowledges whenever as much has come as the server said, and at a numbered ping", () => {
+  const line = lineOf()
+  websocket(line, { WebSocket: Socket })
+  const socket = Socket.last
+  const hear = message => socket.onmessage({ data: JSON.stringify(message) })
+  hear({ type: "hello", n: 1, ack_every: 200 })
+  for (const n of [4, 7, 9]) hear({ type: "update", n, tasks: [], notices: [], events: ["x".repeat(80)] })
+  hear({ type: "ping" })
+  hear({ type: "ping", n: 12 })
+  assert.deepEqual(socket.sent, [
+    { type: "ack", n: 7 },
+    { type: "ack", n: 12 },
+  ])
+})
+
 test("a WebSocket that is closed from here is not heard of again", () => {
   const line = lineOf()
   const open = websocket(line, { WebSocket: Socket })

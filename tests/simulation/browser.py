@@ -74,7 +74,8 @@ class Page:
             self.again_at = now if message["again"] == "at once" else now + 1.0
             return
         self.folds(message)
-        link.connection.ack(message["n"], now=now)
+        if "n" in message:
+            web.acknowledged(link, message["n"], now)
 
     def folds(self, message: dict[str, object]) -> None:
         """Any server message, by whatever transport."""

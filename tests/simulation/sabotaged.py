@@ -1,9 +1,9 @@
 """Hub, connection and order with a mechanism taken out; everything else in them is the real code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from telltale.core.connection import Connection
-from telltale.core.hub import Hub
+from telltale.core.hub import Frames, Hub
 from telltale.core.snapshot import Snapshot
 from telltale.core.wire import Envelope
 from tests.simulation.sabotage import Sabotage, Sabotages
@@ -23,24 +23,23 @@ class Unordered(Connection):
     """The last to come takes the slot."""
 
     __slots__ = ()
+    is_ready = property(lambda self: False, lambda self, is_ready: None)  # So that all goes the long way.
 
     def _offer_snapshot(self, envelope: Envelope) -> None:
-        assert envelope.snapshot is not None
-        self._slots[envelope.snapshot.id] = envelope
+        self._slots[envelope.about] = envelope
 
 
-class EndsAreProgress(Connection):
+class EndsAreProgress(Unordered):
     """Compares attempt and seq only."""
 
     __slots__ = ()
 
     def _offer_snapshot(self, envelope: Envelope) -> None:
-        assert envelope.snapshot is not None
-        snapshot = envelope.snapshot
-        known = self._newest.get(snapshot.id)
-        if known is None or (snapshot.attempt, snapshot.seq) > (known[0], known[2]):
-            self._slots[snapshot.id] = envelope
-            self._newest[snapshot.id] = snapshot.order
+        attempt, _ended, seq = envelope.order
+        known = self._newest.get(envelope.about)
+        if known is None or (attempt, seq) > (known[0], known[2]):
+            self._slots[envelope.about] = envelope
+            self._newest[envelope.about] = envelope.order
 
 
 class Nosy(Connection):
@@ -53,16 +52,27 @@ class Nosy(Connection):
 
 
 class Indiscreet(Hub):
-    """Offers everything to everybody."""
+    """Hands everything on to everybody."""
 
-    def deliver(self, envelope: Envelope) -> set[Connection]:
-        for connection in self.connections:
-            connection.offer(envelope)
+    def _concerned(self, topics: Sequence[str]) -> set[Connection]:
         return set(self.connections)
+
+
+class Forgetful(Hub):
+    """What waits for the tick goes on waiting."""
+
+    def _release(self, now: float) -> None:
+        self._free_at.clear()
+
+    def _catch_up(self, now: float, most: int) -> Frames:
+        for connection in [c for c in self._behind if not c._is_greeted]:
+            yield from ((frame, (connection,)) for frame in [connection.take(now)] if frame)
 
 
 def hub_of(sabotage: Sabotages) -> Hub:
     """The real one, unless that is what is sabotaged."""
+    if Sabotage.NO_TRAILING_FRAME in sabotage:
+        return Forgetful()
     return Indiscreet() if Sabotage.NO_TOPICS in sabotage else Hub()
 
 

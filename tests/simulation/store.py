@@ -5,7 +5,7 @@ from itertools import count
 
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import CLAIMABLE, RETRIABLE, State, sources
-from telltale.core.topics import task_topic
+from telltale.core.topics import CANCELLATIONS, task_topic
 from telltale.core.wire import Envelope, Notice
 from tests.simulation.ledger import LEASE_S, Ledger
 from tests.simulation.sabotage import Sabotage, Sabotages
@@ -67,7 +67,7 @@ class Store:
         if row.state is not State.RUNNING or row.cancel_requested:
             return []
         self._commit(row, replace(row, cancel_requested=True, seq=row.seq + 1), lease=self.leases[task])
-        return [self._envelope(task), Envelope(cancel=task)]
+        return [self._envelope(task), Envelope(topics=(CANCELLATIONS,), cancel=task)]
 
     # What workers write --------------------------------------------------------------------------
 

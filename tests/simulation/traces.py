@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent.parent / "traces"
 BEGIN = 1_750_000_000.0
 LIMITS = {"quiet_s": 60.0, "stalled_s": 45.0, "lease_s": 105.0}
 ADA = "user:1"
+TERMS = Terms()
 
 
 def task_id(number: int) -> str:
@@ -46,17 +47,20 @@ class Story:
         self.hub = Hub()
         self.frames: list[dict[str, Any]] = []
 
-    def connects(self, *known: Envelope, have: Mapping[str, Order] | None = None) -> Connection:
+    def connects(self, *known: Envelope, have: Mapping[str, Order] | None = None, terms: Terms = TERMS) -> Connection:
         """A page connects with a ticket for Ada, and is told what the store knows."""
-        connection = Connection(opened_at=self.now, terms=Terms(), limits=LIMITS)
+        connection = Connection(opened_at=self.now, terms=terms, limits=LIMITS, numbers=self.hub.numbers)
+        connection.outlet = []
         connection.admit(Grant(topics=frozenset({ADA}), expires_at=self.now + 300), have=have, now=self.now)
         self.hub.attach(connection)
         connection.catch_up(known)
+        self.hub.wake(connection)
         return connection
 
     def happens(self, *envelopes: Envelope) -> None:
         """The broker carries this, in this order."""
-        self.hub.deliver_all(envelopes)
+        self.hub.tell(envelopes, now=self.now)
+        self.turns()
 
     def passes(self, seconds: float) -> None:
         """Time goes on; the pages are heard of all the while."""
@@ -66,13 +70,20 @@ class Story:
 
     def sends(self, connection: Connection) -> list[dict[str, Any]]:
         """All that the connection can send now, taken but not arrived."""
-        frames = []
-        while (frame := connection.take(self.now)) is not None:
-            frames.append(json.loads(frame))
-            connection.ack(frames[-1]["n"], now=self.now)
+        self.turns()
+        frames = [json.loads(frame) for frame in connection.outlet]
+        connection.outlet.clear()
+        for frame in frames:
+            connection.ack(frame["n"], now=self.now)
         if connection.closed:
             frames.append(json.loads(connection.farewell()))
         return frames
+
+    def turns(self) -> None:
+        """The hub writes what is due."""
+        for frame, connections in self.hub.turn(self.now):
+            for connection in connections if frame else ():
+                connection.outlet.append(frame)
 
     def hears(self, *connections: Connection) -> None:
         """What these connections can send arrives, in this order."""
@@ -281,15 +292,15 @@ def events_come_in_their_order(story: Story) -> None:
 def a_slow_page_is_told_why(story: Story) -> None:
     """A page that acknowledges nothing is closed with a reason, and shows the newest after coming back."""
     task = queued(1)
-    page = story.connects(of(task))
+    page = story.connects(of(task), terms=Terms(credit=700))
     story.hears(page)
-    page.terms = Terms(credit=1)
     for seq in range(1, 5):
         story.happens(of(moved(task, seq, seq / 10, after_s=seq)))
-        if (frame := page.take(story.now)) is not None:
-            story.frames.append(json.loads(frame))
         story.passes(1)
+    story.frames += [json.loads(frame) for frame in page.outlet]
+    page.outlet.clear()
     story.passes(10)
+    page.tick(story.now)
     story.hears(page)
     story.hears(story.connects(of(moved(task, 4, 0.4, after_s=4)), have={task.id: (1, False, 1)}))
 

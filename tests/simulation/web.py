@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from telltale.core.connection import Connection, Grant, Phase, Terms
+from telltale.core.connection import Connection, Grant, Phase, Terms, due
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
 from tests.simulation.ledger import Ledger
@@ -18,12 +18,13 @@ LIMITS = {"quiet_s": 60.0, "stalled_s": 45.0, "lease_s": 105.0}
 
 
 class Link:
-    """A connection and the wire behind it: frames arrive late and in order, or are cut off with it."""
+    """A connection and the wire behind it, its outlet: frames arrive late and in order, or are cut off with it."""
 
     __slots__ = ("connection", "is_cut", "wire")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        connection.outlet = self
         self.wire: deque[tuple[float, str]] = deque()
         self.is_cut = False
 
@@ -75,7 +76,7 @@ class Web:
 
     def connects(self, grant: Grant, have: Mapping[str, Order], seen: Iterable[str], now: float, luck: Luck) -> Link:
         """A page connects: attach first, read second."""
-        connection = self._make(opened_at=now, terms=self._terms, limits=LIMITS)
+        connection = self._make(opened_at=now, terms=self._terms, limits=LIMITS, numbers=self.hub.numbers)
         connection.admit(grant, have=have, seen=seen, now=now)
         link = Link(connection)
         self.links.append(link)
@@ -93,11 +94,10 @@ class Web:
             self.hub.attach(link.connection)
             self._asked.append(link)
 
-    def hears(self, raw: bytes) -> None:
+    def hears(self, raw: bytes, now: float) -> None:
         """The broker brings an envelope."""
-        concerned = self.hub.deliver(Envelope.from_bytes(raw))
-        if concerned and Sabotage.NO_TRAILING_FRAME in self._sabotage:
-            self._flush_only(concerned)
+        self.hub.tell([Envelope.from_bytes(raw)], now=now)
+        self._turn(now)
 
     def works(self, now: float, luck: Luck, publish: Callable[[Iterable[Envelope], Luck], None]) -> None:
         """The event loop's turn: reads, answers, the re-check, and whatever connections have to send."""
@@ -113,14 +113,15 @@ class Web:
         if self._recheck and now >= self._rechecked_at + RECHECK_S and self.hub.connections:
             self._rechecked_at = now
             self._read(None, now, luck)
-        due = [read for read in self._reads if read.due <= now]
-        if due:
+        arrived = [read for read in self._reads if read.due <= now]
+        if arrived:
             self._reads = [read for read in self._reads if read.due > now]
-            for read in due:
+            for read in arrived:
                 self._answer(read)
-        for link in self.links:
-            if Sabotage.NO_TRAILING_FRAME not in self._sabotage or not link.connection._greeted:
-                self._send(link, now)
+        self._turn(now)
+        for connection, frame in due([link.connection for link in self.links], now):
+            if frame is not None and Sabotage.NO_TRAILING_FRAME not in self._sabotage:
+                self._write(connection, frame, now)
         if any(link.is_cut or link.connection.closed for link in self.links):
             self._bury(now)
 
@@ -136,22 +137,27 @@ class Web:
 
     def _answer(self, read: Read) -> None:
         if read.link is None:
-            concerned = self.hub.deliver_all(read.found)
-            if Sabotage.NO_TRAILING_FRAME in self._sabotage:
-                self._flush_only(concerned)
+            self.hub.tell(read.found, now=self._now)
         elif not read.link.is_cut:
             if Sabotage.SNAPSHOT_FIRST in self._sabotage:
                 self.hub.attach(read.link.connection)
             read.link.connection.catch_up(read.found)
-            self._send(read.link, self._now)
+            self.hub.wake(read.link.connection)
 
-    def _flush_only(self, concerned: set[Connection]) -> None:
-        for link in self.links:
-            if link.connection in concerned:
-                self._send(link, self._now)
+    def acknowledged(self, link: Link, n: int, now: float) -> None:
+        """The page has handled all frames up to number `n`."""
+        link.connection.ack(n, now=now)
+        if link.connection.can_go_on:
+            self.hub.wake(link.connection)
 
-    def _send(self, link: Link, now: float) -> None:
-        while not link.is_cut and (frame := link.connection.take(now)) is not None:
+    def _turn(self, now: float) -> None:
+        for frame, connections in self.hub.turn(now):
+            for connection in connections if frame else ():
+                self._write(connection, frame, now)
+
+    def _write(self, connection: Connection, frame: str, now: float) -> None:
+        link: Link = connection.outlet
+        if not link.is_cut:
             link.wire.append((now + 0.05, frame))
 
     def _bury(self, now: float) -> None:

@@ -248,7 +248,7 @@ class World:
             due.sort(key=lambda message: message[0])
             for _, n, raw in due:
                 if self.webs[n].up:
-                    self.webs[n].hears(raw)
+                    self.webs[n].hears(raw, self.now)
 
     def _answer_polls(self) -> None:
         due = [poll for poll in self.polled if poll[0] <= self.now]

@@ -3,9 +3,10 @@
     WAITING ──admit──▶ ATTACHED ──catch_up──▶ LIVE ──close──▶ CLOSED
 
 Envelopes and acknowledgements in (`offer`, `ack`), frames out (`take`): it does no I/O and reads no
-clock. A driver (`transports/`) owns the socket and asks `wake_at` when to look again. Between `admit` and `catch_up`
-offers are already conflated into their slots but not yet sent: attach first, read the snapshot
-second, and let the snapshots' order sort out the overlap.
+clock. The hub asks it for frames when they are due. Between `admit` and `catch_up` offers are already conflated
+into their slots but not yet sent: attach first, read the snapshot second, and let the snapshots' order sort out
+the overlap. A connection that has nothing waiting `is_ready`: then one frame, made once, serves it and all others
+that are (`served`), and what it costs is a few plain attributes.
 
 What waits is bounded: one slot a task, whatever the pace (a slow reader costs a slot, never a queue),
 and `Terms.queue` notices and events. Past that, a notice is left to the next re-read of the store, which
@@ -13,15 +14,16 @@ keeps it until shown; an event is lost to nobody else, so the connection is clos
 back by recovery. Flow control is ours, by acknowledged text, for servers differ: some never push back.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
+from itertools import count
+from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
-from telltale.core.wire import VERSION, Envelope, encode
+from telltale.core.wire import VERSION, Envelope, Kind, encode, update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +37,14 @@ class Terms:
     ping_s: float = 15.0
     """Something is sent at least this often, so that proxies and clients see life."""
     silence_s: float = 40.0
-    """A follower that acknowledges, and was not heard for this long, is closed."""
+    """A follower that acknowledges, and was not heard for this long, is closed. After half of it a ping asks."""
     credit: int | None = 65_536
-    """Unacknowledged text beyond which nothing more is sent; None where the transport has no way back."""
+    """Unacknowledged text beyond which nothing more is sent; None where the transport has no way back. The
+    client is asked to acknowledge whenever a quarter of it has come."""
     frame: int = 65_536
     """A frame that has grown beyond this is full; what still waits goes with the next."""
     slow_s: float = 10.0
-    """Nothing acknowledged for this long while out of credit: closed."""
+    """Nothing acknowledged, or nothing written, for this long while that is what more must wait for: closed."""
     queue: int = 200
     """Notices and events that may wait."""
     remembered: int = 1_000
@@ -67,31 +70,73 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(eq=False, slots=True)
 class Connection:
     """See the module. Instants are the store's clock, in seconds."""
 
-    opened_at: float
-    terms: Terms = field(default_factory=Terms)
-    limits: Mapping[str, float] = field(default_factory=dict)
-    """The thresholds of health, told to the client in `hello`."""
-    phase: Phase = Phase.WAITING
-    grant: Grant | None = None
-    closed: Reason | None = None
-    _newest: "OrderedDict[str, Order]" = field(default_factory=OrderedDict)
-    _slots: dict[str, Envelope] = field(default_factory=dict)
-    _queue: "deque[Envelope]" = field(default_factory=deque)
-    _seen: "OrderedDict[str, None]" = field(default_factory=OrderedDict)
-    _greeted: bool = False
-    _n: int = 0
-    _unacked: "deque[tuple[int, int]]" = field(default_factory=deque)
-    _owed: int = 0
-    _broke_at: float | None = None
-    _sent_at: float = float("-inf")
-    _heard_at: float = 0.0
+    __slots__ = (
+        "__weakref__",
+        "_acked",
+        "_asked",
+        "_broke_at",
+        "_credit",
+        "_heard_at",
+        "_is_blocked",
+        "_is_greeted",
+        "_mark",
+        "_n",
+        "_newest",
+        "_numbers",
+        "_owed",
+        "_queue",
+        "_seen",
+        "_slots",
+        "closed",
+        "free_at",
+        "grant",
+        "is_ready",
+        "limits",
+        "look_at",
+        "outlet",
+        "phase",
+        "terms",
+    )
 
-    def __post_init__(self) -> None:
-        self._heard_at = self.opened_at
+    def __init__(
+        self,
+        *,
+        opened_at: float,
+        terms: Terms = Terms(),
+        limits: Mapping[str, float] | None = None,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
+        """`limits`: the thresholds of health, told to the client. `numbers`: of frames; its hub's, where it has one."""
+        self.terms = terms
+        self.limits = limits or {}
+        self.phase = Phase.WAITING
+        self.grant: Grant | None = None
+        self.closed: Reason | None = None
+        self.outlet: Any = None
+        """Its driver's way to the client; nothing here looks at it."""
+        self.is_ready = False
+        """Live, with nothing waiting and with credit: a frame that is made for many may go to it, from `free_at` on."""
+        self.free_at = float("-inf")
+        """When the next frame may go."""
+        self.look_at = opened_at + terms.admit_s
+        """Nothing becomes due by itself before: whoever has many of them need not look."""
+        self._numbers = count(1) if numbers is None else numbers
+        self._credit: float = float("inf") if terms.credit is None else terms.credit
+        self._newest: dict[str, Order] = {}
+        self._slots: dict[str, Envelope] = {}
+        self._queue: list[Envelope] = []
+        self._seen: dict[str, None] = {}
+        self._is_greeted = self._is_blocked = False
+        self._n = 0
+        self._owed = 0
+        self._mark = (0, 0)  # A frame's number, and what is owed up to it: one acknowledgement is looked for at a time.
+        self._acked = 0
+        self._asked = False
+        self._broke_at: float | None = None
+        self._heard_at = opened_at
 
     # Who they are ------------------------------------------------------------------------------
 
@@ -122,11 +167,12 @@ class Connection:
         self._drop_uncovered()
         if self.phase is Phase.WAITING:
             self.phase = Phase.ATTACHED
+        self._settle(now)
 
     def close(self, reason: Reason) -> None:
         """End it; the first reason stands. `take` yields nothing more, `farewell` says why."""
         if self.phase is not Phase.CLOSED:
-            self.phase, self.closed = Phase.CLOSED, reason
+            self.phase, self.closed, self.is_ready = Phase.CLOSED, reason, False
             self._slots.clear()
             self._queue.clear()
 
@@ -140,14 +186,15 @@ class Connection:
         """Something happened. Kept if it is theirs and newer than what they have; the newest wins."""
         if self.phase is Phase.CLOSED or not self.follows(envelope.topics):
             return
-        if envelope.snapshot is not None:
+        if envelope.kind is Kind.SNAPSHOT:
             self._offer_snapshot(envelope)
-        elif envelope.notice is not None:
-            self._offer_notice(envelope, envelope.notice.id)
-        elif envelope.event is not None:
+        elif envelope.kind is Kind.NOTICE:
+            self._offer_notice(envelope)
+        elif envelope.kind is Kind.EVENT:
             if len(self._queue) >= self.terms.queue:
                 return self.close(reasons.RESYNC)
             self._queue.append(envelope)
+        self.is_ready = self.is_ready and not self._waits
 
     def catch_up(self, envelopes: Iterable[Envelope]) -> None:
         """What the store knew after `admit`: from here on it is live."""
@@ -157,23 +204,22 @@ class Connection:
             self.phase = Phase.LIVE
 
     def _offer_snapshot(self, envelope: Envelope) -> None:
-        snapshot = envelope.snapshot
-        assert snapshot is not None
-        if snapshot.order <= self._newest.get(snapshot.id, _NOTHING):
+        task, order = envelope.about, envelope.order
+        if order <= self._newest.get(task, _NOTHING):
             return
-        if snapshot.id not in self._slots and len(self._slots) >= self.terms.remembered:
+        if task not in self._slots and len(self._slots) >= self.terms.remembered:
             return self.close(reasons.RESYNC)
-        self._slots[snapshot.id] = envelope
-        self._remember(snapshot.id, snapshot.order)
+        self._slots[task] = envelope
+        self._remember(task, order)
 
-    def _offer_notice(self, envelope: Envelope, notice: str) -> None:
+    def _offer_notice(self, envelope: Envelope) -> None:
         # One that finds no room is not remembered either: the next re-read offers it again.
-        if notice not in self._seen and len(self._queue) < self.terms.queue:
-            self._see(notice)
+        if envelope.about not in self._seen and len(self._queue) < self.terms.queue:
+            self._see(envelope.about)
             self._queue.append(envelope)
 
     def _drop_uncovered(self) -> None:
-        self._queue = deque(e for e in self._queue if self.follows(e.topics))
+        self._queue = [e for e in self._queue if self.follows(e.topics)]
         for task in [task for task, e in self._slots.items() if not self.follows(e.topics)]:
             # Forgotten too: a later ticket that covers it again must bring it.
             del self._slots[task], self._newest[task]
@@ -181,11 +227,11 @@ class Connection:
     def _see(self, notice: str) -> None:
         self._seen[notice] = None
         if len(self._seen) > self.terms.remembered:
-            self._seen.popitem(last=False)
+            del self._seen[next(iter(self._seen))]
 
     def _remember(self, task: str, order: Order) -> None:
+        self._newest.pop(task, None)  # So that it stands last: the first to stand is the first to be forgotten.
         self._newest[task] = order
-        self._newest.move_to_end(task)
         if len(self._newest) <= self.terms.remembered:
             return
         # What waits must stay remembered, or an older snapshot could take its slot.
@@ -198,26 +244,41 @@ class Connection:
     def take(self, now: float) -> str | None:
         """The next frame, holding all that is pending; None while there is nothing, or it must wait."""
         self.tick(now)
-        self._sent_at = min(self._sent_at, now)  # a clock that was put back must not silence it
-        if self.phase is not Phase.LIVE or now < self._sent_at + self.terms.pace_s or not self._has_credit:
+        self.free_at = min(self.free_at, now + self.terms.pace_s)  # a clock that was put back must not silence it
+        if self.phase is not Phase.LIVE or self._is_blocked or now < self.free_at:
             return None
-        if not self._greeted:
-            self._greeted = True
+        if not self._has_credit:
+            return self._ask(now)
+        if not self._is_greeted:
+            self._is_greeted = True
             return self._sent(self._hello(now), now, paced=False)
-        if self._slots or self._queue:
+        if self._waits:
             return self._sent(self._update(now), now)
-        if now >= self._sent_at + self.terms.ping_s:
-            return self._sent(f'{{"type":"ping","n":{self._next},"now":{now:.3f}}}', now, paced=False)
+        if now >= self._ping_at:
+            return self._ping(now)
         return None
 
     @property
     def pending(self) -> bool:
         """Whether anything waits to be sent."""
-        return bool(self._slots or self._queue) or not self._greeted
+        return self._waits or not self._is_greeted
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether what waits needs nothing but time."""
+        return self.phase is Phase.LIVE and self.pending and self._has_credit
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._slots or self._queue)
+
+    @property
+    def _ping_at(self) -> float:
+        return self.free_at - self.terms.pace_s + self.terms.ping_s
 
     @property
     def wake_at(self) -> float | None:
-        """When the driver should call `take` again if nothing happens before; None once closed."""
+        """When to call `take` again if nothing happens before; None once closed."""
         if self.phase is Phase.CLOSED:
             return None
         if self.phase is not Phase.LIVE:
@@ -225,12 +286,20 @@ class Connection:
         assert self.grant is not None
         times = [self.grant.expires_at]
         if self._has_credit:
-            times.append(self._sent_at + (self.terms.pace_s if self.pending else self.terms.ping_s))
+            times.append(self.free_at if self.pending else self._ping_at)
+        elif not self._asked and not self._is_blocked:
+            times.append(self.free_at)
         if self._broke_at is not None:
             times.append(self._broke_at + self.terms.slow_s)
         if self.terms.credit is not None:
             times.append(self._heard_at + self.terms.silence_s)
         return min(times)
+
+    def look(self, now: float) -> str | None:
+        """The frame that became due by itself, if one did; not to be called before `look_at`."""
+        frame = self.take(now)
+        self._look_again()
+        return frame
 
     def farewell(self) -> str:
         """The last message, where the transport can still carry one."""
@@ -244,11 +313,12 @@ class Connection:
             {
                 "type": "hello",
                 "v": VERSION,
-                "n": self._next,
+                "n": self._next(),
                 "now": round(now, 3),
                 "topics": sorted(self.grant.topics),
                 "expires_at": self.grant.expires_at,
                 "limits": dict(self.limits),
+                **({} if self.terms.credit is None else {"ack_every": self.terms.credit // 4}),
             }
         )
 
@@ -256,47 +326,90 @@ class Connection:
         tasks: list[str] = []
         notices: list[str] = []
         events: list[str] = []
-        room = self.terms.frame
+        room, queued = self.terms.frame, 0
         while self._slots and room > 0:
             tasks.append(self._slots.pop(next(iter(self._slots))).text)
             room -= len(tasks[-1])
-        while self._queue and room > 0:
-            envelope = self._queue.popleft()
-            (notices if envelope.notice else events).append(envelope.text)
+        while queued < len(self._queue) and room > 0:
+            envelope = self._queue[queued]
+            (notices if envelope.kind is Kind.NOTICE else events).append(envelope.text)
             room -= len(envelope.text)
-        return (
-            f'{{"type":"update","n":{self._next},"now":{now:.3f},'
-            f'"tasks":[{",".join(tasks)}],"notices":[{",".join(notices)}],"events":[{",".join(events)}]}}'
-        )
+            queued += 1
+        del self._queue[:queued]
+        return update(self._next(), now, tasks=tasks, notices=notices, events=events)
 
-    @property
+    def _ping(self, now: float) -> str:
+        if self.terms.credit is None or now < self._heard_at + self.terms.silence_s / 2:
+            self.free_at = now + self.terms.pace_s
+            return f'{{"type":"ping","now":{now:.3f}}}'
+        return self._question(now)
+
+    def _ask(self, now: float) -> str | None:
+        # A client acknowledges now and then: what it owes less than that for, it must be asked for.
+        if self._asked:
+            return None
+        self._asked = True
+        return self._question(now)
+
+    def _question(self, now: float) -> str:
+        """A ping that is numbered, and so acknowledged at once."""
+        return self._sent(f'{{"type":"ping","n":{self._next()},"now":{now:.3f}}}', now)
+
     def _next(self) -> int:
-        return self._n + 1
+        self._n = next(self._numbers)
+        return self._n
 
     def _sent(self, frame: str, now: float, *, paced: bool = True) -> str:
-        self._n += 1
         # The greeting is no news: what is pending behind it must not wait for a tick.
-        self._sent_at = now if paced else now - self.terms.pace_s
-        if self.terms.credit is not None:
-            size = len(frame)
-            self._unacked.append((self._n, size))
-            self._owed += size
-            if not self._has_credit:
-                self._broke_at = now
+        self.free_at = now + self.terms.pace_s if paced else now
+        self._owed += len(frame)
+        self._settle(now)
         return frame
+
+    def _settle(self, now: float) -> None:
+        """Whatever has changed: whether it is ready, and when it is to be looked at."""
+        has_credit = self._has_credit
+        self.is_ready = self.phase is Phase.LIVE and self._is_greeted and has_credit and not self._waits
+        if has_credit:
+            self._broke_at = None
+        elif self._broke_at is None:
+            self._broke(now)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        wake_at = self.wake_at
+        self.look_at = float("inf") if wake_at is None else wake_at
+
+    def _broke(self, now: float) -> None:
+        self.is_ready = False
+        self._broke_at = now
+        self.look_at = min(self.look_at, now + self.terms.slow_s)
 
     # What comes in -------------------------------------------------------------------------------
 
     def ack(self, n: int, *, now: float) -> None:
         """The client has handled all frames up to number `n`."""
         self._heard_at = now
-        owed = self._owed
-        while self._unacked and self._unacked[0][0] <= n:
-            self._owed -= self._unacked.popleft()[1]
-        if self._has_credit:
-            self._broke_at = None
-        elif self._owed < owed:
-            self._broke_at = now
+        number, up_to_it = self._mark
+        if n >= self._n:
+            self._owed, self._mark = 0, (self._n, 0)
+        elif n >= number:
+            self._owed -= up_to_it
+            self._mark = (self._n, self._owed)
+        if n > self._acked:
+            self._acked, self._asked = n, False
+            self._broke_at = None  # It gets on, if slowly.
+        self._settle(now)
+
+    def block(self, now: float) -> None:
+        """The line takes nothing more just now: what comes is kept, newest by newest."""
+        self._is_blocked = True
+        self._settle(now)
+
+    def unblock(self, now: float) -> None:
+        """The line takes more."""
+        self._is_blocked = False
+        self._settle(now)
 
     def tick(self, now: float) -> None:
         """Close it if its time is up: no ticket, an expired one, too slow, or silent."""
@@ -317,8 +430,52 @@ class Connection:
 
     @property
     def _has_credit(self) -> bool:
-        return self.terms.credit is None or self._owed < self.terms.credit
+        return self._owed < self._credit and not self._is_blocked
 
 
-_NOTHING: Order = (0, False, -1)
+def serve(
+    connections: Iterable[Connection], envelope: Envelope, *, n: int, size: int, now: float, free_at: float
+) -> tuple[list[Connection], list[Connection]]:
+    """Hand one thing on to many: (who gets the frame that was made for all, who has it waiting instead).
+
+    The frame has number `n` and `size` characters. It is for connections that are ready and know the task
+    already; all others go the long way, by `offer`. This is the one loop that runs for each delivery.
+    """
+    ready: list[Connection] = []
+    others: list[Connection] = []
+    task, order = envelope.about, envelope.order
+    is_shared = envelope.kind is not Kind.NOTICE  # A notice is sent once, and each connection knows which it had.
+    for connection in connections:
+        if not (is_shared and connection.is_ready and connection.free_at <= now):
+            if connection.closed is None:
+                connection.offer(envelope)
+                if connection.pending or connection.closed:
+                    others.append(connection)
+            continue
+        if task:
+            newest = connection._newest
+            if order <= newest.get(task, _NOTHING):
+                continue
+            if len(newest) >= connection.terms.remembered:
+                connection._remember(task, order)
+            newest[task] = order
+        connection.free_at = free_at
+        connection._n = n
+        connection._owed = owed = connection._owed + size
+        if owed >= connection._credit:
+            connection._broke(now)
+        ready.append(connection)
+    return ready, others
+
+
+def due(connections: Iterable[Connection], now: float) -> Iterator[tuple[Connection, str | None]]:
+    """Those to whom something is due by itself: a ping, or (None) their end. For whoever looks about every second."""
+    for connection in connections:
+        if connection.look_at <= now:
+            frame = connection.look(now)
+            if frame is not None or connection.closed:
+                yield connection, frame
+
+
+_NOTHING: Final[Order] = (0, False, -1)
 """Older than every snapshot."""

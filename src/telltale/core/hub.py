@@ -1,21 +1,56 @@
-"""The hub: who follows what, and whom an envelope concerns.
+"""The hub: who follows what, whom an envelope concerns, and what is to be written to whom now.
 
-One a web process. It holds no task state: what a connection has is the connection's, what is true is
-the store's. So a hub may vanish at any moment, and nothing is lost but time.
+One a web process. It does no I/O and reads no clock: what happened goes in (`tell`), and what is to be written
+comes out (`turn`), at most so much at a time that its driver can see to others in between. It holds no task
+state but what waits for the tick: what a connection has is the connection's, what is true is the store's. So a
+hub may vanish at any moment, and nothing is lost but time.
+
+    tell ─▶ told of this task a moment ago? ─▶ held, newest by newest, until `pace_s` is over ─┐
+                └─ no ──────────────────────────────────────────────────────────────────────▶ a round to all
+    round ─▶ who is ready gets the one frame made for all; who is not has it waiting, and comes in its turn
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
-from telltale.core.connection import Connection
-from telltale.core.wire import Envelope
+from telltale.core.connection import Connection, serve
+from telltale.core.wire import Envelope, Kind, update
+
+SLICE: Final = 500
+"""Connections that one turn serves: a millisecond or two, after which handshakes and others have theirs."""
+
+Frames = Iterator[tuple[str, Sequence[Connection]]]
+"""Texts, each with those to whom it goes."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """An envelope on its way to its followers; `rest` is of those still to be served."""
+
+    envelope: Envelope
+    rest: list[Connection]
 
 
 class Hub:
     """Followers by topic. Not thread-safe: one thread (the event loop's) owns it."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace_s: float = 0.1) -> None:
+        """`pace_s`: least time between two rounds about one task."""
+        self.numbers = count(1)
+        """Of frames, for all its connections: a frame that many share has one number."""
+        self._pace_s = pace_s
         self._followers: dict[str, set[Connection]] = {}
         self._attached: dict[Connection, frozenset[str]] = {}
+        self._rounds: deque[_Round] = deque()
+        self._held: dict[str, Envelope] = {}
+        self._free_at: dict[str, float] = {}  # Of tasks told of within the last `pace_s`, in that order.
+        self._behind: dict[Connection, None] = {}
+        self._look_at = float("inf")
+
+    # Who follows ---------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:
         """Begin to hand on what its grant covers; call again after a renewal. Before the snapshot's read."""
@@ -27,24 +62,16 @@ class Hub:
 
     def detach(self, connection: Connection) -> None:
         """Forget it; harmless if it was not attached."""
+        self._behind.pop(connection, None)
         for topic in self._attached.pop(connection, ()):
             followers = self._followers[topic]
             followers.discard(connection)
             if not followers:
                 del self._followers[topic]
 
-    def deliver(self, envelope: Envelope) -> set[Connection]:
-        """Offer `envelope` to all whom it concerns; returns those, for their drivers to be woken."""
-        concerned: set[Connection] = set()
-        for topic in envelope.topics:
-            concerned |= self._followers.get(topic, _NOBODY)
-        for connection in concerned:
-            connection.offer(envelope)
-        return concerned
-
-    def deliver_all(self, envelopes: Iterable[Envelope]) -> set[Connection]:
-        """`deliver` for what a re-read of the store found."""
-        return {connection for envelope in envelopes for connection in self.deliver(envelope)}
+    def follows(self, topic: str) -> bool:
+        """Whether anybody here does."""
+        return topic in self._followers
 
     @property
     def topics(self) -> frozenset[str]:
@@ -56,5 +83,95 @@ class Hub:
         """All that are attached."""
         return tuple(self._attached)
 
+    # What happens --------------------------------------------------------------------------------
 
-_NOBODY: frozenset[Connection] = frozenset()
+    def tell(self, envelopes: Iterable[Envelope], *, now: float) -> None:
+        """These happened. Of a task that was told of a moment ago, the newest waits for the tick."""
+        for envelope in envelopes:
+            concerned = self._concerned(envelope.topics)
+            if not concerned or (envelope.kind is Kind.SNAPSHOT and self._is_held(envelope, now)):
+                continue
+            self._rounds.append(_Round(envelope, list(concerned)))
+
+    def wake(self, connection: Connection) -> None:
+        """Something waits for it, or it can be served again: see to it in the next turn."""
+        self._behind[connection] = None
+        self._look_at = float("-inf")
+
+    def _concerned(self, topics: Sequence[str]) -> set[Connection]:
+        followers = [found for topic in topics if (found := self._followers.get(topic))]
+        return followers[0] if len(followers) == 1 else set().union(*followers)
+
+    def _is_held(self, envelope: Envelope, now: float) -> bool:
+        task = envelope.about
+        if not now < self._free_at.get(task, now) <= now + self._pace_s:
+            self._free_at.pop(task, None)
+            self._free_at[task] = now + self._pace_s
+            return False
+        held = self._held.get(task)
+        if held is None or envelope.order > held.order:
+            self._held[task] = envelope
+        return True
+
+    # What is to be written -----------------------------------------------------------------------
+
+    def turn(self, now: float, *, most: int = SLICE) -> Frames:
+        """What to write to whom now, to about `most` connections; `wake_at` says when to call again.
+
+        An empty text stands for a connection that was closed on the way.
+        """
+        self._release(now)
+        while self._rounds and most > 0:
+            this = self._rounds[0]
+            some, this.rest = this.rest[:most], this.rest[most:]
+            if not this.rest:
+                self._rounds.popleft()
+            most -= len(some)
+            yield from self._served(this.envelope, some, now)
+        if self._look_at <= now:
+            yield from self._catch_up(now, most)
+
+    def _served(self, envelope: Envelope, some: list[Connection], now: float) -> Frames:
+        n = next(self.numbers)
+        texts = [envelope.text]
+        frame = update(n, now, events=texts) if envelope.kind is Kind.EVENT else update(n, now, tasks=texts)
+        ready, others = serve(some, envelope, n=n, size=len(frame), now=now, free_at=now + self._pace_s)
+        if ready:
+            yield frame, ready
+        for connection in others:
+            if connection.closed:
+                yield "", (connection,)
+            else:
+                self._behind[connection] = None
+                self._look_at = min(self._look_at, connection.free_at)
+
+    def _release(self, now: float) -> None:
+        """Those tasks that were told of long enough ago may be told of again."""
+        while self._free_at and next(iter(self._free_at.values())) <= now:
+            task = next(iter(self._free_at))
+            del self._free_at[task]
+            if (held := self._held.pop(task, None)) is not None:
+                self.tell([held], now=now)
+
+    def _catch_up(self, now: float, most: int) -> Frames:
+        """Serve those for whom something waits, each with a frame of its own that holds all of it."""
+        due = [connection for connection in self._behind if connection.free_at <= now]
+        for connection in due[: max(1, most)]:
+            del self._behind[connection]
+            while (frame := connection.take(now)) is not None:
+                yield frame, (connection,)
+            if connection.closed:
+                yield "", (connection,)
+            elif connection.can_go_on:
+                self._behind[connection] = None
+        self._look_at = min((connection.free_at for connection in self._behind), default=float("inf"))
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `turn` has something to do; None while it has not."""
+        if self._rounds:
+            return float("-inf")
+        times = [self._look_at] if self._behind else []
+        if self._held:
+            times.append(next(iter(self._free_at.values())))
+        return min(times, default=None)

@@ -35,6 +35,16 @@ def encode(message: object) -> str:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def update(
+    n: int, now: float, *, tasks: Iterable[str] = (), notices: Iterable[str] = (), events: Iterable[str] = ()
+) -> str:
+    """The message number `n` to a client, of texts that are encoded already."""
+    return (
+        f'{{"type":"update","n":{n},"now":{now:.3f},'
+        f'"tasks":[{",".join(tasks)}],"notices":[{",".join(notices)}],"events":[{",".join(events)}]}}'
+    )
+
+
 def decode(raw: str | bytes, *, limit: int = INBOUND_BYTES) -> dict[str, Any]:
     """One JSON object; raises `Malformed` for anything else, or beyond `limit` bytes or characters."""
     if len(raw) > limit:

@@ -5,7 +5,7 @@ A transport owns a client's socket and nothing else: what is followed and when i
 pass tests/transports/test_contract.py.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,28 +24,46 @@ HAVE: Final = 1_000
 """Tasks, and notices, that a client may name as shown already."""
 
 
+class Outlet(Protocol):
+    """A transport's way to its client, as the driver uses it: on the event loop, and never blocking it."""
+
+    @property
+    def form(self) -> Callable[[str], Any]:
+        """Turns a message's text into what `write` takes; called once for all outlets that share it."""
+
+    @property
+    def write(self) -> Callable[[Any], object]:
+        """Sends it, or keeps it and blocks the follower until it is sent. Harmless once the client has gone."""
+
+    def end(self) -> None:
+        """The connection was closed: say farewell, as far as the line still takes it, and let go of the client."""
+
+
 class Follower(Protocol):
-    """One client as the server knows it: a connection, and someone to wake when something happens."""
+    """One client as the server knows it. All of it is called on the event loop and returns at once."""
 
     connection: Connection
 
     def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
-        """Verify a ticket, attach, and have the snapshot read; that comes later, and wakes.
+        """Verify a ticket, attach, and have the snapshot read, which is written to the outlet later.
 
         A second call renews. A refusal closes the connection.
         """
 
-    def frames(self) -> AsyncIterator[str]:
-        """What to send, as it becomes due; ends when the connection is closed."""
+    def heard(self, n: int) -> None:
+        """The client has handled all frames up to number `n`."""
 
-    async def wait(self, *, until: float) -> None:
-        """Until woken, or until the connection's own time or the instant `until` has come."""
+    def block(self) -> None:
+        """The line takes nothing more: write nothing until `unblock`. If that takes too long, it is closed."""
 
-    def wake(self) -> None:
-        """Something has changed: let `frames` and `wait` look again."""
+    def unblock(self) -> None:
+        """The line takes more."""
 
     def close(self, reason: Reason) -> None:
-        """End it for `reason`, and wake whoever waits. The first reason stands."""
+        """End it for `reason`: the outlet's `end` is called, once. The first reason stands."""
+
+    def leave(self) -> None:
+        """The client has gone, and nothing more is written. To be called in any case; harmless when repeated."""
 
 
 class Server(Protocol):
@@ -54,11 +72,8 @@ class Server(Protocol):
     def now(self) -> float:
         """The store's clock, without asking the store."""
 
-    def open(self, terms: Terms) -> Follower:
-        """A new client. It must be given back by `leave`, whatever happens."""
-
-    def leave(self, follower: Follower) -> None:
-        """The client has gone."""
+    def open(self, terms: Terms, outlet: Outlet, address: str = "") -> Follower:
+        """A new client, at this address. Its follower may be closed already: then `end` was called."""
 
 
 class Transport(Protocol):
@@ -67,7 +82,7 @@ class Transport(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send, server: Server) -> None:
         """Serve one client to its end. Returns soon after `http.disconnect` or `websocket.disconnect`.
 
-        Sends only what the follower yields, in that order; holds no database connection; must drain
+        Sends only what is written to its outlet, in that order; holds no database connection; must drain
         `receive` so that a client that talks fills no memory. Not promised: that a frame has arrived.
         """
 
@@ -155,6 +170,12 @@ async def gone(receive: Receive) -> None:
     """Returns when an HTTP client has gone; what else it says is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def address_of(scope: Scope) -> str:
+    """The client's, as its server knows it; empty behind a Unix socket."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def answer(send: Send, status: int, text: str, *, kind: str = "application/json") -> None:

@@ -7,7 +7,8 @@ answer is held (`polling`), under WSGI it comes at once (`web/views.py` uses `An
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from telltale import conf
@@ -16,12 +17,12 @@ from telltale.core.connection import Connection, Phase, Terms
 from telltale.core.wire import VERSION, Malformed, encode
 from telltale.transports.base import (
     Disconnected,
-    Follower,
     Hello,
     Receive,
     Scope,
     Send,
     Server,
+    address_of,
     answer,
     bearer,
     gone,
@@ -33,24 +34,26 @@ from telltale.transports.base import (
 TERMS: Final = Terms(credit=None, pace_s=0.0)
 
 
-@dataclass(slots=True)
 class Answer:
     """What a connection has for its client, gathered into one message."""
 
-    connection: Connection
-    parts: dict[str, list[Any]] = field(default_factory=lambda: {"tasks": [], "notices": [], "events": []})
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Any]] = {"tasks": [], "notices": [], "events": []}
 
-    def gather(self, now: float) -> bool:
-        """Take what is pending; whether there is something to tell."""
-        while (frame := self.connection.take(now)) is not None:
-            message = json.loads(frame)
-            for name, told in self.parts.items():
-                told += message.get(name, [])
-        return any(self.parts.values())
+    def add(self, frame: str) -> None:
+        """One frame that would be sent."""
+        message = json.loads(frame)
+        for name, told in self._parts.items():
+            told += message.get(name, [])
 
-    def text(self, now: float, *, poll_after_s: float) -> str:
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether there is something to tell."""
+        return any(self._parts.values())
+
+    def text(self, connection: Connection, now: float, *, poll_after_s: float) -> str:
         """As it travels."""
-        grant = self.connection.grant
+        grant = connection.grant
         assert grant is not None  # noqa: S101 (admitted, or it would have been refused)
         return encode(
             {
@@ -58,16 +61,42 @@ class Answer:
                 "v": VERSION,
                 "now": round(now, 3),
                 "expires_at": grant.expires_at,
-                "limits": dict(self.connection.limits),
-                **self.parts,
+                "limits": dict(connection.limits),
+                **self._parts,
                 "poll_after_s": poll_after_s,
             }
         )
 
 
+class Held:
+    """The outlet of an answer that is held: gathers what is written, and rings."""
+
+    form: Callable[[str], str] = str
+
+    def __init__(self) -> None:
+        self.answer = Answer()
+        self._news = asyncio.Event()
+
+    def write(self, frame: str) -> None:
+        """See the contract."""
+        self.answer.add(frame)
+        self._news.set()
+
+    def end(self) -> None:
+        """See the contract."""
+        self._news.set()
+
+    async def wait(self, patience_s: float | None) -> None:
+        """Until something was written, or for so long (None: however long)."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), patience_s)
+        self._news.clear()
+
+
 async def polling(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
     """Answer one question; satisfies `Transport`."""
-    follower = server.open(TERMS)
+    held = Held()
+    follower = server.open(TERMS, held, address_of(scope))
     try:
         try:
             hello = Hello.from_body(await read_body(receive))
@@ -79,32 +108,31 @@ async def polling(scope: Scope, receive: Receive, send: Send, server: Server) ->
             follower.admit(bearer(header(scope, b"authorization")), hello.have, hello.seen)
         if follower.connection.closed:
             return await refuse(send, follower.connection)
-        holding = asyncio.ensure_future(_hold(follower, hello, send, server))
+        answering = asyncio.ensure_future(_answer(follower.connection, held, hello, send, server))
         leaving = asyncio.ensure_future(gone(receive))
         try:
-            await asyncio.wait({holding, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if holding.done():
-                holding.result()
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
         except OSError:
             pass  # It went while it was written to.
         finally:
-            for one in (holding, leaving):
+            for one in (answering, leaving):
                 one.cancel()
-            await asyncio.gather(holding, leaving, return_exceptions=True)
+            await asyncio.gather(answering, leaving, return_exceptions=True)
     finally:
-        server.leave(follower)
+        follower.leave()
 
 
-async def _hold(follower: Follower, hello: Hello, send: Send, server: Server) -> None:
+async def _answer(connection: Connection, held: Held, hello: Hello, send: Send, server: Server) -> None:
     longest = conf.settings().long_poll_s
     until = server.now() + max(0.0, longest if hello.wait_s is None else min(hello.wait_s, longest))
-    connection, told = follower.connection, Answer(follower.connection)
-    while not told.gather(server.now()) and connection.closed is None:
+    while not held.answer.is_worth_it and connection.closed is None:
         # Even who would not wait is answered from the store, so the snapshot's read comes first.
         is_read = connection.phase is Phase.LIVE
         if is_read and server.now() >= until:
             break
-        await follower.wait(until=until if is_read else float("inf"))
-    if connection.closed is not None and not any(told.parts.values()):
+        await held.wait(max(0.0, until - server.now()) if is_read else None)
+    if connection.closed is not None and not held.answer.is_worth_it:
         return await refuse(send, connection)
-    await answer(send, 200, told.text(server.now(), poll_after_s=0))
+    await answer(send, 200, held.answer.text(connection, server.now(), poll_after_s=0))

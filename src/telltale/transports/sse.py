@@ -5,22 +5,22 @@ the six that HTTP/1.1 gives a host. Limits: no way back, so no acknowledgements:
 is held up by its server's socket, and conflated meanwhile.
 """
 
-import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from telltale.core import reasons
-from telltale.core.connection import Terms
+from telltale.core.connection import Connection, Terms
 from telltale.core.wire import Malformed
+from telltale.transports.asgi import AsgiOutlet, Message
 from telltale.transports.base import (
     Disconnected,
-    Follower,
     Hello,
     Receive,
     Scope,
     Send,
     Server,
+    address_of,
     bearer,
-    gone,
     header,
     read_body,
     refuse,
@@ -36,11 +36,21 @@ HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 
+OPENING: Final = ":\n\n"
+"""A first byte at once: some proxies hold the headers back until there is one."""
+
+
+def event_of(text: str) -> bytes:
+    """A message as one event of the stream."""
+    return f"data: {text}\n\n".encode()
+
 
 async def sse(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
     """Serve one stream; satisfies `Transport`."""
-    follower = server.open(TERMS)
+    outlet = AsgiOutlet(send, _part, _goodbye)
+    follower = server.open(TERMS, outlet, address_of(scope))
     try:
+        follower.block()  # Nothing may go before the headers.
         try:
             hello = Hello.from_body(await read_body(receive))
         except Malformed:
@@ -51,32 +61,23 @@ async def sse(scope: Scope, receive: Receive, send: Send, server: Server) -> Non
             follower.admit(bearer(header(scope, b"authorization")), hello.have, hello.seen)
         if follower.connection.closed:
             return await refuse(send, follower.connection)
-        await _stream(follower, receive, send)
-    finally:
-        server.leave(follower)
-
-
-async def _stream(follower: Follower, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    # No server tells a sender that the client has gone; all tell a listener.
-    writing = asyncio.ensure_future(_write(follower, send))
-    leaving = asyncio.ensure_future(gone(receive))
-    try:
-        await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if writing.done():
-            writing.result()
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": OPENING.encode(), "more_body": True})
+        outlet.open(follower)
+        follower.unblock()
+        # No server tells a sender that the client has gone; all tell a listener.
+        while (await outlet.listen(receive))["type"] == "http.request":
+            pass
     except OSError:
         pass  # It went while it was written to.
     finally:
-        for one in (writing, leaving):
-            one.cancel()
-        await asyncio.gather(writing, leaving, return_exceptions=True)
+        follower.leave()
+        outlet.close()
 
 
-async def _write(follower: Follower, send: Send) -> None:
-    # A first byte at once: some proxies hold the headers back until there is one.
-    await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
-    async for frame in follower.frames():
-        await send({"type": "http.response.body", "body": f"data: {frame}\n\n".encode(), "more_body": True})
-    bye = f"data: {follower.connection.farewell()}\n\n".encode()
-    await send({"type": "http.response.body", "body": bye, "more_body": False})
+def _part(text: str) -> Message:
+    return {"type": "http.response.body", "body": event_of(text), "more_body": True}
+
+
+def _goodbye(connection: Connection) -> Iterable[Message]:
+    yield {**_part(connection.farewell()), "more_body": False}

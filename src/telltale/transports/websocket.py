@@ -5,16 +5,16 @@ Reach: whatever lets an upgrade through. Cost: one socket a page. Limits: what a
 cookie opens anything here: defence in depth costs one comparison.
 """
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from telltale.core import reasons
-from telltale.core.connection import Terms
+from telltale.core.connection import Connection, Terms
 from telltale.core.reasons import Reason
 from telltale.core.wire import VERSION, Malformed, decode
-from telltale.transports.base import Follower, Hello, Receive, Scope, Send, Server
+from telltale.transports.asgi import AsgiOutlet, Message
+from telltale.transports.base import Follower, Hello, Receive, Scope, Send, Server, address_of
 
 TERMS: Final = Terms()
 
@@ -43,76 +43,68 @@ async def websocket(scope: Scope, receive: Receive, send: Send, server: Server) 
     """Serve one socket; satisfies `Transport`. The caller has checked where it comes from."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
-    follower = server.open(TERMS)
-    # Reading goes on while something is written: an acknowledgement may be what writing waits for.
-    reading = asyncio.ensure_future(_read(follower, receive, server))
-    writing = asyncio.ensure_future(_write(follower, send))
+    outlet = AsgiOutlet(send, _message, _goodbye)
+    follower = server.open(TERMS, outlet, address_of(scope))
+    outlet.open(follower)
+    listener = Listener(follower, server)
     try:
-        await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
-        if reading.done():
-            is_here = reading.result()
-            if is_here:
-                await writing
-        if writing.done():
-            writing.result()
-    except OSError:
-        pass  # It went while it was written to.
+        while (event := await outlet.listen(receive))["type"] == "websocket.receive":
+            listener.hear(event.get("text") or event.get("bytes") or "")
     finally:
-        for one in (reading, writing):
-            one.cancel()
-        await asyncio.gather(reading, writing, return_exceptions=True)
-        server.leave(follower)
+        follower.leave()
+        outlet.close()
 
 
-async def _read(follower: Follower, receive: Receive, server: Server) -> bool:
-    """Take in what the client says; whether it is still there (and the connection is to be closed)."""
-    allowance = Allowance(at=server.now())
-    while True:
-        event = await receive()
-        if event["type"] == "websocket.disconnect":
-            return False
-        if not allowance.spend(server.now()):
-            follower.close(reasons.RATE)
-            return True
-        reason = _hear(follower, event.get("text") or event.get("bytes") or "", server)
+class Listener:
+    """What a client says, on any kind of socket: bounded in size and pace, and done as it comes."""
+
+    __slots__ = ("_allowance", "_follower", "_server")
+
+    def __init__(self, follower: Follower, server: Server) -> None:
+        self._follower, self._server = follower, server
+        self._allowance = Allowance(at=server.now())
+
+    def hear(self, raw: str | bytes) -> None:
+        """One message. One that is wrong, or one too many, ends the connection."""
+        if self._follower.connection.closed is not None:
+            return
+        reason = self._do(raw) if self._allowance.spend(self._server.now()) else reasons.RATE
         if reason is not None:
-            follower.close(reason)
-            return True
+            self._follower.close(reason)
+
+    def _do(self, raw: str | bytes) -> Reason | None:
+        """What one message asks; why the connection must end, if it must."""
+        try:
+            message = decode(raw)
+            if self._follower.connection.grant is None:
+                return self._greet(message)
+            match message:
+                case {"type": "ack", "n": int(n)}:
+                    self._follower.heard(n)
+                case {"type": "ticket", "ticket": ticket}:
+                    self._follower.admit(ticket)
+                case _:
+                    return reasons.MALFORMED
+        except Malformed:
+            return reasons.MALFORMED
+        return None
+
+    def _greet(self, message: Mapping[str, Any]) -> Reason | None:
+        if message.get("type") != "hello":
+            return reasons.MALFORMED
+        if message.get("v") != VERSION:
+            return reasons.VERSION
+        hello = Hello.read(message)
+        self._follower.admit(message.get("ticket"), hello.have, hello.seen)
+        return None
 
 
-def _hear(follower: Follower, raw: str | bytes, server: Server) -> Reason | None:
-    """Do what one message asks; why the connection must end, if it must."""
-    try:
-        message = decode(raw)
-        if follower.connection.grant is None:
-            return _greet(follower, message)
-        match message:
-            case {"type": "ack", "n": int(n)}:
-                follower.connection.ack(n, now=server.now())
-                follower.wake()
-            case {"type": "ticket", "ticket": ticket}:
-                follower.admit(ticket)
-            case _:
-                return reasons.MALFORMED
-    except Malformed:
-        return reasons.MALFORMED
-    return None
+def _message(text: str) -> Message:
+    return {"type": "websocket.send", "text": text}
 
 
-def _greet(follower: Follower, message: Mapping[str, Any]) -> Reason | None:
-    if message.get("type") != "hello":
-        return reasons.MALFORMED
-    if message.get("v") != VERSION:
-        return reasons.VERSION
-    hello = Hello.read(message)
-    follower.admit(message.get("ticket"), hello.have, hello.seen)
-    return None
-
-
-async def _write(follower: Follower, send: Send) -> None:
-    async for frame in follower.frames():
-        await send({"type": "websocket.send", "text": frame})
-    reason = follower.connection.closed
-    assert reason is not None  # noqa: S101 (frames end when it is closed)
-    await send({"type": "websocket.send", "text": follower.connection.farewell()})
-    await send({"type": "websocket.close", "code": reason.code, "reason": reason.word})
+def _goodbye(connection: Connection) -> Iterable[Message]:
+    reason = connection.closed
+    assert reason is not None  # noqa: S101 (that is why it is called)
+    yield _message(connection.farewell())
+    yield {"type": "websocket.close", "code": reason.code, "reason": reason.word}

@@ -2,27 +2,29 @@
 
 What the broker brings goes to the hub at once; what is followed is read from the store at the pace that follows
 from the broker's reach, and only while somebody follows. Both reach a client by the one path: hub → connection
-→ the transport that waits on its `Seat`. An outage of broker or database costs freshness, nothing else.
+→ the outlet of its transport. All of it happens in turns of the event loop that are short, however many follow.
+An outage of broker or database costs freshness, nothing else.
 """
 
 import asyncio
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from telltale import conf
-from telltale.brokers import broker, recheck_s
-from telltale.brokers.base import Listener, Reach
+from telltale.brokers import recheck_s
 from telltale.core import reasons
-from telltale.core.connection import Connection, Terms
-from telltale.core.hub import Hub
+from telltale.core.connection import Connection, Terms, due
+from telltale.core.hub import SLICE, Hub
 from telltale.core.outage import Outage
+from telltale.core.reasons import Reason
 from telltale.core.wire import Envelope
-from telltale.transports.base import Follower
+from telltale.transports.base import Outlet
+from telltale.web.ear import Ear
 from telltale.web.inbox import Inbox
 from telltale.web.reading import Reader, together
 from telltale.web.seat import Seat
@@ -32,29 +34,31 @@ logger = logging.getLogger(__name__)
 LEAST_RECHECK_S: Final = 1.0
 """Two re-reads are at least this far apart, however much a broker loses."""
 
-LISTEN_AGAIN_S: Final = 10.0
-"""After a broker would not listen: asking may take it seconds, for which a read waits."""
+SWEEP_S: Final = 1.0
+"""How often it is seen whether something is due by itself: a ping, the end of a ticket or of patience."""
 
 
 class Driver:
     """Satisfies `transports.base.Server`. Everything but the inbox's and the reader's threads is on its loop."""
 
     def __init__(self) -> None:
-        self.hub = Hub()
+        self.hub = Hub(Terms().pace_s)
+        self._loop = asyncio.get_running_loop()
         self._seats: dict[Connection, Seat] = {}
-        self._attached: set[Connection] = set()
         self._followers: Counter[str] = Counter()
-        self._inbox = Inbox(asyncio.get_running_loop(), self._deliver, self._missed)
-        self._reader = Reader(self._listen)
+        self._addresses: Counter[str] = Counter()
+        self._inbox = Inbox(self._loop, self.deliver, self._missed)
+        self._ear = Ear(self._inbox.put, self._inbox.missed)
+        self._reader = Reader(self._ear.hear)
         self._stale = asyncio.Event()
+        self._missed_topics: set[str] = set()
         self._rechecking: asyncio.Task[None] | None = None
-        self._listener: Listener | None = None
-        self._listening = threading.Lock()
-        self._listen_at = float("-inf")
-        self._reach = Reach.NOWHERE
-        self._drained = False
-        self._broken_broker = Outage(logger, "Listening to the broker", "Pages are told later, from the database.")
+        self._sweeping: asyncio.Task[None] | None = None
+        self._turn_at: asyncio.TimerHandle | None = None
+        self._is_drained = False
         self._broken_store = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
+        self.counts: Counter[str] = Counter()
+        """What has happened here so far, for whoever measures: frames, deliveries, envelopes, refusals."""
 
     # What transports ask ------------------------------------------------------------------------
 
@@ -62,26 +66,21 @@ class Driver:
         """The store's clock, by the offset that was last measured."""
         return time.time() + self._reader.offset_s
 
-    def open(self, terms: Terms) -> Seat:
-        """A new client; a server that is going away turns it away at once."""
+    def open(self, terms: Terms, outlet: Outlet, address: str = "") -> Seat:
+        """A new client; a server that is full or going away turns it away at once."""
         s = conf.settings()
         limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
-        seat = Seat(self, Connection(opened_at=self.now(), terms=terms, limits=limits))
-        self._seats[seat.connection] = seat
-        if self._drained:
+        connection = Connection(opened_at=self.now(), terms=terms, limits=limits, numbers=self.hub.numbers)
+        seat = Seat(self, connection, outlet, address)
+        self._seats[connection] = seat
+        self._addresses[address] += 1
+        if self._is_drained:
             seat.close(reasons.DRAIN)
+        elif len(self._seats) > s.connections or (address and self._addresses[address] > s.connections_per_address):
+            seat.close(reasons.LIMIT)
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.ensure_future(self._sweep())
         return seat
-
-    def leave(self, follower: Follower) -> None:
-        """The client has gone; harmless when repeated."""
-        seat = self._seats.pop(follower.connection, None)
-        if seat is None:
-            return
-        seat.left()
-        if seat.connection in self._attached:
-            self._attached.discard(seat.connection)
-            self.hub.detach(seat.connection)
-            self._count(seat, -1)
 
     # What seats ask -----------------------------------------------------------------------------
 
@@ -93,12 +92,25 @@ class Driver:
         """From now on it hears what its ticket covers; again after a renewal."""
         if seat.connection.closed is not None:
             return
-        if seat.connection not in self._attached:
-            self._attached.add(seat.connection)
-            self._count(seat, +1)
+        if not seat.is_counted:
+            seat.is_counted = True
+            self._followers[seat.person] += 1
         self.hub.attach(seat.connection)
         if self._rechecking is None or self._rechecking.done():
             self._rechecking = asyncio.ensure_future(self._recheck())
+
+    def leave(self, seat: Seat) -> None:
+        """Its client has gone; harmless when repeated."""
+        if self._seats.pop(seat.connection, None) is None:
+            return
+        self.hub.detach(seat.connection)
+        _discount(self._addresses, seat.address)
+        if seat.is_counted:
+            _discount(self._followers, seat.person)
+
+    def closed(self, reason: Reason) -> None:
+        """A connection was closed for this reason."""
+        self.counts[f"closed {reason.word}"] += 1
 
     async def read(self, topics: frozenset[str]) -> list[Envelope] | None:
         """What the store knows of these topics; None while it is out of order."""
@@ -111,74 +123,126 @@ class Driver:
         self._broken_store.end(now=time.monotonic())
         return together(found)
 
+    def wake(self, connection: Connection) -> None:
+        """Something waits for it: see to it soon."""
+        self.hub.wake(connection)
+        self._turn_soon()
+
     # What happens by itself ---------------------------------------------------------------------
+
+    def deliver(self, envelopes: Iterable[Envelope]) -> None:
+        """These happened: hand them on to whom they concern."""
+        self.hub.tell(envelopes, now=self.now())
+        self._turn()
+
+    def _turn(self) -> None:
+        """Write what is to be written, to so many as is quick; come back for the rest."""
+        now = self.now()
+        for text, connections in self.hub.turn(now):
+            if text:
+                self._write(text, connections)
+            else:
+                self._end(connections)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        wake_at = self.hub.wake_at
+        if self._turn_at is not None:
+            self._turn_at.cancel()
+        if wake_at is None:
+            self._turn_at = None
+        else:
+            self._turn_at = self._loop.call_later(max(0.0, wake_at - self.now()), self._turn)
+
+    def _write(self, text: str, connections: Collection[Connection]) -> None:
+        self.counts["frames"] += 1
+        self.counts["deliveries"] += len(connections)
+        payloads: dict[Callable[[str], Any], Any] = {}
+        for connection in connections:
+            outlet = connection.outlet
+            form = outlet.form
+            payload = payloads.get(form)
+            if payload is None:
+                payload = payloads[form] = form(text)
+            outlet.write(payload)
+
+    def _end(self, connections: Iterable[Connection]) -> None:
+        for connection in connections:
+            if (seat := self._seats.get(connection)) is not None:
+                seat.end()
+
+    async def _sweep(self) -> None:
+        """Look after all that is due by itself, for as long as anybody is here."""
+        while self._seats:
+            await asyncio.sleep(SWEEP_S)
+            looked = due(list(self._seats), self.now())
+            while some := list(islice(looked, SLICE)):
+                for connection, frame in some:
+                    if frame is not None:
+                        self._write(frame, (connection,))
+                    if connection.closed:
+                        self._end((connection,))
+                await asyncio.sleep(0)
+
+    async def _recheck(self) -> None:
+        """Read again what is followed, for as long as anything is."""
+        read_all_at = time.monotonic()
+        while self.hub.topics:
+            pace_s = recheck_s(self._ear.reach)
+            await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
+            left_s = read_all_at + pace_s - time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), max(0.0, left_s))
+            is_all = time.monotonic() >= read_all_at + pace_s
+            topics = self._to_reread(is_all=is_all)
+            read_all_at = time.monotonic() if is_all else read_all_at
+            self._ear.keep_to(self.hub.follows)
+            envelopes = await self.read(topics)
+            try:
+                self.deliver(envelopes or [])
+            except Exception:
+                # One that can't be told must not keep all others from being told, for ever.
+                logger.exception("What was read again could not be handed on.")
+
+    def _to_reread(self, *, is_all: bool) -> frozenset[str]:
+        """All that is followed, or only what the broker said may have been missed."""
+        missed, self._missed_topics = self._missed_topics, set()
+        self._stale.clear()
+        return self.hub.topics if is_all else frozenset(filter(self.hub.follows, missed))
+
+    def _missed(self, topics: Collection[str] | None) -> None:
+        self._missed_topics |= self.hub.topics if topics is None else set(topics)
+        self._stale.set()
+
+    # The end ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
         """This server is going away: all are told so, and come back to another or later."""
-        self._drained = True
+        self._is_drained = True
         for seat in list(self._seats.values()):
             seat.close(reasons.DRAIN)
 
     async def close(self) -> None:
         """Drain, and let go of threads and sockets."""
         self.drain()
-        if self._rechecking is not None:
-            self._rechecking.cancel()
+        for task in (self._rechecking, self._sweeping):
+            if task is not None:
+                task.cancel()
+        if self._turn_at is not None:
+            self._turn_at.cancel()
         self._reader.close()
         await asyncio.to_thread(self.let_go)
 
     def let_go(self) -> None:
         """Have the broker no longer call; blocks for a moment."""
-        with self._listening:
-            self._drained = True
-            listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
+        self._is_drained = True
+        self._ear.close()
 
-    async def _recheck(self) -> None:
-        """Read again what is followed, for as long as anything is."""
-        while self.hub.topics:
-            pace_s = recheck_s(self._reach)
-            await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), max(0.0, pace_s - LEAST_RECHECK_S))
-            self._stale.clear()
-            envelopes = await self.read(self.hub.topics)
-            try:
-                self._deliver(envelopes or [])
-            except Exception:
-                # One that can't be told must not keep all others from being told, for ever.
-                logger.exception("What was read again could not be handed on.")
 
-    def _deliver(self, envelopes: list[Envelope]) -> None:
-        for connection in self.hub.deliver_all(envelopes):
-            if (seat := self._seats.get(connection)) is not None:
-                seat.wake()
-
-    def _missed(self, _topics: Collection[str] | None) -> None:
-        self._stale.set()
-
-    def _count(self, seat: Seat, by: int) -> None:
-        person = seat.connection.grant.follower if seat.connection.grant is not None else ""
-        self._followers[person] += by
-        if self._followers[person] <= 0:
-            del self._followers[person]
-
-    def _listen(self) -> None:
-        """Have the broker listen; in the reader's thread, before the first read and after an outage."""
-        with self._listening:
-            if self._listener is not None or self._drained or time.monotonic() < self._listen_at:
-                return
-            try:
-                courier = broker()
-                self._listener = courier.listen(self._inbox.put, self._inbox.missed)
-            except Exception as error:
-                # Brokers are anyone's code; without one the store is read at its own pace.
-                self._broken_broker.begin(error, now=time.monotonic())
-                self._listen_at = time.monotonic() + LISTEN_AGAIN_S
-                return
-            self._reach = courier.reach
-            self._broken_broker.end(now=time.monotonic())
+def _discount(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
 
 
 _drivers: dict[asyncio.AbstractEventLoop, Driver] = {}

@@ -6,7 +6,7 @@ another. Between reads the one connection is given back (or kept, if CONN_MAX_AG
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -24,9 +24,9 @@ Found = dict[str, list[Envelope]]
 
 
 class Reader:
-    """Belongs to one event loop. `prepare` runs in the thread before each read, to have the broker listen first."""
+    """Belongs to one event loop. `prepare` runs in the thread before each read, to have the broker heard first."""
 
-    def __init__(self, prepare: Callable[[], None]) -> None:
+    def __init__(self, prepare: Callable[[Collection[str]], None]) -> None:
         self.offset_s = 0.0
         """The store's clock minus this machine's, as last measured."""
         self._prepare = prepare
@@ -74,7 +74,7 @@ class Reader:
         """In the thread."""
         close_old_connections()
         try:
-            self._prepare()
+            self._prepare(topics)
             now = store.now()
             self.offset_s = now - time.time()
             found: Found = {}

@@ -178,9 +178,10 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
     envelopes = store.read_topics(grant.topics, now=now)
     wonder([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
     connection.catch_up(envelopes)
-    told = Answer(connection)
-    told.gather(now)
-    return HttpResponse(told.text(now, poll_after_s=s.poll_s), content_type="application/json")
+    told = Answer()
+    while (frame := connection.take(now)) is not None:
+        told.add(frame)
+    return HttpResponse(told.text(connection, now, poll_after_s=s.poll_s), content_type="application/json")
 
 
 # What the views share

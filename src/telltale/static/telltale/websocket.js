@@ -1,5 +1,6 @@
 /**
- * The first rung: a WebSocket. The ticket goes in the first message, every numbered message is acknowledged.
+ * The first rung: a WebSocket. The ticket goes in the first message; numbered messages are acknowledged, one for
+ * many: whenever as much has come as the server's `hello` says, and at a numbered ping.
  *
  * A transport is one function `open(line)`. It tells `line.hear(message)` of each message and `line.end()`, once,
  * of the end, unless it was closed from here. It answers `close()`, and `renew(ticket)`: whether the open line
@@ -20,13 +21,23 @@ export function websocket(line, env = globalThis) {
   const socket = new env.WebSocket(line.url.replace(/^http/, "ws"))
   const send = message => socket.readyState === 1 && socket.send(JSON.stringify(message))
   let isOpen = true
+  let ackEvery = 0
+  let unacknowledged = 0
+
+  const acknowledge = (message, size) => {
+    if (message.type === "hello") ackEvery = message.ack_every || 0
+    unacknowledged += size
+    if (!message.n || (message.type !== "ping" && unacknowledged < ackEvery)) return
+    unacknowledged = 0
+    send({ type: "ack", n: message.n })
+  }
 
   socket.onopen = () => send({ type: "hello", v: 1, ticket: line.ticket(), have: line.have() })
   socket.onmessage = ({ data }) => {
     const message = decode(data)
     if (!isOpen || !message) return
     line.hear(message)
-    if (message.n) send({ type: "ack", n: message.n })
+    acknowledge(message, data.length)
   }
   socket.onclose = () => {
     if (!isOpen) return

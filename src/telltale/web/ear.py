@@ -1,0 +1,84 @@
+"""What a web process hears of the broker: one listener, that follows what is followed here, where it can choose.
+
+Asked before each read of the store, in the reader's thread, so that what happens from then on is heard: attach
+first, read second. Without a broker that works, the store is read at its own pace. Used by `driver.py` alone.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from telltale.brokers import broker
+from telltale.brokers.base import Deliver, Listener, Missed, Reach, Selective
+from telltale.core.outage import Outage
+
+logger = logging.getLogger(__name__)
+
+LISTEN_AGAIN_S: Final = 10.0
+"""After a broker would not listen: asking may take it seconds, for which a read waits."""
+
+
+class Ear:
+    """One a driver. `deliver` and `missed` are called by the broker, from a thread of its own."""
+
+    def __init__(self, deliver: Deliver, missed: Missed) -> None:
+        self.reach = Reach.NOWHERE
+        """Of the broker that is heard; of none while none is."""
+        self._deliver, self._missed = deliver, missed
+        self._lock = threading.Lock()
+        self._listener: Listener | None = None
+        self._followed: set[str] = set()
+        self._listen_at = float("-inf")
+        self._is_closed = False
+        self._outage = Outage(logger, "Listening to the broker", "Pages are told later, from the database.")
+
+    def hear(self, topics: Collection[str]) -> None:
+        """See that these are heard; blocks, for a second or so where the broker is slow. Never raises."""
+        with self._lock:
+            if self._is_closed:
+                return
+            try:
+                self._listen()
+                self._follow(topics)
+            except Exception as error:
+                # Brokers are anyone's code; without one the store is read at its own pace.
+                self._outage.begin(error, now=time.monotonic())
+                self._listen_at = time.monotonic() + LISTEN_AGAIN_S
+
+    def keep_to(self, is_followed: Callable[[str], bool]) -> None:
+        """Hear no more what nobody follows; returns at once, and is left for the next time while it is busy."""
+        if not isinstance(self._listener, Selective) or not self._lock.acquire(blocking=False):
+            return
+        try:
+            gone = {topic for topic in self._followed if not is_followed(topic)}
+            if gone and isinstance(self._listener, Selective):
+                self._followed -= gone
+                self._listener.forget(gone)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Hear nothing more; blocks for a moment."""
+        with self._lock:
+            self._is_closed = True
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+
+    def _listen(self) -> None:
+        if self._listener is not None or time.monotonic() < self._listen_at:
+            return
+        courier = broker()
+        self._listener = courier.listen(self._deliver, self._missed)
+        self.reach = courier.reach
+        self._outage.end(now=time.monotonic())
+
+    def _follow(self, topics: Collection[str]) -> None:
+        if not isinstance(self._listener, Selective):
+            return
+        new = [topic for topic in topics if topic not in self._followed]
+        if new:
+            self._followed.update(new)
+            self._listener.follow(new)
