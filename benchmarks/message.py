@@ -7,7 +7,7 @@ that again with new numbers: so no library's slowness in publishing is measured 
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +46,7 @@ def command(channel: bytes, body: bytes) -> bytes:
     return b"*3\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
-def recorded(publish: list[str], env: Mapping[str, str], port: int, cwd: Path) -> bytes:
+def recorded(publish: Sequence[str], env: Mapping[str, str], port: int, cwd: Path) -> bytes:
     """What the command `publish` publishes through the Redis at `port`, as a command to say it again."""
     with redis.Redis(port=port) as client, client.pubsub(ignore_subscribe_messages=True) as ears:
         ears.psubscribe("*")

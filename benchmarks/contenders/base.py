@@ -55,15 +55,16 @@ class Place:
 
 
 class Contender:
-    """A server under test. Stateless: all that is particular to one run is in the `Place`."""
+    """A server under test. All that is particular to one start of it is in the `Place`."""
 
     name: ClassVar[str]
     transport: ClassVar[Literal["ws", "sse"]] = "ws"
     ack_chars: ClassVar[int] = 0
     """How much text a follower acknowledges at a time; 0: nobody acknowledges here."""
     is_fed_by_redis: ClassVar[bool] = False
-    publish: ClassVar[list[str]] = []
+    publish: list[str] | tuple[()] = ()
     """The command that publishes one message through Redis, where it is fed by that."""
+    _sample: bytes | None = None
 
     def command(self, place: Place) -> list[str]:
         """What to start; it is ready when it listens on 127.0.0.1:`place.port`."""
@@ -93,7 +94,9 @@ class Contender:
         """One message, as it goes in."""
         if not self.is_fed_by_redis:
             return message.line()
-        return message.recorded(self.publish, self.env(place), place.redis_port, ROOT)
+        if self._sample is None:
+            self._sample = message.recorded(self.publish, self.env(place), place.redis_port, ROOT)
+        return self._sample
 
 
 @contextmanager

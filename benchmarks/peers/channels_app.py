@@ -4,6 +4,7 @@ Run by uvicorn. `python -m benchmarks.peers.channels_app TOPIC TEXT` publishes, 
 """
 
 import os
+import secrets
 import sys
 
 import django
@@ -11,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 
 settings.configure(
-    SECRET_KEY="bench",
+    SECRET_KEY=secrets.token_hex(),
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

@@ -4,6 +4,7 @@ Run by uvicorn. `python -m benchmarks.peers.eventstream_app TOPIC TEXT` publishe
 """
 
 import os
+import secrets
 import sys
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from django.conf import settings
 
 redis = urlsplit(os.environ["BENCH_REDIS"])
 settings.configure(
-    SECRET_KEY="bench",
+    SECRET_KEY=secrets.token_hex(),
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django_eventstream"],

@@ -1,0 +1,138 @@
+"""Ourselves: the live server, and the transports mounted in the site's own uvicorn. Both serve `benchmarks/site/`.
+
+The only ones with tickets to check, a snapshot to read from the database and acknowledgements to hear.
+"""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from benchmarks.contenders.base import OUR_PYTHON, ROOT, Ask, Contender, Place
+from benchmarks.contenders.peers import uvicorn
+
+LIVE: Final = "/telltale/live/"
+TASK: Final = "6f1c2e9a-52a8-4f0c-9d59-0f3b6a1c7e10"
+"""The one task that is followed, where a task is."""
+SECRET: Final = secrets.token_hex()
+"""Signs the tickets; the same for all processes of a run."""
+
+
+class Telltale(Contender):
+    """What both have in common."""
+
+    is_fed_by_redis: ClassVar[bool] = True
+    ack_chars: ClassVar[int] = 16_384
+    """As the server's `hello` says it."""
+    follows: ClassVar[str] = "project"
+    """A kind of topic, or one topic for all."""
+    says: ClassVar[str] = "event"
+    """What is published: see site/publish.py."""
+    is_unpaced: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self.publish = [OUR_PYTHON, "-m", "benchmarks.site.publish", self.says, TASK]
+        self._database: bytes | None = None
+        self._asks: dict[tuple[int, int], list[Ask]] = {}
+
+    def env(self, place: Place) -> dict[str, str]:
+        """The site's settings, and what they read."""
+        site = {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", "BENCH_SECRET": SECRET}
+        return {**super().env(place), **site, **({"BENCH_UNPACED": "1"} if self.is_unpaced else {})}
+
+    def prepare(self, place: Place) -> None:
+        """A database with nothing in it but its tables."""
+        file = place.directory / "site.sqlite3"
+        if self._database is None:
+            self._run(place, "django", "migrate", "--verbosity", "0")
+            self._database = file.read_bytes()
+        file.write_bytes(self._database)
+
+    def asks(self, place: Place, followers: int, topics: int) -> Iterable[Ask]:
+        """Each with a ticket of their own: as the first message, or in the header."""
+        if (followers, topics) not in self._asks:
+            out = self._run(place, "benchmarks.site.tickets", str(followers), str(topics), self.follows)
+            self._asks[followers, topics] = [self._ask(ticket) for ticket in out.split()]
+        return self._asks[followers, topics]
+
+    def _ask(self, ticket: str) -> Ask:
+        if self.transport == "ws":
+            return Ask(LIVE, message=json.dumps({"type": "hello", "v": 1, "ticket": ticket}))
+        return Ask(LIVE, header=f"Authorization: Bearer {ticket}", message="-")
+
+    def _run(self, place: Place, *words: str) -> str:
+        command, env = [OUR_PYTHON, "-m", *words], self.env(place)
+        return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+class LiveWebSocket(Telltale):
+    """The live server as it comes."""
+
+    name = "Telltale live, WebSocket"
+
+    def command(self, place: Place) -> list[str]:
+        """One process."""
+        return [OUR_PYTHON, "-m", "telltale.web", "--port", str(place.port)]
+
+
+class LiveEventStream(LiveWebSocket):
+    """The same, as server-sent events; nobody acknowledges there."""
+
+    name = "Telltale live, SSE"
+    transport = "sse"
+    ack_chars = 0
+
+
+class UnpacedWebSocket(LiveWebSocket):
+    """The live server without its pace: a frame for each message, as everybody else here has it."""
+
+    name = "Telltale live unpaced, WebSocket"
+    is_unpaced = True
+
+
+class UnpacedEventStream(LiveEventStream):
+    """The same, as server-sent events."""
+
+    name = "Telltale live unpaced, SSE"
+    is_unpaced = True
+
+
+class LiveTask(LiveWebSocket):
+    """The live server, with a task that is followed in place of messages."""
+
+    name = "Telltale live, one task"
+    follows = f"task:{TASK}"
+    says = "task"
+
+
+class MountedWebSocket(Telltale):
+    """In the site's own uvicorn, with the options that its page recommends."""
+
+    name = "Telltale in uvicorn, WebSocket"
+
+    def command(self, place: Place) -> list[str]:
+        """One worker."""
+        return uvicorn(OUR_PYTHON, "benchmarks.site.asgi:app", place.port, "--ws-per-message-deflate", "false")
+
+
+class MountedEventStream(MountedWebSocket):
+    """The same, as server-sent events; nobody acknowledges there."""
+
+    name = "Telltale in uvicorn, SSE"
+    transport = "sse"
+    ack_chars = 0
+
+
+class UnpacedMountedWebSocket(MountedWebSocket):
+    """The same without its pace."""
+
+    name = "Telltale in uvicorn unpaced, WebSocket"
+    is_unpaced = True
+
+
+class UnpacedMountedEventStream(MountedEventStream):
+    """The same without its pace."""
+
+    name = "Telltale in uvicorn unpaced, SSE"
+    is_unpaced = True

@@ -1,0 +1,105 @@
+"""Who is measured doing what, and what is promised of the figures: the table's rows, as data."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from benchmarks import scenarios
+from benchmarks.contenders import bare, peers, telltale
+from benchmarks.contenders.base import Contender
+from benchmarks.scenarios import Scenario, join
+
+FLOOR_WS, FLOOR_SSE, BARE = bare.FloorWebSocket(), bare.FloorEventStream(), bare.BareSubscriber()
+DIRECT_WS, DIRECT_SSE = peers.DirectWebSocket(), peers.DirectEventStream()
+CHANNELS, SOCKETIO, EVENTSTREAM = peers.Channels(), peers.SocketIO(), peers.EventStream()
+LIVE_WS, LIVE_SSE = telltale.LiveWebSocket(), telltale.LiveEventStream()
+EVEN_WS, EVEN_SSE = telltale.UnpacedWebSocket(), telltale.UnpacedEventStream()
+ASGI_WS, ASGI_SSE = telltale.UnpacedMountedWebSocket(), telltale.UnpacedMountedEventStream()
+LIVE_TASK = telltale.LiveTask()
+
+STEADY: Final = 9.0
+"""Messages a second: just below the pace at which followers are served, so that no two share a frame."""
+SCARCE: Final = 2.0
+"""The same, for those who would not keep up with more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """Some servers, one after the other, each started anew and taken through the same scenarios."""
+
+    name: str
+    contenders: tuple[Contender, ...]
+    scenarios: tuple[Scenario, ...]
+    followers: int
+    """The most that there will be at once, but for those who warm it up."""
+    topics: int = 1
+    rounds: int | None = None
+    """At most this many, where a figure is far from its aim and takes long; None: as many as are run."""
+
+
+VISITS: Final = (
+    Visit(
+        name="1k WebSocket",
+        contenders=(FLOOR_WS, DIRECT_WS, EVEN_WS, ASGI_WS, LIVE_WS),
+        scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=STEADY), scenarios.burst),
+        followers=1_000,
+    ),
+    Visit(
+        name="1k others",
+        contenders=(CHANNELS, SOCKETIO, EVENTSTREAM),
+        scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=SCARCE), scenarios.burst),
+        followers=1_000,
+        rounds=2,
+    ),
+    Visit(
+        name="1k SSE",
+        contenders=(FLOOR_SSE, DIRECT_SSE, EVEN_SSE, ASGI_SSE),
+        scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=STEADY)),
+        followers=1_000,
+    ),
+    Visit(
+        name="10k WebSocket",
+        contenders=(FLOOR_WS, DIRECT_WS, EVEN_WS),
+        scenarios=(join(10_000, flight=0), scenarios.broadcast),
+        followers=10_000,
+    ),
+    Visit(
+        name="own topics",
+        contenders=(BARE, EVEN_WS),
+        scenarios=(join(1_000), scenarios.own_topics, partial(scenarios.steady, per_second=5_000.0)),
+        followers=1_000,
+        topics=1_000,
+    ),
+    Visit(
+        name="own topics, others",
+        contenders=(CHANNELS,),
+        scenarios=(join(1_000), scenarios.own_topics),
+        followers=1_000,
+        topics=1_000,
+        rounds=2,
+    ),
+    Visit(
+        name="one tab",
+        contenders=(BARE, LIVE_WS),
+        scenarios=(partial(scenarios.steady, per_second=STEADY),),
+        followers=1,
+    ),
+    Visit(
+        name="one task",
+        contenders=(LIVE_TASK,),
+        scenarios=(
+            join(1_000),
+            partial(scenarios.steady, per_second=STEADY, label="slow"),
+            partial(scenarios.steady, per_second=1_000.0, label="fast"),
+            scenarios.burst,
+        ),
+        followers=1_000,
+    ),
+    Visit(
+        name="10k idle",
+        contenders=(LIVE_WS,),
+        scenarios=(join(10_000), partial(scenarios.idle, seconds=30.0)),
+        followers=10_000,
+        rounds=2,
+    ),
+)
