@@ -10,6 +10,7 @@ import pytest
 from telltale.brokers import build
 from telltale.brokers.base import Broker
 from tests.servers import Postgres, running
+from tests.transports.conftest import site as site
 
 
 @pytest.fixture(scope="session")

@@ -92,15 +92,21 @@ def is_refused(broker: Broker) -> bool:
     return False
 
 
-def test_what_was_refused_is_made_good_by_a_read_of_the_store(make: Make, postgres: Postgres) -> None:
-    broker = make()
-    postgres.stop()
+def test_what_was_refused_is_made_good_by_a_read_of_the_store(
+    make: Make, postgres: Postgres, bystander: Connection
+) -> None:
+    bystander.execute("CREATE ROLE worker LOGIN")
+    heard, broker = hear(make()), make(postgres.url.replace("telltale@", "worker@"))
+    works_again(broker, heard, b"before")
+    bystander.execute("ALTER ROLE worker NOLOGIN")
+    bystander.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
     eventually(lambda: is_refused(broker), "the publisher is refused")
-    postgres.begin()
-    heard = hear(make())
-    before = heard.missed
-    eventually(lambda: not is_refused(broker), "the publisher is back")
-    eventually(lambda: heard.missed > before, "the listener is told that it missed something")
+    assert heard.missed == 0
+    bystander.execute("ALTER ROLE worker LOGIN")
+    eventually(lambda: heard.missed == 1, "the listener is told that it missed something")
+    works_again(broker, heard, b"after")
+    broker.close()
+    bystander.execute("DROP ROLE worker")
 
 
 def test_a_server_that_is_not_there_at_first_is_heard_once_it_is(make: Make, postgres: Postgres) -> None:
