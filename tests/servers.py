@@ -15,14 +15,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import redis
 
 ROOT = Path(__file__).parents[1]
 READY_S = 60.0
 
-S = TypeVar("S", bound="Server")
+S = TypeVar("S", bound="Stoppable")
+
+
+class Stoppable(Protocol):
+    """A server, or several."""
+
+    def stop(self) -> None:
+        """End it."""
 
 
 def spawn(command: Sequence[str], env: Mapping[str, str], out: IO[bytes]) -> "subprocess.Popen[bytes]":
@@ -75,11 +82,30 @@ class Server:
 class Redis(Server):
     """In memory alone."""
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int | None = None, *more: str) -> None:
         super().__init__(directory, "redis", port)
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-        self._start(["redis-server", *options], "Ready to accept connections")
+        self._options = ["--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *more]
+        self.start()
+
+    def start(self) -> None:
+        """Begin, or begin again after `stop`: empty, at the same port."""
+        command = ["redis-server", "--port", str(self.port), *self._options]
+        self._start(command, "Ready to accept connections")
+
+    def cut_listeners(self) -> None:
+        """Close the connections of all who listen."""
+        with self.client() as client:
+            client.client_kill_filter(_type="pubsub")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave it there, but asleep: connections stay, and nobody answers."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def forget(self) -> None:
         """Drop whatever earlier tests have left in it."""
@@ -94,6 +120,147 @@ class Redis(Server):
     def client_at(port: int) -> "redis.Redis":
         """A client of whoever is there, or nobody."""
         return redis.Redis(port=port)
+
+
+class SecureRedis(Redis):
+    """With TLS, and a user for what docs/brokers.md says that a broker needs, below one prefix."""
+
+    def __init__(self, directory: Path) -> None:
+        self.certificate = directory / "certificate.pem"
+        key = directory / "key.pem"
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        made += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key)]
+        subprocess.run([*made, "-out", str(self.certificate)], check=True, capture_output=True)
+        self.tls_port = free_port()
+        tls = ["--tls-port", str(self.tls_port), "--tls-cert-file", str(self.certificate), "--tls-key-file", str(key)]
+        tls += ["--tls-ca-cert-file", str(self.certificate), "--tls-auth-clients", "no"]
+        rules = "on >p@ss/w:rd resetchannels &mysite:* +publish +subscribe +unsubscribe +ping"
+        super().__init__(directory, None, *tls, "--user", "telltale", *rules.split())
+        self.url = (
+            f"rediss://telltale:p%40ss%2Fw%3Ard@localhost:{self.tls_port}/"
+            f"?prefix=mysite:&ssl_ca_certs={self.certificate}"
+        )
+
+
+class WatchedRedis:
+    """A master and its replica, and one sentinel that suffices to put the one in the other's place."""
+
+    def __init__(self, directory: Path) -> None:
+        self.servers: list[Server] = []
+        with _stopping_if_it_fails(self):
+            self.master, self.replica, self.sentinel = (_inside(directory, name) for name in ("a", "b", "s"))
+            self.first = self._keep(Redis(self.master, None, "--repl-diskless-sync-delay", "0"))
+            follows = ["--replicaof", "127.0.0.1", str(self.first.port), "--repl-diskless-sync-delay", "0"]
+            self.second = self._keep(Redis(self.replica, None, *follows))
+            self._keep(_Sentinel(self.sentinel, self.first.port))
+        self.url = f"redis+sentinel://127.0.0.1:{self.servers[-1].port}/mymaster"
+        _until(lambda: self._asked("num-slaves") == 1, "the sentinel knows the replica")
+
+    def fail_over(self) -> None:
+        """Kill the master, and wait until the sentinel has chosen the other."""
+        self.first.stop(signal.SIGKILL)
+        _until(lambda: self._asked("port") == self.second.port, "the sentinel has chosen another master")
+
+    def cut_listeners(self) -> None:
+        """Close the connections of all who listen."""
+        for server in (self.first, self.second):
+            server.cut_listeners()
+
+    def stop(self) -> None:
+        """All of them."""
+        for server in self.servers:
+            server.stop()
+
+    def _asked(self, what: str) -> object:
+        with Redis.client_at(self.servers[-1].port) as client:
+            return client.sentinel_masters()["mymaster"][what]
+
+    def _keep(self, server: S) -> S:
+        self.servers.append(server)
+        return server
+
+
+class _Sentinel(Server):
+    """Quick to decide."""
+
+    def __init__(self, directory: Path, master: int) -> None:
+        super().__init__(directory, "sentinel")
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {directory}"]
+        lines += [f"sentinel monitor mymaster 127.0.0.1 {master} 1", "sentinel down-after-milliseconds mymaster 500"]
+        lines += ["sentinel failover-timeout mymaster 5000"]
+        (directory / "sentinel.conf").write_text("\n".join(lines))
+        self._start(["redis-server", str(directory / "sentinel.conf"), "--sentinel"], "+monitor master")
+
+
+class RedisCluster:
+    """Three masters."""
+
+    def __init__(self, directory: Path) -> None:
+        self.servers: list[Redis] = []
+        with _stopping_if_it_fails(self):
+            for name in "abc":
+                bus = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+                self.servers.append(Redis(_inside(directory, name), None, *bus, "--cluster-node-timeout", "2000"))
+            places = [f"127.0.0.1:{server.port}" for server in self.servers]
+            self.cli("--cluster", "create", *places, "--cluster-yes")
+            _until(self._is_agreed, "all of the cluster agree")
+        self.url = "redis+cluster://" + ",".join(places[:2])
+
+    def cli(self, *arguments: str) -> str:
+        """What redis-cli says."""
+        return subprocess.run(["redis-cli", *arguments], check=True, capture_output=True, text=True).stdout
+
+    def move_all_from(self, source: Redis, target: Redis) -> None:
+        """Give the slots of one master to another."""
+        names = {server.port: self._on(server, "CLUSTER", "MYID") for server in self.servers}
+        with source.client() as client:
+            slots = [
+                row for row in client.execute_command("CLUSTER SLOTS").items() if row[1]["primary"][1] == source.port
+            ]
+        moved = [slot for (first, last), _ in slots for slot in range(first, last + 1)]
+        for server in (target, source, *self.servers):
+            with server.client() as client, client.pipeline(transaction=False) as pipeline:
+                for slot in moved:
+                    pipeline.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target.port])
+                pipeline.execute()
+
+    def cut_listeners(self) -> None:
+        """Close the connections of all who listen."""
+        for server in self.servers:
+            server.cut_listeners()
+
+    def stop(self) -> None:
+        """All of them."""
+        for server in self.servers:
+            server.stop()
+
+    def _is_agreed(self) -> bool:
+        return all("cluster_state:ok" in self._on(server, "CLUSTER", "INFO") for server in self.servers)
+
+    def _on(self, server: Redis, *command: str) -> str:
+        return self.cli("-p", str(server.port), *command).strip()
+
+
+def _inside(directory: Path, name: str) -> Path:
+    made = directory / name
+    made.mkdir()
+    return made
+
+
+@contextmanager
+def _stopping_if_it_fails(servers: "WatchedRedis | RedisCluster") -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        servers.stop()
+        raise
+
+
+def _until(true: Callable[[], bool], what: str) -> None:
+    patience = time.monotonic() + READY_S
+    while not true():
+        assert time.monotonic() < patience, f"Waited {READY_S:.0f} s in vain until {what}."
+        time.sleep(0.05)
 
 
 class Postgres(Server):

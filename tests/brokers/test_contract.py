@@ -8,8 +8,8 @@ import pytest
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker
-from telltale.testing.brokers import BrokerContract, CarryingContract
-from tests.servers import Postgres
+from telltale.testing.brokers import BrokerContract, CarryingContract, SelectiveContract
+from tests.servers import Postgres, Redis, RedisCluster, SecureRedis, WatchedRedis, running
 
 Make = Callable[[], Broker]
 
@@ -57,3 +57,50 @@ class TestPostgres(CarryingContract):
     def make(self, postgres: Postgres) -> Iterator[Make]:
         with brokers(postgres.url) as make:
             yield make
+
+
+@pytest.fixture(scope="class")
+def server(request: pytest.FixtureRequest) -> Iterator[Redis | WatchedRedis | RedisCluster]:
+    """Of the class's kind, started once for all its tests."""
+    with running(request.cls.kind) as server:
+        yield server
+
+
+class RedisContract(SelectiveContract):
+    """Over one kind of server."""
+
+    kind: type[Redis | WatchedRedis | RedisCluster]
+
+    @pytest.fixture
+    def make(
+        self, server: Redis | WatchedRedis | RedisCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Callable[[], Broker]]:
+        # How long a busy machine takes to connect is not what is tested here.
+        monkeypatch.setattr("telltale.brokers.redis_publisher.WAIT_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis_listener.FOLLOW_S", 10.0)
+        with brokers(server.url) as make:
+            yield make
+
+    @pytest.fixture
+    def cut(self, server: Redis | WatchedRedis | RedisCluster) -> Callable[[], None]:
+        return server.cut_listeners
+
+
+@pytest.mark.service
+class TestRedis(RedisContract):
+    kind = Redis
+
+
+@pytest.mark.service
+class TestRedisWithTLSAndUser(RedisContract):
+    kind = SecureRedis
+
+
+@pytest.mark.service
+class TestRedisBySentinel(RedisContract):
+    kind = WatchedRedis
+
+
+@pytest.mark.service
+class TestRedisCluster(RedisContract):
+    kind = RedisCluster

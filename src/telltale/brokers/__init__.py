@@ -16,11 +16,19 @@ from django.utils.module_loading import import_string
 
 from telltale import conf
 from telltale.brokers.base import Broker, Reach
+from telltale.brokers.urls import shown
 
 SCHEMES: Final = {
     "local": "telltale.brokers.local.build",
     "memory": "telltale.brokers.memory.build",
     "none": "telltale.brokers.none.build",
+    "redis": "telltale.brokers.redis.build",
+    "redis+cluster": "telltale.brokers.redis.build",
+    "redis+sentinel": "telltale.brokers.redis.build",
+    "rediss": "telltale.brokers.redis.build",
+    "rediss+cluster": "telltale.brokers.redis.build",
+    "rediss+sentinel": "telltale.brokers.redis.build",
+    "unix": "telltale.brokers.redis.build",
     "postgres": "telltale.brokers.postgres.build",
     "postgresql": "telltale.brokers.postgres.build",
 }
@@ -55,10 +63,16 @@ def build(url: str) -> Broker:
         return _build_by_path(url)
     if scheme not in SCHEMES:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url!r}: no broker answers to {scheme!r}. "
+            f"TELLTALE['BROKER'] is {shown(url)!r}: no broker answers to {scheme!r}. "
             f"Use one of {', '.join(f'{known}://' for known in sorted(SCHEMES))}, or the dotted path of a broker class."
         )
-    made: Broker = import_string(SCHEMES[scheme])(urlsplit(url))
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"TELLTALE['BROKER'] is {shown(url)!r}: {error}. Percent-encode user and password."
+        ) from error
+    made: Broker = import_string(SCHEMES[scheme])(parts)
     return made
 
 

@@ -1,8 +1,8 @@
 """The contract suite of brokers: what every one of them promises, told as tests.
 
-Subclass `CarryingContract`, or `BrokerContract` for a broker that reaches nobody, and provide the fixture
-`make`: each call gives another broker as another process of the same site would have it, or the same one
-where the reach is one process. All are closed by the fixture.
+Subclass `CarryingContract`, or `BrokerContract` for a broker that reaches nobody, or `SelectiveContract` for one
+whose listeners choose, and provide the fixture `make`: each call gives another broker as another process of the
+same site would have it, or the same one where the reach is one process. All are closed by the fixture.
 """
 
 import threading
@@ -164,6 +164,118 @@ class CarryingContract(BrokerContract):
         eventually(lambda: heard.missed > 0 or len(heard) >= 5_000, "it hears all, or that it has not")
 
 
+class SelectiveContract(CarryingContract):
+    """What holds besides for every broker whose listeners are `Selective`. Provide the fixture `cut`, too."""
+
+    @pytest.fixture
+    def cut(self) -> Callable[[], None]:
+        """Cut the lines of all who listen, as a broken network would."""
+        raise NotImplementedError("Override the fixture `cut`.")
+
+    def test_nothing_is_heard_that_is_not_followed(self, make: Make) -> None:
+        nothing, heard = Heard(), hear(make())
+        make().listen(nothing.deliver, nothing.miss)
+        make().publish([*said(b"other", topic="project:8"), *said(b"ours")])
+        heard.until(b"ours")
+        assert heard == [b"ours"]
+        assert nothing == []
+
+    def test_what_is_followed_is_heard_from_then_on(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+        listener = choose(make(), heard)
+        for n in range(20):
+            listener.follow([f"project:{n}"])
+            broker.publish(said(f"{n}".encode(), topic=f"project:{n}"))
+        heard.until(*(f"{n}".encode() for n in range(20)))
+
+    def test_thousands_are_followed_at_once(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+        listener = choose(make(), heard)
+        began = time.monotonic()
+        listener.follow([f"project:{n}" for n in range(10_000)])
+        took_s = time.monotonic() - began
+        broker.publish(said(b"first", topic="project:0") + said(b"last", topic="project:9999"))
+        heard.until(b"first", b"last")
+        assert took_s < PATIENCE_S / 2
+
+    def test_following_what_is_followed_and_nothing_at_all_is_no_trouble(self, make: Make) -> None:
+        heard = Heard()
+        listener = choose(make(), heard)
+        listener.follow([])
+        listener.forget([TOPIC])
+        listener.follow([TOPIC])
+        listener.follow([TOPIC])
+        make().publish(said(b"one"))
+        heard.until(b"one")
+
+    def test_what_is_forgotten_is_heard_no_more(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+        listener = choose(make(), heard)
+        listener.follow([TOPIC, "project:8"])
+        listener.forget([TOPIC])
+        tries = iter(range(1_000))
+
+        def is_forgotten() -> bool:
+            n = next(tries)
+            broker.publish([*said(f"forgotten {n}".encode()), *said(f"followed {n}".encode(), topic="project:8")])
+            heard.until(f"followed {n}".encode())
+            return f"forgotten {n}".encode() not in heard
+
+        eventually(is_forgotten, "it is heard no more")
+
+    def test_what_is_forgotten_can_be_followed_again(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+        listener = choose(make(), heard)
+        for n in range(5):
+            listener.follow([TOPIC])
+            broker.publish(said(f"{n}".encode()))
+            heard.until(f"{n}".encode())
+            listener.forget([TOPIC])
+
+    def test_a_message_with_several_topics_reaches_the_followers_of_each(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+        choose(make(), heard).follow(["project:1", "project:3"])
+        broker.publish([Message((f"project:{n}", f"project:{n + 1}"), f"{n}".encode()) for n in range(5)])
+        heard.until(b"0", b"1", b"2", b"3")
+        assert b"4" not in heard
+
+    def test_listeners_of_one_broker_choose_each_for_itself(self, make: Make) -> None:
+        broker, first, second = make(), Heard(), Heard()
+        choose(broker, first).follow(["project:1"])
+        choose(broker, second).follow(["project:2"])
+        make().publish([*said(b"one", topic="project:1"), *said(b"two", topic="project:2")])
+        first.until(b"one")
+        second.until(b"two")
+        assert (first, second) == ([b"one"], [b"two"])
+
+    def test_following_from_within_a_delivery_hangs_nothing(self, make: Make) -> None:
+        heard, broker = Heard(), make()
+
+        def deliver(messages: Sequence[bytes]) -> None:
+            heard.deliver(messages)
+            if b"follow" in messages:
+                listener.follow(["project:8"])
+
+        listener = choose(make(), heard, deliver)
+        listener.follow([TOPIC])
+        broker.publish(said(b"follow"))
+        eventually(lambda: heard.missed > 0, "it is told as missed, once it is heard")
+        broker.publish(said(b"heard", topic="project:8"))
+        heard.until(b"heard")
+
+    def test_whoever_was_cut_off_comes_back_and_says_so(self, make: Make, cut: Callable[[], None]) -> None:
+        heard, broker = Heard(), make()
+        listener = choose(make(), heard)
+        listener.follow([TOPIC, "project:8"])
+        listener.forget(["project:8"])
+        cut()
+        eventually(lambda: heard.missed > 0, "it says that something may have been lost")
+        listener.follow(["project:9"])
+        broker.publish([*said(b"again"), *said(b"new", topic="project:9"), *said(b"gone", topic="project:8")])
+        heard.until(b"again", b"new")
+        assert b"gone" not in heard
+
+
 def said(*bodies: bytes, topic: str = TOPIC) -> list[Message]:
     """Messages to one topic."""
     return [Message((topic,), body) for body in bodies]
@@ -174,6 +286,13 @@ def listen(broker: Broker, deliver: Deliver, missed: Missed = lambda topics: Non
     listener = broker.listen(deliver, missed)
     if isinstance(listener, Selective):
         listener.follow([topic])
+    return listener
+
+
+def choose(broker: Broker, heard: Heard, deliver: Deliver | None = None) -> Selective:
+    """A listener that follows nothing yet."""
+    listener = broker.listen(deliver or heard.deliver, heard.miss)
+    assert isinstance(listener, Selective)
     return listener
 
 

@@ -1,0 +1,140 @@
+"""The thread that drives one subscription at Redis, and comes back to it after whatever happened to the line.
+
+Knows when to wait and when to try again; `redis_subscription.py` knows the rest. Made by the broker.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from telltale import native
+from telltale.brokers.base import BrokerUnavailable
+from telltale.brokers.listening import Hearer, tell_after_fork
+from telltale.brokers.redis_places import Places
+from telltale.brokers.redis_subscription import Subscription
+from telltale.core.outage import Outage
+
+FOLLOW_S: Final = 1.0
+"""So long at most blocks `follow`."""
+
+RETRY_S: Final = (0.1, 5.0)
+"""The pause before the first try to come back, at most, and the longest; doubling. Part of it is chance."""
+
+STEADY_S: Final = 5.0
+"""A line that has held for so long is tried for quickly again."""
+
+logger = logging.getLogger("telltale.brokers")
+
+
+class RedisListener:
+    """Satisfies `Selective`."""
+
+    def __init__(self, places: Places, hearer: Hearer, remove: "Callable[[RedisListener], None]") -> None:
+        """Connects; raises `BrokerUnavailable`."""
+        self._remove = remove
+        self._bell = native.Bell()
+        self._ended = native.Gate()
+        self._thread = 0
+        self._is_closing = False
+        self._failures = 0
+        self._connected_at = 0.0
+        self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
+        self._subscription = Subscription(places, hearer, self._bell.ring)
+        try:
+            self._subscription.connect()
+            native.start(self._run, name="telltale-redis-listener")
+        except BrokerUnavailable:
+            self._let_go()
+            raise
+        except RuntimeError as error:
+            self._let_go()
+            raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
+        tell_after_fork(self)
+
+    def follow(self, topics: Collection[str]) -> None:
+        """See `Selective`. While the line is lost, and from within `deliver`, it does not wait."""
+        fence = self._subscription.follow(topics)
+        if native.ident() == self._thread or not fence.gate.wait(FOLLOW_S):
+            self._subscription.give_up(fence)
+
+    def forget(self, topics: Collection[str]) -> None:
+        """See `Selective`."""
+        self._subscription.forget(topics)
+
+    def close(self) -> None:
+        """See `Listener`."""
+        self._remove(self)
+        self._is_closing = True
+        self._bell.ring()
+        if native.ident() != self._thread:
+            self._ended.wait()
+
+    def forked(self) -> None:
+        """The thread stayed with the parent, and so did the lines."""
+        self._is_closing = True
+        self._ended = native.Gate()
+        self._ended.open()
+        self._subscription.forked()
+        self._bell.close()
+
+    # In the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._thread = native.ident()
+        try:
+            while not self._is_closing:
+                self._try_a_turn()
+        finally:
+            self._let_go()
+            self._ended.open()
+
+    def _try_a_turn(self) -> None:
+        try:
+            self._turn()
+        except BrokerUnavailable as error:
+            self._subscription.drop()
+            self._outage.begin(error, now=time.monotonic())
+            self._pause()
+        except Exception:
+            # A mistake of ours must not end the thread: nobody would ever hear anything again.
+            logger.exception("Hearing Redis failed; the line is made anew.")
+            self._subscription.drop()
+            self._pause()
+
+    def _turn(self) -> None:
+        subscription = self._subscription
+        if subscription.lacks_line:
+            subscription.connect()
+            self._connected_at = time.monotonic()
+        subscription.speak()
+        if not subscription.lacks_line:
+            native.await_any(
+                [self._bell.fileno(), *subscription.filenos()], timeout_s=subscription.due_s(time.monotonic())
+            )
+            self._bell.silence()
+        if self._is_closing:
+            return
+        # Before it is read: a caller that takes long over what it is given must not make Redis look dead.
+        now = time.monotonic()
+        subscription.hear()
+        subscription.check(now)
+        if not subscription.is_lost:
+            self._outage.end(now=now)
+
+    def _pause(self) -> None:
+        now = time.monotonic()
+        if now - self._connected_at > STEADY_S:
+            self._failures = 0
+        first_s, longest_s = RETRY_S
+        pause_s = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
+        self._failures = min(self._failures + 1, 16)
+        until = now + pause_s
+        while not self._is_closing and (left_s := until - time.monotonic()) > 0:
+            native.await_any([self._bell.fileno()], timeout_s=left_s)
+            self._bell.silence()
+
+    def _let_go(self) -> None:
+        self._subscription.close()
+        self._bell.close()
