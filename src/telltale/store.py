@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connections, transaction
@@ -100,6 +100,8 @@ class Changed:
     topics: tuple[str, ...]
     notice: Notice | None = None
     """Of the task's end, if somebody owns it."""
+    whole: "Changed | None" = None
+    """What it changed of the whole whose part it is."""
 
     @property
     def envelopes(self) -> list[Envelope]:
@@ -107,7 +109,7 @@ class Changed:
         told = [Envelope(topics=self.topics, snapshot=self.snapshot)]
         if self.notice is not None:
             told.append(Envelope(topics=(self.notice.topic,), notice=self.notice))
-        return told
+        return told + (self.whole.envelopes if self.whole is not None else [])
 
 
 Ended = Changed
@@ -616,7 +618,9 @@ def _end(
         notice = _tell_owner(row, at) if is_owned else None
     if state is State.SUCCEEDED and row.started_at is not None:
         _learn(row.name, at - row.started_at)
-    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
+    # After its own end is committed: of two last parts that end at once, at least one must see both.
+    whole = gather(row.call["whole"], now=at) if "whole" in row.call else None
+    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, whole=whole)
 
 
 def _tell_owner(row: TaskState, at: float) -> Notice | None:
@@ -749,14 +753,155 @@ def get(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
 def _fresh(rows: "QuerySet[TaskState]", at: float) -> list[TaskState]:
     found = list(rows)
     lapsed = [row.pk for row in found if _lapsed(row, at)]
-    if not lapsed:
+    wholes = [row for row in found if row.ended_at is None and "steps" in row.call]
+    if not lapsed and not wholes:
         return found
-    expire(lapsed, now=at)
+    expire([*lapsed, *(pk for row in wholes for pk in part_ids(row))], now=at)
+    for row in wholes:
+        gather(row.pk, now=at)
     return list(rows.all())
 
 
 def _lapsed(row: TaskState, at: float) -> bool:
     return row.ended_at is None and row.lease_until is not None and row.lease_until < at
+
+
+# Wholes: many tasks under one bar
+#
+# Their parts are ordinary rows that nobody owns, so they show no bars and tell nobody. A whole is run by no
+# process and has no lease to renew: its parts have theirs, and whoever reads it counts them anew.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One task of a whole, as it is to be queued."""
+
+    runner_id: str
+    name: str
+    label: str
+    args: Sequence[Any] | None
+    kwargs: Mapping[str, Any]
+
+
+def queue_whole(
+    steps: Sequence[Sequence[Part]],
+    *,
+    whole_id: UUID,
+    runner: str,
+    name: str,
+    label: str,
+    owner: Owner,
+    now: float | None = None,
+) -> TaskState:
+    """Make the queued rows of a whole and of its parts; all of a step end before the next one begins."""
+    same: dict[str, Any] = {"runner": runner, "created_at": _at(now)}
+    whole = TaskState(
+        id=whole_id,
+        name=bounded(name, SHORT_BYTES),
+        label=bounded(label, SHORT_BYTES),
+        call={"args": None, "kwargs": {}, "steps": [len(step) for step in steps]},
+        owner_id=owner.user_id,
+        session=owner.session,
+        progress=_share(0, sum(map(len, steps))).to_json(),
+        **same,
+    )
+    parts = [
+        TaskState(
+            id=pk,
+            runner_id=part.runner_id,
+            name=bounded(part.name, SHORT_BYTES),
+            label=bounded(part.label, SHORT_BYTES),
+            call={
+                "args": None if part.args is None else list(part.args),
+                "kwargs": dict(part.kwargs),
+                "whole": str(whole_id),
+            },
+            **same,
+        )
+        for pk, part in zip(part_ids(whole), (part for step in steps for part in step), strict=True)
+    ]
+    _rows().bulk_create([whole, *parts])
+    return whole
+
+
+def part_ids(whole: TaskState) -> list[UUID]:
+    """Of its parts, in their order: worked out from its own, so that no row has to hold them. Empty for a part."""
+    return [uuid5(whole.pk, str(number)) for number in range(sum(whole.call.get("steps", ())))]
+
+
+def parts_of(whole: TaskState) -> list[TaskState]:
+    """Its parts that have not ended; none if it is no whole."""
+    ids = part_ids(whole)
+    return list(_rows().filter(pk__in=ids, ended_at=None)) if ids else []
+
+
+def begin_whole(whole_id: UUID | str, *, now: float | None = None) -> Changed | None:
+    """Its first part begins; None if one had begun before."""
+    at = _at(now)
+    with _transaction():
+        queued = _rows().filter(pk=whole_id, state=State.QUEUED.value)
+        fields = {"started_at": at, "moved_at": at, **_BEGUN, **_kept_alive(at)}
+        if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **fields):
+            return None
+        return _changed(whole_id)
+
+
+def gather(whole_id: UUID | str, *, now: float | None = None) -> Changed | None:
+    """Count its parts anew; None if that changes nothing. With the first step that went badly it has ended."""
+    at = _at(now)
+    for _try in range(TRIES):
+        row = _rows().filter(pk=whole_id, ended_at=None).first()
+        if row is None:
+            return None
+        known = dict(_rows().filter(pk__in=part_ids(row)).values_list("pk", "state"))
+        states = [State(known.get(pk, State.LOST)) for pk in part_ids(row)]
+        done = sum(state.ended for state in states)
+        progress = _share(done, len(states))
+        if row.state == State.QUEUED and any(state is not State.QUEUED for state in states):
+            begin_whole(row.pk, now=at)
+            continue
+        end_state, words = _end_of(row, states)
+        if end_state is not None:
+            return _end_whole(row, end_state, {"error": words, "progress": progress.to_json()}, at)
+        if done == row.progress.get("current"):
+            return None
+        as_found = _rows().filter(pk=row.pk, seq=row.seq, ended_at=None)
+        if as_found.update(seq=row.seq + 1, progress=progress.to_json(), moved_at=at, **_kept_alive(at)):
+            return _changed(row.pk)
+    return None
+
+
+def _end_of(row: TaskState, states: Sequence[State]) -> tuple[State | None, str | None]:
+    first = 0
+    for size in row.call["steps"]:
+        step, first = states[first : first + size], first + size
+        if not all(state.ended for state in step):
+            return None, None
+        bad = sum(state in {State.FAILED, State.LOST} for state in step)
+        if row.cancel_requested or (State.CANCELLED in step and not bad):
+            return State.CANCELLED, None
+        if bad:
+            return State.FAILED, _("%(bad)s of %(all)s parts failed.") % {"bad": bad, "all": len(states)}
+    return State.SUCCEEDED, None
+
+
+def _end_whole(row: TaskState, state: State, fields: Mapping[str, Any], at: float) -> Changed | None:
+    changed = _end(row.pk, Q(attempt=row.attempt), state, sources(state), fields, at)
+    if changed is not None and state is not State.SUCCEEDED:
+        # Of the steps that were to follow. Should their runner begin them yet: what failed may be claimed.
+        _rows().filter(pk__in=part_ids(row), state=State.QUEUED.value).update(
+            state=State.FAILED.value, ended_at=at, seq=F("seq") + 1
+        )
+    return changed
+
+
+def _share(done: int, of: int) -> Progress:
+    return Progress(current=done, total=of, fraction=done / of if of else None)
+
+
+def _kept_alive(at: float) -> dict[str, float]:
+    until = at + conf.settings().keep_queued_s
+    return {"beat_at": until, "lease_until": until}
 
 
 # Notices

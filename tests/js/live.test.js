@@ -228,6 +228,15 @@ test("the server that says later is left in peace for longer and longer", async 
   assert.ok(waits[4] > 8 && waits[0] >= 0.5, `${waits}`)
 })
 
+test("sent away with many others, it comes back at its own moment of the time that they were given", async () => {
+  const stage = await follows()
+  stage.line.bye(4000, "later", { within_s: 20 })
+  await stage.passes(9.9)
+  assert.equal(stage.open.length, 0)
+  await stage.passes(0.2)
+  assert.equal(stage.open.length, 1)
+})
+
 test("refused for good, it tries a fresh ticket once and then says so and rests", async () => {
   const stage = await follows()
   stage.line.bye(4401, "never")

@@ -45,7 +45,7 @@ export class Stage {
       renewed: [],
       hello: (more = {}) => line.hear({ type: "hello", v: 1, n: 1, now: this.now, limits: this.page.limits, ...more }),
       end: () => ((opened.isOpen = false), line.end()),
-      bye: (code, again) => (line.hear({ type: "bye", code, reason: "…", again }), opened.end()),
+      bye: (code, again, more = {}) => (line.hear({ type: "bye", code, reason: "…", again, ...more }), opened.end()),
     }
     this.lines.push(opened)
     return {

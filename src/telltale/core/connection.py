@@ -80,7 +80,6 @@ class Connection:
         "_broke_at",
         "_credit",
         "_heard_at",
-        "_is_blocked",
         "_is_greeted",
         "_mark",
         "_n",
@@ -90,9 +89,11 @@ class Connection:
         "_queue",
         "_seen",
         "_slots",
+        "_within_s",
         "closed",
         "free_at",
         "grant",
+        "is_blocked",
         "is_ready",
         "limits",
         "look_at",
@@ -121,6 +122,8 @@ class Connection:
         """Live, with nothing waiting and with credit: a frame that is made for many may go to it, from `free_at` on."""
         self.free_at = float("-inf")
         """When the next frame may go."""
+        self.is_blocked = False
+        """Its line takes nothing more just now."""
         self.look_at = opened_at + terms.admit_s
         """Nothing becomes due by itself before: whoever has many of them need not look."""
         self._numbers = count(1) if numbers is None else numbers
@@ -129,7 +132,7 @@ class Connection:
         self._slots: dict[str, Envelope] = {}
         self._queue: list[Envelope] = []
         self._seen: dict[str, None] = {}
-        self._is_greeted = self._is_blocked = False
+        self._is_greeted = False
         self._n = 0
         self._owed = 0
         self._mark = (0, 0)  # A frame's number, and what is owed up to it: one acknowledgement is looked for at a time.
@@ -137,6 +140,7 @@ class Connection:
         self._asked = False
         self._broke_at: float | None = None
         self._heard_at = opened_at
+        self._within_s: float | None = None
 
     # Who they are ------------------------------------------------------------------------------
 
@@ -169,10 +173,14 @@ class Connection:
             self.phase = Phase.ATTACHED
         self._settle(now)
 
-    def close(self, reason: Reason) -> None:
-        """End it; the first reason stands. `take` yields nothing more, `farewell` says why."""
+    def close(self, reason: Reason, *, within_s: float | None = None) -> None:
+        """End it; the first reason stands. `take` yields nothing more, `farewell` says why.
+
+        `within_s`: where many end at once, the seconds over which they should come back, each at a moment of chance.
+        """
         if self.phase is not Phase.CLOSED:
             self.phase, self.closed, self.is_ready = Phase.CLOSED, reason, False
+            self._within_s = within_s
             self._slots.clear()
             self._queue.clear()
 
@@ -245,7 +253,7 @@ class Connection:
         """The next frame, holding all that is pending; None while there is nothing, or it must wait."""
         self.tick(now)
         self.free_at = min(self.free_at, now + self.terms.pace_s)  # a clock that was put back must not silence it
-        if self.phase is not Phase.LIVE or self._is_blocked or now < self.free_at:
+        if self.phase is not Phase.LIVE or self.is_blocked or now < self.free_at:
             return None
         if not self._has_credit:
             return self._ask(now)
@@ -287,7 +295,7 @@ class Connection:
         times = [self.grant.expires_at]
         if self._has_credit:
             times.append(self.free_at if self.pending else self._ping_at)
-        elif not self._asked and not self._is_blocked:
+        elif not self._asked and not self.is_blocked:
             times.append(self.free_at)
         if self._broke_at is not None:
             times.append(self._broke_at + self.terms.slow_s)
@@ -305,7 +313,8 @@ class Connection:
         """The last message, where the transport can still carry one."""
         assert self.closed is not None
         reason = self.closed
-        return encode({"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again})
+        hint = {} if self._within_s is None else {"within_s": self._within_s}
+        return encode({"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again, **hint})
 
     def _hello(self, now: float) -> str:
         assert self.grant is not None
@@ -403,12 +412,12 @@ class Connection:
 
     def block(self, now: float) -> None:
         """The line takes nothing more just now: what comes is kept, newest by newest."""
-        self._is_blocked = True
+        self.is_blocked = True
         self._settle(now)
 
     def unblock(self, now: float) -> None:
         """The line takes more."""
-        self._is_blocked = False
+        self.is_blocked = False
         self._settle(now)
 
     def tick(self, now: float) -> None:
@@ -430,7 +439,7 @@ class Connection:
 
     @property
     def _has_credit(self) -> bool:
-        return self._owed < self._credit and not self._is_blocked
+        return self._owed < self._credit and not self.is_blocked
 
 
 def serve(

@@ -27,12 +27,15 @@ class Carried:
     """The id to be given to the runner, where it lets us choose. It travels by the runner's own means."""
     is_fresh: bool = False
     """Nobody has made the row: the publisher is to, once the message is out."""
+    whole: UUID | None = None
+    """Of which task it is a part."""
 
     def to_json(self) -> dict[str, Any]:
         """As every serialiser takes it; a primary key that is no number is read back from its text."""
         user_id = self.owner.user_id
         portable = user_id if isinstance(user_id, int | None) else str(user_id)
-        return {"task": str(self.task_id), "owner": [portable, self.owner.session], "fresh": self.is_fresh}
+        data = {"task": str(self.task_id), "owner": [portable, self.owner.session], "fresh": self.is_fresh}
+        return data | ({"whole": str(self.whole)} if self.whole is not None else {})
 
     @classmethod
     def from_json(cls, data: object) -> Self | None:
@@ -41,7 +44,8 @@ class Carried:
             return None
         user_id, session = data.get("owner") or (None, "")
         owner = Owner(user_id=user_id, session=session)
-        return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")))
+        whole = UUID(data["whole"]) if data.get("whole") else None
+        return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")), whole=whole)
 
 
 _handed: ContextVar[tuple[Carried, ...]] = ContextVar("telltale_handed", default=())

@@ -9,6 +9,7 @@ killed or ran out of time, and of revoked messages. A whole worker that dies is 
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from telltale.core.states import State
 from telltale.owners import present_owner
+from telltale.runners import celery_maps
 from telltale.runners.base import Call, Mark, mark_of, never_raises
 from telltale.runners.carried import HEADER, Carried, born, taken_over
 from telltale.runners.followed import mark_by_name
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 PING_S: Final = 1.0
 """How long a worker may take to answer whether it is there."""
+
+PARENTS_WORD_S: Final = 0.5
+"""How long a child that is made to exit leaves it to its parent to say why."""
+
+ROW_WAIT_S: Final = 0.5
+"""A worker may refuse a message before its publisher has made the row; that then comes in milliseconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +52,10 @@ class CeleryRunner:
         """Connect to the publisher's signals and to those of the worker's parent."""
         signals.before_task_publish.connect(_before_publish, dispatch_uid="telltale.before", weak=False)
         signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after", weak=False)
+        signals.task_prerun.connect(_begins, dispatch_uid="telltale.begins", weak=False)
         signals.task_failure.connect(_failed, dispatch_uid="telltale.failed", weak=False)
         signals.task_revoked.connect(_revoked, dispatch_uid="telltale.revoked", weak=False)
+        signals.task_unknown.connect(_unknown, dispatch_uid="telltale.unknown", weak=False)
         # Once all tasks are there: in a process that only publishes or runs them on the spot, and in a worker.
         current_app.on_after_finalize.connect(_follow, dispatch_uid="telltale.follow", weak=False)
         signals.celeryd_init.connect(_follow, dispatch_uid="telltale.follow", weak=False)
@@ -103,6 +113,8 @@ class CeleryRunner:
         if request is None or request.called_directly or request.id is None:
             return None
         carried = _carried(request)
+        if carried is None and current_task.name in celery_maps.NAMES:
+            return None  # what it calls is not tracked
         return Call(
             runner=self.name,
             runner_id=str(request.id),
@@ -129,6 +141,9 @@ class CeleryRunner:
             return Verdict(state=State.FAILED, error=_("It took too long and was stopped."))
         if _will_autoretry(error):
             return Verdict(state=State.RETRYING)
+        if isinstance(error, SystemExit):
+            # Either it was terminated, which its parent is telling this moment, or all is being shut down.
+            time.sleep(PARENTS_WORD_S)
         return None
 
     def stopped(self, error: BaseException) -> BaseException:
@@ -149,8 +164,10 @@ def _mark(task: Any) -> Mark | None:
     return mark_of(getattr(task, "_orig_run", None)) or mark_of(getattr(task, "run", None))
 
 
-def _mark_named(name: str) -> Mark | None:
+def _mark_of_message(name: str, body: Any) -> Mark | None:
     """Also of a task that this process does not have, if its name is followed."""
+    _args, kwargs, *_embedded = body
+    name = celery_maps.element_of(name, kwargs) or name
     task = current_app.tasks.get(name)
     return (_mark(task) if task is not None else None) or mark_by_name(name)
 
@@ -159,8 +176,11 @@ def _mark_named(name: str) -> Mark | None:
 def _follow(**_ignored: object) -> None:
     """Wrap the tasks that are followed by their names."""
     for name, task in current_app.tasks.items():
-        mark = mark_by_name(name) if _mark(task) is None else None
-        if mark is not None:
+        if _mark(task) is not None:
+            continue
+        if name in celery_maps.NAMES:
+            task.run = wrapped(celery_maps.counting(task.run), celery_maps.MARK_OF_MAPS)
+        elif mark := mark_by_name(name):
             task.run = wrapped(task.run, mark)
 
 
@@ -194,11 +214,11 @@ def _will_autoretry(error: BaseException) -> bool:
 
 
 @never_raises
-def _before_publish(*, sender: str, headers: dict[str, Any], **_: object) -> None:
+def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
     if "id" not in headers or HEADER in headers:
         return
-    if _mark_named(sender) is None:
+    if _mark_of_message(sender, body) is None:
         return
     request = current_task.request if current_task else None
     parent = _carried(request) if request is not None else None
@@ -216,8 +236,14 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
     from telltale.runners.queued import queue_published
 
     carried = Carried.from_json(headers.get(HEADER))
-    mark = _mark_named(sender)
-    if mark is None or carried is None or not carried.is_fresh or headers.get("retries"):
+    mark = _mark_of_message(sender, body)
+    if mark is None or carried is None:
+        return
+    due_at = datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None
+    if headers.get("retries"):
+        _comes_again(carried, due_at)
+        return
+    if not carried.is_fresh:
         return
     args, kwargs, *_embedded = body
     call = Call(
@@ -229,9 +255,29 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
         task_id=carried.task_id,
         mark=mark,
         owner=carried.owner,
-        due_at=datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None,
+        due_at=due_at,
     )
     queue_published(call)
+
+
+def _comes_again(carried: Carried, due_at: float | None) -> None:
+    """`autoretry_for` works out its delay after the wrapper has been left: its message tells the time."""
+    from telltale import store
+    from telltale.messages import announce
+
+    changed = store.put_off(carried.task_id, due_at) if due_at is not None else None
+    announce(changed.envelopes if changed else [])
+
+
+@never_raises
+def _begins(*, task: Any, **_ignored: object) -> None:
+    """In the worker: a part that begins is the beginning of its whole."""
+    from telltale import store
+    from telltale.messages import announce
+
+    carried = _carried(task.request)
+    changed = store.begin_whole(carried.whole) if carried is not None and carried.whole is not None else None
+    announce(changed.envelopes if changed else [])
 
 
 @never_raises
@@ -260,3 +306,17 @@ def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) ->
         ended_elsewhere(CeleryRunner.name, str(request.id), State.FAILED, error=words)
     else:
         ended_elsewhere(CeleryRunner.name, str(request.id), State.CANCELLED)
+
+
+@never_raises
+def _unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
+    """In the parent: the message was thrown away, for no task of its worker has that name."""
+    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.runners.tracked import row_of
+
+    carried = Carried.from_json(message.headers.get(HEADER))
+    if carried is None:
+        return
+    call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=carried.task_id, row_wait_s=ROW_WAIT_S)
+    if row_of(call) is not None:
+        ended_elsewhere(call.runner, id, State.FAILED, error=_("The worker does not know this task."), detail=repr(exc))

@@ -110,6 +110,8 @@ def cancel(task: TaskState, *, force: bool = False) -> bool:
     if changed is None:
         return False
     announce([*changed.envelopes, Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
+    for part in store.parts_of(task):
+        cancel(part, force=force)
     transaction.on_commit(partial(_tell_runner, task.pk, force=force), using=conf.settings().database)
     return True
 

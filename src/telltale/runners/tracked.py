@@ -197,15 +197,16 @@ def _row_for(call: Call) -> tuple[UUID | None, Owner | None]:
     if _is_carried(call):
         return call.task_id, call.owner  # All is known: the claim will tell whether the row is there.
     try:
-        return _find(call) or _make(call)
+        return row_of(call) or _make(call)
     except IntegrityError:
-        return _find(call) or (None, None)  # somebody else has made it this moment
+        return row_of(call) or (None, None)  # somebody else has made it this moment
     except DatabaseError as error:
         logger.warning("A run of %s (%s) is not shown: its row can't be read: %s", call.name, call.runner_id, error)
         return None, call.owner
 
 
-def _find(call: Call) -> tuple[UUID, Owner] | None:
+def row_of(call: Call) -> tuple[UUID, Owner] | None:
+    """The call's row, as its id and owner; waits for it as long as the call says. None if it is not there."""
     from telltale import conf
     from telltale.models import TaskState
 
@@ -213,9 +214,9 @@ def _find(call: Call) -> tuple[UUID, Owner] | None:
     rows = rows.filter(pk=call.task_id) if call.task_id else rows.filter(runner=call.runner, runner_id=call.runner_id)
     patience = time.monotonic() + call.row_wait_s
     while True:
-        found = rows.values_list("pk", "owner_id", "session").first()
-        if found is not None:
-            return found[0], Owner(user_id=found[1], session=found[2])
+        row = rows.values_list("pk", "owner_id", "session").first()
+        if row is not None:
+            return row[0], Owner(user_id=row[1], session=row[2])
         if time.monotonic() >= patience:
             return None
         time.sleep(ROW_LOOK_S)

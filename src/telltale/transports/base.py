@@ -59,8 +59,11 @@ class Follower(Protocol):
     def unblock(self) -> None:
         """The line takes more."""
 
-    def close(self, reason: Reason) -> None:
-        """End it for `reason`: the outlet's `end` is called, once. The first reason stands."""
+    def close(self, reason: Reason, *, within_s: float | None = None) -> None:
+        """End it for `reason`: the outlet's `end` is called, once. The first reason stands.
+
+        `within_s`: over how many seconds all who end now should come back.
+        """
 
     def leave(self) -> None:
         """The client has gone, and nothing more is written. To be called in any case; harmless when repeated."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from telltale import conf
 from telltale.brokers import recheck_s
+from telltale.brokers.base import Reach
 from telltale.core import reasons
 from telltale.core.connection import Connection, Terms, due
 from telltale.core.hub import SLICE, Hub
@@ -38,6 +39,13 @@ SWEEP_S: Final = 1.0
 """How often it is seen whether something is due by itself: a ping, the end of a ticket or of patience."""
 
 
+DRAIN_EVERY_S: Final = 0.05
+"""Between two slices of connections that are sent away."""
+
+RETURN_PER_S: Final = 1_000
+"""So many of those who are sent away are asked to come back a second."""
+
+
 class Driver:
     """Satisfies `transports.base.Server`. Everything but the inbox's and the reader's threads is on its loop."""
 
@@ -56,9 +64,32 @@ class Driver:
         self._sweeping: asyncio.Task[None] | None = None
         self._turn_at: asyncio.TimerHandle | None = None
         self._is_drained = False
+        self._draining: asyncio.Task[None] | None = None
         self._broken_store = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
         self.counts: Counter[str] = Counter()
-        """What has happened here so far, for whoever measures: frames, deliveries, envelopes, refusals."""
+        """What has happened here so far: opened, closed (by reason), envelopes, frames, deliveries."""
+
+    # What an operator asks ----------------------------------------------------------------------
+
+    @property
+    def connection_count(self) -> int:
+        """Clients that are here."""
+        return len(self._seats)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it takes no more clients."""
+        return self._is_drained
+
+    @property
+    def can_read(self) -> bool:
+        """Whether the store worked when it was last read."""
+        return not self._broken_store.lasts
+
+    @property
+    def reach(self) -> Reach:
+        """Of the broker that is heard; of none while none is."""
+        return self._ear.reach
 
     # What transports ask ------------------------------------------------------------------------
 
@@ -73,6 +104,7 @@ class Driver:
         connection = Connection(opened_at=self.now(), terms=terms, limits=limits, numbers=self.hub.numbers)
         seat = Seat(self, connection, outlet, address)
         self._seats[connection] = seat
+        self.counts["opened"] += 1
         self._addresses[address] += 1
         if self._is_drained:
             seat.close(reasons.DRAIN)
@@ -130,8 +162,9 @@ class Driver:
 
     # What happens by itself ---------------------------------------------------------------------
 
-    def deliver(self, envelopes: Iterable[Envelope]) -> None:
+    def deliver(self, envelopes: Collection[Envelope]) -> None:
         """These happened: hand them on to whom they concern."""
+        self.counts["envelopes"] += len(envelopes)
         self.hub.tell(envelopes, now=self.now())
         self._turn()
 
@@ -217,14 +250,25 @@ class Driver:
     # The end ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """This server is going away: all are told so, and come back to another or later."""
-        self._is_drained = True
-        for seat in list(self._seats.values()):
-            seat.close(reasons.DRAIN)
+        """This server is going away: all are told so, and come back to another or later. Harmless when repeated."""
+        if not self._is_drained:
+            self._is_drained = True
+            self._draining = asyncio.ensure_future(self._drain())
+
+    async def _drain(self) -> None:
+        """A slice at a time, and with a hint that spreads their return: whoever serves them next is spared a storm."""
+        seats = list(self._seats.values())
+        within_s = round(max(1.0, len(seats) / RETURN_PER_S), 1)
+        for start in range(0, len(seats), SLICE):
+            for seat in seats[start : start + SLICE]:
+                seat.close(reasons.DRAIN, within_s=within_s)
+            await asyncio.sleep(DRAIN_EVERY_S)
 
     async def close(self) -> None:
         """Drain, and let go of threads and sockets."""
         self.drain()
+        if self._draining is not None:
+            await self._draining
         for task in (self._rechecking, self._sweeping):
             if task is not None:
                 task.cancel()
@@ -235,7 +279,6 @@ class Driver:
 
     def let_go(self) -> None:
         """Have the broker no longer call; blocks for a moment."""
-        self._is_drained = True
         self._ear.close()
 
 

@@ -78,9 +78,9 @@ class Seat:
         self.connection.unblock(self._driver.now())
         self._go_on()
 
-    def close(self, reason: Reason) -> None:
+    def close(self, reason: Reason, *, within_s: float | None = None) -> None:
         """See the contract."""
-        self.connection.close(reason)
+        self.connection.close(reason, within_s=within_s)
         self.end()
 
     def end(self) -> None:

@@ -37,7 +37,7 @@ SPELL_S: Final = 1.0
 """How long it may be at one kind of work before it looks at the others."""
 
 GIVE_WAY_S: Final = 0.05
-"""The longest pause between two transactions; as long as the last one took, if that is less."""
+"""The longest pause between two transactions where one writer locks out all others: as long as the last one took."""
 
 AGAIN_S: Final = 1.0
 """Between two tries while the database is away."""
@@ -93,8 +93,8 @@ class Saver:
         """See to all that is due; False if the database is away."""
         try:
             connections[conf.settings().database].close_if_unusable_or_obsolete()
-            self._claim()
             self._save()
+            self._claim()
             self._write_ends()
             self._prune()
         except db.Error as error:
@@ -107,7 +107,11 @@ class Saver:
 
     def _claim(self) -> None:
         for attempt in within_spell(a for a in self._attempts() if a.claim is None and not a.refused):
-            claim(attempt)
+            try:
+                claim(attempt)
+            except UNFIT:
+                attempt.complain("It can't be claimed")
+                attempt.refused = True
             self.outage.end(now=time.monotonic())
 
     def _save(self) -> None:
@@ -119,7 +123,8 @@ class Saver:
             began_at = time.monotonic()
             self._save_some([(a, r) for a in due[first : first + store.SAVED_AT_ONCE] if (r := a.report())])
             self.outage.end(now=time.monotonic())
-            native.sleep(min(GIVE_WAY_S, time.monotonic() - began_at))
+            if connections[conf.settings().database].vendor == "sqlite":
+                native.sleep(min(GIVE_WAY_S, time.monotonic() - began_at))
 
     def _save_some(self, due: Sequence[tuple[Attempt, store.Report]]) -> None:
         """Save these; if one among them can't be, all the others, and renew its lease."""
@@ -127,22 +132,25 @@ class Saver:
         try:
             verdicts = store.save([report for _, report in due])
         except UNFIT:
-            if len(due) == 1:
-                [(attempt, report)] = due
-                attempt.complain("Its progress can't be saved")
-                verdicts = store.save([replace(report, is_beat=True)])
-            else:
+            if len(due) > 1:
                 self._save_some(due[: len(due) // 2])
                 self._save_some(due[len(due) // 2 :])
                 return
+            [(attempt, report)] = due
+            attempt.complain("Its progress can't be saved")
+            verdicts = store.save([replace(report, is_beat=True)])
         for (attempt, report), verdict in zip(due, verdicts, strict=True):
             attempt.saved(report, verdict, now=now)
 
     def _write_ends(self) -> None:
         for write in within_spell(self._ends.copy()):
-            write()
+            try:
+                write()
+            except UNFIT:
+                logger.exception("The end of a task can't be written; its lease will end it.")
             self.outage.end(now=time.monotonic())
-            self._ends.popleft()
+            with suppress(ValueError):  # when the process exits, two threads may write one
+                self._ends.remove(write)
 
     def _prune(self) -> None:
         every_s = conf.settings().prune_every_s
@@ -156,10 +164,10 @@ class Saver:
     def _write_last_ends(self) -> None:
         until = time.monotonic() + LAST_TRY_S
         while self._ends and time.monotonic() < until:
-            with suppress(db.Error):
+            try:
                 self._write_ends()
-                break
-            time.sleep(AGAIN_S)
+            except db.Error:
+                time.sleep(AGAIN_S)
 
 
 def within_spell(work: Iterable[T]) -> Iterator[T]:

@@ -1,9 +1,10 @@
 """`manage.py telltale …`: what an operator does by hand or from cron. Each word is a method here."""
 
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
 from telltale.messages import announce
@@ -18,10 +19,29 @@ class Command(BaseCommand):
         """One subparser a word."""
         words = parser.add_subparsers(dest="word", required=True)
         words.add_parser("prune", help="Delete what is kept no longer, and give up what nobody has begun.")
+        serve = words.add_parser("serve", help="Serve the live address alone, for very many connections.")
+        # The live server is an extra: without it the other words work.
+        with suppress(ImportError):
+            from telltale.web.serve import Options
+
+            Options.add_to(serve)
 
     def handle(self, *, word: str, **options: Any) -> None:
         """The word's own method."""
         getattr(self, f"_{word}")(**options)
+
+    def _serve(self, **options: Any) -> None:
+        try:
+            from telltale.web.processes import serve
+            from telltale.web.serve import CannotServe, Options
+        except ImportError as error:
+            raise CommandError(
+                f"The live server can't be imported ({error}): pip install django-telltale[server]."
+            ) from error
+        try:
+            serve(Options.of(options))
+        except CannotServe as error:
+            raise CommandError(str(error)) from error
 
     def _prune(self, **_options: Any) -> None:
         tasks = notices = given_up = 0

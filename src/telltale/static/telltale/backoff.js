@@ -14,3 +14,11 @@ const LONGEST_MS = 30_000
  * @returns {number}
  */
 export const backoff = (n, random) => Math.min(LONGEST_MS, FIRST_MS * 2 ** n) * random
+
+/**
+ * Wait after a farewell that says within how long all who heard it should come back, in ms; 0 if it does not.
+ * @param {{within_s?: number}} bye
+ * @param {number} random in [0, 1)
+ * @returns {number}
+ */
+export const spread = (bye, random) => Math.min(LONGEST_MS, (bye.within_s || 0) * 1000) * random

@@ -5,7 +5,7 @@
  * Here is only when a line is opened, believed, given up. All effects come in by `env`; `index.js` makes the one
  * for a page. Times in ms where they are waited for, in seconds where the server says them.
  */
-import { backoff } from "telltale/backoff.js"
+import { backoff, spread } from "telltale/backoff.js"
 import { Clock } from "telltale/clock.js"
 import { Ladder } from "telltale/ladder.js"
 import { Listeners } from "telltale/listeners.js"
@@ -281,7 +281,7 @@ export class Live {
       if (isRepeated) return this.#refuse()
       return void this.#tickets.renew()
     }
-    const soon = bye.again === "at once" && !isRepeated ? 0 : patient
+    const soon = bye.again === "at once" && !isRepeated ? 0 : Math.max(patient, spread(bye, this.#env.random()))
     if (bye.code === EXPIRED) return this.#after("retry", soon, () => this.#tickets.renew())
     this.#retry(soon)
   }

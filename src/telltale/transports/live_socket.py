@@ -1,0 +1,193 @@
+"""WebSocket as the live server has it: a protocol class for uvicorn's `ws=`, that owns its transport.
+
+    uvicorn mysite.asgi:application --ws telltale.transports.live_socket:LiveSocket
+
+Reach and limits as `websocket.py`. Cost: a frame is built once and the same bytes are written to all; a quiet
+client is some 2 KiB of objects and no task. Handshakes and what clients send are read by `websockets`; the live
+address is served here, every other goes to uvicorn's own class. Dead clients behind a line that says nothing are
+found by TCP itself, so pings ask for an answer only now and then.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import Protocol, Side
+from websockets.server import ServerProtocol
+
+from telltale.core.connection import Terms
+from telltale.core.wire import INBOUND_BYTES
+from telltale.transports.base import Follower, Scope, Server
+from telltale.transports.frames import are_whole, text_frame
+from telltale.transports.live_line import client_of, mind_the_gone
+from telltale.transports.websocket import Listener
+from telltale.web.driver import driver
+from telltale.web.gate import is_known_host, is_live, is_trusted_origin
+
+TERMS: Final = Terms(credit=262_144, ping_s=20.0, silence_s=150.0)
+
+MOST_BYTES: Final = 2 * INBOUND_BYTES
+"""Of one message: one that is too long for the protocol is still read, and answered with the reason."""
+
+LINGER_S: Final = 5.0
+"""How long a client may take to answer a closing frame."""
+
+
+class LiveSocket(asyncio.Protocol):
+    """One client. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
+
+    __slots__ = ("_follower", "_handshake", "_listener", "_parser", "_state", "_transport", "write")
+
+    form = staticmethod(text_frame)
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        """As uvicorn calls it."""
+        self._handshake: tuple[ServerProtocol, Config, dict[str, Any]] | None
+        self._handshake = (ServerProtocol(max_size=MOST_BYTES), config, app_state)
+        self._state = server_state
+        self._parser: Protocol | None = None
+        self._follower: Follower | None = None
+        self._listener: Listener | None = None
+        self._transport: asyncio.Transport
+        self.write: Callable[[bytes], object]
+
+    # What uvicorn and the event loop call --------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The handshake follows."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.write = self._transport.write
+        self._state.connections.add(self)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        """The handshake, later what the client says."""
+        if self._handshake is not None:
+            self._shake_hands(self._handshake, data)
+        else:
+            self._read(data)
+
+    def eof_received(self) -> None:
+        """The client says nothing more: it has gone."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._state.connections.discard(self)
+        if self._follower is not None:
+            self._follower.leave()
+        self._follower = self._listener = self._parser = None
+
+    def pause_writing(self) -> None:
+        """More is written than the client takes."""
+        if self._follower is not None:
+            self._follower.block()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        if self._follower is not None:
+            self._follower.unblock()
+
+    def shutdown(self) -> None:
+        """uvicorn is told to end: all are sent away, in batches."""
+        if self._follower is None:
+            self._transport.close()
+        else:
+            driver().drain()
+
+    # The handshake -------------------------------------------------------------------------------
+
+    def _shake_hands(self, handshake: tuple[ServerProtocol, Config, dict[str, Any]], data: bytes) -> None:
+        protocol, config, app_state = handshake
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if not isinstance(event, Request):
+                continue
+            if not is_live(event.path.partition("?")[0], config.root_path):
+                return self._hand_over(config, app_state, data)
+            scope: Scope = {
+                "headers": [(name.lower().encode(), value.encode()) for name, value in event.headers.raw_items()]
+            }
+            if not (is_known_host(scope) and is_trusted_origin(scope)):
+                response = protocol.reject(403, "This page may not listen here.\n")
+            else:
+                response = protocol.accept(event)
+            protocol.send_response(response)
+            self._transport.write(b"".join(protocol.data_to_send()))
+            if response.status_code != 101:
+                return self._transport.close()
+            self._open(scope, config)
+        if protocol.handshake_exc is not None or protocol.parser_exc is not None:
+            self._transport.close()
+
+    def _hand_over(self, config: Config, app_state: dict[str, Any], data: bytes) -> None:
+        """Another address: uvicorn's own class serves it."""
+        self._state.connections.discard(self)
+        other = WebSocketsSansIOProtocol(config=config, server_state=self._state, app_state=app_state)
+        other.connection_made(self._transport)
+        # After this call uvicorn sets this one as the transport's protocol: so not before it has.
+        asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
+        other.data_received(data)
+
+    def _open(self, scope: Scope, config: Config) -> None:
+        self._handshake = None
+        mind_the_gone(self._transport)
+        server: Server = driver()
+        self._follower = server.open(TERMS, self, client_of(self._transport, scope, config))
+        self._listener = Listener(self._follower, server)
+        if self._follower.connection.closed is not None:
+            self.end()
+
+    # What the client says ------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        global _shared
+        parser = self._parser or _shared
+        if parser is _shared and not are_whole(data):
+            # It has to remember the beginning until the rest has come.
+            parser = self._parser = _fresh()
+        parser.receive_data(data)
+        for frame in parser.events_received():
+            if isinstance(frame, Frame) and self._listener is not None:
+                self._hear(frame, parser)
+        answers = parser.data_to_send()
+        if answers:
+            self._transport.write(b"".join(answers))
+        if parser.parser_exc is not None or parser.close_rcvd is not None:
+            self._transport.close()
+            if parser is _shared:
+                _shared = _fresh()
+
+    def _hear(self, frame: Frame, parser: Protocol) -> None:
+        assert self._listener is not None  # noqa: S101 (the caller has looked)
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY) and frame.fin:
+            self._listener.hear(bytes(frame.data))
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            # No client has reason to send its short messages in pieces.
+            parser.fail(CloseCode.UNSUPPORTED_DATA, "messages in one frame each, please")
+
+    # The end -------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """See the contract."""
+        if self._follower is None or self._transport.is_closing():
+            return
+        connection = self._follower.connection
+        reason = connection.closed
+        assert reason is not None  # noqa: S101 (that is why it is called)
+        if connection.is_blocked:
+            return self._transport.abort()
+        closing = Frame(Opcode.CLOSE, reason.code.to_bytes(2, "big") + reason.word.encode())
+        self._transport.write(text_frame(connection.farewell()) + closing.serialize(mask=False))
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+
+
+def _fresh() -> Protocol:
+    return Protocol(Side.SERVER, max_size=MOST_BYTES)
+
+
+_shared = _fresh()
+"""Reads what comes as whole messages, from all clients: between two messages a parser has nothing to remember."""

@@ -1,0 +1,170 @@
+"""Server-sent events as the live server has them: a protocol class for uvicorn's `http=`, that takes streams over.
+
+Reach and limits as `sse.py`. A request for the live address that asks for an event stream gets a protocol of its
+own, which writes bytes that all streams share; every other request is uvicorn's. Cost: some 2 KiB of objects a
+stream, and no task.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from telltale.core import reasons
+from telltale.core.wire import INBOUND_BYTES, Malformed
+from telltale.transports.base import STATUS, Follower, Hello, Scope, bearer, header
+from telltale.transports.frames import LAST_CHUNK, chunk, event_chunk
+from telltale.transports.live_line import client_of, mind_the_gone
+from telltale.transports.sse import HEADERS, OPENING, TERMS, event_of
+from telltale.web.driver import driver
+from telltale.web.gate import is_known_host, is_live
+
+_CHUNKED: Final = [*HEADERS, (b"transfer-encoding", b"chunked")]
+_UNTIL_CLOSED: Final = [*HEADERS, (b"connection", b"close")]
+
+
+class LiveHttp(HttpToolsProtocol):
+    """uvicorn's protocol, but for requests that ask for a stream of the live address."""
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **more: Any) -> None:
+        super().__init__(config, server_state, app_state, **more)
+        self._hello: bytearray | None = None
+        """The body of a request for a stream, as far as it has come."""
+
+    def on_headers_complete(self) -> None:
+        """uvicorn's parser calls it."""
+        if self._asks_for_stream():
+            self._hello = bytearray()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """uvicorn's parser calls it."""
+        if self._hello is None:
+            super().on_body(body)
+        elif len(self._hello) <= INBOUND_BYTES:
+            self._hello += body
+
+    def on_message_complete(self) -> None:
+        """uvicorn's parser calls it."""
+        if self._hello is None:
+            super().on_message_complete()
+        else:
+            self._take_over(bytes(self._hello))
+
+    def _asks_for_stream(self) -> bool:
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        return (
+            self.parser.get_method() in {b"GET", b"POST"}
+            and (self.cycle is None or self.cycle.response_complete)  # type: ignore[redundant-expr]  # uvicorn begins with None
+            and is_live(path, self.root_path)
+            and "text/event-stream" in header({"headers": self.headers}, b"accept")
+            and is_known_host({"headers": self.headers})
+        )
+
+    def _take_over(self, body: bytes) -> None:
+        self._hello = None
+        self._unset_keepalive_if_required()
+        stream = LiveStream(self.transport, self.server_state, is_chunked=self.parser.get_http_version() != "1.0")
+        self.connections.discard(self)
+        self.transport.set_protocol(stream)
+        stream.open({"headers": self.headers}, body, self.config)
+
+
+class LiveStream(asyncio.Protocol):
+    """One stream. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
+
+    __slots__ = ("_follower", "_is_chunked", "_state", "_transport", "form", "write")
+
+    def __init__(self, transport: asyncio.Transport, server_state: ServerState, *, is_chunked: bool) -> None:
+        self._transport = transport
+        self._state = server_state
+        self._is_chunked = is_chunked
+        self._follower: Follower | None = None
+        self.form: Callable[[str], bytes] = event_chunk if is_chunked else event_of
+        self.write: Callable[[bytes], object] = transport.write
+        server_state.connections.add(self)  # type: ignore[arg-type]
+
+    def open(self, scope: Scope, body: bytes, config: Config) -> None:
+        """Answer the request: by the stream's beginning, or by why there is none."""
+        follower = driver().open(TERMS, self, client_of(self._transport, scope, config))
+        try:
+            hello = Hello.from_body(body)
+        except Malformed:
+            follower.close(reasons.MALFORMED)
+        else:
+            follower.admit(bearer(header(scope, b"authorization")), hello.have, hello.seen)
+        if follower.connection.closed is not None:
+            self._refuse(follower)
+            return
+        mind_the_gone(self._transport)
+        opening = OPENING.encode()
+        headers = _CHUNKED if self._is_chunked else _UNTIL_CLOSED
+        self._transport.write(_head(HTTPStatus.OK, [*self._state.default_headers, *headers]))
+        self._transport.write(chunk(opening) if self._is_chunked else opening)
+        self._follower = follower
+
+    def _refuse(self, follower: Follower) -> None:
+        reason = follower.connection.closed
+        assert reason is not None  # noqa: S101 (that is why it is called)
+        text = follower.connection.farewell().encode()
+        headers = [
+            *self._state.default_headers,
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-length", str(len(text)).encode()),
+            (b"cache-control", b"no-store, private"),
+            (b"connection", b"close"),
+        ]
+        self._transport.write(_head(HTTPStatus(STATUS.get(reason, 400)), headers) + text)
+        self._transport.close()
+        follower.leave()
+
+    # What the event loop and uvicorn call --------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """A client has nothing to say on a stream; what it says all the same is not kept."""
+
+    def eof_received(self) -> None:
+        """The client has gone, or says that it will say nothing: writing tells which."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._state.connections.discard(self)
+        if self._follower is not None:
+            self._follower.leave()
+        self._follower = None
+
+    def pause_writing(self) -> None:
+        """More is written than the client takes."""
+        if self._follower is not None:
+            self._follower.block()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        if self._follower is not None:
+            self._follower.unblock()
+
+    def shutdown(self) -> None:
+        """uvicorn is told to end: all are sent away, in batches."""
+        driver().drain()
+
+    # The end -------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """See the contract."""
+        if self._follower is None or self._transport.is_closing():
+            return
+        connection = self._follower.connection
+        if connection.is_blocked:
+            return self._transport.abort()
+        self._transport.write(self.form(connection.farewell()) + (LAST_CHUNK if self._is_chunked else b""))
+        self._transport.close()
+
+
+def _head(status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> bytes:
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b"%b: %b" % pair for pair in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"

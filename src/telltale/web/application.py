@@ -1,0 +1,100 @@
+"""The ASGI application: the live address goes to a transport, everything else to the application around which it is.
+
+Servers tell of their end differently: by `lifespan`, or only by a signal while streams are still open, so both are
+heeded. What needs models is imported late: a site's `asgi.py` comes here before Django is set up. `asgi.py` wraps
+it around Django, `serve.py` around nothing but the server's health.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from telltale.transports.base import Application, Receive, Scope, Send, answer, header
+from telltale.web.gate import is_known_host, is_live, is_trusted_origin
+
+
+class Telltale:
+    """An ASGI application around another."""
+
+    def __init__(self, application: Application, *, owns_lifespan: bool = True) -> None:
+        self._application = application
+        self._owns_lifespan = owns_lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, one socket, or the server's own beginning and end."""
+        if scope["type"] == "lifespan":
+            return await self._live_through(scope, receive, send)
+        if scope["type"] in {"http", "websocket"} and is_live(scope["path"], scope.get("root_path", "")):
+            return await _serve(scope, receive, send)
+        if scope["type"] == "websocket" and self._owns_lifespan:
+            # Django would raise: it knows no sockets. A closed handshake is a plain 403 to the client.
+            await receive()
+            return await send({"type": "websocket.close"})
+        await self._application(scope, receive, send)
+
+    async def _live_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from telltale.web.driver import close_present
+
+        _heed_signals()
+        if not self._owns_lifespan:
+            try:
+                return await self._application(scope, receive, send)
+            finally:
+                await close_present()
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await close_present()
+                return await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    from telltale.transports.polling import polling
+    from telltale.transports.sse import sse
+    from telltale.transports.websocket import websocket
+    from telltale.web.driver import driver
+
+    if scope["type"] == "websocket":
+        if is_known_host(scope) and is_trusted_origin(scope):
+            return await websocket(scope, receive, send, driver())
+        await receive()
+        return await send({"type": "websocket.close", "code": 1008})
+    if not is_known_host(scope):
+        return await answer(send, 400, '{"error":"This host is not one of ALLOWED_HOSTS."}')
+    if scope["method"] not in {"GET", "POST"}:
+        return await answer(send, 405, '{"error":"Use GET or POST."}')
+    transport = sse if "text/event-stream" in header(scope, b"accept") else polling
+    await transport(scope, receive, send, driver())
+
+
+# The end
+
+
+def _heed_signals() -> None:
+    """Drain when the process is told to end; the server's own handler goes on to do what it did.
+
+    Some servers wait for open streams before they say `lifespan.shutdown`, so without this they would wait long.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+        if callable(before) and not isinstance(before, _DrainingBefore):
+            signal.signal(number, _DrainingBefore(before))
+
+
+class _DrainingBefore:
+    """A signal's handler that drains, and then does what was done before."""
+
+    def __init__(self, before: Callable[[int, FrameType | None], Any]) -> None:
+        self._before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        from telltale.web.driver import drain_all
+
+        drain_all()
+        self._before(number, frame)
