@@ -17,10 +17,17 @@ EVEN_WS, EVEN_SSE = telltale.UnpacedWebSocket(), telltale.UnpacedEventStream()
 ASGI_WS, ASGI_SSE = telltale.UnpacedMountedWebSocket(), telltale.UnpacedMountedEventStream()
 LIVE_TASK = telltale.LiveTask()
 
-STEADY: Final = 9.0
-"""Messages a second: just below the pace at which followers are served, so that no two share a frame."""
+STEADY: Final = 5.0
+"""Messages a second: well below the pace at which followers are served, so that no two share a frame."""
+BRISK: Final = 10.0
+"""The same, for those who have no pace."""
 SCARCE: Final = 2.0
 """The same, for those who would not keep up with more."""
+FLOOD: Final = 1_000.0
+"""More than anybody wants to see."""
+
+AT_STEADY: Final = partial(scenarios.steady, per_second=STEADY)
+AT_BRISK: Final = partial(scenarios.steady, per_second=BRISK, label="brisk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +48,7 @@ VISITS: Final = (
     Visit(
         name="1k WebSocket",
         contenders=(FLOOR_WS, DIRECT_WS, EVEN_WS, ASGI_WS, LIVE_WS),
-        scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=STEADY), scenarios.burst),
+        scenarios=(join(1_000), scenarios.broadcast, AT_STEADY, AT_BRISK, scenarios.burst),
         followers=1_000,
     ),
     Visit(
@@ -54,7 +61,7 @@ VISITS: Final = (
     Visit(
         name="1k SSE",
         contenders=(FLOOR_SSE, DIRECT_SSE, EVEN_SSE, ASGI_SSE),
-        scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=STEADY)),
+        scenarios=(join(1_000), scenarios.broadcast, AT_STEADY),
         followers=1_000,
     ),
     Visit(
@@ -81,7 +88,7 @@ VISITS: Final = (
     Visit(
         name="one tab",
         contenders=(BARE, LIVE_WS),
-        scenarios=(partial(scenarios.steady, per_second=STEADY),),
+        scenarios=(join(1), AT_STEADY),
         followers=1,
     ),
     Visit(
@@ -89,8 +96,8 @@ VISITS: Final = (
         contenders=(LIVE_TASK,),
         scenarios=(
             join(1_000),
-            partial(scenarios.steady, per_second=STEADY, label="slow"),
-            partial(scenarios.steady, per_second=1_000.0, label="fast"),
+            partial(scenarios.steady, per_second=BRISK, label="slow"),
+            partial(scenarios.steady, per_second=FLOOD, label="fast"),
             scenarios.burst,
         ),
         followers=1_000,

@@ -25,7 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "telltale",
-    *(["benchmarks.site.unpaced"] if os.environ.get("BENCH_UNPACED") else []),
+    *(["benchmarks.site.unpaced.Unpaced"] if os.environ.get("BENCH_UNPACED") else []),
 ]
 
 MIDDLEWARE = [
