@@ -272,7 +272,7 @@ def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(siz
     for seq, size in enumerate(sizes, 1):
         now += 0.2
         connection.offer(Envelope(topics=(ADA,), event=Event(topic=ADA, name="x", data="x" * size * 100)))
-        for text in iter(lambda: connection.take(now), None):
+        while (text := connection.take(now)) is not None:
             owed += len(text)
             message = json.loads(text)
             if "n" in message and (message["type"] == "ping" or owed >= 1_000):

@@ -140,6 +140,7 @@ class Hub:
             yield frame, ready
         for connection in others:
             if connection.closed:
+                self._behind.pop(connection, None)
                 yield "", (connection,)
             else:
                 self._behind[connection] = None
