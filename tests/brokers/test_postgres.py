@@ -30,9 +30,9 @@ def connections(bystander: Connection) -> list[tuple[str, Any]]:
     return bystander.execute(f"SELECT state, xact_start {OURS}").fetchall()
 
 
-def runs(postgres: Postgres, code: str) -> str:
+def runs(postgres: Postgres, code: str, **more: str) -> str:
     """What another process of the site says that runs `code`, which must end by itself."""
-    env = {**os.environ, "TELLTALE_BROKER": postgres.url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    env = {**os.environ, "TELLTALE_BROKER": postgres.url, "DJANGO_SETTINGS_MODULE": "tests.settings", **more}
     setup = (
         "import django; django.setup()\nfrom telltale.brokers import broker\nfrom telltale.testing.brokers import *\n"
     )
@@ -150,6 +150,18 @@ def test_what_is_published_just_before_a_process_ends_is_heard(make: Make, postg
     heard = hear(make())
     runs(postgres, f"{earlier}broker().publish(said(b'almost')); broker().publish(said(b'its end'))")
     heard.until(b"almost", b"its end")
+
+
+def test_alone_it_means_the_database_of_django(make: Make, postgres: Postgres) -> None:
+    heard = hear(make())
+    code = "broker().publish(said(b'by way of Django')); print(broker().address.server)"
+    env = {
+        "TELLTALE_BROKER": "postgres://",
+        "TELLTALE_TEST_POSTGRES": str(postgres.port),
+        "TELLTALE_TEST_DB": "postgres",
+    }
+    assert runs(postgres, code, **env) == "None\n"
+    heard.until(b"by way of Django")
 
 
 def test_a_forked_child_has_a_connection_of_its_own_and_leaves_the_parents_alone(

@@ -13,6 +13,7 @@ import pytest
 
 from telltale.brokers import postgres_courier, postgres_line
 from telltale.brokers.base import Broker, BrokerUnavailable
+from telltale.brokers.postgres_address import Address
 from telltale.testing.brokers import Heard, eventually, hear, said
 from tests.servers import Postgres
 
@@ -184,3 +185,18 @@ def test_a_server_that_stands_still_delays_no_publisher(make: Make, postgres: Po
     finally:
         postgres.resume()
     works_again(broker, heard, b"after")
+
+
+def test_a_password_that_cannot_be_had_is_said_once_and_tried_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(address: Address) -> str:
+        raise RuntimeError("the vault is closed")
+
+    heard, broker = hear(make()), make()
+    with monkeypatch.context() as patched:
+        patched.setattr(Address, "conninfo", fails)
+        eventually(lambda: is_refused(broker), "the publisher is refused")
+        time.sleep(0.5)
+    works_again(broker, heard, b"after")
+    assert caplog.text.count("RuntimeError: the vault is closed") == 1

@@ -1,9 +1,9 @@
 """The broker of sites that have PostgreSQL and want no other service: its LISTEN and NOTIFY.
 
 Reach: the whole site, all processes that reach one database. Cost: a connection and a thread a process; at most
-20 small transactions a second, which write nothing. Limits: all of a site's processes hear everything, so it is
-for some dozens of them; a message may be late by 50 ms; where several processes outside of `close` publish
-more than some 3,500 messages a second each, followers read the store instead.
+20 small transactions a second, which wait for no disk. Limits: every process hears everything, so it is for some
+dozens of them; a message may be 50 ms late; of a process that publishes more than some 1,800 snapshots a second,
+followers read the store instead.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class PostgresBroker:
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Hear from now on, if the server is there; if not, `missed` is called every 2 s until it is."""
         courier = self._present()
-        listener = PostgresListener(Hearer(deliver, missed), courier.remove)
+        listener = PostgresListener(Hearer(deliver, missed), courier.audience.remove)
         courier.add(listener, patience_s=LISTEN_S)
         return listener
 

@@ -18,8 +18,7 @@ from telltale.brokers.base import BrokerUnavailable, Message, Reach
 from telltale.brokers.listening import tell_after_fork
 from telltale.brokers.postgres_address import Address
 from telltale.brokers.postgres_line import Cut, Line
-from telltale.brokers.postgres_listener import PostgresListener
-from telltale.brokers.postgres_payloads import Arrived, Joiner, Unreadable
+from telltale.brokers.postgres_listener import Audience, PostgresListener
 from telltale.brokers.postgres_pending import Pending
 from telltale.core.outage import Outage
 
@@ -47,8 +46,6 @@ CLOSE_S: Final = 1.0
 MISSED_EVERY_S: Final = RECHECK_S[Reach.NOWHERE]
 """How often listeners are told that they miss things, while that is so."""
 
-MISSED: Final = Arrived(everything=True)
-
 _LONG_AGO: Final = float("-inf")
 _MEANWHILE: Final = f"Meanwhile web processes read what they watch every {MISSED_EVERY_S:g} s."
 
@@ -63,14 +60,13 @@ class Courier:
         self._lock = native.lock()
         self._bell = native.Bell()
         self._is_started = self._is_closing = self._has_ended = False
+        self.audience = Audience()
         # Shared, under the lock.
         self._pending = Pending()
-        self._listeners: tuple[PostgresListener, ...] = ()
-        self._hears = self._is_deaf = False
         self._trouble: Cut | None = None
-        # The thread's own.
+        # The thread's own to change.
+        self._hears = self._is_deaf = False
         self._line: Line | None = None
-        self._joiner = Joiner()
         self._sending: list[bytes] = []
         self._failures = 0
         self._connect_at = self._send_at = self._hear_at = self._tell_at = self._used_at = _LONG_AGO
@@ -97,25 +93,17 @@ class Courier:
 
     def add(self, listener: PostgresListener, *, patience_s: float) -> None:
         """Hand it whatever is heard; returns once it hears, or when that is known to fail or takes too long."""
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
+        self.audience.add(listener)
         self._start()
         self._bell.ring()
         until = time.monotonic() + patience_s
         while not (self._hears or self._is_deaf or self._trouble) and time.monotonic() < until:
             native.sleep(0.002)
-        with self._lock:
-            listener.is_awaited = False
-
-    def remove(self, listener: PostgresListener) -> None:
-        """Hand it no more."""
-        with self._lock:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+        listener.is_awaited = False
 
     def close(self) -> None:
         """Close all listeners, send what is left within `CLOSE_S`, and hang up."""
-        for listener in self._listeners:
-            listener.close()
+        self.audience.close()
         self._is_closing = True
         self._bell.ring()
         if not self._is_started:
@@ -127,7 +115,8 @@ class Courier:
 
     def forked(self) -> None:
         """The thread and the connection are the parent's: the child's broker makes itself another courier."""
-        self._lock, self._listeners = native.lock(), ()
+        self._lock = native.lock()
+        self.audience.forked()
         self._bell.close()
         if self._line is not None:
             self._line.forked()
@@ -153,9 +142,10 @@ class Courier:
             except Cut as error:
                 self._cut(error)
             except Exception as error:
-                # Whatever it was, such as a password that could not be fetched: without this thread all are deaf.
-                logger.exception("Sending and hearing notifications failed; the connection is made anew.")
-                self._cut(Cut(repr(error)))
+                # Such as a site's own way to a password. Whatever it was: without this thread all would be deaf.
+                if self._failures == 0:
+                    logger.exception("Sending and hearing PostgreSQL's notifications failed; it is tried again.")
+                self._cut(Cut(f"{type(error).__name__}, see the log."))
         self._hang_up()
         self._bell.close()
         self._has_ended = True
@@ -165,14 +155,14 @@ class Courier:
         line = self._line or self._connected()
         if line is None:
             return
-        if self._listeners and not self._hears and time.monotonic() >= self._hear_at:
+        if self.audience and not self._hears and time.monotonic() >= self._hear_at:
             self._begin_to_hear(line)
         self._await(self._due_at(line), line)
         self._send(line)
-        if self._listeners and time.monotonic() - line.answered_at >= LOOK_S:
+        if self.audience and time.monotonic() - line.answered_at >= LOOK_S:
             line.ask(b"SELECT 1")
         # Last: what came along with an answer would not wake this thread.
-        self._hand_out(line.heard())
+        self.audience.hears(line.heard())
         self._tell_of_deafness()
         if not self._is_used() and time.monotonic() - self._used_at >= IDLE_S:
             self._hang_up()
@@ -180,10 +170,11 @@ class Courier:
     def _connected(self) -> Line | None:
         """A new connection, if there is use for one and it is time to try; else waits for that."""
         if not self._is_used():
+            self._trouble = None
             self._await(float("inf"))
             return None
         if time.monotonic() < self._connect_at:
-            self._await(min(self._connect_at, self._tell_at if self._listeners else float("inf")))
+            self._await(min(self._connect_at, self._tell_at if self.audience else float("inf")))
             self._tell_of_deafness()
             return None
         self._line, self._used_at = Line.open(self._address.conninfo()), time.monotonic()
@@ -199,21 +190,19 @@ class Courier:
             self._cuts.end(now=time.monotonic())
             self._deafness.begin(error, now=time.monotonic())
             return
-        with self._lock:
-            self._hears, self._is_deaf = True, False
-            late = [listener for listener in self._listeners if not listener.is_awaited]
+        self._hears, self._is_deaf = True, False
         self._cuts.end(now=time.monotonic())
         self._deafness.end(now=time.monotonic())
-        for listener in late:
-            listener.take(MISSED)
-        self._hand_out(heard)
+        # Whoever is no longer awaited began before this, and has read the store since.
+        self.audience.misses()
+        self.audience.hears(heard)
 
     def _due_at(self, line: Line) -> float:
         """When there is something to do, if nothing happens before."""
-        at = [line.answered_at + LOOK_S if self._listeners else self._used_at + IDLE_S]
+        at = [line.answered_at + LOOK_S if self.audience else self._used_at + IDLE_S]
         if self._has_to_send():
             at.append(self._send_at)
-        if self._listeners and not self._hears:
+        if self.audience and not self._hears:
             at += (self._tell_at, self._hear_at)
         return _LONG_AGO if self._is_closing else min(at)
 
@@ -223,18 +212,6 @@ class Courier:
         fds = [self._bell.fileno()] if line is None else [self._bell.fileno(), line.fileno()]
         native.await_any(fds, timeout_s=timeout_s)
         self._bell.silence()
-
-    def _hand_out(self, heard: Sequence[bytes]) -> None:
-        """Put what was heard into all listeners' queues."""
-        for payload in heard:
-            try:
-                arrived = self._joiner.add(payload)
-            except Unreadable as error:
-                logger.debug("Something else was heard on %s: %s", self._address.channel, error)
-                arrived = MISSED
-            if arrived is not None:
-                for listener in self._listeners:
-                    listener.take(arrived)
 
     def _send(self, line: Line) -> None:
         """Send what is pending, if that is due."""
@@ -251,9 +228,7 @@ class Courier:
         if self._hears or time.monotonic() < self._tell_at:
             return
         self._tell_at = time.monotonic() + MISSED_EVERY_S
-        for listener in self._listeners:
-            if not listener.is_awaited:
-                listener.take(MISSED)
+        self.audience.misses()
 
     def _cut(self, error: Cut) -> None:
         """Hang up and try again: at once after a connection that was good, and then with what was being sent."""
@@ -270,12 +245,13 @@ class Courier:
             if self._has_to_send():
                 self._pending.lose()
             self._sending, self._trouble = [], error
-        if self._listeners:
+        if self.audience:
             self._cuts.begin(error, now=time.monotonic())
 
     def _hang_up(self) -> None:
         line, self._line = self._line, None
-        self._hears, self._hear_at, self._joiner = False, _LONG_AGO, Joiner()
+        self._hears, self._hear_at = False, _LONG_AGO
+        self.audience.is_cut_off()
         if line is not None:
             line.close()
 
@@ -283,4 +259,4 @@ class Courier:
         return bool(self._pending or self._sending)
 
     def _is_used(self) -> bool:
-        return bool(self._listeners) or self._has_to_send()
+        return bool(self.audience) or self._has_to_send()

@@ -1,23 +1,28 @@
-"""One listener of the PostgreSQL broker: a queue, and the thread that empties it.
+"""The listeners of the PostgreSQL broker in one process: each is a queue, and a thread that empties it.
 
-The courier's thread fills the queues of all listeners of its process, so that a caller who takes his time keeps
-neither the others nor the server waiting. Knows nothing of PostgreSQL.
+The courier's thread fills all queues, so that a caller who takes his time keeps neither the others nor the
+server waiting. Knows payloads, and nothing else of PostgreSQL.
 """
 
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer, tell_after_fork
-from telltale.brokers.postgres_payloads import Arrived
+from telltale.brokers.postgres_payloads import Arrived, Joiner, Unreadable
 
 QUEUE_MESSAGES: Final = 4_096
 """How many messages wait for one listener; at some 300 bytes each about a megabyte."""
 
 TOPICS: Final = 1_000
 """So many topics are remembered as missed; of more, any."""
+
+MISSED: Final = Arrived(everything=True)
+
+logger = logging.getLogger("telltale.brokers")
 
 
 class PostgresListener:
@@ -87,3 +92,56 @@ class PostgresListener:
         self._messages: deque[bytes] = deque(maxlen=QUEUE_MESSAGES)
         self._missed: set[str] = set()
         self._missed_any = False
+
+
+class Audience:
+    """All listeners of a process. Any thread may add and remove; the courier's tells them what it hears."""
+
+    def __init__(self) -> None:
+        self._lock = native.lock()
+        self._listeners: tuple[PostgresListener, ...] = ()
+        self._joiner = Joiner()
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def add(self, listener: PostgresListener) -> None:
+        """Tell it from now on."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: PostgresListener) -> None:
+        """Tell it no more; harmless when repeated."""
+        with self._lock:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def close(self) -> None:
+        """Close them all."""
+        for listener in self._listeners:
+            listener.close()
+
+    def hears(self, payloads: Sequence[bytes]) -> None:
+        """Queue what these payloads say, for all of them."""
+        for payload in payloads:
+            try:
+                arrived = self._joiner.add(payload)
+            except Unreadable as error:
+                logger.debug("Among PostgreSQL's notifications was something else: %s", error)
+                arrived = MISSED
+            if arrived is not None:
+                for listener in self._listeners:
+                    listener.take(arrived)
+
+    def misses(self) -> None:
+        """Something may have gone by, unheard by all of them but those that are still awaited."""
+        for listener in self._listeners:
+            if not listener.is_awaited:
+                listener.take(MISSED)
+
+    def is_cut_off(self) -> None:
+        """What it has heard half will not be completed."""
+        self._joiner = Joiner()
+
+    def forked(self) -> None:
+        """In a child: all of them are the parent's."""
+        self._lock, self._listeners = native.lock(), ()
