@@ -14,10 +14,13 @@ NEWEST := $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/py
 	"$$python" -c '' 2>/dev/null && echo "$$python" && break; done)
 VENV6 := .venv-django6
 
+# The benchmark's peers never meet the development environment.
+VENV_BENCH := .venv-bench
+
 # What is worth its time on another database than SQLite.
 ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py
 
-.PHONY: help install services fmt lint types quick test newest js databases browser simulate bench demo clean
+.PHONY: help install services fmt lint types quick test newest js databases browser simulate bench figures demo clean
 
 help: ## what there is
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -82,12 +85,22 @@ test: services lint types newest js databases ## everything, with the real servi
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
 	$(BIN)/python -m tests.simulation $(N)
 
-bench: $(VENV)/.dev services ## ratios against peers, in one run
+$(VENV_BENCH)/.peers: benchmarks/peers/requirements.txt
+	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/pip install --quiet --requirement $<
+	touch $@
+
+bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against peers, in one run (QUICK=1 make bench: in 6 minutes instead of 20)
 	$(BIN)/python -m benchmarks.progress
 	$(BIN)/python -W ignore -m benchmarks.short_tasks
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## the newest record of the benchmark, as table and plots into docs/performance.md
+	$(BIN)/python -m benchmarks.table
+	$(VENV_BENCH)/bin/python -m benchmarks.plots
 
 demo: $(VENV)/.demo ## the main job on SQLite without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(VENV6) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

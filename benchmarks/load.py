@@ -60,7 +60,7 @@ def loading(contender: Contender, place: Place, *, followers: int, topics: int) 
     asks, sample = place.directory / "asks", place.directory / "sample"
     asks.write_text("".join("\t".join(ask) + "\n" for ask in contender.asks(place, followers, topics)))
     sample.write_bytes(contender.sample(place))
-    words = [contender.transport, place.port, asks, topics, contender.ack_chars, contender.feed(place), sample]
+    words = [contender.transport, place.port, asks, topics, contender.feed(place), sample]
     command = machine.pinned(machine.LOAD_CORE, [str(built("load")), *map(str, words)])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

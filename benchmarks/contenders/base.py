@@ -59,8 +59,6 @@ class Contender:
 
     name: ClassVar[str]
     transport: ClassVar[Literal["ws", "sse"]] = "ws"
-    ack_chars: ClassVar[int] = 0
-    """How much text a follower acknowledges at a time; 0: nobody acknowledges here."""
     is_fed_by_redis: ClassVar[bool] = False
     publish: list[str] | tuple[()] = ()
     """The command that publishes one message through Redis, where it is fed by that."""

@@ -23,8 +23,6 @@ class Telltale(Contender):
     """What both have in common."""
 
     is_fed_by_redis: ClassVar[bool] = True
-    ack_chars: ClassVar[int] = 16_384
-    """As the server's `hello` says it."""
     follows: ClassVar[str] = "project"
     """A kind of topic, or one topic for all."""
     says: ClassVar[str] = "event"
@@ -77,11 +75,10 @@ class LiveWebSocket(Telltale):
 
 
 class LiveEventStream(LiveWebSocket):
-    """The same, as server-sent events; nobody acknowledges there."""
+    """The same, as server-sent events."""
 
     name = "Telltale live, SSE"
     transport = "sse"
-    ack_chars = 0
 
 
 class UnpacedWebSocket(LiveWebSocket):
@@ -117,11 +114,10 @@ class MountedWebSocket(Telltale):
 
 
 class MountedEventStream(MountedWebSocket):
-    """The same, as server-sent events; nobody acknowledges there."""
+    """The same, as server-sent events."""
 
     name = "Telltale in uvicorn, SSE"
     transport = "sse"
-    ack_chars = 0
 
 
 class UnpacedMountedWebSocket(MountedWebSocket):

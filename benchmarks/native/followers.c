@@ -27,7 +27,7 @@ enum State { CONNECTING, ASKED, GREETING, LIVE, GONE };
 typedef struct {
     int fd;
     enum State state;
-    uint32_t topic, rest, owed;
+    uint32_t topic, rest, owed, ack_every;
     uint64_t seen, n;
     char *kept;
 } Follower;
@@ -36,7 +36,7 @@ Followers followers;
 static Follower all[MOST];
 static uint32_t audience[MOST], passed[WINDOW];
 static uint64_t complete;
-static struct { int loop, port, is_websocket; uint32_t topics, ack_chars, lines; char **asks; } set;
+static struct { int loop, port, is_websocket; uint32_t topics, lines; char **asks; } set;
 
 static void read_asks(const char *path) {
     FILE *file = fopen(path, "r");
@@ -52,8 +52,8 @@ static void read_asks(const char *path) {
     if (!set.lines) fprintf(stderr, "%s is empty.\n", path), exit(1);
 }
 
-void followers_open(int loop, int port, const char *asks, int is_websocket, uint32_t topics, uint32_t ack_chars) {
-    set.loop = loop, set.port = port, set.is_websocket = is_websocket, set.topics = topics, set.ack_chars = ack_chars;
+void followers_open(int loop, int port, const char *asks, int is_websocket, uint32_t topics) {
+    set.loop = loop, set.port = port, set.is_websocket = is_websocket, set.topics = topics;
     read_asks(asks);
 }
 
@@ -154,15 +154,20 @@ static int read_tokens(Follower *one, const char *text, size_t length) {
     return read_ns != 0;
 }
 
-/* Telltale's flow control: what was read is owed an acknowledgement, and a ping wants its own at once. */
-static void acknowledge(Follower *one, const char *text, size_t length) {
+static void acknowledge(Follower *one) {
     char answer[64];
-    const char *n = memmem(text, length < 64 ? length : 64, "\"n\":", 4);
-    if (n) one->n = strtoull(n + 4, NULL, 10);
-    one->owed += (uint32_t)length;
-    if (one->owed < set.ack_chars && !memmem(text, length < 32 ? length : 32, "\"ping\"", 6)) return;
     one->owed = 0;
     say(one, 1, answer, (size_t)sprintf(answer, "{\"type\":\"ack\",\"n\":%llu}", (unsigned long long)one->n));
+}
+
+/* Telltale's flow control: its greeting says after how much text it wants an answer, and a numbered ping wants one. */
+static void answer_for(Follower *one, const char *text, size_t length) {
+    const char *every = one->ack_every ? NULL : memmem(text, length, "\"ack_every\":", 12);
+    const char *n = memmem(text, length < 64 ? length : 64, "\"n\":", 4);
+    if (every) one->ack_every = (uint32_t)strtoul(every + 12, NULL, 10);
+    if (!one->ack_every || !n) return;
+    one->n = strtoull(n + 4, NULL, 10), one->owed += (uint32_t)length;
+    if (one->owed >= one->ack_every || memmem(text, length < 32 ? length : 32, "\"ping\"", 6)) acknowledge(one);
 }
 
 static void hear(Follower *one, int opcode, const char *text, size_t length) {
@@ -170,9 +175,9 @@ static void hear(Follower *one, int opcode, const char *text, size_t length) {
     if (opcode == 8) return leave(one);
     if (opcode == 1 && length == 1 && *text == '2') return say(one, 1, "3", 1); /* Engine.IO's own ping */
     if (opcode > 2) return;
-    if (one->state == GREETING) begin_to_follow(one);
-    figures.frames += (uint64_t)read_tokens(one, text, length);
-    if (set.ack_chars && one->state == LIVE) acknowledge(one, text, length);
+    if (one->state == GREETING) begin_to_follow(one), answer_for(one, text, length);
+    else if (one->ack_every) answer_for(one, text, length);
+    if (one->state == LIVE) figures.frames += (uint64_t)read_tokens(one, text, length);
 }
 
 /* Whole frames from the front of `bytes`; returns how many bytes they took. */

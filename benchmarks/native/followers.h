@@ -13,8 +13,8 @@ extern Followers followers;
 
 /* `port` on 127.0.0.1; `asks` is a file with a line a follower: PATH tab HEADER tab FIRST MESSAGE, of which header
  * and message may be empty. One with a first message follows once it has been answered, another once its handshake
- * is. Follower i follows topic i modulo `topics`; `ack_chars` of text are acknowledged at a time, 0: none are. */
-void followers_open(int loop, int port, const char *asks, int is_websocket, uint32_t topics, uint32_t ack_chars);
+ * is. Follower i follows topic i modulo `topics`. */
+void followers_open(int loop, int port, const char *asks, int is_websocket, uint32_t topics);
 
 /* Begin one more connection. */
 void followers_begin(void);

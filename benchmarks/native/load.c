@@ -1,6 +1,6 @@
 /* Followers and publisher of one server, in one epoll loop on one core, told by lines what to do.
  *
- *     load ws|sse PORT ASKS TOPICS ACK_CHARS FEED SAMPLE
+ *     load ws|sse PORT ASKS TOPICS FEED SAMPLE
  *
  *     connect COUNT FLIGHT SECONDS   that many more followers, at most FLIGHT shaking hands at once (0: all)
  *     closed FLIGHT SECONDS          publish while fewer than FLIGHT messages are under way
@@ -131,12 +131,12 @@ static void obey(const char *line) {
 
 int main(int count, char **words) {
     char line[256];
-    if (count != 8) return fprintf(stderr, "load ws|sse PORT ASKS TOPICS ACK_CHARS FEED SAMPLE\n"), 2;
+    if (count != 7) return fprintf(stderr, "load ws|sse PORT ASKS TOPICS FEED SAMPLE\n"), 2;
     uint32_t topics = (uint32_t)atoi(words[4]);
     struct epoll_event from_feed = {.events = EPOLLIN, .data.u64 = FEED_NUMBER};
     loop = epoll_create1(0);
-    followers_open(loop, atoi(words[2]), words[3], !strcmp(words[1], "ws"), topics, (uint32_t)atoi(words[5]));
-    epoll_ctl(loop, EPOLL_CTL_ADD, feed_open(words[6], words[7], topics), &from_feed);
+    followers_open(loop, atoi(words[2]), words[3], !strcmp(words[1], "ws"), topics);
+    epoll_ctl(loop, EPOLL_CTL_ADD, feed_open(words[5], words[6], topics), &from_feed);
     while (fgets(line, sizeof line, stdin)) obey(line);
     return 0;
 }

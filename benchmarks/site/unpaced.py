@@ -4,6 +4,7 @@ Followers get ten frames a second at most, and more messages than that share fra
 so. To compare what one frame costs, the pace is 0 where the benchmark says so (docs/performance.md), and only there.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from django.apps import AppConfig
@@ -17,10 +18,9 @@ class Unpaced(AppConfig):
     def ready(self) -> None:
         """Before anybody follows."""
         from telltale.core.connection import Terms
-        from telltale.transports import sse, websocket
+        from telltale.transports import live_socket, live_stream, sse, websocket
         from telltale.web import driver
 
-        unpaced = partial(Terms, pace_s=0.0)
-        driver.Terms = unpaced
-        websocket.TERMS = unpaced()
-        sse.TERMS = unpaced(credit=None)
+        driver.Terms = partial(Terms, pace_s=0.0)
+        for transport in (live_socket, live_stream, sse, websocket):
+            transport.TERMS = replace(transport.TERMS, pace_s=0.0)
