@@ -17,7 +17,7 @@ class Settings:
     """`TELLTALE` with its defaults filled in; a key is a field's name in capitals. `_s` is seconds."""
 
     broker: str = "local://"
-    """A URL: `local://`, `memory://`, `none://`, or `dotted.path.to.Broker` (with `?` options)."""
+    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, or `dotted.path.to.Broker` (with `?` options)."""
     runners: tuple[str, ...] | None = None
     """Names of runners to install; None: all that are importable here."""
     follow: Mapping[str, str | None] = field(default_factory=dict)
