@@ -14,7 +14,7 @@ keeps it until shown; an event is lost to nobody else, so the connection is clos
 back by recovery. Flow control is ours, by acknowledged text, for servers differ: some never push back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
@@ -91,6 +91,7 @@ class Connection:
         "_slots",
         "_within_s",
         "closed",
+        "form",
         "free_at",
         "grant",
         "is_blocked",
@@ -100,6 +101,7 @@ class Connection:
         "outlet",
         "phase",
         "terms",
+        "write",
     )
 
     def __init__(
@@ -117,7 +119,9 @@ class Connection:
         self.grant: Grant | None = None
         self.closed: Reason | None = None
         self.outlet: Any = None
-        """Its driver's way to the client; nothing here looks at it."""
+        self.form: Callable[[str], Any] = str
+        self.write: Callable[[Any], object] = _nowhere
+        """Its driver's way to the client, with two of its parts at hand; nothing here looks at them."""
         self.is_ready = False
         """Live, with nothing waiting and with credit: a frame that is made for many may go to it, from `free_at` on."""
         self.free_at = float("-inf")
@@ -453,6 +457,7 @@ def serve(
     ready: list[Connection] = []
     others: list[Connection] = []
     task, order = envelope.about, envelope.order
+    older: Order | None = None  # Most know the same last snapshot: it is compared once.
     is_shared = envelope.kind is not Kind.NOTICE  # A notice is sent once, and each connection knows which it had.
     for connection in connections:
         if not (is_shared and connection.is_ready and connection.free_at <= now):
@@ -463,10 +468,13 @@ def serve(
             continue
         if task:
             newest = connection._newest
-            if order <= newest.get(task, _NOTHING):
-                continue
-            if len(newest) >= connection.terms.remembered:
+            known = newest.get(task)
+            if known is None:
                 connection._remember(task, order)
+            elif known is not older:
+                if order <= known:
+                    continue
+                older = known
             newest[task] = order
         connection.free_at = free_at
         connection._n = n
@@ -484,6 +492,10 @@ def due(connections: Iterable[Connection], now: float) -> Iterator[tuple[Connect
             frame = connection.look(now)
             if frame is not None or connection.closed:
                 yield connection, frame
+
+
+def _nowhere(_payload: Any) -> None:
+    """Where a connection writes that nobody has given an outlet."""
 
 
 _NOTHING: Final[Order] = (0, False, -1)

@@ -11,27 +11,19 @@ hub may vanish at any moment, and nothing is lost but time.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import Final
 
 from telltale.core.connection import Connection, serve
-from telltale.core.wire import Envelope, Kind, update
+from telltale.core.wire import Envelope, Kind, update_of
 
 SLICE: Final = 500
 """Connections that one turn serves: a millisecond or two, after which handshakes and others have theirs."""
 
 Frames = Iterator[tuple[str, Sequence[Connection]]]
 """Texts, each with those to whom it goes."""
-
-
-@dataclass(slots=True)
-class _Round:
-    """An envelope on its way to its followers; `rest` is of those still to be served."""
-
-    envelope: Envelope
-    rest: list[Connection]
 
 
 class Hub:
@@ -44,7 +36,7 @@ class Hub:
         self._pace_s = pace_s
         self._followers: dict[str, set[Connection]] = {}
         self._attached: dict[Connection, frozenset[str]] = {}
-        self._rounds: deque[_Round] = deque()
+        self._rounds: deque[tuple[Envelope, Collection[Connection]]] = deque()  # Each with those still to be served.
         self._held: dict[str, Envelope] = {}
         self._free_at: dict[str, float] = {}  # Of tasks told of within the last `pace_s`, in that order.
         self._behind: dict[Connection, None] = {}
@@ -91,22 +83,26 @@ class Hub:
             concerned = self._concerned(envelope.topics)
             if not concerned or (envelope.kind is Kind.SNAPSHOT and self._is_held(envelope, now)):
                 continue
-            self._rounds.append(_Round(envelope, list(concerned)))
+            self._rounds.append((envelope, concerned))
 
     def wake(self, connection: Connection) -> None:
         """Something waits for it, or it can be served again: see to it in the next turn."""
         self._behind[connection] = None
         self._look_at = float("-inf")
 
-    def _concerned(self, topics: Sequence[str]) -> set[Connection]:
-        followers = [found for topic in topics if (found := self._followers.get(topic))]
-        return followers[0] if len(followers) == 1 else set().union(*followers)
+    def _concerned(self, topics: Sequence[str]) -> AbstractSet[Connection]:
+        concerned = _NOBODY
+        for topic in topics:
+            if followers := self._followers.get(topic):
+                concerned = concerned | followers if concerned else followers
+        return concerned
 
     def _is_held(self, envelope: Envelope, now: float) -> bool:
-        task = envelope.about
-        if not now < self._free_at.get(task, now) <= now + self._pace_s:
+        task, next_at = envelope.about, now + self._pace_s
+        free_at = self._free_at.get(task, now)
+        if not now < free_at <= next_at:  # The second, for a clock that was put back.
             self._free_at.pop(task, None)
-            self._free_at[task] = now + self._pace_s
+            self._free_at[task] = next_at
             return False
         held = self._held.get(task)
         if held is None or envelope.order > held.order:
@@ -122,23 +118,25 @@ class Hub:
         """
         self._release(now)
         while self._rounds and most > 0:
-            this = self._rounds[0]
-            some, this.rest = this.rest[:most], this.rest[most:]
-            if not this.rest:
-                self._rounds.popleft()
+            envelope, some = self._rounds.popleft()
+            if len(some) > most:
+                every = list(some)
+                some = every[:most]
+                self._rounds.appendleft((envelope, every[most:]))
             most -= len(some)
-            yield from self._served(this.envelope, some, now)
+            n = next(self.numbers)
+            text = update_of(envelope, n, now)
+            ready, others = serve(some, envelope, n=n, size=len(text), now=now, free_at=now + self._pace_s)
+            if ready:
+                yield text, ready
+            if others:
+                yield from self._put_back(others)
         if self._look_at <= now:
             yield from self._catch_up(now, most)
 
-    def _served(self, envelope: Envelope, some: list[Connection], now: float) -> Frames:
-        n = next(self.numbers)
-        texts = [envelope.text]
-        frame = update(n, now, events=texts) if envelope.kind is Kind.EVENT else update(n, now, tasks=texts)
-        ready, others = serve(some, envelope, n=n, size=len(frame), now=now, free_at=now + self._pace_s)
-        if ready:
-            yield frame, ready
-        for connection in others:
+    def _put_back(self, connections: Iterable[Connection]) -> Frames:
+        """These have something waiting now, or were closed over it."""
+        for connection in connections:
             if connection.closed:
                 self._behind.pop(connection, None)
                 yield "", (connection,)
@@ -176,3 +174,6 @@ class Hub:
         if self._held:
             times.append(next(iter(self._free_at.values())))
         return min(times, default=None)
+
+
+_NOBODY: Final[AbstractSet[Connection]] = frozenset()

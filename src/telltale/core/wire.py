@@ -233,5 +233,14 @@ _READ: Final[Mapping[Kind, Callable[[Json], Content]]] = {
     Kind.NOTICE: lambda data: Notice(**data),
     Kind.EVENT: lambda data: Event(**data),
 }
+
+
+def update_of(envelope: Envelope, n: int, now: float) -> str:
+    """The message number `n` to a client that tells of this one snapshot or event."""
+    if envelope.kind is Kind.EVENT:
+        return f'{{"type":"update","n":{n},"now":{now:.3f},"tasks":[],"notices":[],"events":[{envelope.text}]}}'
+    return f'{{"type":"update","n":{n},"now":{now:.3f},"tasks":[{envelope.text}],"notices":[],"events":[]}}'
+
+
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _BEGINS: Final = {kind: b'"' if kind is Kind.CANCEL else b"{" for kind in Kind}

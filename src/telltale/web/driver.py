@@ -191,13 +191,14 @@ class Driver:
         self.counts["frames"] += 1
         self.counts["deliveries"] += len(connections)
         payloads: dict[Callable[[str], Any], Any] = {}
+        form = payload = None
         for connection in connections:
-            outlet = connection.outlet
-            form = outlet.form
-            payload = payloads.get(form)
-            if payload is None:
-                payload = payloads[form] = form(text)
-            outlet.write(payload)
+            if connection.form is not form:
+                form = connection.form
+                payload = payloads.get(form)
+                if payload is None:
+                    payload = payloads[form] = form(text)
+            connection.write(payload)
 
     def _end(self, connections: Iterable[Connection]) -> None:
         for connection in connections:

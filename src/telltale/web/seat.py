@@ -36,7 +36,7 @@ class Seat:
         self._is_ended = False
         self._unread: list[frozenset[str]] = []
         self._reading: asyncio.Task[None] | None = None
-        connection.outlet = outlet
+        connection.outlet, connection.form, connection.write = outlet, outlet.form, outlet.write
 
     @property
     def person(self) -> str:
