@@ -1,7 +1,7 @@
 """Jobs of RQ (2.6 or newer), by itself or through django-rq.
 
 Reach: wherever its workers are. What Telltale needs travels in the job's `meta`. RQ has no signals, so its
-three doors for new jobs, and the place where a worker's parent buries a job, are wrapped once a process.
+three doors for new jobs, the performing of one, and the place where a worker's parent buries it, are wrapped.
 
 Limits: a job that *returns* `Retry(…)` is shown as succeeded until it begins again; one that raises is
 shown as retrying. Plain functions are RQ's if their mark says `runner="rq"`; those under RQ's `@job` are anyhow.
@@ -23,6 +23,7 @@ from rq.job import Job
 from rq.timeouts import JobTimeoutException
 from rq.worker import BaseWorker
 
+from telltale import brokers
 from telltale.core.states import State
 from telltale.owners import present_owner
 from telltale.runners.base import MARK, Call, Handover, Mark, mark_of, never_raises
@@ -47,6 +48,7 @@ class RQRunner:
         _wrap(Queue, "schedule_job", _publishing_scheduled)
         _wrap(Queue, "enqueue_many", _publishing_many)
         _wrap(BaseWorker, "handle_job_failure", _burying)
+        _wrap(BaseWorker, "perform_job", _performing)
 
     def owns(self, task: object) -> bool:
         """Whether RQ's `@job` made it, or its mark says so."""
@@ -259,6 +261,20 @@ def _published(job: Job | None, due_at: datetime | None = None) -> None:
     carried = Carried.from_json((job.meta or {}).get(HEADER))
     if carried is not None and carried.is_fresh:
         queue_published(_call(job, due_at))
+
+
+def _performing(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
+    """A work horse leaves by `os._exit`, which runs nobody's clean-up: what a broker is still sending is sent first."""
+    try:
+        return original(self, *args, **kwargs)
+    finally:
+        if self.is_horse:
+            _last_words()
+
+
+@never_raises
+def _last_words() -> None:
+    brokers.reset()
 
 
 def _burying(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kwargs: Any) -> Any:
