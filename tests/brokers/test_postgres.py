@@ -111,7 +111,8 @@ def test_a_message_that_comes_alone_is_sent_at_once_and_heard_by_its_own_process
         heard.until(f"{n}".encode())
         own.until(f"{n}".encode())
         took_s.append(time.monotonic() - began)
-    assert sorted(took_s)[10] < postgres_courier.SEND_EVERY_S / 2
+    assert min(took_s) < postgres_courier.SEND_EVERY_S
+    assert sorted(took_s)[10] < 1
 
 
 def test_a_burst_beyond_all_room_names_topics_and_then_any(make: Make) -> None:

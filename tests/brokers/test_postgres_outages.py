@@ -177,11 +177,11 @@ def test_a_server_that_stands_still_delays_no_publisher(make: Make, postgres: Po
             return refused and heard.missed > 1
 
         eventually(is_out_of_order, "the publisher is refused, and the listener told")
-        assert slowest_s < 0.5
+        assert slowest_s < 1
         began = time.monotonic()
         make().close()
         broker.close()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
     finally:
         postgres.resume()
     works_again(broker, heard, b"after")
