@@ -87,6 +87,14 @@ def follow_me(self: Any, log: str) -> None:
     write(log, "follow_me")
 
 
+telltale.follow("tests.app.celery_tasks.theirs_*", label="Somebody else's")
+
+
+@shared_task
+def theirs_monthly(log: str) -> None:
+    write(log, "theirs_monthly")
+
+
 @shared_task
 def untracked(log: str) -> None:
     write(log, "untracked")
@@ -165,6 +173,22 @@ def hold_late(log: str, gate: str) -> None:
 def back_off(log: str) -> None:
     write(log, "back_off")
     raise ConnectionError("down")
+
+
+@shared_task
+@telltale.tracked
+def hush(log: str, gate: str) -> None:
+    """Work without a word of progress until the gate opens."""
+    write(log, "hush")
+    while not Path(gate).exists():
+        time.sleep(0.05)
+
+
+@shared_task
+@telltale.tracked
+def write_firmware(log: str, gate: str) -> None:
+    with telltale.no_cancel("Writing the firmware"):
+        hush(log, gate)
 
 
 @shared_task

@@ -14,6 +14,7 @@ from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.base import EnqueueFailed
+from telltale.runners.enqueue import CannotRetry
 from tests.app import celery_app, celery_tasks
 from tests.runners.benches import ProcessBench, publishing_to
 from tests.runners.watching import ended, fresh, lines, until
@@ -140,6 +141,24 @@ class TestWorker:
         assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
+    def test_a_pattern_given_in_code_is_followed_too(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
+        celery_bench.start()
+        celery_tasks.theirs_monthly.delay(str(tmp_path / "log"))
+        row = TaskState.objects.get()
+        assert (row.label, ended(row).state, ended(row).attempt) == ("Somebody else's", State.SUCCEEDED, 1)
+
+    def test_a_name_that_no_worker_knows_has_failed_and_says_so(self, celery_bench: ProcessBench) -> None:
+        celery_bench.start()
+        celery_app.send_task("tests.elsewhere.follow_me", ["log"])
+        row = ended(TaskState.objects.get())
+        assert (row.state, row.error) == (State.FAILED, "The worker does not know this task.")
+        with pytest.raises(CannotRetry, match="from where it was started"):
+            telltale.retry(row)
+
+    def test_a_task_that_ignores_itself_is_cancelled(self, celery_bench: ProcessBench) -> None:
+        celery_bench.start()
+        assert ended(telltale.enqueue(celery_tasks.ignore)).state == State.CANCELLED
+
     def test_a_retry_shows_retrying_and_then_the_next_attempt(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         row = telltale.enqueue(celery_tasks.retry_once, str(tmp_path / "log"))
@@ -176,7 +195,8 @@ class TestWorker:
         celery_bench.start()
         ada = User.objects.create_user("ada")
         telltale.enqueue(celery_tasks.begin_a_child, str(tmp_path / "log"), owner=ada)
-        until(lambda: TaskState.objects.filter(owner=ada, state=State.SUCCEEDED).count() == 2, "both have run")
+        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
+        assert {row.owner for row in TaskState.objects.all()} == {ada}
 
     def test_a_killed_child_is_lost_by_its_parents_word(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
