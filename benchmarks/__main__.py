@@ -5,6 +5,7 @@ record in var/bench/. Takes some 20 minutes, or 6 with --quick; `--only` runs th
 """
 
 import argparse
+import sys
 
 from benchmarks import machine, record, run, table
 from benchmarks.plan import VISITS
@@ -20,6 +21,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help=f"instead of {ROUNDS}, or {QUICK_ROUNDS} with --quick")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="visits whose names hold a word")
     options = parser.parse_args()
+    try:
+        with machine.alone(record.HOME / "lock"):
+            measure(options)
+    except BlockingIOError:
+        sys.exit("Another run measures on this machine's cores: wait for its end.")
+
+
+def measure(options: argparse.Namespace) -> None:
+    """All that was asked for."""
     machine.raise_limits()
     visits = [visit for visit in VISITS if any(word in visit.name for word in options.only)]
     count = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)

@@ -3,10 +3,11 @@
 Reads /proc, so it needs Linux. Knows no server and no load.
 """
 
+import fcntl
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,17 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """`command` on that core alone."""
-    return ["taskset", "-c", str(core), *command]
+    """`command` on that core alone, and ended when whoever starts it ends, however that comes about."""
+    return ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *command]
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Nobody else measures here meanwhile; raises `BlockingIOError` if somebody does."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def raise_limits() -> None:

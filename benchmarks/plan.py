@@ -48,7 +48,7 @@ VISITS: Final = (
     Visit(
         name="1k WebSocket",
         contenders=(FLOOR_WS, DIRECT_WS, EVEN_WS, ASGI_WS, LIVE_WS),
-        scenarios=(join(1_000), scenarios.broadcast, AT_STEADY, AT_BRISK, scenarios.burst),
+        scenarios=(join(1_000), scenarios.broadcast, AT_STEADY, AT_BRISK),
         followers=1_000,
     ),
     Visit(

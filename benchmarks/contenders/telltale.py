@@ -19,6 +19,11 @@ SECRET: Final = secrets.token_hex()
 """Signs the tickets; the same for all processes of a run."""
 
 
+_made: dict[tuple[str, ...], bytes] = {}
+"""What is made once a run, for all of the classes below: the database, tickets, what was published."""
+_DATABASE: Final = ("database",)
+
+
 class Telltale(Contender):
     """What both have in common."""
 
@@ -31,8 +36,6 @@ class Telltale(Contender):
 
     def __init__(self) -> None:
         self.publish = [OUR_PYTHON, "-m", "benchmarks.site.publish", self.says, TASK]
-        self._database: bytes | None = None
-        self._asks: dict[tuple[int, int], list[Ask]] = {}
 
     def env(self, place: Place) -> dict[str, str]:
         """The site's settings, and what they read."""
@@ -42,17 +45,23 @@ class Telltale(Contender):
     def prepare(self, place: Place) -> None:
         """A database with nothing in it but its tables."""
         file = place.directory / "site.sqlite3"
-        if self._database is None:
+        if _DATABASE not in _made:
             self._run(place, "django", "migrate", "--verbosity", "0")
-            self._database = file.read_bytes()
-        file.write_bytes(self._database)
+            _made[_DATABASE] = file.read_bytes()
+        file.write_bytes(_made[_DATABASE])
 
     def asks(self, place: Place, followers: int, topics: int) -> Iterable[Ask]:
         """Each with a ticket of their own: as the first message, or in the header."""
-        if (followers, topics) not in self._asks:
-            out = self._run(place, "benchmarks.site.tickets", str(followers), str(topics), self.follows)
-            self._asks[followers, topics] = [self._ask(ticket) for ticket in out.split()]
-        return self._asks[followers, topics]
+        wanted = (str(followers), str(topics), self.follows)
+        if wanted not in _made:
+            _made[wanted] = self._run(place, "benchmarks.site.tickets", *wanted).encode()
+        return (self._ask(ticket) for ticket in _made[wanted].decode().split())
+
+    def sample(self, place: Place) -> bytes:
+        """The same for all that publish the same."""
+        if (self.says,) not in _made:
+            _made[self.says,] = super().sample(place)
+        return _made[self.says,]
 
     def _ask(self, ticket: str) -> Ask:
         if self.transport == "ws":
