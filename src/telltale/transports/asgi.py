@@ -7,8 +7,11 @@ coroutine that its server started, which does nothing but listen. Used by `webso
 
 import asyncio
 import logging
+from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from telltale.core.connection import Connection
 from telltale.transports.base import Follower, Receive, Send
@@ -18,21 +21,39 @@ logger = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Farewell = Callable[[Connection], Iterable[Message]]
 
+LINGER_S: Final = 5.0
+"""After the farewell a client has so long to go; servers differ in whether they would wait for ever."""
+
 
 class AsgiOutlet:
     """Satisfies `transports.base.Outlet`; made in the coroutine that serves the client."""
 
-    __slots__ = ("_farewell", "_follower", "_interrupted", "_is_open", "_rest", "_send", "_task", "form")
+    __slots__ = (
+        "_farewell",
+        "_follower",
+        "_is_cancelling",
+        "_is_listening",
+        "_is_open",
+        "_is_over",
+        "_kept",
+        "_lingering",
+        "_rest",
+        "_send",
+        "_task",
+        "form",
+    )
 
     def __init__(self, send: Send, form: Callable[[str], Message], farewell: Farewell) -> None:
         """`farewell`: the last messages to the server, once the connection is closed."""
         self.form = form
         self._send, self._farewell = send, farewell
         self._task = asyncio.current_task()
-        self._rest: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
-        self._is_open = False
-        self._interrupted = False
+        self._rest: asyncio.Task[None] | None = None
+        self._kept: deque[Message] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
+        self._is_open = self._is_over = False
+        self._is_listening = self._is_cancelling = False
 
     def open(self, follower: Follower) -> None:
         """From now on messages may go."""
@@ -42,66 +63,104 @@ class AsgiOutlet:
 
     def write(self, message: Message) -> None:
         """See the contract."""
-        if not self._is_open:
-            return
-        step: Iterator[Any] = iter(self._send(message).__await__())
-        try:
-            waits_for = next(step)
-        except StopIteration:
-            return
-        except Exception as error:
-            self._lost(error)
-            return
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
-        self._follower.block()
-        self._rest = asyncio.ensure_future(self._finish(step, waits_for))
+        if self._is_open:
+            self._begin(message)
 
     def end(self) -> None:
         """See the contract. A line that takes nothing more is cut; whoever is on it is too slow, or gone."""
         if not self._is_open:
             return
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
-        if self._rest is None:
-            for message in self._farewell(self._follower.connection):
-                self.write(message)
-        else:
-            self._rest.cancel()
-            if self._task is not None and self._task is not asyncio.current_task():
-                self._interrupted = self._task.cancel()
-        self._is_open = False
-
-    async def listen(self, receive: Receive) -> Message:
-        """The next event from the client; a disconnect if the connection was ended meanwhile."""
-        try:
-            return await receive()
-        except asyncio.CancelledError:
-            if not self._interrupted or self._task is None:
-                raise
-            self._task.uncancel()
-            self._interrupted = False
-            return {"type": "interrupted"}
-
-    def close(self) -> None:
-        """The client has gone."""
         self._is_open = False
         if self._rest is not None:
             self._rest.cancel()
+            return self._interrupt()
+        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
+        for message in self._farewell(self._follower.connection):
+            self._begin(message)
+        self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._interrupt)
+
+    def close(self) -> None:
+        """The client has gone, or is to: its coroutine returns."""
+        self._is_open = False
+        for one in (self._rest, self._lingering):
+            if one is not None:
+                one.cancel()
+
+    # Writing -------------------------------------------------------------------------------------
+
+    def _begin(self, message: Message) -> None:
+        if self._rest is not None:
+            return self._keep(message)
+        try:
+            step: Iterator[Any] = iter(self._send(message).__await__())
+            waits_for = next(step)
+        except StopIteration:
+            return
+        except (Exception, CancelledError) as error:
+            return self._lost(error)
+        self._rest = asyncio.ensure_future(self._finish(step, waits_for))
+        assert self._follower is not None  # noqa: S101 (nothing begins before `open`)
+        self._follower.block()
+
+    def _keep(self, message: Message) -> None:
+        """Of a farewell that has to wait, the rest goes behind it: two sends must not overtake each other."""
+        if self._kept is None:
+            self._kept = deque()
+        self._kept.append(message)
 
     async def _finish(self, step: Iterator[Any], waits_for: Any) -> None:
         try:
             await _Rest(step, waits_for)
-        except Exception as error:
-            self._lost(error)
-            return
+            while self._kept:
+                await self._send(self._kept.popleft())
+        except (Exception, CancelledError) as error:
+            return self._lost(error)
         finally:
             self._rest = None
         if self._is_open and self._follower is not None:
             self._follower.unblock()
 
-    def _lost(self, error: Exception) -> None:
-        # Servers raise what they like at a client that has gone; they also tell the listening coroutine.
+    def _lost(self, error: BaseException) -> None:
+        # Servers raise what they like at a client that has gone.
         logger.debug("A message could not be sent: %r", error)
         self._is_open = False
+        self._interrupt()
+
+    # Listening -----------------------------------------------------------------------------------
+
+    async def listen(self, receive: Receive) -> Message:
+        """The next event from the client; one of no known type once the client is to be let go of."""
+        if self._is_over:
+            return _OVER
+        self._is_listening = True
+        try:
+            event = await receive()
+        except CancelledError:
+            if not self._takes_back():
+                raise
+            return _OVER
+        finally:
+            self._is_listening = False
+        self._takes_back()  # Some servers answer a cancellation by an event.
+        return event
+
+    def _interrupt(self) -> None:
+        """Have `listen` return, now or when it is called."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._is_listening and self._task is not None:
+            self._is_cancelling = self._task.cancel()
+
+    def _takes_back(self) -> bool:
+        """Whether the task's cancellation was ours alone, which nobody else is to see."""
+        if not self._is_cancelling or self._task is None:
+            return False
+        self._is_cancelling = False
+        return self._task.uncancel() == 0
+
+
+_OVER: Final[Message] = {"type": "over"}
 
 
 class _Rest:
@@ -111,5 +170,12 @@ class _Rest:
         self._step, self._waits_for = step, waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
-        yield self._waits_for
+        try:
+            yield self._waits_for
+        except CancelledError as error:
+            # The server waits there, not we: it has its own to clear away.
+            if (throw := getattr(self._step, "throw", None)) is None:
+                raise
+            with suppress(StopIteration):
+                yield throw(error)
         yield from self._step

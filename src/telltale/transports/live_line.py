@@ -11,19 +11,21 @@ from typing import Final
 from uvicorn.config import Config
 
 from telltale.transports.base import Scope
-from telltale.web.gate import came_from
+from telltale.web.forwarded import LOCAL, Proxies
 
 GONE_MS: Final = 30_000
 """What was written and not acknowledged by the client's TCP for so long ends the connection."""
 
 
 def client_of(transport: asyncio.Transport, scope: Scope, config: Config) -> str:
-    """The client's address, as the proxies say it that uvicorn is told to trust; empty behind a Unix socket."""
+    """The client's address, as the proxies say it that uvicorn is told to trust; empty where nobody says it.
+
+    Behind a Unix socket is somebody of this machine, who is believed if those at 127.0.0.1 are.
+    """
     peer = transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
-        return ""
-    trusted = config.forwarded_allow_ips or ()
-    return came_from(str(peer[0]), scope, trusted.split(",") if isinstance(trusted, str) else trusted)
+    has_address = isinstance(peer, tuple)
+    address = Proxies.of(config.forwarded_allow_ips).client_of(str(peer[0]) if has_address else LOCAL, scope)
+    return address if has_address or address != LOCAL else ""
 
 
 def mind_the_gone(transport: asyncio.Transport) -> None:

@@ -17,7 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import Protocol, Side
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from telltale.core.connection import Terms
@@ -35,7 +35,7 @@ MOST_BYTES: Final = 2 * INBOUND_BYTES
 """Of one message: one that is too long for the protocol is still read, and answered with the reason."""
 
 LINGER_S: Final = 5.0
-"""How long a client may take to answer a closing frame."""
+"""How long a client may take to read the last words, and to answer a closing frame."""
 
 
 class LiveSocket(asyncio.Protocol):
@@ -61,6 +61,9 @@ class LiveSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake follows."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._transport.get_write_buffer_size():
+            # It has not read the answer to what it asked before; that writing is held up was told to another.
+            self._transport.abort()
         self.write = self._transport.write
         self._state.connections.add(self)  # type: ignore[arg-type]
 
@@ -109,7 +112,10 @@ class LiveSocket(asyncio.Protocol):
             if not is_live(event.path.partition("?")[0], config.root_path):
                 return self._hand_over(config, app_state, data)
             scope: Scope = {
-                "headers": [(name.lower().encode(), value.encode()) for name, value in event.headers.raw_items()]
+                "headers": [
+                    (name.lower().encode(), value.encode("latin-1", "replace"))
+                    for name, value in event.headers.raw_items()
+                ]
             }
             if not (is_known_host(scope) and is_trusted_origin(scope)):
                 response = protocol.reject(403, "This page may not listen here.\n")
@@ -150,24 +156,33 @@ class LiveSocket(asyncio.Protocol):
             # It has to remember the beginning until the rest has come.
             parser = self._parser = _fresh()
         parser.receive_data(data)
-        for frame in parser.events_received():
-            if isinstance(frame, Frame) and self._listener is not None:
-                self._hear(frame, parser)
-        answers = parser.data_to_send()
-        if answers:
-            self._transport.write(b"".join(answers))
-        if parser.parser_exc is not None or parser.close_rcvd is not None:
-            self._transport.close()
-            if parser is _shared:
-                _shared = _fresh()
-
-    def _hear(self, frame: Frame, parser: Protocol) -> None:
-        assert self._listener is not None  # noqa: S101 (the caller has looked)
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY) and frame.fin:
-            self._listener.hear(bytes(frame.data))
-        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+        frames: list[Any] = parser.events_received()
+        if any(_is_piece(frame) for frame in frames):
             # No client has reason to send its short messages in pieces.
             parser.fail(CloseCode.UNSUPPORTED_DATA, "messages in one frame each, please")
+        answer = b"".join(parser.data_to_send())
+        is_over = parser.state is not State.OPEN or parser.parser_exc is not None
+        # From here on nothing of this client is left with a parser that others share, whatever it has said.
+        if is_over and parser is _shared:
+            _shared = _fresh()
+        self._hear(frames)
+        self._answer(answer, is_over=is_over)
+
+    def _hear(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if self._listener is not None and frame.opcode in _MESSAGES and frame.fin:
+                self._listener.hear(bytes(frame.data))
+
+    def _answer(self, answer: bytes, *, is_over: bool) -> None:
+        """What the protocol itself has to say; after the farewell no more of it."""
+        if self._follower is None:
+            return
+        if answer and self._follower.connection.closed is None:
+            self._transport.write(answer)
+        if is_over:
+            self._follower.leave()
+            self._transport.close()
+            self._cut_later()
 
     # The end -------------------------------------------------------------------------------------
 
@@ -182,7 +197,17 @@ class LiveSocket(asyncio.Protocol):
             return self._transport.abort()
         closing = Frame(Opcode.CLOSE, reason.code.to_bytes(2, "big") + reason.word.encode())
         self._transport.write(text_frame(connection.farewell()) + closing.serialize(mask=False))
-        asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
+
+
+def _is_piece(frame: Frame) -> bool:
+    return frame.opcode is Opcode.CONT or (frame.opcode in _MESSAGES and not frame.fin)
+
+
+_MESSAGES: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
 def _fresh() -> Protocol:

@@ -34,16 +34,24 @@ class LiveHttp(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, **more)
         self._hello: bytearray | None = None
         """The body of a request for a stream, as far as it has come."""
+        self._impatience: asyncio.TimerHandle | None = None
+        self._has_gone_over = False
 
     def on_headers_complete(self) -> None:
         """uvicorn's parser calls it."""
-        if self._asks_for_stream():
-            self._hello = bytearray()
-        else:
-            super().on_headers_complete()
+        if self._has_gone_over:
+            return
+        if not self._asks_for_stream():
+            return super().on_headers_complete()
+        self._hello = bytearray()
+        self._impatience = self.loop.call_later(TERMS.admit_s, self.transport.abort)
+        if self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """uvicorn's parser calls it."""
+        if self._has_gone_over:
+            return
         if self._hello is None:
             super().on_body(body)
         elif len(self._hello) <= INBOUND_BYTES:
@@ -51,10 +59,23 @@ class LiveHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """uvicorn's parser calls it."""
+        if self._has_gone_over:
+            return
         if self._hello is None:
             super().on_message_complete()
         else:
             self._take_over(bytes(self._hello))
+
+    def send_400_response(self, msg: str) -> None:
+        """What follows a request for a stream, in the same breath, is not read: also not as a bad request."""
+        if not self._has_gone_over:
+            super().send_400_response(msg)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone before it had said all."""
+        if self._impatience is not None:
+            self._impatience.cancel()
+        super().connection_lost(exc)
 
     def _asks_for_stream(self) -> bool:
         path = self.url.partition(b"?")[0].decode("latin-1")
@@ -64,11 +85,16 @@ class LiveHttp(HttpToolsProtocol):
             and is_live(path, self.root_path)
             and "text/event-stream" in header({"headers": self.headers}, b"accept")
             and is_known_host({"headers": self.headers})
+            and not (self.parser.should_upgrade() and self._should_upgrade())
+            # Whoever has not read the answer before: that writing is held up was told to another protocol.
+            and not self.transport.get_write_buffer_size()
         )
 
     def _take_over(self, body: bytes) -> None:
-        self._hello = None
+        self._has_gone_over = True
         self._unset_keepalive_if_required()
+        if self._impatience is not None:
+            self._impatience.cancel()
         stream = LiveStream(self.transport, self.server_state, is_chunked=self.parser.get_http_version() != "1.0")
         self.connections.discard(self)
         self.transport.set_protocol(stream)
@@ -129,7 +155,7 @@ class LiveStream(asyncio.Protocol):
         """A client has nothing to say on a stream; what it says all the same is not kept."""
 
     def eof_received(self) -> None:
-        """The client has gone, or says that it will say nothing: writing tells which."""
+        """The client has gone: clients of HTTP do not close one half of a line."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""

@@ -1,10 +1,9 @@
-"""The door of the live address: where it is, for which hosts and pages it opens, and from where a client comes.
+"""The door of the live address: where it is, and for which hosts and pages it opens.
 
 No cookie opens anything behind it, a ticket does; that other sites' pages are turned away already here is defence
 in depth. Knows headers and settings. Called by the ASGI entry and by the live server's protocols.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from django.conf import settings as django_settings
@@ -67,16 +66,6 @@ def is_trusted_origin(scope: Scope) -> bool:
         if its_scheme == scheme and is_same_domain(place, its_place.replace("*.", ".", 1)):
             return True
     return False
-
-
-def came_from(peer: str, scope: Scope, trusted: Iterable[str]) -> str:
-    """The client's address: the peer's, or what a trusted proxy (`*`: any) says that it had before it."""
-    proxies = set(trusted)
-    if "*" not in proxies and peer not in proxies:
-        return peer
-    hops = [hop.strip() for hop in header(scope, b"x-forwarded-for").split(",") if hop.strip()]
-    strangers = [hop for hop in hops if hop not in proxies]
-    return (strangers or hops or [peer])[-1] if "*" not in proxies else (hops or [peer])[0]
 
 
 def _host(scope: Scope) -> str:
