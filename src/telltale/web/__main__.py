@@ -6,14 +6,12 @@ from argparse import ArgumentParser
 import django
 from django.core.checks import ERROR, run_checks
 
-EXIT_WRONG = 2
-
 
 def main() -> int:
     """Serve until told to end; the exit code."""
     django.setup()
     from telltale.web.processes import serve
-    from telltale.web.serve import CannotServe, Options
+    from telltale.web.serve import EXIT_WRONG, CannotServe, Options
 
     parser = ArgumentParser(prog="python -m telltale.web", description=__doc__)
     Options.add_to(parser)

@@ -18,14 +18,17 @@ from typing import Final
 
 from django.conf import settings as django_settings
 
-from telltale.web.serve import Options, bind, listen, run
+from telltale.web.serve import EXIT_WRONG, CannotServe, Options, bind, check, is_passed_a_socket, listen, run
 
 logger = logging.getLogger(__name__)
 
 RESTART_S: Final = 1.0
-"""How long a dead process's place stays empty: one that can't start does not use up the machine."""
+"""How long a dead process's place stays empty: one that dies again and again does not use up the machine."""
 
 LOOK_S: Final = 0.1
+
+PATIENCE_S: Final = 5.0
+"""How much longer than its drain a process may take to end."""
 
 
 class Processes:
@@ -35,59 +38,59 @@ class Processes:
         """Raises `CannotServe` if the port can't be had."""
         self._options = options
         self._sockets = _sockets(options)
+        # Of this pipe nothing is read but its end: so children learn of this process's own, however it came.
+        self._lifeline, self._held = os.pipe()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: dict[int, float] = {}
         self._is_ending = False
 
     def run(self) -> None:
-        """Until told to end, by SIGTERM or SIGINT; returns when all have ended."""
+        """Until told to end, by SIGTERM or SIGINT; returns when all have ended. Raises `CannotServe`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         try:
             while not self._is_ending:
                 self._keep()
                 time.sleep(LOOK_S)
-            self._wait()
         finally:
-            for child in self._children.values():
-                child.kill()
+            self._send_away()
 
     def _keep(self) -> None:
         for k in range(self._options.processes):
             child = self._children.get(k)
             if child is not None and child.poll() is not None:
-                logger.error(
-                    "Process %d of the live server ended by itself (%d); it is started anew.", k, child.returncode
-                )
-                del self._children[k]
-                self._died_at[k] = time.monotonic()
+                self._bury(k, child.returncode)
             if k not in self._children and time.monotonic() - self._died_at.get(k, float("-inf")) >= RESTART_S:
                 self._children[k] = self._start(k)
 
+    def _bury(self, k: int, status: int) -> None:
+        del self._children[k]
+        if status == EXIT_WRONG:
+            raise CannotServe(f"Process {k} of the live server can't begin; why stands above.")
+        logger.error("Process %d of the live server ended by itself (%d); it is started anew.", k, status)
+        self._died_at[k] = time.monotonic()
+
     def _start(self, k: int) -> "subprocess.Popen[bytes]":
         fd = self._sockets[k % len(self._sockets)].fileno()
-        options = self._options
-        command = [sys.executable, "-m", "telltale.web", "--fd", str(fd), "--drain-s", str(options.drain_s)]
-        if options.status_port is not None:
-            command += ["--status-port", str(options.status_port + k)]
-        if options.ssl_certfile is not None:
-            command += ["--ssl-certfile", options.ssl_certfile]
-        if options.ssl_keyfile is not None:
-            command += ["--ssl-keyfile", options.ssl_keyfile]
+        command = [sys.executable, "-m", "telltale.web", "--fd", str(fd), "--lifeline", str(self._lifeline)]
+        command += _options_of_a_child(self._options, k)
         env = os.environ | {
             "DJANGO_SETTINGS_MODULE": django_settings.SETTINGS_MODULE,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         # A group of its own: Ctrl-C comes here, and here it is decided who ends when.
-        return subprocess.Popen(command, env=env, pass_fds=[fd], start_new_session=True)  # noqa: S603 (our own words)
+        return subprocess.Popen(command, env=env, pass_fds=[fd, self._lifeline], start_new_session=True)  # noqa: S603 (our own words)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._is_ending = True
+
+    def _send_away(self) -> None:
+        """End the children, and meanwhile have nobody wait in a queue that is served no more."""
         for child in self._children.values():
             child.terminate()
-
-    def _wait(self) -> None:
-        patience = time.monotonic() + self._options.drain_s + 5
+        for bound in self._sockets:
+            bound.close()
+        patience = time.monotonic() + self._options.drain_s + PATIENCE_S
         for child in self._children.values():
             try:
                 child.wait(max(0.1, patience - time.monotonic()))
@@ -95,8 +98,19 @@ class Processes:
                 child.kill()
 
 
+def _options_of_a_child(options: Options, k: int) -> list[str]:
+    words = ["--drain-s", str(options.drain_s)]
+    if options.status_port is not None:
+        words += ["--status-port", str(options.status_port + k)]
+    if options.ssl_certfile is not None:
+        words += ["--ssl-certfile", options.ssl_certfile]
+    if options.ssl_keyfile is not None:
+        words += ["--ssl-keyfile", options.ssl_keyfile]
+    return words
+
+
 def _sockets(options: Options) -> Sequence[socket.socket]:
-    if options.fd is not None or "LISTEN_FDS" in os.environ or not hasattr(socket, "SO_REUSEPORT"):
+    if options.fd is not None or is_passed_a_socket() or not hasattr(socket, "SO_REUSEPORT"):
         return [listen(options)]
     # Who shares a port is not told that a stranger is there too: ask for it alone first.
     alone = bind(options.host, options.port)
@@ -106,8 +120,9 @@ def _sockets(options: Options) -> Sequence[socket.socket]:
 
 
 def serve(options: Options) -> None:
-    """In this process, or in as many as were asked for; returns when it has been told to end."""
+    """In this process, or in as many as were asked for; returns when it has been told to end. Raises `CannotServe`."""
     if options.processes == 1:
         run(options)
     else:
+        check(options)
         Processes(options).run()

@@ -1,14 +1,20 @@
 """What the live server says of itself: `/healthz` for whoever starts and stops it, `/metrics` for Prometheus.
 
-Metrics are answered at the status port alone, which is for the operator's network. Knows the driver's counts.
+Metrics are answered at the status port alone, which is for the operator's network. That port has no TLS and takes
+questions until the end, also while the clients are sent away. Knows the driver's counts. Used by `serve.py`.
 """
 
+import asyncio
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from telltale.core.wire import encode
 from telltale.transports.base import Receive, Scope, Send, answer
@@ -25,20 +31,29 @@ COUNTED: Final = {
 
 
 class Status:
-    """An ASGI application. `status_port`: where metrics are answered; None: nowhere."""
+    """An ASGI application, for the clients' port or for the operator's."""
 
-    def __init__(self, status_port: int | None) -> None:
-        self._status_port = status_port
+    def __init__(self, one: Driver | None = None) -> None:
+        """`one`: the driver to tell about in full; None: of the running loop's, only whether it is well."""
+        self._driver = one
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Two addresses, and nothing else."""
-        port = scope["server"][1] if scope.get("server") else None
         if scope["path"] == "/healthz":
-            await answer(send, 503 if driver().is_drained else 200, encode(health(driver())))
-        elif scope["path"] == "/metrics" and port is not None and port == self._status_port:
-            await answer(send, 200, metrics(driver()), kind=METRICS_KIND)
+            one = self._driver or driver()
+            await answer(send, 503 if one.is_drained else 200, encode(health(one)))
+        elif scope["path"] == "/metrics" and self._driver is not None:
+            await answer(send, 200, metrics(self._driver), kind=METRICS_KIND)
         else:
             await answer(send, 404, '{"error":"This server has the live address alone."}')
+
+
+async def answer_at(bound: socket.socket, one: Driver) -> asyncio.Server:
+    """Tell of `one` at this socket until the returned server is closed."""
+    config = uvicorn.Config(Status(one), lifespan="off", access_log=False, log_config=None)
+    state = ServerState()  # Of its own: whoever asks how things are holds up nobody's end.
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), sock=bound)
 
 
 def health(one: Driver) -> dict[str, object]:
