@@ -114,8 +114,9 @@ TEMPLATES = [
 
 _tasks = "django.tasks" if BUILT_IN_TASKS else "django_tasks"
 TASKS = {
-    "default": {"BACKEND": "django_tasks_db.DatabaseBackend"},
+    "default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default", "reports"]},
     "immediate": {"BACKEND": f"{_tasks}.backends.immediate.ImmediateBackend"},
+    "dummy": {"BACKEND": f"{_tasks}.backends.dummy.DummyBackend"},
 }
 
 _DURATIONS = ("BEAT_S", "STALLED_S", "LEASE_S", "QUIET_S", "SAVE_EVERY_S", "END_PATIENCE_S")
@@ -161,7 +162,13 @@ HUEY = {
     "name": "tests",
     "immediate": False,
     "connection": {"url": _huey_storage} if _huey_storage.startswith("redis:") else {"filename": _huey_storage},
-    "consumer": {"workers": 2, "worker_type": "thread", "initial_delay": 0.05, "max_delay": 0.1},
+    "consumer": {
+        "workers": 2,
+        "worker_type": "thread",
+        "initial_delay": 0.05,
+        "max_delay": 0.1,
+        "graceful_signal": "TERM",
+    },
 }
 
 Q_CLUSTER = {

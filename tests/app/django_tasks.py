@@ -11,6 +11,12 @@ def count(log: str, steps: int, pause_s: float) -> None:
     Work.count(log, steps, pause_s)
 
 
+@task(priority=5, queue_name="reports")
+@telltale.tracked
+def report(log: str) -> None:
+    write(log, "report")
+
+
 @task
 @telltale.tracked
 def fail(log: str) -> None:

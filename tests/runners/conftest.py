@@ -36,6 +36,30 @@ def threads() -> Iterator[ThreadBench]:
     bench.drain()
 
 
+@pytest.fixture
+def count_writes(transactional_db: None) -> Iterator[Callable[[], int]]:
+    """Every INSERT and UPDATE of Telltale's tables, counted by SQLite itself, whichever process writes."""
+    tables = [f"telltale_{name}" for name in ("taskstate", "storednotice", "usualduration")]
+    triggers = [(f"count_{table}_{event}", table, event) for table in tables for event in ("INSERT", "UPDATE")]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE written (n INTEGER)")
+        cursor.execute("INSERT INTO written VALUES (0)")
+        for name, table, event in triggers:
+            counting = "UPDATE written SET n = n + 1"
+            cursor.execute(f"CREATE TRIGGER {name} AFTER {event} ON {table} BEGIN {counting}; END")
+
+    def count() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT n FROM written")
+            return int(cursor.fetchone()[0])
+
+    yield count
+    with connection.cursor() as cursor:
+        for name, _table, _event in triggers:
+            cursor.execute(f"DROP TRIGGER {name}")
+        cursor.execute("DROP TABLE written")
+
+
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
     """At the address that every runner has from the settings."""

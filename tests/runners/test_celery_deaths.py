@@ -15,6 +15,8 @@ from telltale import store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import owned_by
+from telltale.runners import runner_of
+from telltale.runners.base import Redelivers
 from tests.app import celery_app, celery_tasks
 from tests.runners.benches import ProcessBench, celery_command, storing_results_in
 from tests.runners.conftest import Start
@@ -108,13 +110,6 @@ class TestDeaths:
         until(lambda: fresh(row).state == State.SUCCEEDED, "it has come again")
         assert (fresh(row).attempt, lines(tmp_path)) == (2, ["die_once", "die_once"])
 
-    def test_a_warm_shutdown_loses_nothing(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
-        row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 50, 0.03)
-        until(lambda: fresh(row).state == State.RUNNING, "it runs")
-        celery_bench.pause()
-        assert (fresh(row).state, fresh(row).attempt) == (State.SUCCEEDED, 1)
-
     def test_a_cold_shutdown_leaves_no_spinner(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         row = telltale.enqueue(celery_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
@@ -178,6 +173,9 @@ class TestRedelivery:
     def test_a_killed_workers_task_is_delivered_again_as_its_second_attempt(
         self, impatient: Callable[[], ProcessBench], tmp_path: Path
     ) -> None:
+        celery = runner_of(celery_tasks.hold_late)
+        assert isinstance(celery, Redelivers)
+        assert (celery.redelivers(celery_tasks.hold_late), celery.redelivers(celery_tasks.hold)) == (True, False)
         first, gate = impatient(), tmp_path / "gate"
         row = telltale.enqueue(celery_tasks.hold_late, str(tmp_path / "log"), str(gate))
         until(lambda: lines(tmp_path) == ["hold"], "it runs")

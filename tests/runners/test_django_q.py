@@ -79,6 +79,7 @@ class TestCluster:
         log = str(tmp_path / "log")
         async_chain([(COUNT, (log, 1, 0.0)), (COUNT, (log, 2, 0.0))], group="one", cached=False)
         until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        assert sorted(row.call["args"] for row in TaskState.objects.all()) == [[log, 1, 0.0], [log, 2, 0.0]]
 
     def test_a_worker_that_is_killed_is_replaced_and_its_task_comes_again(
         self, q_bench: ProcessBench, tmp_path: Path

@@ -1,6 +1,8 @@
 """`django.tasks` beyond the contract: its own `enqueue`, its immediate back end, and rows that come late."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +17,14 @@ from tests.app import django_tasks
 from tests.runners.benches import ProcessBench
 from tests.runners.watching import ended, lines
 
+try:
+    from django.tasks.signals import task_enqueued, task_finished, task_started
+except ImportError:
+    from django_tasks.signals import task_enqueued, task_finished, task_started
+
 pytestmark = pytest.mark.django_db(transaction=True)
+
+NAMES: dict[Any, str] = {task_enqueued: "enqueued", task_started: "started", task_finished: "finished"}
 
 count_now = django_tasks.count.using(backend="immediate")
 
@@ -82,6 +91,50 @@ def test_a_failure_of_the_immediate_back_end_is_told(tmp_path: Path) -> None:
     assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
 
 
+def test_the_dummy_back_end_runs_nothing_so_its_tasks_wait() -> None:
+    dummy = django_tasks.count.using(backend="dummy")
+    dummy.enqueue("log", 3, 0.0)
+    row = telltale.enqueue(dummy, "log", 3, 0.0)
+    assert [(row.state, row.attempt) for row in TaskState.objects.all()] == [(State.QUEUED, 1)] * 2
+    assert telltale.cancel(row)
+
+
+@pytest.mark.parametrize("by_our_word", [True, False])
+def test_a_date_says_when_it_is_due(by_our_word: bool) -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    later = django_tasks.count.using(run_after=due)
+    if by_our_word:
+        telltale.enqueue(later, "log", 3, 0.0)
+    else:
+        later.enqueue("log", 3, 0.0)
+    row = TaskState.objects.get()
+    assert (row.state, row.due_at) == (State.QUEUED, pytest.approx(due.timestamp(), abs=0.01))
+    assert DBTaskResult.objects.get().run_after == due
+
+
+def test_priority_and_queue_are_handed_on() -> None:
+    telltale.enqueue(django_tasks.report, "log")
+    telltale.enqueue(django_tasks.report.using(priority=-5), "log")
+    assert set(DBTaskResult.objects.values_list("priority", "queue_name")) == {(5, "reports"), (-5, "reports")}
+
+
+def test_a_sites_own_handlers_of_the_signals_see_the_same_tasks(tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def hear(signal: Any, task_result: Any, **_: object) -> None:
+        seen.append((NAMES[signal], task_result.id))
+
+    for signal in NAMES:
+        signal.connect(hear)
+    try:
+        count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
+    finally:
+        for signal in NAMES:
+            signal.disconnect(hear)
+    runner_id = TaskState.objects.get().runner_id
+    assert seen == [(name, runner_id) for name in ("enqueued", "started", "finished")]
+
+
 @pytest.mark.service
 class TestWorker:
     def test_what_its_own_enqueue_queued_is_run_and_told(self, db_bench: ProcessBench, tmp_path: Path) -> None:
@@ -89,6 +142,20 @@ class TestWorker:
         row = TaskState.objects.get()
         db_bench.start()
         assert ended(row).state == State.SUCCEEDED
+
+    def test_of_two_that_wait_the_more_urgent_runs_first(self, db_bench: ProcessBench, tmp_path: Path) -> None:
+        db_bench.pause()
+        usual = telltale.enqueue(django_tasks.count, str(tmp_path / "log"), 3, 0.0)
+        urgent = telltale.enqueue(django_tasks.crash.using(priority=50), str(tmp_path / "log"))
+        db_bench.start()
+        assert (ended(usual).state, ended(urgent).state) == (State.SUCCEEDED, State.FAILED)
+        assert lines(tmp_path) == ["crash", "count"]
+
+    def test_a_date_is_waited_for(self, db_bench: ProcessBench, tmp_path: Path) -> None:
+        db_bench.start()
+        due = datetime.now(UTC) + timedelta(seconds=2)
+        row = telltale.enqueue(django_tasks.count.using(run_after=due), str(tmp_path / "log"), 3, 0.0)
+        assert (ended(row).state, ended(row).started_at >= due.timestamp()) == (State.SUCCEEDED, True)
 
     def test_a_worker_that_is_quicker_than_the_asker_waits_for_its_row(
         self, db_bench: ProcessBench, tmp_path: Path

@@ -1,5 +1,6 @@
 """Which runners a process has, and what it says of those it has not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,23 @@ def test_a_site_may_name_exactly_those_it_wants(settings: Any) -> None:
 def test_a_dotted_path_adds_ones_own(settings: Any) -> None:
     settings.TELLTALE = {"RUNNERS": [f"{__name__}.TestRunner"]}
     assert names() == ["tests"]
+
+
+def test_another_package_announces_its_own_by_an_entry_point(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "shop_runner-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop-runner\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(
+        f"[{runners.GROUP}]\nshop = {__name__}:TestRunner\ncelery = {__name__}:TestRunner\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.TELLTALE = {"RUNNERS": ["shop"]}
+    assert names() == ["tests"]
+    assert runners.known()["celery"] == "telltale.runners.celery:CeleryRunner"
+    settings.TELLTALE = {}
+    assert {"tests", "celery"} <= set(names())
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """`@telltale.tracked`: what it leaves of a function, and what it does within a run."""
 
 import inspect
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.db import connections
 
 import telltale
 from telltale.core.states import State
@@ -96,3 +99,20 @@ def test_an_async_function_reports_and_ends(threads: ThreadBench, tmp_path: Path
     threads.start()
     assert (ended(row).state, ended(row).snapshot.progress.current) == (State.SUCCEEDED, 7)
     assert lines(tmp_path) == ["count_numbers"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_work_in_a_thread_that_no_runner_knows_is_tracked() -> None:
+    ada = User.objects.create_user("ada")
+
+    def rebuild() -> None:
+        with telltale.track("Rebuild the index", owner=ada) as task:
+            task.current, task.total = 3, 4
+        connections.close_all()
+
+    thread = threading.Thread(target=rebuild)
+    thread.start()
+    thread.join(20)
+    row = TaskState.objects.get()
+    assert (row.state, row.label, row.owner, row.runner) == (State.SUCCEEDED, "Rebuild the index", ada, "track")
+    assert row.snapshot.progress.total == 4

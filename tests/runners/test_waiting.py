@@ -12,7 +12,7 @@ from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.runners.threads import ThreadRunner
-from telltale.runners.waiting import wonder
+from telltale.runners.waiting import Asker, wonder
 from tests.app import celery_tasks, thread_tasks
 from tests.runners.benches import SHORT, ProcessBench, ThreadBench
 from tests.runners.watching import ended, fresh, until
@@ -93,8 +93,13 @@ def test_a_runner_that_is_out_of_order_is_no_ones_trouble(
     until(lambda: place(row)[0] == 0, "it is told as soon as the runner answers")
 
 
-def test_an_ended_task_is_not_asked_about() -> None:
-    wonder([Snapshot(id="x", attempt=1, seq=1, state=State.SUCCEEDED)], now=store.now())
+@pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])
+def test_only_what_is_queued_is_asked_about(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Asker, "wonder", lambda self, ids, *, every_s: asked.extend(ids))
+    of = {"attempt": 1, "seq": 1, "created_at": 0.0}
+    wonder([Snapshot(id="x", state=state, **of), Snapshot(id="y", state=State.QUEUED, **of)], now=store.now())
+    assert asked == ["y"]
 
 
 @pytest.mark.service

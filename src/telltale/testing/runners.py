@@ -145,6 +145,7 @@ class AbilitiesContract:
         until(lambda: runner.is_listening(bench.count) is True, "its worker is heard of")
         bench.pause()
         until(lambda: runner.is_listening(bench.count) is False, "its worker is missed")
+        assert runner.is_listening(bench.count) is False
 
     def test_revokes(self, bench: Bench, tmp_path: Path) -> None:
         runner = _only_if(Ability.REVOKES, bench)
@@ -290,12 +291,21 @@ class WorkerContract(RunnerContract):
         assert wait_for_end(row).state == State.SUCCEEDED
         assert lines(tmp_path) == ["hold", "hold"]
 
+    def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(self, bench: ProcessBench, tmp_path: Path) -> None:
+        bench.start()
+        row = telltale.enqueue(bench.count, str(tmp_path / "log"), 30, 0.03)
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        bench.pause()
+        assert (fresh(row).state, fresh(row).attempt) == (State.SUCCEEDED, 1)
+        assert fresh(row).snapshot.progress.current == 30
+
     def test_a_killed_worker_is_missed_though_it_took_no_leave(self, bench: ProcessBench) -> None:
         runner = _only_if(Ability.LISTENING, bench)
         bench.start()
         until(lambda: runner.is_listening(bench.count) is True, "its worker is heard of")
         bench.kill()
         until(lambda: runner.is_listening(bench.count) is False, "its worker is missed")
+        assert runner.is_listening(bench.count) is False
 
 
 def _only_if(ability: Ability, bench: Bench) -> Any:
@@ -337,9 +347,9 @@ def wait_for_end(row: TaskState) -> TaskState:
     return fresh(row)
 
 
-def until(true: Callable[[], bool], what: str) -> None:
+def until(true: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S) -> None:
     """Wait for it, or fail and say in vain for what."""
-    patience = time.monotonic() + PATIENCE_S
+    patience = time.monotonic() + patience_s
     while not true():
-        assert time.monotonic() < patience, f"Waited {PATIENCE_S:.0f} s in vain until {what}."
+        assert time.monotonic() < patience, f"Waited {patience_s:.0f} s in vain until {what}."
         time.sleep(0.03)
