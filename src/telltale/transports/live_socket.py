@@ -24,10 +24,11 @@ from telltale.core.connection import Terms
 from telltale.core.wire import INBOUND_BYTES
 from telltale.transports.base import Follower, Scope, Server
 from telltale.transports.frames import are_whole, text_frame
+from telltale.transports.handshake import Refused, welcome
 from telltale.transports.live_line import client_of, mind_the_gone
 from telltale.transports.websocket import Listener
 from telltale.web.driver import driver
-from telltale.web.gate import is_known_host, is_live, is_trusted_origin
+from telltale.web.gate import is_live
 
 TERMS: Final = Terms(credit=262_144, ping_s=20.0, silence_s=150.0)
 
@@ -47,8 +48,7 @@ class LiveSocket(asyncio.Protocol):
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         """As uvicorn calls it."""
-        self._handshake: tuple[ServerProtocol, Config, dict[str, Any]] | None
-        self._handshake = (ServerProtocol(max_size=MOST_BYTES), config, app_state)
+        self._handshake: tuple[Config, dict[str, Any]] | None = (config, app_state)
         self._state = server_state
         self._parser: Protocol | None = None
         self._follower: Follower | None = None
@@ -65,12 +65,11 @@ class LiveSocket(asyncio.Protocol):
             # It has not read the answer to what it asked before; that writing is held up was told to another.
             self._transport.abort()
         self.write = self._transport.write
-        self._state.connections.add(self)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """The handshake, later what the client says."""
         if self._handshake is not None:
-            self._shake_hands(self._handshake, data)
+            self._shake_hands(data, *self._handshake)
         else:
             self._read(data)
 
@@ -103,47 +102,45 @@ class LiveSocket(asyncio.Protocol):
 
     # The handshake -------------------------------------------------------------------------------
 
-    def _shake_hands(self, handshake: tuple[ServerProtocol, Config, dict[str, Any]], data: bytes) -> None:
-        protocol, config, app_state = handshake
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if not isinstance(event, Request):
+    def _shake_hands(self, data: bytes, config: Config, app_state: dict[str, Any]) -> None:
+        """A request that nobody has read for us."""
+        parser = self._parser = self._parser or ServerProtocol()
+        parser.receive_data(data)
+        for request in parser.events_received():
+            if not isinstance(request, Request):
                 continue
-            if not is_live(event.path.partition("?")[0], config.root_path):
+            if not is_live(request.path.partition("?")[0], config.root_path):
                 return self._hand_over(config, app_state, data)
-            scope: Scope = {
-                "headers": [
-                    (name.lower().encode(), value.encode("latin-1", "replace"))
-                    for name, value in event.headers.raw_items()
-                ]
-            }
-            if not (is_known_host(scope) and is_trusted_origin(scope)):
-                response = protocol.reject(403, "This page may not listen here.\n")
-            else:
-                response = protocol.accept(event)
-            protocol.send_response(response)
-            self._transport.write(b"".join(protocol.data_to_send()))
-            if response.status_code != 101:
-                return self._transport.close()
-            self._open(scope, config)
-        if protocol.handshake_exc is not None or protocol.parser_exc is not None:
+            self._parser = None
+            headers = [
+                (name.lower().encode(), value.encode("latin-1", "replace"))
+                for name, value in request.headers.raw_items()
+            ]
+            return self.open({"headers": headers}, config)
+        if parser.handshake_exc is not None or parser.parser_exc is not None:
             self._transport.close()
 
     def _hand_over(self, config: Config, app_state: dict[str, Any], data: bytes) -> None:
         """Another address: uvicorn's own class serves it."""
-        self._state.connections.discard(self)
         other = WebSocketsSansIOProtocol(config=config, server_state=self._state, app_state=app_state)
         other.connection_made(self._transport)
         # After this call uvicorn sets this one as the transport's protocol: so not before it has.
         asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
         other.data_received(data)
 
-    def _open(self, scope: Scope, config: Config) -> None:
+    def open(self, scope: Scope, config: Config) -> None:
+        """Answer a handshake for the live address, whose headers are in `scope`."""
         self._handshake = None
+        try:
+            self._transport.write(welcome(scope))
+        except Refused as refusal:
+            self._transport.write(refusal.answer)
+            return self._transport.close()
         mind_the_gone(self._transport)
         server: Server = driver()
         self._follower = server.open(TERMS, self, client_of(self._transport, scope, config))
         self._listener = Listener(self._follower, server)
+        self._state.connections.add(self)  # type: ignore[arg-type]
         if self._follower.connection.closed is not None:
             self.end()
 

@@ -19,6 +19,7 @@ from telltale.core.wire import INBOUND_BYTES, Malformed
 from telltale.transports.base import STATUS, Follower, Hello, Scope, bearer, header
 from telltale.transports.frames import LAST_CHUNK, chunk, event_chunk
 from telltale.transports.live_line import client_of, mind_the_gone
+from telltale.transports.live_socket import LiveSocket
 from telltale.transports.sse import HEADERS, OPENING, TERMS, event_of
 from telltale.web.driver import driver
 from telltale.web.gate import is_known_host, is_live
@@ -28,7 +29,7 @@ _UNTIL_CLOSED: Final = [*HEADERS, (b"connection", b"close")]
 
 
 class LiveHttp(HttpToolsProtocol):
-    """uvicorn's protocol, but for requests that ask for a stream of the live address."""
+    """uvicorn's protocol, but for requests that ask for a stream, or a socket, of the live address."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **more: Any) -> None:
         super().__init__(config, server_state, app_state, **more)
@@ -65,6 +66,17 @@ class LiveHttp(HttpToolsProtocol):
             super().on_message_complete()
         else:
             self._take_over(bytes(self._hello))
+
+    def handle_websocket_upgrade(self) -> None:
+        """uvicorn's own way is to have the request read a second time."""
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        if self.config.ws_protocol_class is not LiveSocket or not is_live(path, self.root_path):
+            return super().handle_websocket_upgrade()
+        self.connections.discard(self)
+        live = LiveSocket(self.config, self.server_state, self.app_state)
+        live.connection_made(self.transport)
+        self.transport.set_protocol(live)
+        live.open({"headers": self.headers}, self.config)
 
     def send_400_response(self, msg: str) -> None:
         """What follows a request for a stream, in the same breath, is not read: also not as a bad request."""

@@ -27,13 +27,19 @@ from telltale.core.wire import Envelope
 from telltale.transports.base import Outlet
 from telltale.web.ear import Ear
 from telltale.web.inbox import Inbox
-from telltale.web.reading import Reader, together
+from telltale.web.reading import Found, Reader, together
 from telltale.web.seat import Seat
 
 logger = logging.getLogger(__name__)
 
 LEAST_RECHECK_S: Final = 1.0
 """Two re-reads are at least this far apart, however much a broker loses."""
+
+RETRY_READ_S: Final = 1.0
+"""After a read that failed, for clients that wait for their snapshot."""
+
+SEATS: Final = 100
+"""Of those who wait for what was read, so many are served before others have their turn."""
 
 SWEEP_S: Final = 1.0
 """How often it is seen whether something is due by itself: a ping, the end of a ticket or of patience."""
@@ -60,9 +66,12 @@ class Driver:
         self._reader = Reader(self._ear.hear)
         self._stale = asyncio.Event()
         self._missed_topics: set[str] = set()
+        self._unread: dict[Seat, frozenset[str]] = {}
+        self._reading: asyncio.Task[None] | None = None
         self._rechecking: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._turn_at: asyncio.TimerHandle | None = None
+        self._is_turning = False
         self._is_drained = False
         self._draining: asyncio.Task[None] | None = None
         self._broken_store = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
@@ -144,7 +153,41 @@ class Driver:
         """A connection was closed for this reason."""
         self.counts[f"closed {reason.word}"] += 1
 
-    async def read(self, topics: frozenset[str]) -> list[Envelope] | None:
+    def read_for(self, seat: Seat, topics: frozenset[str]) -> None:
+        """Have it catch up with what the store knows of these topics, as soon as that is read."""
+        self._unread[seat] = self._unread.get(seat, frozenset()) | topics
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read_for_all())
+
+    def wake(self, connection: Connection) -> None:
+        """Something waits for it: see to it soon."""
+        self.hub.wake(connection)
+        if not self._is_turning:
+            self._is_turning = True
+            self._loop.call_soon(self._turn)
+
+    # What is read -------------------------------------------------------------------------------
+
+    async def _read_for_all(self) -> None:
+        """Read for those who wait, all in one go, and again for those who have come meanwhile."""
+        while self._unread:
+            unread, self._unread = self._unread, {}
+            found = await self._read(frozenset().union(*unread.values()))
+            if found is None:
+                # They are waited for, as long as their patience lasts.
+                self._unread = {
+                    seat: topics for seat, topics in unread.items() if not seat.connection.closed
+                } | self._unread
+                await asyncio.sleep(RETRY_READ_S)
+                continue
+            waiting = iter(unread.items())
+            while some := list(islice(waiting, SEATS)):
+                for seat, topics in some:
+                    seat.catch_up(together(found, topics))
+                self._turn()
+                await asyncio.sleep(0)
+
+    async def _read(self, topics: frozenset[str]) -> Found | None:
         """What the store knows of these topics; None while it is out of order."""
         try:
             found = await self._reader.read(topics)
@@ -153,12 +196,7 @@ class Driver:
             self._broken_store.begin(error, now=time.monotonic())
             return None
         self._broken_store.end(now=time.monotonic())
-        return together(found)
-
-    def wake(self, connection: Connection) -> None:
-        """Something waits for it: see to it soon."""
-        self.hub.wake(connection)
-        self._turn_soon()
+        return found
 
     # What happens by itself ---------------------------------------------------------------------
 
@@ -170,6 +208,7 @@ class Driver:
 
     def _turn(self) -> None:
         """Write what is to be written, to so many as is quick; come back for the rest."""
+        self._is_turning = False
         now = self.now()
         for text, connections in self.hub.turn(now):
             if text:
@@ -231,9 +270,9 @@ class Driver:
             topics = self._to_reread(is_all=is_all)
             read_all_at = time.monotonic() if is_all else read_all_at
             self._ear.keep_to(self.hub.follows)
-            envelopes = await self.read(topics)
+            found = await self._read(topics)
             try:
-                self.deliver(envelopes or [])
+                self.deliver(together(found or {}, topics))
             except Exception:
                 # One that can't be told must not keep all others from being told, for ever.
                 logger.exception("What was read again could not be handed on.")
@@ -270,7 +309,7 @@ class Driver:
         self.drain()
         if self._draining is not None:
             await self._draining
-        for task in (self._rechecking, self._sweeping):
+        for task in (self._reading, self._rechecking, self._sweeping):
             if task is not None:
                 task.cancel()
         if self._turn_at is not None:

@@ -6,8 +6,8 @@ server's protocols; on other servers the server itself tells the address.
 """
 
 from collections.abc import Iterable
-from functools import cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from functools import cache, lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Self
 
 from telltale.transports.base import Scope
@@ -16,6 +16,10 @@ LOCAL: Final = "127.0.0.1"
 
 LONGEST: Final = 64
 """Characters of an address that are looked at: it is a key for counting, whatever somebody writes."""
+
+
+KNOWN: Final = 4_096
+"""Addresses that are not parsed again: after a restart all come back, many of them through the same few."""
 
 
 class Proxies:
@@ -38,11 +42,8 @@ class Proxies:
         return cls(names)
 
     def __contains__(self, address: str) -> bool:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        parsed = _parsed(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client_of(self, peer: str, scope: Scope) -> str:
         """The address of the client that asks through `peer`: the last one that no trusted proxy has.
@@ -63,9 +64,8 @@ def plain(address: str) -> str:
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
-    try:
-        parsed = ip_address(host)
-    except ValueError:
+    parsed = _parsed(host)
+    if parsed is None:
         return host
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return str(mapped or parsed)
@@ -75,6 +75,14 @@ def _forwarded(scope: Scope) -> list[str]:
     # Some proxies add a line instead of a word: a stranger's line must not hide theirs.
     lines = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
     return [hop for line in lines for hop in line.split(",") if hop.strip()]
+
+
+@lru_cache(maxsize=KNOWN)
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(address)
+    except ValueError:
+        return None
 
 
 def _network(name: str) -> IPv4Network | IPv6Network | None:

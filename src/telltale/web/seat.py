@@ -1,31 +1,28 @@
-"""One client's place in the driver: its connection, its outlet, and what is still to be read for it.
+"""One client's place in the driver: its connection and its outlet.
 
 Satisfies `transports.base.Follower`. Everything happens on the event loop; nothing here blocks. Made by
 `driver.py` alone.
 """
 
-import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from telltale.core import reasons
 from telltale.core.connection import Connection, Phase
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
+from telltale.core.wire import Envelope
 from telltale.transports.base import Outlet
 from telltale.web import tickets
 
 if TYPE_CHECKING:
     from telltale.web.driver import Driver
 
-RETRY_READ_S: Final = 1.0
-"""After a read that failed, for a client that waits for its snapshot."""
-
 
 class Seat:
     """One client, from the moment it comes until it leaves."""
 
-    __slots__ = ("_driver", "_is_ended", "_reading", "_unread", "address", "connection", "is_counted")
+    __slots__ = ("_driver", "_is_ended", "address", "connection", "is_counted")
 
     def __init__(self, driver: "Driver", connection: Connection, outlet: Outlet, address: str) -> None:
         self.connection = connection
@@ -34,8 +31,6 @@ class Seat:
         """Whether it is among the connections of its person."""
         self._driver = driver
         self._is_ended = False
-        self._unread: list[frozenset[str]] = []
-        self._reading: asyncio.Task[None] | None = None
         connection.outlet, connection.form, connection.write = outlet, outlet.form, outlet.write
 
     @property
@@ -62,7 +57,13 @@ class Seat:
         driver.attach(self)
         new = grant.topics - (before.topics if before is not None else frozenset())
         if new or connection.phase is Phase.ATTACHED:
-            self._read(new)
+            driver.read_for(self, new)
+
+    def catch_up(self, envelopes: Iterable[Envelope]) -> None:
+        """What the store knows of what is new to it."""
+        self.connection.catch_up(envelopes)
+        self.end()
+        self._go_on()
 
     def heard(self, n: int) -> None:
         """See the contract."""
@@ -97,32 +98,8 @@ class Seat:
         # So that nothing is written to it that is on its way; nobody hears the reason.
         self.connection.close(reasons.SILENT)
         self._is_ended = True
-        if self._reading is not None:
-            self._reading.cancel()
         self._driver.leave(self)
 
     def _go_on(self) -> None:
         if self.connection.can_go_on:
             self._driver.wake(self.connection)
-
-    def _read(self, topics: frozenset[str]) -> None:
-        """Have these read; a client that renews and renews has one read under way, never a queue of them."""
-        self._unread.append(topics)
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._catch_up())
-
-    async def _catch_up(self) -> None:
-        """Read what is new to it, and try again for as long as the client is waited for."""
-        connection = self.connection
-        while self._unread and connection.closed is None:
-            topics: frozenset[str] = frozenset().union(*self._unread)
-            self._unread.clear()
-            envelopes = await self._driver.read(topics)
-            if envelopes is None:
-                self._unread.append(topics)
-                await asyncio.sleep(RETRY_READ_S)
-                continue
-            connection.catch_up(envelopes)
-            self.end()
-            self._go_on()
-        self._reading = None
