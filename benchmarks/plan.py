@@ -40,8 +40,12 @@ class Visit:
     followers: int
     """The most that there will be at once, but for those who warm it up."""
     topics: int = 1
-    rounds: int | None = None
-    """At most this many, where a figure is far from its aim and takes long; None: as many as are run."""
+    is_rare: bool = False
+    """Takes part in two rounds of five: it takes long, and its figures are far from any bound."""
+
+    def takes_part(self, number: int, count: int) -> bool:
+        """Whether it does in round `number` (from 0) of `count`."""
+        return not self.is_rare or number < max(1, count * 2 // 5)
 
 
 VISITS: Final = (
@@ -56,7 +60,7 @@ VISITS: Final = (
         contenders=(CHANNELS, SOCKETIO, EVENTSTREAM),
         scenarios=(join(1_000), scenarios.broadcast, partial(scenarios.steady, per_second=SCARCE), scenarios.burst),
         followers=1_000,
-        rounds=2,
+        is_rare=True,
     ),
     Visit(
         name="1k SSE",
@@ -83,12 +87,12 @@ VISITS: Final = (
         scenarios=(join(1_000), scenarios.own_topics),
         followers=1_000,
         topics=1_000,
-        rounds=2,
+        is_rare=True,
     ),
     Visit(
         name="one tab",
         contenders=(BARE, LIVE_WS),
-        scenarios=(join(1), AT_STEADY),
+        scenarios=(scenarios.alone, AT_STEADY),
         followers=1,
     ),
     Visit(
@@ -107,6 +111,6 @@ VISITS: Final = (
         contenders=(LIVE_WS,),
         scenarios=(join(10_000), partial(scenarios.idle, seconds=30.0)),
         followers=10_000,
-        rounds=2,
+        is_rare=True,
     ),
 )

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.contenders.base import Contender, place, started
 from benchmarks.load import loading
 from benchmarks.plan import Visit
-from benchmarks.scenarios import Figures, Site
+from benchmarks.scenarios import WARM, Figures, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +34,20 @@ class Reading:
 
 def rounds(visits: Iterable[Visit], *, count: int, seconds: float) -> Iterable[Reading]:
     """`count` rounds of all visits; a server that fails is noted, and the others go on."""
-    planned = [(number, visit) for number in range(count) for visit in visits]
-    for number, visit in planned:
-        if visit.rounds is not None and number >= visit.rounds:
-            continue
-        for contender in visit.contenders:
-            began = time.monotonic()
-            figures: Figures = {}
-            error = _attempt(visit, contender, seconds, figures)
-            took_s = time.monotonic() - began
-            print(f"round {number + 1}: {visit.name}, {contender.name}: {took_s:.0f} s", file=sys.stderr, flush=True)
-            yield Reading(round=number, visit=visit.name, contender=contender.name, figures=figures, error=error)
+    planned = [
+        (number, visit, contender)
+        for number in range(count)
+        for visit in visits
+        if visit.takes_part(number, count)
+        for contender in visit.contenders
+    ]
+    for number, visit, contender in planned:
+        began = time.monotonic()
+        figures: Figures = {}
+        error = _attempt(visit, contender, seconds, figures)
+        took_s = time.monotonic() - began
+        print(f"round {number + 1}: {visit.name}, {contender.name}: {took_s:.0f} s", file=sys.stderr, flush=True)
+        yield Reading(round=number, visit=visit.name, contender=contender.name, figures=figures, error=error)
 
 
 def _attempt(visit: Visit, contender: Contender, seconds: float, figures: Figures) -> str | None:
@@ -67,7 +70,7 @@ def go(visit: Visit, contender: Contender, seconds: float, figures: Figures) -> 
             env, log = contender.env(here), here.directory / "server.log"
             with (
                 started(contender.command(here), here.port, log, env) as server,
-                loading(contender, here, followers=visit.followers, topics=visit.topics) as load,
+                loading(contender, here, followers=visit.followers + WARM, topics=visit.topics) as load,
             ):
                 site = Site(load=load, server=server, redis=redis, seconds=seconds)
                 for scenario in visit.scenarios:

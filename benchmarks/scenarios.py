@@ -75,6 +75,11 @@ def joined(site: Site, *, count: int, flight: int = FLIGHT) -> Figures:
     }
 
 
+def alone(site: Site) -> Figures:
+    """One follower, and nobody else."""
+    return {"turned_away": 1 - site.load.connect(1, flight=1)["connected"]}
+
+
 def broadcast(site: Site) -> Figures:
     """A few messages for everyone under way at any time: the server is busy, nothing queues without bound."""
     site.load.publish_closed(SETTLE_S, flight=UNDER_WAY)
