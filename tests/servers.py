@@ -186,7 +186,7 @@ class _Sentinel(Server):
     def __init__(self, directory: Path, master: int) -> None:
         super().__init__(directory, "sentinel")
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {directory}"]
-        lines += [f"sentinel monitor mymaster 127.0.0.1 {master} 1", "sentinel down-after-milliseconds mymaster 500"]
+        lines += [f"sentinel monitor mymaster 127.0.0.1 {master} 1", "sentinel down-after-milliseconds mymaster 2500"]
         lines += ["sentinel failover-timeout mymaster 5000"]
         (directory / "sentinel.conf").write_text("\n".join(lines))
         self._start(["redis-server", str(directory / "sentinel.conf"), "--sentinel"], "+monitor master")
@@ -199,8 +199,10 @@ class RedisCluster:
         self.servers: list[Redis] = []
         with _stopping_if_it_fails(self):
             for name in "abc":
-                bus = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
-                self.servers.append(Redis(_inside(directory, name), None, *bus, "--cluster-node-timeout", "2000"))
+                options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+                options += ["--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"]
+                options += ["--cluster-allow-replica-migration", "no"]
+                self.servers.append(Redis(_inside(directory, name), None, *options))
             places = [f"127.0.0.1:{server.port}" for server in self.servers]
             self.cli("--cluster", "create", *places, "--cluster-yes")
             _until(self._is_agreed, "all of the cluster agree")
@@ -210,14 +212,14 @@ class RedisCluster:
         """What redis-cli says."""
         return subprocess.run(["redis-cli", *arguments], check=True, capture_output=True, text=True).stdout
 
-    def move_all_from(self, source: Redis, target: Redis) -> None:
+    def move_all(self, source: Redis, target: Redis) -> None:
         """Give the slots of one master to another."""
         names = {server.port: self._on(server, "CLUSTER", "MYID") for server in self.servers}
         with source.client() as client:
-            slots = [
-                row for row in client.execute_command("CLUSTER SLOTS").items() if row[1]["primary"][1] == source.port
-            ]
-        moved = [slot for (first, last), _ in slots for slot in range(first, last + 1)]
+            ranges = client.execute_command("CLUSTER", "SLOTS")
+        moved = [
+            slot for first, last, (_, port, *_), *_ in ranges if port == source.port for slot in range(first, last + 1)
+        ]
         for server in (target, source, *self.servers):
             with server.client() as client, client.pipeline(transaction=False) as pipeline:
                 for slot in moved:

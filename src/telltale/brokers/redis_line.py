@@ -61,9 +61,12 @@ class Line:
         number: int = self._socket.fileno()
         return number
 
-    def send(self, data: bytes) -> None:
-        """Send as much as the kernel takes; the rest is kept, and goes with the next call. Raises `LineLost`."""
+    def queue(self, data: bytes) -> None:
+        """Have this sent by the next `send`."""
         self._unsent += data
+
+    def send(self) -> None:
+        """Send what is queued, as much as the kernel takes; the rest waits for the next call. Raises `LineLost`."""
         while self._unsent:
             try:
                 sent = self._socket.send(self._unsent)
@@ -75,8 +78,10 @@ class Line:
 
     def replies(self) -> list[Any]:
         """Whatever has come, at most some `READ_BYTES` of it. Errors of Redis are among it. Raises `LineLost`."""
-        size = self._receive()
         found: list[Any] = []
+        size = self._receive()
+        if not size:
+            return found
         try:
             self._reader.feed(self._buffer, 0, size)
             while (reply := self._reader.gets()) is not False:

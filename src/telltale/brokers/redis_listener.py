@@ -39,7 +39,7 @@ class RedisListener:
         self._thread = 0
         self._is_closing = False
         self._failures = 0
-        self._connected_at = 0.0
+        self._connected_at = self._retry_at = float("-inf")
         self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
         self._subscription = Subscription(places, hearer, self._bell.ring)
         try:
@@ -94,26 +94,22 @@ class RedisListener:
         try:
             self._turn()
         except BrokerUnavailable as error:
-            self._subscription.drop()
             self._outage.begin(error, now=time.monotonic())
-            self._pause()
+            self._retry_at = time.monotonic() + self._pause_s()
         except Exception:
             # A mistake of ours must not end the thread: nobody would ever hear anything again.
-            logger.exception("Hearing Redis failed; the line is made anew.")
+            logger.exception("Hearing Redis failed; the lines are made anew.")
             self._subscription.drop()
-            self._pause()
+            self._retry_at = time.monotonic() + self._pause_s()
 
     def _turn(self) -> None:
         subscription = self._subscription
-        if subscription.lacks_line:
+        if subscription.lacks_line and time.monotonic() >= self._retry_at:
             subscription.connect()
             self._connected_at = time.monotonic()
         subscription.speak()
-        if not subscription.lacks_line:
-            native.await_any(
-                [self._bell.fileno(), *subscription.filenos()], timeout_s=subscription.due_s(time.monotonic())
-            )
-            self._bell.silence()
+        native.await_any([self._bell.fileno(), *subscription.filenos()], timeout_s=self._due_s())
+        self._bell.silence()
         if self._is_closing:
             return
         # Before it is read: a caller that takes long over what it is given must not make Redis look dead.
@@ -123,17 +119,18 @@ class RedisListener:
         if not subscription.is_lost:
             self._outage.end(now=now)
 
-    def _pause(self) -> None:
+    def _due_s(self) -> float:
         now = time.monotonic()
-        if now - self._connected_at > STEADY_S:
+        due_s = self._subscription.due_s(now)
+        return min(due_s, max(0.0, self._retry_at - now)) if self._subscription.lacks_line else due_s
+
+    def _pause_s(self) -> float:
+        if time.monotonic() - self._connected_at > STEADY_S:
             self._failures = 0
         first_s, longest_s = RETRY_S
-        pause_s = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
+        pause_s: float = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
         self._failures = min(self._failures + 1, 16)
-        until = now + pause_s
-        while not self._is_closing and (left_s := until - time.monotonic()) > 0:
-            native.await_any([self._bell.fileno()], timeout_s=left_s)
-            self._bell.silence()
+        return pause_s
 
     def _let_go(self) -> None:
         self._subscription.close()

@@ -54,12 +54,13 @@ class Sender:
         Raises `LineLost`; then they are among the unanswered.
         """
         self.unanswered.extend(commands)
-        self._line.send(b"".join([command.packed for command in commands]))
+        self._line.queue(b"".join([command.packed for command in commands]))
+        self._line.send()
         while self._line.is_behind:
             if time.monotonic() > patience_at:
                 raise LineLost("Redis takes in nothing more.")
             native.sleep(FULL_PAUSE_S)
-            self._line.send(b"")
+            self._line.send()
 
     def finish(self, patience_at: float) -> None:
         """Wait for the last answers, then let go: a socket closed over unread answers takes along what it has sent."""

@@ -1,20 +1,21 @@
 """What one listener follows at Redis, without a thread of its own: whoever drives it waits for its descriptors.
 
-The driver calls `connect`, which may block, whenever `lacks_line`; then `speak`, `hear` and `check`, which
-never do, in turn. At a `BrokerUnavailable` of any of them it calls `drop`, pauses, and begins again. What is
-wished from other threads (`follow`, `forget`) is said at the next `speak`; `ring` tells the driver of it.
-
-A ping behind the subscriptions is the fence: its answer says that all before it are heard.
+The driver calls `connect`, which may block, when `lacks_line`; then `speak`, `hear` and `check`, which never do,
+in turn. Each may raise `BrokerUnavailable`: then some line is lost, and `connect` is due after a pause; of a
+cluster, the other servers are heard meanwhile. What is wished from other threads (`follow`, `forget`) is said at
+the next `speak`; `ring` tells the driver of it. A ping behind subscriptions is their fence: its answer says that
+all before it are heard.
 """
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import hiredis
 
 from telltale import native
+from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer
 from telltale.brokers.redis_channels import Command, ping
 from telltale.brokers.redis_line import Line, LineLost
@@ -36,10 +37,12 @@ class Fence:
 
     def __init__(self, topics: Collection[str] | None) -> None:
         self.topics = topics
-        """None: all, after the line was lost."""
+        """None: all, after a line was lost."""
         self.gate = native.Gate()
-        self.servers = 0
-        """That have not answered yet."""
+        self.unanswered = 0
+        """Pings."""
+        self.is_said = False
+        """Whether all of it was told to Redis."""
         self.is_late = topics is None
         """Nobody waits for it any more: its topics are reported as missed once it is passed."""
 
@@ -56,12 +59,14 @@ class Subscription:
 
     def __init__(self, places: Places, hearer: Hearer, ring: Callable[[], None]) -> None:
         self._places, self._hearer, self._ring = places, hearer, ring
+        self._channels = places.channels
         self._lock = native.lock()
         self._followed: set[str] = set()
         self._wishes: list[Wish] = []
         self._fences: dict[bytes, Fence] = {}
         self._fences_made = 0
-        self._chart: Chart | None = None
+        self._chart: Chart = ()
+        self._is_stale = True
         self._servers: dict[Node, Server] = {}
         self._leaving: Counter[str] = Counter()
         self.lacks_line = True
@@ -70,7 +75,7 @@ class Subscription:
         """Between a loss and the moment at which all is heard again."""
 
     def follow(self, topics: Collection[str]) -> Fence:
-        """Hear these too; the fence is passed when they are heard, or when waiting is of no use."""
+        """Hear these too; the gate opens when they are heard, or when waiting is of no use."""
         fence = Fence(tuple(topics))
         with self._lock:
             self._followed.update(topics)
@@ -96,7 +101,7 @@ class Subscription:
     # The driver's -------------------------------------------------------------------------------
 
     def filenos(self) -> list[int]:
-        """To wait for; others after each `connect` and `drop`."""
+        """To wait for; others after each `connect`, and after an error."""
         return [server.line.fileno() for server in self._servers.values()]
 
     def due_s(self, now: float) -> float:
@@ -104,61 +109,44 @@ class Subscription:
         return min((server.due_s(now) for server in self._servers.values()), default=QUIET_S)
 
     def connect(self) -> None:
-        """Find the servers and open the lines that lack. May block for seconds; raises `BrokerUnavailable`."""
-        if self._chart is None:
+        """Find the servers and open the lines that lack, as many as can be. May block for seconds."""
+        if self._is_stale:
             self._chart = self._places.chart()
-        for node in self._needed(self._chart) - self._servers.keys():
-            line = self._places.line(node, self._places.channels.hello_listening)
-            self._servers[node] = Server(line, time.monotonic())
-        self.lacks_line = False
+        failure: BrokerUnavailable | None = None
+        for node in self._needed() - self._servers.keys():
+            try:
+                line = self._places.line(node, self._channels.hello_listening)
+            except BrokerUnavailable as error:
+                failure = error
+            else:
+                self._servers[node] = Server(line, time.monotonic())
+        if failure is not None:
+            raise failure
+        self._is_stale = self.lacks_line = False
 
     def speak(self) -> None:
-        """Tell Redis what has been wished; what lacks a line waits for it. Raises `LineLost`."""
+        """Tell Redis what has been wished; what lacks a line waits for it."""
         with self._lock:
             wishes, self._wishes = self._wishes, []
-        for at, wish in enumerate(wishes):
-            if not self._said(wish):
-                self.lacks_line = True
-                with self._lock:
-                    self._wishes[:0] = wishes[at:]
-                return
+        unsaid = [left for wish in wishes if (left := self._say(wish)) is not None]
+        if unsaid:
+            self.lacks_line = True
+            with self._lock:
+                self._wishes[:0] = unsaid
+        self._on_each(Server.send_on)
 
     def hear(self) -> None:
-        """Read what has come, once from each server, and hand it over. Raises `LineLost`."""
-        for server in self._servers.values():
-            replies = server.replies()
-            if not replies:
-                continue
-            message = self._places.channels.message
-            bodies, others = [], []
-            for reply in replies:
-                if type(reply) is list and reply[0] == message:
-                    bodies.append(reply[2])
-                else:
-                    others.append(reply)
-            # The same body comes once for each of its topics that is followed.
-            self._hearer.hears(list(dict.fromkeys(bodies)))
-            for reply in others:
-                self._notice(reply)
+        """Read what has come, once from each server, and hand it over."""
+        self._on_each(self._hear_from)
 
     def check(self, now: float) -> None:
-        """See that the servers live. Raises `LineLost`."""
-        for server in self._servers.values():
-            server.check(now)
+        """See that the servers live. `now`: before they were last read."""
+        self._on_each(lambda server: server.check(now))
 
     def drop(self) -> None:
-        """Let go of all lines. Once they are there again everything is followed anew, and told as missed."""
-        self.close()
-        self._chart, self.lacks_line = None, True
-        self._leaving.clear()
-        everything = Fence(None)
-        with self._lock:
-            waiting = [*self._fences.values(), *(wish.fence for wish in self._wishes if wish.fence)]
-            self._fences.clear()
-            self._wishes = [Wish(tuple(self._followed), everything)]
-            self.is_lost = True
-        for fence in waiting:
-            fence.gate.open()
+        """Let go of all lines; once they are there again everything is followed anew, and told as missed."""
+        for node in list(self._servers):
+            self._lose(node)
 
     def close(self) -> None:
         """Let go of all lines, for good."""
@@ -171,52 +159,95 @@ class Subscription:
         self._lock = native.lock()
         self.close()
 
-    def _needed(self, chart: Chart) -> set[Node]:
-        channels = self._places.channels
-        if len(chart) == 1:
-            return set(chart)
-        with self._lock:
-            return {chart[channels.bucket(topic)] for topic in self._followed}
+    # Lines --------------------------------------------------------------------------------------
 
-    def _said(self, wish: Wish) -> bool:
-        """False, and nothing said, if it takes a line that is not there."""
-        channels, fence = self._places.channels, wish.fence
+    def _on_each(self, act: "Callable[[Server], None]") -> None:
+        failure: LineLost | None = None
+        for node, server in list(self._servers.items()):
+            try:
+                act(server)
+            except LineLost as error:
+                failure = error
+                self._lose(node)
+        if failure is not None:
+            raise failure
+
+    def _lose(self, node: Node) -> None:
+        self._servers.pop(node).line.close()
+        self._is_stale = self.lacks_line = True
+        self._leaving.clear()
+        with self._lock:
+            waiting = [*self._fences.values(), *(wish.fence for wish in self._wishes if wish.fence)]
+            self._fences.clear()
+            # All is followed anew, wherever it is now; to say so twice to a server that is well does no harm.
+            forgetting = [wish for wish in self._wishes if wish.fence is None]
+            self._wishes = [*forgetting, Wish(tuple(self._followed), Fence(None))]
+            self.is_lost = True
+        for fence in waiting:
+            fence.gate.open()
+
+    def _needed(self) -> set[Node]:
+        if self._channels.buckets == 1:
+            return set(self._chart)
+        with self._lock:
+            return {self._node(topic) for topic in self._followed}
+
+    def _node(self, topic: str) -> Node:
+        return self._chart[self._channels.bucket(topic)]
+
+    # Speaking -----------------------------------------------------------------------------------
+
+    def _say(self, wish: Wish) -> Wish | None:
+        """Queue the commands; gives what of it has no line yet."""
+        present: list[str] = []
+        absent: list[str] = []
+        for topic in wish.topics:
+            (present if self._chart and self._node(topic) in self._servers else absent).append(topic)
+        fence = wish.fence
         if fence is None:
             # Where there is no line nothing is heard, so nothing needs to be forgotten.
-            heard = [topic for topic in wish.topics if self._node(channels.bucket(topic)) in self._servers]
-            self._leaving.update(heard)
-            self._send(self._by_node(channels.forgetting(heard)))
-            return True
-        by_node = self._by_node(channels.following(wish.topics))
-        if by_node.keys() - self._servers.keys():
-            return False
-        if not by_node:
-            self._pass(fence)
-            return True
-        self._send(by_node, self._fenced(fence, len(by_node)))
-        return True
+            self._leaving.update(present)
+            self._queue(self._channels.forgetting(present))
+            return None
+        by_node = self._queue(self._channels.following(present))
+        self._raise_fence(fence, by_node)
+        fence.is_said = not absent
+        self._pass_if_done(fence)
+        return Wish(absent, fence) if absent else None
 
-    def _by_node(self, commands: Iterable[Command]) -> dict[Node, list[bytes]]:
+    def _queue(self, commands: Collection[Command]) -> Collection[Node]:
         found: defaultdict[Node, list[bytes]] = defaultdict(list)
         for command in commands:
-            found[self._node(command.bucket)].append(command.packed)
+            found[self._chart[command.bucket]].append(command.packed)
+        for node, packed in found.items():
+            self._servers[node].line.queue(b"".join(packed))
         return found
 
-    def _node(self, bucket: int) -> Node:
-        return (self._chart or ())[bucket]
-
-    def _send(self, by_node: dict[Node, list[bytes]], last: bytes = b"") -> None:
-        for node, packed in by_node.items():
-            self._servers[node].line.send(b"".join((*packed, last)))
-
-    def _fenced(self, fence: Fence, servers: int) -> bytes:
-        """The ping whose answers, from so many servers, pass this fence."""
+    def _raise_fence(self, fence: Fence, nodes: Collection[Node]) -> None:
+        if not nodes:
+            return
         self._fences_made += 1
         name = b"%d" % self._fences_made
-        fence.servers = servers
+        fence.unanswered += len(nodes)
         with self._lock:
             self._fences[name] = fence
-        return ping(name)
+        for node in nodes:
+            self._servers[node].line.queue(ping(name))
+
+    # Hearing ------------------------------------------------------------------------------------
+
+    def _hear_from(self, server: "Server") -> None:
+        message = self._channels.message
+        bodies, others = [], []
+        for reply in server.replies():
+            if type(reply) is list and reply[0] == message:
+                bodies.append(reply[2])
+            else:
+                others.append(reply)
+        # The same body comes once for each of its topics that is followed.
+        self._hearer.hears(list(dict.fromkeys(bodies)))
+        for reply in others:
+            self._notice(reply)
 
     def _notice(self, reply: Any) -> None:
         """Anything but a message."""
@@ -226,8 +257,8 @@ class Subscription:
             self._answered(reply)
         elif reply[0] == b"pong":
             self._answered(reply[1])
-        elif reply[0] == self._places.channels.left:
-            self._left(self._places.channels.topic(reply[1]))
+        elif reply[0] == self._channels.left:
+            self._left(self._channels.topic(reply[1]))
 
     def _left(self, topic: str) -> None:
         """Redis says that it is heard no more; unasked, when its shard has moved to another server."""
@@ -243,16 +274,15 @@ class Subscription:
 
     def _answered(self, name: bytes) -> None:
         fence = self._fences.get(name)
-        if fence is None:
-            return
-        fence.servers -= 1
-        if not fence.servers:
-            with self._lock:
-                self._fences.pop(name, None)
-            self._pass(fence)
+        if fence is not None:
+            fence.unanswered -= 1
+            self._pass_if_done(fence)
 
-    def _pass(self, fence: Fence) -> None:
+    def _pass_if_done(self, fence: Fence) -> None:
+        if fence.unanswered or not fence.is_said:
+            return
         with self._lock:
+            self._fences = {name: other for name, other in self._fences.items() if other is not fence}
             fence.gate.open()
             if fence.topics is None:
                 self.is_lost = False
@@ -285,12 +315,16 @@ class Server:
         at = self._heard_at + QUIET_S if self._asked_at is None else self._asked_at + ANSWER_S
         return max(0.0, at - now)
 
+    def send_on(self) -> None:
+        """Send what is queued, as far as the kernel takes it."""
+        if self.line.is_behind:
+            self.line.send()
+
     def check(self, now: float) -> None:
-        """Ask whether it lives, or give it up; and send on what was left."""
+        """Ask whether it lives, or give it up."""
         if self._asked_at is not None and now - self._asked_at >= ANSWER_S:
             raise LineLost(f"Redis has said nothing for {now - self._heard_at:.0f} s.")
         if self._asked_at is None and now - self._heard_at >= QUIET_S:
             self._asked_at = now
-            self.line.send(ping(b""))
-        elif self.line.is_behind:
-            self.line.send(b"")
+            self.line.queue(ping(b""))
+            self.line.send()
