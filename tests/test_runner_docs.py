@@ -129,6 +129,14 @@ def test_a_page_does_what_it_says(page: str, redis: Redis, tmp_path: Path) -> No
 
 
 @pytest.mark.service
+def test_celerys_page_shows_a_group_as_one(redis: Redis, tmp_path: Path) -> None:
+    redis.forget()
+    site = Site("celery", tmp_path, REDIS=redis.url)
+    site.view = "from shop.many import import_all\ntask = import_all(None, [10, 20, 30])"
+    assert seen_with_its_worker(site) == "succeeded 1 3"
+
+
+@pytest.mark.service
 def test_procrastinates_page_does_what_it_says(tmp_path: Path) -> None:
     with running(Postgres) as server:
         assert seen_with_its_worker(Site("procrastinate", tmp_path, PG_PORT=str(server.port))) == "succeeded 1 1000"

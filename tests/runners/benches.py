@@ -28,6 +28,7 @@ class Tasks:
         self.count, self.fail, self.crash, self.hold = module.count, module.fail, module.crash, module.hold
         self.count_async: Any = getattr(module, "count_async", None)
         self.deaf: Any = getattr(module, "deaf", None)
+        self.comes_again: Any = getattr(module, "hold_late", module.hold)
 
 
 class ThreadBench(Tasks):

@@ -39,7 +39,7 @@ for made, name in ((count, "count"), (fail, "fail"), (crash, "crash"), (hold, "h
 
 class Bench:
     count, fail, crash, hold = staticmethod(count), staticmethod(fail), staticmethod(crash), staticmethod(hold)
-    count_async = deaf = None
+    count_async = deaf = comes_again = None
 
     def start(self) -> None:
         gate.set()

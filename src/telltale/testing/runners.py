@@ -87,6 +87,8 @@ class Bench(Protocol):
     """Asked for if the runner runs async functions."""
     deaf: Any
     """Asked for if the runner terminates."""
+    comes_again: Any
+    """Asked for if the runner redelivers: a task for which it does."""
 
     def start(self) -> None:
         """See that a worker runs; harmless if one does."""
@@ -162,6 +164,11 @@ class AbilitiesContract:
         after = telltale.enqueue(bench.count, str(tmp_path / "log2"), 1, 0.0)
         assert wait_for_end(after).state == State.SUCCEEDED
         assert lines(tmp_path) == []
+
+    def test_redelivers(self, bench: Bench) -> None:
+        # That it does come again, the kill of its worker shows, below; this is that it is known beforehand.
+        runner = _only_if(Ability.REDELIVERS, bench)
+        assert runner.redelivers(bench.comes_again) is True
 
     def test_terminates(self, bench: Bench, tmp_path: Path) -> None:
         _only_if(Ability.TERMINATES, bench)

@@ -1,0 +1,70 @@
+"""A real worker whose database is down for half a minute, and whose broker of updates is never there."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.app import celery_tasks
+from tests.runners.benches import ProcessBench, celery_command, django_command, worker_env
+from tests.runners.conftest import Start
+from tests.runners.watching import lines, until
+from tests.servers import ROOT, Postgres, Redis, free_port, running
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
+
+DOWN_S = 30.0
+
+
+class Row:
+    """The one task of its name, as the worker's own database has it."""
+
+    def __init__(self, server: Postgres, steps: int) -> None:
+        self._port, self._steps = server.port, steps
+
+    def __call__(self) -> tuple[str, int, float] | None:
+        """State, attempt, progress; None while it is not there."""
+        address = f"host=127.0.0.1 port={self._port} user=telltale dbname=postgres"
+        progress = "COALESCE((progress->>'current')::float, 0)"
+        question = f"SELECT state, attempt, {progress} FROM telltale_taskstate WHERE call->'args'->1 = %s::jsonb"
+        with psycopg.connect(address) as connection:
+            return connection.execute(question, [str(self._steps)]).fetchone()
+
+
+@pytest.fixture(scope="class")
+def server() -> Iterator[Postgres]:
+    with running(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="class")
+def bench(redis: Redis, start: Start, server: Postgres) -> Iterator[ProcessBench]:
+    """Its rows are in PostgreSQL, not in the tests' own database; it makes them itself."""
+    redis.forget()
+    there = {"TELLTALE_TEST_POSTGRES": str(server.port), "TELLTALE_TEST_DB": "postgres", "TELLTALE_LEASE_S": "100"}
+    env = worker_env("postgres", there)
+    subprocess.run(django_command("migrate", "-v0"), cwd=ROOT, env=os.environ | env, check=True)
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    yield from start(celery_tasks, celery_command(), " ready.", TELLTALE_BROKER=away, **there)
+
+
+class TestOutage:
+    @pytest.mark.timeout(180)
+    def test_tasks_go_on_and_no_end_is_lost(self, bench: ProcessBench, server: Postgres, tmp_path: Path) -> None:
+        bench.start()
+        long, short = Row(server, 400), Row(server, 100)
+        celery_tasks.count.delay(str(tmp_path / "log"), 400, 0.1)
+        celery_tasks.count.delay(str(tmp_path / "log"), 100, 0.1)
+        until(lambda: lines(tmp_path) == ["count", "count"], "both run")
+        until(lambda: (long() or ("", 0, 0))[2] > 10, "their progress is saved")
+        server.stop()
+        time.sleep(DOWN_S)
+        server.begin()
+        until(lambda: short() == ("succeeded", 1, 100), "what ended meanwhile has ended")
+        until(lambda: (long() or ("", 0, 0))[2] > 100, "what goes on has caught up")
+        until(lambda: long() == ("succeeded", 1, 400), "it ends")
+        assert lines(tmp_path) == ["count", "count"]
