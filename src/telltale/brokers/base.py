@@ -5,6 +5,7 @@ process re-reads what it watches at the pace that follows from the broker's reac
 `Broker` and pass `telltale.testing.brokers.BrokerContract`.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -86,3 +87,14 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Let go of everything; harmless when repeated."""
+
+
+@runtime_checkable
+class OnLoop(Protocol):
+    """A broker that an event loop can hear by itself: no thread, and no hand-over from one."""
+
+    def listen_on(self, loop: asyncio.AbstractEventLoop, deliver: Deliver, missed: Missed) -> Listener:
+        """As `listen`, but `deliver` and `missed` are called on the loop.
+
+        Called from another thread, while the loop runs, and so is all of the listener; both may block there.
+        """

@@ -62,7 +62,7 @@ class Driver:
         self._followers: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._inbox = Inbox(self._loop, self.deliver, self._missed)
-        self._ear = Ear(self._inbox.put, self._inbox.missed)
+        self._ear = Ear(self._loop, self._inbox)
         self._reader = Reader(self._ear.hear)
         self._stale = asyncio.Event()
         self._missed_topics: set[str] = set()

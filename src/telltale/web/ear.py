@@ -4,6 +4,7 @@ Asked before each read of the store, in the reader's thread, so that what happen
 first, read second. Without a broker that works, the store is read at its own pace. Used by `driver.py` alone.
 """
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,8 +12,9 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from telltale.brokers import broker
-from telltale.brokers.base import Deliver, Listener, Missed, Reach, Selective
+from telltale.brokers.base import Listener, OnLoop, Reach, Selective
 from telltale.core.outage import Outage
+from telltale.web.inbox import Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +23,12 @@ LISTEN_AGAIN_S: Final = 10.0
 
 
 class Ear:
-    """One a driver. `deliver` and `missed` are called by the broker, from a thread of its own."""
+    """One a driver, whose loop hears the broker itself where it can; else the broker's thread fills the inbox."""
 
-    def __init__(self, deliver: Deliver, missed: Missed) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
         self.reach = Reach.NOWHERE
         """Of the broker that is heard; of none while none is."""
-        self._deliver, self._missed = deliver, missed
+        self._loop, self._inbox = loop, inbox
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._followed: set[str] = set()
@@ -71,7 +73,10 @@ class Ear:
         if self._listener is not None or time.monotonic() < self._listen_at:
             return
         courier = broker()
-        self._listener = courier.listen(self._deliver, self._missed)
+        if isinstance(courier, OnLoop):
+            self._listener = courier.listen_on(self._loop, self._inbox.take, self._inbox.missed)
+        else:
+            self._listener = courier.listen(self._inbox.put, self._inbox.missed)
         self.reach = courier.reach
         self._outage.end(now=time.monotonic())
 

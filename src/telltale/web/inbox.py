@@ -1,4 +1,4 @@
-"""From the broker's thread to the event loop: what arrives is decoded there, and handed over here in one go.
+"""From the broker to the event loop: what arrives in a thread is decoded there, and handed over here in one go.
 
 Bounded: a loop that is held up finds the newest word of each burst, not a queue without end; what does not
 fit is forgotten, and the store is read again instead. Used by `driver.py` alone.
@@ -22,7 +22,7 @@ ROOM: Final = 10_000
 
 
 class Inbox:
-    """`put` and `missed` are called by the broker, `handle` and `reread` on the loop."""
+    """`put` and `missed` are called by the broker, in any thread; `take`, `handle` and `reread` on the loop."""
 
     def __init__(
         self,
@@ -46,6 +46,12 @@ class Inbox:
             self.missed()
         elif is_first and envelopes:
             self._call(self._empty)
+
+    def take(self, messages: Sequence[bytes]) -> None:
+        """Messages came to the loop itself; as `put`, without the way."""
+        envelopes = [envelope for message in messages if (envelope := _decoded(message)) is not None]
+        if envelopes:
+            self._handle(envelopes)
 
     def missed(self, topics: Collection[str] | None = None) -> None:
         """Something of these topics (None: of any) may have been lost; any thread."""
