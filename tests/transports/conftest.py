@@ -1,61 +1,69 @@
-"""A real uvicorn in a thread, on a port of its own, and a client by hand for each transport."""
+"""The site that is tested, on each server in turn, and a client by hand for each transport."""
 
-import asyncio
 import contextlib
 import json
-import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from django.db import connections
+from django.conf import settings as django_settings
+from django.test import override_settings
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from telltale import brokers
-from telltale.asgi import get_asgi_application
+from tests.servers import running
+from tests.transports.sites import CLASSES, PATIENCE_S, ProcessSite, Site, in_a_thread
 
-PATIENCE_S = 8.0
+Serve = Callable[[str], ProcessSite]
 
 
-class Site:
-    """The server, and what clients of it need."""
-
-    def __init__(self, server: uvicorn.Server, port: int) -> None:
-        self.server, self.port = server, port
-        self.url = f"http://127.0.0.1:{port}"
-        self.live = f"{self.url}/telltale/live/"
-
-    def socket(self, **more: Any) -> connect:
-        return connect(self.live.replace("http", "ws"), open_timeout=PATIENCE_S, **more)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whoever asks for a `site` is run on each; whoever changes settings, where that reaches the server."""
+    if "site" in metafunc.fixturenames:
+        kinds = [*CLASSES, *([] if "settings" in metafunc.fixturenames else ["live server"])]
+        metafunc.parametrize("site", kinds, indirect=True)
 
 
 @pytest.fixture
-def site(transactional_db: None) -> Iterator[Site]:
-    """Each test its own server, so that none inherits another's followers."""
-    brokers.reset()
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(get_asgi_application(), log_level="warning", lifespan="on", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
-    thread.start()
-    until = time.monotonic() + PATIENCE_S
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.01)
-    try:
-        yield Site(server, listening.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        listening.close()
+def site(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Site]:
+    """uvicorn as it comes, with the live protocols, or the live server as a process."""
+    kind = getattr(request, "param", "uvicorn")
+    if kind in CLASSES:
+        with in_a_thread(kind) as site:
+            yield site
+        return
+    served: Serve = request.getfixturevalue("served")
+    with publishing_to_processes():
+        yield served(kind)
+
+
+@contextlib.contextmanager
+def publishing_to_processes() -> Iterator[None]:
+    """What these tests publish is heard on all of this machine."""
+    with override_settings(TELLTALE=django_settings.TELLTALE | {"BROKER": "local://"}):
         brokers.reset()
-        connections.close_all()
-        assert not thread.is_alive(), "The server did not end."
+        yield
+        brokers.reset()
+
+
+@pytest.fixture(scope="session")
+def served(django_db_setup: None) -> Iterator[Serve]:
+    """`served(kind)`: a process that serves, the same for all tests; one that has ended begins anew."""
+    with contextlib.ExitStack() as stack:
+        sites: dict[str, ProcessSite] = {}
+
+        def serve(kind: str) -> ProcessSite:
+            if kind not in sites:
+                sites[kind] = stack.enter_context(running(partial(ProcessSite.of, kind=kind)))
+            if not sites[kind].is_alive:
+                sites[kind].start()
+            return sites[kind]
+
+        yield serve
 
 
 class Hearing:

@@ -154,11 +154,15 @@ def test_a_client_that_never_says_who_it_is_waits_for_nothing_and_costs_a_timer(
 
 
 def test_a_server_that_goes_away_says_so_first(site: Any, socket_hears: Any) -> None:
-    from telltale.web.driver import drain_all
-
     heard = socket_hears(tickets.issue(["project:7"]))
     heard.type("hello")
-    drain_all()
+    site.goes_away()
     bye = heard.type("bye")
     assert (bye["code"], bye["again"]) == (4000, "later")
+    assert bye["within_s"] >= 1
+
+
+def test_a_server_that_goes_away_takes_nobody_more(site: Any, socket_hears: Any, settings: Any) -> None:
+    socket_hears(tickets.issue(["project:7"])).type("hello")
+    site.goes_away()
     assert socket_hears(tickets.issue(["project:7"])).type("bye")["code"] == 4000

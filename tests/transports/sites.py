@@ -1,0 +1,176 @@
+"""The servers that the transports are tested on: in a thread of the tests, where settings can be changed, or as
+real processes, which share the tests' database and hear by `local://`.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import uvicorn
+from django.db import connection, connections
+from websockets.sync.client import connect
+
+from telltale import brokers
+from telltale.asgi import get_asgi_application
+from telltale.transports.live_socket import LiveSocket
+from telltale.transports.live_stream import LiveHttp
+from tests.servers import ROOT, Server, free_port, spawn
+
+PATIENCE_S: Final = 20.0
+
+
+class Site:
+    """A server, and what its clients need."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def live(self) -> str:
+        return f"{self.url}/telltale/live/"
+
+    def socket(self, **more: Any) -> connect:
+        return connect(self.live.replace("http", "ws"), open_timeout=PATIENCE_S, **more)
+
+    def goes_away(self) -> None:
+        """Tell it to end."""
+        raise NotImplementedError
+
+
+class ThreadSite(Site):
+    """uvicorn, in this process."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def goes_away(self) -> None:
+        """Its clients are sent away; it answers on, so that a test can see what it says to those who come."""
+        from telltale.web.driver import drain_all
+
+        drain_all()
+
+
+CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {"uvicorn": {}, "live": {"ws": LiveSocket, "http": LiveHttp}}
+"""What uvicorn is given, by kind of site in a thread."""
+
+
+@contextmanager
+def in_a_thread(kind: str) -> Iterator[ThreadSite]:
+    """A server of its own for each test, so that none inherits another's followers."""
+    brokers.reset()
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    application: Any = get_asgi_application()
+    how = {"log_level": "warning", "lifespan": "on", "timeout_graceful_shutdown": 5, **CLASSES[kind]}
+    server = uvicorn.Server(uvicorn.Config(application, **how))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
+    thread.start()
+    until = time.monotonic() + PATIENCE_S
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    try:
+        yield ThreadSite(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        listening.close()
+        brokers.reset()
+        connections.close_all()
+        assert not thread.is_alive(), "The server did not end."
+
+
+APPLICATION: Final = "tests.transports.application:application"
+LIVE_FLAGS: Final = "--ws telltale.transports.live_socket:LiveSocket --http telltale.transports.live_stream:LiveHttp"
+
+COMMANDS: Final = {
+    "live server": "telltale.web --port {port} --drain-s 5",
+    "uvicorn": f"uvicorn {APPLICATION} --port {{port}} --timeout-graceful-shutdown 5 --log-level warning",
+    "uvicorn, live": f"uvicorn {APPLICATION} --port {{port}} --timeout-graceful-shutdown 5 {LIVE_FLAGS}",
+    "daphne": f"daphne -p {{port}} --application-close-timeout 5 {APPLICATION}",
+    "hypercorn": f"hypercorn -b 127.0.0.1:{{port}} --graceful-timeout 5 {APPLICATION}",
+    "granian": f"granian --interface asgi --port {{port}} --workers-kill-timeout 8 {APPLICATION}",
+}
+"""What stands behind `python -m`, by kind of server; docs/live-server.md has the same list."""
+
+
+def environment(**more: object) -> dict[str, str]:
+    """What has a process share the tests' database and broker; `more` of `TELLTALE`."""
+    return {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        "DJANGO_SETTINGS_MODULE": "tests.transports.process_settings",
+        "TELLTALE_TEST_DB": str(connection.settings_dict["NAME"]),
+        "TELLTALE_BROKER": "local://",
+        "TELLTALE_MORE": json.dumps({"CONNECTIONS_PER_USER": 3, **more}),
+    }
+
+
+class ProcessSite(Server, Site):
+    """A real server in a process of its own; up once it answers."""
+
+    def __init__(self, directory: Path, words: Sequence[str], env: Mapping[str, str], port: int | None = None) -> None:
+        super().__init__(directory, "server", port or free_port())
+        self._words = [word.format(port=self.port) for word in words]
+        self._env = env
+        self.is_live_server = "telltale.web" in words
+        self.start()
+
+    @classmethod
+    def of(cls, directory: Path, kind: str) -> "ProcessSite":
+        """One of `COMMANDS`."""
+        return cls(directory, COMMANDS[kind].split(), environment())
+
+    def start(self) -> None:
+        """Begin, or begin again after it has ended."""
+        with self._log.open("ab") as out:
+            self._process = spawn([sys.executable, "-W", "ignore", "-m", *self._words], self._env, out)
+        until(lambda: self.connection_count() is not None or not self.is_alive, "the server answers")
+        assert self.is_alive, self.said()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def said(self) -> str:
+        """All that it has written."""
+        return self._log.read_text(errors="replace")
+
+    def connection_count(self) -> int | None:
+        """How many clients it has; None while it does not answer."""
+        with suppress(httpx.TransportError):
+            answer = httpx.get(f"{self.url}/healthz", timeout=5)
+            return int(answer.json()["connections"]) if self.is_live_server else int(answer.text)
+        return None
+
+    def goes_away(self) -> None:
+        """SIGTERM, as every supervisor sends it."""
+        self._process.terminate()
+
+    def ends_within(self, patience_s: float) -> float:
+        """How long it took to end; fails after `patience_s`."""
+        began = time.monotonic()
+        until(lambda: not self.is_alive, f"the server ends; it said: {self.said()}", patience_s)
+        return time.monotonic() - began
+
+
+def until(true: Any, what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait until `true()`."""
+    end = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < end, f"Waited {patience_s:.0f} s in vain until {what}."
+        time.sleep(0.05)
