@@ -5,6 +5,7 @@ they share with tasks, and by brokers that have threads and sockets. Nothing tha
 greenlets may be one of these locks, unless only a native thread waits for it.
 """
 
+import _socket
 import _thread
 import select
 import socket
@@ -37,6 +38,15 @@ def start(target: Callable[[], None], name: str) -> None:
         _original(_thread, "start_new_thread")(target, ())
     else:
         threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def drop_hub() -> None:
+    """At the end of a native thread: what it touched of gevent gave it a hub, whose descriptors nobody else closes.
+
+    Not if gevent's sockets that it made live on elsewhere: closing them needs it.
+    """
+    if is_patched():
+        sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
 
 
 def lock() -> threading.Lock:
@@ -112,7 +122,9 @@ class Bell:
     """Wakes one native thread that waits for sockets, too: `await_any([bell.fileno(), …])`."""
 
     def __init__(self) -> None:
-        self._hears, self._rings = socket.socketpair()
+        # The C module's own, where it has one: gevent's would belong to the greenlets of this thread.
+        pair: Callable[[], tuple[socket.socket, socket.socket]] = getattr(_socket, "socketpair", socket.socketpair)
+        self._hears, self._rings = pair()
         for end in (self._hears, self._rings):
             end.setblocking(False)
         self._is_rung = False

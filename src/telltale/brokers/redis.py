@@ -5,6 +5,7 @@ server of a cluster that they need), some 5 µs a message at either end. Limits:
 off loses what is said meanwhile, and is told so when they are back.
 """
 
+import asyncio
 from collections.abc import Sequence
 from urllib.parse import SplitResult
 
@@ -22,6 +23,7 @@ from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.listening import Hearer, tell_after_fork
 from telltale.brokers.redis_listener import RedisListener
+from telltale.brokers.redis_loop_listener import RedisLoopListener
 from telltale.brokers.redis_places import places
 from telltale.brokers.redis_publisher import Publisher
 from telltale.brokers.redis_url import Address, parse
@@ -36,7 +38,7 @@ class RedisBroker:
         self._places = places(address)
         self._publisher = Publisher(self._places)
         self._lock = native.lock()
-        self._listeners: set[RedisListener] = set()
+        self._listeners: set[RedisListener | RedisLoopListener] = set()
         tell_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
@@ -46,6 +48,13 @@ class RedisBroker:
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Connect, for some seconds at most; the listener hears nothing until it follows."""
         listener = RedisListener(self._places, Hearer(deliver, missed), self._remove)
+        with self._lock:
+            self._listeners.add(listener)
+        return listener
+
+    def listen_on(self, loop: asyncio.AbstractEventLoop, deliver: Deliver, missed: Missed) -> Listener:
+        """As `listen`, on the loop itself."""
+        listener = RedisLoopListener(loop, self._places, Hearer(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
         return listener
@@ -60,7 +69,7 @@ class RedisBroker:
         """Publisher and listeners look after themselves."""
         self._lock, self._listeners = native.lock(), set()
 
-    def _remove(self, listener: RedisListener) -> None:
+    def _remove(self, listener: RedisListener | RedisLoopListener) -> None:
         with self._lock:
             self._listeners.discard(listener)
 

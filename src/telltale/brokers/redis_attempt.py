@@ -50,16 +50,22 @@ class Attempt(Generic[T]):
     def _try(self) -> None:
         try:
             made = self._make()
-        except BrokerUnavailable as error:
-            self._error = error
         except Exception as error:
-            self._error = BrokerUnavailable(f"Connecting to Redis failed: {error!r}.")
-            self._error.__cause__ = error
+            self._fail(error)
         else:
-            with self._lock:
-                if not self._is_abandoned:
-                    self._made = made
-            if self._is_abandoned:
-                self._discard(made)
-        finally:
-            self._ended.open()
+            self._succeed(made)
+        self._ended.open()
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, BrokerUnavailable):
+            error = BrokerUnavailable(f"Connecting to Redis failed: {error!r}.")
+        self._error = error
+        native.drop_hub()
+
+    def _succeed(self, made: T) -> None:
+        with self._lock:
+            is_wanted = not self._is_abandoned
+            if is_wanted:
+                self._made = made
+        if not is_wanted:
+            self._discard(made)

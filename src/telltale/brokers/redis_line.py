@@ -24,8 +24,8 @@ READ_BYTES: Final = 131_072
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _MENDS: Final = {
-    "NOPERM": "Allow the user what docs/brokers.md lists.",
-    "NOAUTH": "Give user and password in the URL, percent-encoded.",
+    "no permissions": "Allow the user what docs/brokers.md lists.",
+    "Authentication required": "Give user and password in the URL, percent-encoded.",
     "unknown command": "Use Redis 7 or newer for redis+cluster://.",
     "cluster support disabled": "Use redis:// for a server that is no cluster.",
 }
@@ -162,8 +162,13 @@ def _asked(connection: Any, node: Node, command: tuple[str, ...]) -> Any:
 def unavailable(node: Node, error: object) -> BrokerUnavailable:
     """What to raise for an error of redis-py or Redis, with the mend if it is known."""
     where = f"{node.host}:{node.port}" if node.port else node.host
-    mend = next((mend for part, mend in _MENDS.items() if part in str(error)), "")
-    return BrokerUnavailable(f"Redis at {where}: {error} {mend}".rstrip())
+    return BrokerUnavailable(f"Redis at {where}: {with_mend(error)}")
+
+
+def with_mend(error: object) -> str:
+    """The words of Redis, and what to do about it if that is known."""
+    said = f"{error}".rstrip(".")
+    return f"{said}. {next((mend for part, mend in _MENDS.items() if part in said), '')}".rstrip()
 
 
 def _taken_from(connection: Any) -> Any:

@@ -28,6 +28,36 @@ STEADY_S: Final = 5.0
 logger = logging.getLogger("telltale.brokers")
 
 
+class Patience:
+    """When to try again after a line was lost: soon at first, then later and later, and never all at once."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._connected_at = self._retry_at = float("-inf")
+
+    def succeeded(self, now: float) -> None:
+        """A line is there."""
+        self._connected_at = now
+
+    def failed(self, now: float) -> None:
+        """A line was lost, or could not be had."""
+        if now - self._connected_at > STEADY_S:
+            self._failures = 0
+        first_s, longest_s = RETRY_S
+        pause_s: float = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
+        self._failures = min(self._failures + 1, 16)
+        self._retry_at = now + pause_s
+
+    def is_over(self, now: float) -> bool:
+        """Whether it may be tried again."""
+        return now >= self._retry_at
+
+    def due_s(self, subscription: Subscription, now: float) -> float:
+        """How long the driver of `subscription` may wait for its lines, in seconds."""
+        due_s = subscription.due_s(now)
+        return min(due_s, max(0.0, self._retry_at - now)) if subscription.lacks_line else due_s
+
+
 class RedisListener:
     """Satisfies `Selective`."""
 
@@ -38,8 +68,7 @@ class RedisListener:
         self._ended = native.Gate()
         self._thread = 0
         self._is_closing = False
-        self._failures = 0
-        self._connected_at = self._retry_at = float("-inf")
+        self._patience = Patience()
         self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
         self._subscription = Subscription(places, hearer, self._bell.ring)
         try:
@@ -95,20 +124,23 @@ class RedisListener:
             self._turn()
         except BrokerUnavailable as error:
             self._outage.begin(error, now=time.monotonic())
-            self._retry_at = time.monotonic() + self._pause_s()
+            self._patience.failed(time.monotonic())
         except Exception:
             # A mistake of ours must not end the thread: nobody would ever hear anything again.
             logger.exception("Hearing Redis failed; the lines are made anew.")
             self._subscription.drop()
-            self._retry_at = time.monotonic() + self._pause_s()
+            self._patience.failed(time.monotonic())
 
     def _turn(self) -> None:
         subscription = self._subscription
-        if subscription.lacks_line and time.monotonic() >= self._retry_at:
+        if subscription.lacks_line and self._patience.is_over(time.monotonic()):
             subscription.connect()
-            self._connected_at = time.monotonic()
+            self._patience.succeeded(time.monotonic())
         subscription.speak()
-        native.await_any([self._bell.fileno(), *subscription.filenos()], timeout_s=self._due_s())
+        native.await_any(
+            [self._bell.fileno(), *(line.fileno() for line in subscription.lines())],
+            timeout_s=self._patience.due_s(subscription, time.monotonic()),
+        )
         self._bell.silence()
         if self._is_closing:
             return
@@ -118,19 +150,6 @@ class RedisListener:
         subscription.check(now)
         if not subscription.is_lost:
             self._outage.end(now=now)
-
-    def _due_s(self) -> float:
-        now = time.monotonic()
-        due_s = self._subscription.due_s(now)
-        return min(due_s, max(0.0, self._retry_at - now)) if self._subscription.lacks_line else due_s
-
-    def _pause_s(self) -> float:
-        if time.monotonic() - self._connected_at > STEADY_S:
-            self._failures = 0
-        first_s, longest_s = RETRY_S
-        pause_s: float = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
-        self._failures = min(self._failures + 1, 16)
-        return pause_s
 
     def _let_go(self) -> None:
         self._subscription.close()

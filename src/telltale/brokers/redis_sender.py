@@ -14,7 +14,7 @@ import hiredis
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.redis_channels import Command
-from telltale.brokers.redis_line import Line, LineLost
+from telltale.brokers.redis_line import Line, LineLost, with_mend
 
 ANSWER_S: Final = 1.5
 """A server that has left something unanswered for so long is dead, or as good as dead."""
@@ -81,4 +81,4 @@ class Sender:
 def _has_moved(error: hiredis.ReplyError) -> bool:
     if str(error).startswith(("MOVED", "ASK")):
         return True
-    raise Refused(f"Redis refuses to publish: {error}.")
+    raise Refused(f"Redis refuses to publish: {with_mend(error)}")

@@ -18,7 +18,7 @@ from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer
 from telltale.brokers.redis_channels import Command, ping
-from telltale.brokers.redis_line import Line, LineLost
+from telltale.brokers.redis_line import Line, LineLost, with_mend
 from telltale.brokers.redis_places import Chart, Places
 from telltale.brokers.redis_url import Node
 
@@ -100,9 +100,9 @@ class Subscription:
 
     # The driver's -------------------------------------------------------------------------------
 
-    def filenos(self) -> list[int]:
+    def lines(self) -> list[Line]:
         """To wait for; others after each `connect`, and after an error."""
-        return [server.line.fileno() for server in self._servers.values()]
+        return [server.line for server in self._servers.values()]
 
     def due_s(self, now: float) -> float:
         """How long the driver may wait for them, in seconds."""
@@ -252,7 +252,7 @@ class Subscription:
     def _notice(self, reply: Any) -> None:
         """Anything but a message."""
         if isinstance(reply, hiredis.ReplyError):
-            raise LineLost(f"Redis will not let channels be followed: {reply}.")
+            raise LineLost(f"Redis will not let channels be followed: {with_mend(reply)}")
         if not isinstance(reply, list):
             self._answered(reply)
         elif reply[0] == b"pong":
