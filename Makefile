@@ -93,6 +93,7 @@ $(VENV_BENCH)/.peers: benchmarks/peers/requirements.txt
 bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against peers, in one run (QUICK=1 make bench: in 6 minutes instead of 20)
 	$(BIN)/python -m benchmarks.progress
 	$(BIN)/python -W ignore -m benchmarks.short_tasks
+	$(BIN)/python -W ignore -m benchmarks.reporting
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## the newest record of the benchmark, as table and plots into docs/performance.md

@@ -1,8 +1,9 @@
-"""What reporting costs a loop: nanoseconds a turn, beside a bare loop and tqdm, in one run of one process.
+"""What reporting costs a loop: nanoseconds of CPU a turn, beside a bare loop and tqdm, in one run of one process.
 
     python -m benchmarks.progress
 
-The kinds take turns, so that a busy machine is busy for all of them. A sampling thread looks at the tracker
+The kinds take turns, so that a busy machine is busy for all of them, and time in which the thread does not run
+counts for none: still, all take longer where others share the core. A sampling thread looks at the tracker
 ten times a second meanwhile, as the reporter does.
 """
 
@@ -23,8 +24,9 @@ TURNS = 1_000_000
 REPEATS = 9
 RECORD = Path("var/bench/progress.json")
 
-MOST_ADDED_NS = 50
+MOST_ADDED_NS = 25
 MOST_OF_TQDM = 0.5
+MOST_OF_PLAIN = 2.0
 
 
 class Plain:
@@ -79,10 +81,15 @@ def measured() -> dict[str, list[float]]:
     figures: dict[str, list[float]] = {name: [] for name in KINDS}
     for _ in range(REPEATS):
         for name, run in KINDS.items():
-            began = time.perf_counter_ns()
+            began = time.thread_time_ns()
             run()
-            figures[name].append((time.perf_counter_ns() - began) / TURNS)
+            figures[name].append((time.thread_time_ns() - began) / TURNS)
     return figures
+
+
+def verdict(figure: float, most: float) -> str:
+    """Whether an aim is met; where other work shares the machine it now and then is not."""
+    return f"{'as aimed' if figure <= most else 'MISSED'} (at most {most:g})"
 
 
 def main() -> None:
@@ -103,18 +110,19 @@ def main() -> None:
         thread.join()
     typical = {name: statistics.median(each) for name, each in figures.items()}
     added = typical["telltale.progress"] - typical["bare loop"]
+    of_tqdm = added / (typical["tqdm"] - typical["bare loop"])
+    of_plain = typical["tracker.current += 1"] / typical["plain attribute += 1"]
     ratios = {
-        "telltale.progress adds, of what tqdm adds": added / (typical["tqdm"] - typical["bare loop"]),
-        "tracker.current += 1, of a plain attribute's": typical["tracker.current += 1"]
-        / typical["plain attribute += 1"],
+        "telltale.progress adds, of what tqdm adds": of_tqdm,
+        "tracker.current += 1, of a plain attribute's": of_plain,
     }
     print(f"{'ns a turn':<24}{'min':>8}{'median':>8}{'max':>8}{'added':>8}")
     for name, each in figures.items():
         more = typical[name] - typical["bare loop"]
         print(f"{name:<24}{min(each):>8.1f}{typical[name]:>8.1f}{max(each):>8.1f}{more:>+8.1f}")
-    for name, ratio in ratios.items():
-        print(f"{name}: {ratio:.2f}")
-    print(f"Aims: at most {MOST_ADDED_NS} ns added; at most {MOST_OF_TQDM} of what tqdm adds.")
+    print(f"telltale.progress adds, ns a turn: {added:.1f}, {verdict(added, MOST_ADDED_NS)}")
+    for (name, ratio), most in zip(ratios.items(), (MOST_OF_TQDM, MOST_OF_PLAIN), strict=True):
+        print(f"{name}: {ratio:.2f}, {verdict(ratio, most)}")
     RECORD.parent.mkdir(parents=True, exist_ok=True)
     RECORD.write_text(json.dumps({"ns_a_turn": figures, "ratios": ratios}, indent=1))
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from telltale import store
 from telltale.core.snapshot import Progress
@@ -31,6 +32,14 @@ def claim(task: TaskState, worker: str = "w") -> store.Claim:
 
 def report(of: store.Claim, fraction: float, *, seq: int = 5) -> store.Report:
     return store.Report(id=of.id, attempt=of.attempt, seq=seq, progress=Progress(fraction=fraction))
+
+
+def report_of_half(of: store.Claim) -> store.Report:
+    return report(of, 0.5)
+
+
+def beat(of: store.Claim, *, seq: int = 2) -> store.Report:
+    return store.Report(id=of.id, attempt=of.attempt, seq=seq, progress=Progress(), is_beat=True)
 
 
 def all_at_once(*acts: Callable[[], Any]) -> list[Any]:
@@ -154,6 +163,94 @@ def test_a_batch_of_saves_tells_each_its_own_verdict() -> None:
         (True, False, False),
         (False, True, False),
     ]
+
+
+def test_a_sign_of_life_renews_the_lease_counts_on_and_leaves_the_rest_as_it_is() -> None:
+    alive, stopping, over = claim(queue()), claim(queue()), claim(queue())
+    store.save([report(alive, 0.5)])
+    store.request_cancel(stopping.id)
+    store.end(over.id, over.attempt, State.FAILED)
+    later = store.now() + 50
+    verdicts = store.save([beat(alive, seq=6), beat(stopping), beat(over)], now=later)
+    assert [(v.fenced, v.cancel_requested) for v in verdicts] == [(False, False), (False, True), (True, False)]
+    row = store.get(alive.id)
+    assert (row.seq, row.beat_at, row.snapshot.progress.fraction) == (6, later, 0.5)
+    assert row.lease_until > later
+    assert store.get(over.id).lease_until is None
+
+
+def test_two_attempts_of_one_task_in_one_batch_each_have_their_own_verdict() -> None:
+    task = queue()
+    stale, present = claim(task), claim(task)
+    for reports in ([report(present, 0.2), report(stale, 0.9)], [beat(stale), beat(present)]):
+        fenced = {verdict.attempt: verdict.fenced for verdict in store.save(reports)}
+        assert fenced == {stale.attempt: True, present.attempt: False}
+        assert store.get(task.pk).snapshot.progress.fraction == 0.2
+
+
+def test_a_batch_takes_as_many_statements_however_large_it_is() -> None:
+    few, many = [claim(queue()) for _ in range(2)], [claim(queue()) for _ in range(store.SAVED_AT_ONCE)]
+
+    def statements(claims: list[store.Claim]) -> int:
+        half = len(claims) // 2
+        with CaptureQueriesContext(connection) as captured:
+            store.save([report(c, 0.5) for c in claims[:half]] + [beat(c) for c in claims[half:]])
+        return len(captured)
+
+    assert statements(many) == statements(few)
+
+
+@pytest.mark.parametrize("make", [report_of_half, beat])
+def test_of_a_batch_and_ends_at_the_same_moment_each_verdict_says_what_is_in_the_row(
+    make: Callable[[store.Claim], store.Report],
+) -> None:
+    for _ in range(3):
+        claims = [claim(queue()) for _ in range(30)]
+        at = store.now() + 1.0
+        verdicts, _nothing = all_at_once(
+            lambda claims=claims, at=at: store.save([make(c) for c in claims], now=at),
+            lambda claims=claims: [store.end(c.id, c.attempt, State.FAILED) for c in reversed(claims)],
+        )
+        rows = TaskState.objects.in_bulk([c.id for c in claims])
+        assert {row.state for row in rows.values()} == {"failed"}
+        assert [v.fenced for v in verdicts] == [rows[v.id].beat_at != at for v in verdicts]
+
+
+def test_of_a_batch_and_redeliveries_at_the_same_moment_nothing_lands_in_a_successors_attempt() -> None:
+    for _ in range(3):
+        claims = [claim(queue()) for _ in range(30)]
+        verdicts, _nothing = all_at_once(
+            lambda claims=claims: store.save([report(c, 0.5) for c in claims]),
+            lambda claims=claims: [store.claim(task_id=c.id, worker="w") for c in reversed(claims)],
+        )
+        rows = TaskState.objects.in_bulk([c.id for c in claims])
+        assert {(row.attempt, row.snapshot.progress.fraction) for row in rows.values()} == {(2, None)}
+        assert not any(verdict.unknown for verdict in verdicts)
+
+
+@pytest.mark.parametrize("make", [report_of_half, beat])
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_batch_waits_for_an_end_under_way_and_is_fenced_if_that_is_committed(
+    make: Callable[[store.Claim], store.Report], commits: bool
+) -> None:
+    other, ending = claim(queue()), claim(queue())
+    ended, go = threading.Event(), threading.Event()
+
+    def end() -> None:
+        with transaction.atomic():
+            store.end(ending.id, ending.attempt, State.SUCCEEDED)
+            ended.set()
+            go.wait(10)
+            transaction.set_rollback(not commits)
+
+    def save() -> list[store.Saved]:
+        ended.wait(10)
+        threading.Timer(0.3, go.set).start()
+        return store.save([make(other), make(ending)])
+
+    _nothing, verdicts = all_at_once(end, save)
+    assert [verdict.fenced for verdict in verdicts] == [False, commits]
+    assert store.get(ending.id).state == ("succeeded" if commits else "running")
 
 
 def test_of_all_who_end_a_task_at_once_one_does_and_the_owner_has_one_notice() -> None:

@@ -2,10 +2,13 @@
 
 from uuid import uuid4
 
+import pytest
+
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.store import Claim, Report, Saved
 from telltale.worker.attempts import Attempt
+from telltale.worker.tracker import Tracker
 
 ID = uuid4()
 BEAT_S = 10.0
@@ -57,6 +60,83 @@ def test_a_sign_of_life_is_no_movement() -> None:
     assert look(attempt, 109.9) is None
     told = look(attempt, 110.1)
     assert (told.seq, told.moved_at, told.beat_at) == (2, None, 110.1)
+
+
+def test_a_sign_of_life_is_saved_as_one_unless_something_else_was_told_with_it() -> None:
+    attempt = begun()
+    look(attempt, 100.1)
+    look(attempt, 110.1)
+    assert report(attempt, 110.2).is_beat
+    save(attempt, 110.2)
+    look(attempt, 120.2)
+    attempt.tracker.current = 1
+    look(attempt, 120.3)
+    assert not report(attempt, 120.4).is_beat
+    save(attempt, 120.4)
+    look(attempt, 130.5)
+    assert report(attempt, 130.6).is_beat
+
+
+def test_of_two_signs_of_life_since_the_last_save_the_second_is_saved_whole() -> None:
+    attempt = begun()
+    look(attempt, 100.1)
+    look(attempt, 110.1)
+    look(attempt, 120.2)
+    assert (report(attempt, 120.3).seq, report(attempt, 120.3).is_beat) == (3, False), "the row counts on by one"
+
+
+def test_a_look_at_what_has_not_moved_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt, read, reads = begun(), Tracker.read, []
+    monkeypatch.setattr(Tracker, "read", lambda self: reads.append(self) or read(self))
+    attempt.tracker.current = 5
+    for n in range(10):
+        look(attempt, 100 + n / 10)
+    assert len(reads) == 1
+
+
+def test_what_is_put_back_after_it_was_told_is_told_again() -> None:
+    attempt = begun()
+    look(attempt, 100.1)
+    for current in (5, 6, 5):
+        attempt.tracker.current = current
+        assert look(attempt, 100.2).progress.current == current
+
+
+def test_a_stage_that_came_and_went_between_two_looks_is_told() -> None:
+    attempt = begun()
+    look(attempt, 100.1)
+    assert look(attempt, 100.2) is None
+    with attempt.tracker.stage("Reading", weight=0.25):
+        pass
+    assert look(attempt, 100.3).progress.fraction == 0.25
+
+
+class Unspeakable:
+    """It has no words, and is like nothing else."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no equal")
+
+    __hash__ = None
+
+
+def test_what_cant_be_read_is_logged_once_and_the_attempt_shows_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
+    attempt = begun()
+    look(attempt, 100.1)
+    attempt.tracker.current = 4
+    assert look(attempt, 100.2).progress.current == 4
+    for n in range(3):
+        attempt.tracker.message = Unspeakable()
+        assert look(attempt, 101 + n) is None
+    assert look(attempt, 111).progress.current == 4
+    assert len(caplog.records) == 1
+    attempt.tracker.message = "Going on"
+    assert look(attempt, 111.1).progress.message == "Going on"
+    attempt.tracker.message = Unspeakable()
+    assert attempt.finish()[1].message == "Going on"
 
 
 def test_the_claim_counts_as_a_save_and_so_may_the_runners_id() -> None:
