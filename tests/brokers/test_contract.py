@@ -1,14 +1,19 @@
 """All brokers and their contract."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
+import uvloop
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker
+from telltale.brokers.redis import RedisBroker
 from telltale.testing.brokers import BrokerContract, CarryingContract, SelectiveContract
+from tests.brokers.on_loop import OnItsLoop, running_loop
 from tests.servers import Postgres, Redis, RedisCluster, SecureRedis, WatchedRedis, running
 
 Make = Callable[[], Broker]
@@ -103,4 +108,37 @@ class TestRedisBySentinel(RedisContract):
 
 @pytest.mark.service
 class TestRedisCluster(RedisContract):
+    kind = RedisCluster
+
+
+class OnLoopContract(RedisContract):
+    """The same, by the loop of a web process."""
+
+    @pytest.fixture(params=["asyncio", "uvloop"])
+    def loop(self, request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
+        with running_loop(asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop) as loop:
+            yield loop
+
+    @pytest.fixture
+    def make(
+        self, server: Redis | RedisCluster, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Callable[[], Broker]]:
+        monkeypatch.setattr("telltale.brokers.redis_publisher.WAIT_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis_loop_listener.FOLLOW_S", 10.0)
+        with brokers(server.url) as make:
+            yield lambda: OnItsLoop(cast(RedisBroker, make()), loop)
+
+
+@pytest.mark.service
+class TestRedisOnALoop(OnLoopContract):
+    kind = Redis
+
+
+@pytest.mark.service
+class TestRedisWithTLSOnALoop(OnLoopContract):
+    kind = SecureRedis
+
+
+@pytest.mark.service
+class TestRedisClusterOnALoop(OnLoopContract):
     kind = RedisCluster

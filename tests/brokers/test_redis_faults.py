@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from typing import cast
 
 import pytest
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker, BrokerUnavailable, Selective
+from telltale.brokers.redis import RedisBroker
 from telltale.testing.brokers import Heard, choose, eventually, said
+from tests.brokers.on_loop import OnItsLoop, running_loop
 from tests.servers import Redis, RedisCluster, WatchedRedis, running
 
 pytestmark = pytest.mark.service
@@ -29,15 +32,16 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture
-def make(redis: Redis) -> Iterator[Make]:
-    """`make()`: the broker of another process; `make(url)`: of another Redis."""
+@pytest.fixture(params=["thread", "loop"])
+def make(redis: Redis, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """`make()`: the broker of another process; `make(url)`: of another Redis. Heard by a thread, or by a loop."""
     with ExitStack() as stack:
+        loop = stack.enter_context(running_loop()) if request.param == "loop" else None
 
         def make(url: str = redis.url) -> Broker:
             made = build(url)
             stack.callback(made.close)
-            return made
+            return made if loop is None else OnItsLoop(cast(RedisBroker, made), loop)
 
         yield make
 
