@@ -80,7 +80,8 @@ class TestGroup:
         celery_bench.start()
         gate = tmp_path / "gate"
         row = enqueue_together(group([celery_tasks.hold.si(str(tmp_path / "log"), str(gate))] * 2))
-        until(lambda: shown(row)[0] == State.RUNNING, "it runs")
+        until(lambda: lines(tmp_path) == ["hold", "hold"], "both run")
+        assert TaskState.objects.get(pk=row.pk).state == State.RUNNING, "so the worker says, and no reader had to"
         assert shown(row) == (State.RUNNING, 0, 2)
         gate.touch()
         assert ended(row).state == State.SUCCEEDED
