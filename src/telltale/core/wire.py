@@ -25,6 +25,8 @@ LEVELS: Final = ("info", "success", "warning", "error")
 
 Json = Mapping[str, Any]
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 class Malformed(ValueError):
     """A message that can't be understood."""
@@ -32,7 +34,7 @@ class Malformed(ValueError):
 
 def encode(message: object) -> str:
     """Compact JSON; NaN and infinity are refused, for browsers refuse them."""
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(message)
 
 
 def update(
