@@ -34,7 +34,7 @@ def measure(options: argparse.Namespace) -> None:
     visits = [visit for visit in VISITS if any(word in visit.name for word in options.only)]
     count = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     readings = list(run.rounds(visits, count=count, seconds=QUICK_SECONDS if options.quick else SECONDS))
-    path = record.write(readings, quick=options.quick)
+    path = record.write(readings, quick=options.quick, is_whole=len(visits) == len(VISITS))
     print(table.plain(record.read(path)))
     print(f"Kept in {path}.")
 

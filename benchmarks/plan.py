@@ -91,8 +91,8 @@ VISITS: Final = (
     ),
     Visit(
         name="one tab",
-        contenders=(BARE, LIVE_WS),
-        scenarios=(scenarios.alone, AT_STEADY),
+        contenders=(BARE, EVEN_WS),
+        scenarios=(scenarios.alone, partial(scenarios.steady, per_second=20.0, times=3.0)),
         followers=1,
     ),
     Visit(

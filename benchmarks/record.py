@@ -19,8 +19,8 @@ NAMES: Final = ("channels", "channels_redis", "django", "django-eventstream", "h
 OURS: Final = ("django", "hiredis", "httptools", "uvicorn", "uvloop", "websockets")
 
 
-def write(readings: list[Reading], *, quick: bool) -> Path:
-    """Keep it; returns where."""
+def write(readings: list[Reading], *, quick: bool, is_whole: bool) -> Path:
+    """Keep it; returns where. One that is not whole, for some visits were left out, is never the `newest`."""
     record = {
         "began_at": time.strftime("%Y-%m-%d %H:%M"),
         "quick": quick,
@@ -29,13 +29,13 @@ def write(readings: list[Reading], *, quick: bool) -> Path:
         "rows": [row.to_json() for row in judged(readings)],
     }
     HOME.mkdir(parents=True, exist_ok=True)
-    path = HOME / f"live-{time.strftime('%Y-%m-%d-%H%M')}.json"
+    path = HOME / f"{'live' if is_whole else 'part'}-{time.strftime('%Y-%m-%d-%H%M')}.json"
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False))
     return path
 
 
 def newest() -> Path:
-    """The latest record of all."""
+    """The latest record of a whole run."""
     records = sorted(HOME.glob("live-*.json"))
     if not records:
         raise FileNotFoundError(f"There is no record in {HOME}/: run `python -m benchmarks` first.")

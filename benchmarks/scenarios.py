@@ -24,7 +24,7 @@ UNDER_WAY: Final = 4
 UNDER_WAY_EACH: Final = 256
 """The same, where each message is for one follower."""
 BURST: Final = 300
-BURST_PATIENCE_S: Final = 10.0
+BURST_PATIENCE_S: Final = 5.0
 SETTLE_S: Final = 0.5
 
 
@@ -94,9 +94,13 @@ def broadcast(site: Site) -> Figures:
     }
 
 
-def steady(site: Site, *, per_second: float, label: str = "steady") -> Figures:
-    """A pace that everyone keeps up with: from the publisher's call to the follower's read, and the share of a core."""
-    spent = cost(site, lambda: site.load.publish_at(per_second, site.seconds))
+def steady(site: Site, *, per_second: float, label: str = "steady", times: float = 1.0) -> Figures:
+    """A pace that everyone keeps up with: from the publisher's call to the follower's read, and the share of a core.
+
+    `times`: as long as other measures. What went before has been forgotten by then, also by a server that has a pace.
+    """
+    site.load.idle(SETTLE_S)
+    spent = cost(site, lambda: site.load.publish_at(per_second, times * site.seconds))
     seen = spent.seen
     return {
         f"{label}_p50_ms": seen["p50_us"] / 1_000,
