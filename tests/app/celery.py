@@ -39,3 +39,5 @@ elif "CELERY_VISIBLE_S" in os.environ:
     }
 if os.environ.get("CELERY_RESULTS"):
     app.conf.update(result_backend=os.environ["CELERY_RESULTS"], task_track_started=True, result_extended=True)
+if os.environ.get("CELERY_EARLY"):
+    app.finalize()  # as whatever looks at an app's tasks before they have been imported

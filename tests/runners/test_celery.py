@@ -16,7 +16,8 @@ from telltale.owners import owned_by
 from telltale.runners.base import EnqueueFailed
 from telltale.runners.enqueue import CannotRetry
 from tests.app import celery_app, celery_tasks
-from tests.runners.benches import ProcessBench, publishing_to
+from tests.runners.benches import ProcessBench, celery_command, publishing_to
+from tests.runners.conftest import Start
 from tests.runners.watching import ended, fresh, lines, until
 from tests.servers import free_port
 
@@ -141,6 +142,18 @@ class TestWorker:
         assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
+    def test_a_followed_task_is_shown_though_it_was_imported_when_the_app_was_complete(
+        self, celery_bench: ProcessBench, start: Start, tmp_path: Path
+    ) -> None:
+        celery_bench.pause()
+        early = next(start(celery_tasks, celery_command(children=1), " ready.", CELERY_EARLY="1"))
+        try:
+            early.start()
+            celery_tasks.follow_me.delay(str(tmp_path / "log"))
+            assert ended(TaskState.objects.get()).state == State.SUCCEEDED
+        finally:
+            early.kill()
+
     def test_a_pattern_given_in_code_is_followed_too(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         celery_tasks.theirs_monthly.delay(str(tmp_path / "log"))
@@ -202,6 +215,7 @@ class TestWorker:
         celery_bench.start()
         row = telltale.enqueue(celery_tasks.kill_own_process, str(tmp_path / "log"))
         assert ended(row).state == State.LOST
+        assert "signal 9" in ended(row).detail, "not by the lease, which says less"
         assert lines(tmp_path) == ["kill_own_process"]
 
     def test_a_revoked_task_is_cancelled_when_its_turn_comes(self, celery_bench: ProcessBench, tmp_path: Path) -> None:

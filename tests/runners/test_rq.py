@@ -95,7 +95,7 @@ class TestWorker:
     def test_a_killed_horse_is_lost_by_its_parents_word(self, rq_bench: ProcessBench, tmp_path: Path) -> None:
         rq_bench.start()
         row = telltale.enqueue(rq_tasks.kill_own_process, str(tmp_path / "log"))
-        assert ended(row).state == State.LOST
+        assert (ended(row).state, ended(row).detail) == (State.LOST, "RQ: failed"), "not by the lease, which says less"
         assert lines(tmp_path) == ["kill_own_process"]
 
     def test_a_job_that_outlasts_its_time_says_so(self, rq_bench: ProcessBench, tmp_path: Path) -> None:
