@@ -23,6 +23,8 @@ from tests.servers import Redis, running
 
 Start = Callable[..., Iterator[ProcessBench]]
 
+LONG = {"TELLTALE_STALLED_S": "45", "TELLTALE_LEASE_S": "105"}
+
 
 @pytest.fixture(autouse=True)
 def short_durations(settings: Any) -> None:
@@ -86,6 +88,22 @@ def rq_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
 
     redis.forget()
     yield from start(rq_tasks, django_command("rqworker", "default"), "Listening on")
+
+
+@pytest.fixture(scope="class")
+def patient_celery_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
+    """Its leases are as long as a site's, so that what is found out in the meantime is told by somebody."""
+    redis.forget()
+    yield from start(celery_tasks, celery_command(), " ready.", **LONG)
+
+
+@pytest.fixture(scope="class")
+def patient_rq_bench(redis: Redis, start: Start) -> Iterator[ProcessBench]:
+    """Likewise."""
+    from tests.app import rq_tasks
+
+    redis.forget()
+    yield from start(rq_tasks, django_command("rqworker", "default"), "Listening on", **LONG)
 
 
 @pytest.fixture(scope="class")

@@ -211,13 +211,6 @@ class TestWorker:
         until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_a_killed_child_is_lost_by_its_parents_word(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
-        row = telltale.enqueue(celery_tasks.kill_own_process, str(tmp_path / "log"))
-        assert ended(row).state == State.LOST
-        assert "signal 9" in ended(row).detail, "not by the lease, which says less"
-        assert lines(tmp_path) == ["kill_own_process"]
-
     def test_a_revoked_task_is_cancelled_when_its_turn_comes(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
@@ -233,3 +226,15 @@ class TestWorker:
         celery_bench.start()
         row = ended(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "No worker was free before it expired.")
+
+
+@pytest.mark.service
+class TestDeath:
+    def test_a_killed_child_is_lost_by_its_parents_word(
+        self, patient_celery_bench: ProcessBench, tmp_path: Path
+    ) -> None:
+        patient_celery_bench.start()
+        row = telltale.enqueue(celery_tasks.kill_own_process, str(tmp_path / "log"))
+        assert ended(row).state == State.LOST
+        assert "signal 9" in ended(row).detail
+        assert lines(tmp_path) == ["kill_own_process"]

@@ -92,12 +92,6 @@ class TestWorker:
         assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
         assert lines(tmp_path) == ["fail_twice", "fail_twice"]
 
-    def test_a_killed_horse_is_lost_by_its_parents_word(self, rq_bench: ProcessBench, tmp_path: Path) -> None:
-        rq_bench.start()
-        row = telltale.enqueue(rq_tasks.kill_own_process, str(tmp_path / "log"))
-        assert (ended(row).state, ended(row).detail) == (State.LOST, "RQ: failed"), "not by the lease, which says less"
-        assert lines(tmp_path) == ["kill_own_process"]
-
     def test_a_job_that_outlasts_its_time_says_so(self, rq_bench: ProcessBench, tmp_path: Path) -> None:
         rq_bench.start()
         row = ended(telltale.enqueue(rq_tasks.outlast, str(tmp_path / "log")))
@@ -120,6 +114,15 @@ class TestWorker:
         rq_tasks.untracked.delay(str(tmp_path / "log"))
         until(lambda: lines(tmp_path) == ["untracked"], "it has run")
         assert TaskState.objects.count() == 0
+
+
+@pytest.mark.service
+class TestDeath:
+    def test_a_killed_horse_is_lost_by_its_parents_word(self, patient_rq_bench: ProcessBench, tmp_path: Path) -> None:
+        patient_rq_bench.start()
+        row = telltale.enqueue(rq_tasks.kill_own_process, str(tmp_path / "log"))
+        assert (ended(row).state, ended(row).detail) == (State.LOST, "RQ: failed")
+        assert lines(tmp_path) == ["kill_own_process"]
 
 
 def rescheduled(job_id: str) -> bool:

@@ -294,7 +294,8 @@ def _buried(job: Job, *, was_stopped: bool) -> None:
     if _mark(job) is None:
         return
     state = State.CANCELLED if was_stopped else State.LOST
-    ended_elsewhere(RQRunner.name, str(job.id), state, detail=f"RQ: {job.get_status(refresh=False)}")
+    status = job.get_status(refresh=False)
+    ended_elsewhere(RQRunner.name, str(job.id), state, detail=f"RQ: {status.value if status else 'gone'}")
 
 
 def _imported(func: object) -> object | None:
