@@ -212,8 +212,8 @@ class RedisCluster:
         """What redis-cli says."""
         return subprocess.run(["redis-cli", *arguments], check=True, capture_output=True, text=True).stdout
 
-    def move_all(self, source: Redis, target: Redis) -> None:
-        """Give the slots of one master to another."""
+    def move_slots(self, source: Redis, target: Redis) -> None:
+        """Give all slots of one master but the first to another: without any it might become its replica."""
         names = {server.port: self._on(server, "CLUSTER", "MYID") for server in self.servers}
         with source.client() as client:
             ranges = client.execute_command("CLUSTER", "SLOTS")
@@ -222,7 +222,7 @@ class RedisCluster:
         ]
         for server in (target, source, *self.servers):
             with server.client() as client, client.pipeline(transaction=False) as pipeline:
-                for slot in moved:
+                for slot in moved[1:]:
                     pipeline.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target.port])
                 pipeline.execute()
 

@@ -210,11 +210,11 @@ def test_shards_are_found_where_they_have_moved_to(cluster: RedisCluster, make: 
     (heard, _), broker = following(make(cluster.url), *topics), make(cluster.url)
     broker.publish([message for topic in topics for message in said(topic.encode(), topic=topic)])
     heard.until(*(topic.encode() for topic in topics))
-    cluster.move_all(cluster.servers[0], cluster.servers[1])
+    cluster.move_slots(cluster.servers[0], cluster.servers[1])
     for topic in topics:
         converges(broker, heard, topic)
     # The one who only publishes is told by Redis, and sends it again to whom it belongs.
-    cluster.move_all(cluster.servers[1], cluster.servers[0])
+    cluster.move_slots(cluster.servers[1], cluster.servers[0])
     for topic in topics:
         converges(broker, heard, topic)
 
