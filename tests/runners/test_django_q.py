@@ -39,6 +39,7 @@ def test_its_own_call_makes_the_row_at_once() -> None:
 def test_its_synchronous_mode_makes_the_row_and_ends_it(tmp_path: Path) -> None:
     async_task(q_tasks.count, str(tmp_path / "log"), 3, 0.0, sync=True)
     assert (the_row().state, the_row().attempt, the_row().result) == (State.SUCCEEDED, 1, "/counted/")
+    assert DjangoQRunner().current_call() is None, "and then the function is itself again"
 
 
 def test_an_untracked_function_has_no_row() -> None:

@@ -13,6 +13,7 @@ import telltale
 from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import owned_by
+from telltale.runners import by_name
 from tests.app import django_tasks
 from tests.runners.benches import ProcessBench
 from tests.runners.watching import ended, lines
@@ -63,6 +64,13 @@ def test_the_immediate_back_end_runs_and_ends_it(tmp_path: Path) -> None:
     count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
     row = TaskState.objects.get()
     assert (row.state, row.attempt, row.result) == (State.SUCCEEDED, 1, "/counted/")
+
+
+def test_after_a_run_the_function_is_itself_again(tmp_path: Path) -> None:
+    count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
+    runner = by_name("django_tasks")
+    assert runner is not None
+    assert runner.current_call() is None
 
 
 def test_the_immediate_back_end_by_our_word_makes_one_row(tmp_path: Path) -> None:
