@@ -6,6 +6,7 @@
  */
 import { Live } from "telltale/live.js"
 import { readPage } from "telltale/page.js"
+import { protocolOf, rungsOver } from "telltale/rungs.js"
 
 /** @type {?Live} */
 let shared = null
@@ -21,7 +22,7 @@ let shared = null
  */
 export function connect() {
   if (!shared) {
-    shared = new Live(readPage(), { env: browser() })
+    shared = new Live(readPage(), { rungs: rungsOver(protocolOf()), env: browser() })
     attend(shared)
   }
   return shared

@@ -10,21 +10,17 @@ import { Clock } from "telltale/clock.js"
 import { Ladder } from "telltale/ladder.js"
 import { Listeners } from "telltale/listeners.js"
 import { Newest } from "telltale/newest.js"
-import { polling } from "telltale/polling.js"
-import { sse } from "telltale/sse.js"
+import { rungsOver } from "telltale/rungs.js"
 import { Tickets } from "telltale/tickets.js"
-import { websocket } from "telltale/websocket.js"
-
-const RUNGS = [websocket, sse, polling]
 
 /** A rung that has said nothing for this long does not work. */
 const PROOF_MS = 5_000
-/** Something arrives at least every 15 s, or every 25 s by polling; after this the line is dead. */
+/** Something arrives at least every 20 s, or every 25 s by polling; after this the line is dead. */
 const SILENCE_MS = 40_000
 /** A line that was up for this long has worked; one turned away sooner has only been answered. */
 const SOUND_S = 5
 /** On coming back to a page, a line heard later than this is believed. */
-const FRESH_S = 16
+const FRESH_S = 22
 /** A hidden page gives up a stream or poll after this: browsers allow few of them to one site. */
 const HIDDEN_MS = 60_000
 /** The one reason for closing that a client must know: fetch a new ticket. */
@@ -57,7 +53,7 @@ export class Live {
    * @param {import("telltale/page.js").Page} page
    * @param {{rungs?: Function[], env: any}} options
    */
-  constructor(page, { rungs = RUNGS, env }) {
+  constructor(page, { rungs = rungsOver(""), env }) {
     this.page = page
     this.limits = page.limits
     this.#env = env
