@@ -277,7 +277,7 @@ test("coming back to a page whose line was heard lately keeps it, an old one is 
   stage.live.wake()
   assert.equal(stage.lines.length, 1)
   assert.equal(stage.line.nudged, true)
-  await stage.passes(10)
+  await stage.passes(14)
   stage.live.wake()
   await settle()
   assert.deepEqual([stage.lines.length, stage.open.length], [2, 1])

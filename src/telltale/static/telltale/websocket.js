@@ -1,5 +1,5 @@
 /**
- * The first rung: a WebSocket. The ticket goes in the first message; numbered messages are acknowledged, one for
+ * A WebSocket. The ticket goes in the first message; numbered messages are acknowledged, one for
  * many: whenever as much has come as the server's `hello` says, and at a numbered ping.
  *
  * A transport is one function `open(line)`. It tells `line.hear(message)` of each message and `line.end()`, once,
