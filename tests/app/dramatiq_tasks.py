@@ -56,3 +56,9 @@ def outlast(log: str) -> None:
     write(log, "outlast")
     for _ in range(2_000):
         time.sleep(0.01)
+
+
+@dramatiq.actor(max_retries=0, max_age=500)
+@telltale.tracked
+def expire(log: str) -> None:
+    write(log, "expire")
