@@ -94,6 +94,14 @@ class Hearing:
             assert not self.ended, f"The line ended first. Heard: {self.messages}"
             self.more(left)
 
+    def ends(self) -> None:
+        """Whatever else comes, the server ends it."""
+        end = time.monotonic() + PATIENCE_S
+        while not self.ended:
+            left = end - time.monotonic()
+            assert left > 0, f"It never ended. Heard: {self.messages}"
+            self.more(left)
+
     def type(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.until(lambda m: m["type"] == name)
         return found

@@ -119,6 +119,9 @@ def environment(**more: object) -> dict[str, str]:
 class ProcessSite(Server, Site):
     """A real server in a process of its own; up once it answers."""
 
+    kind = ""
+    """By which name of `COMMANDS` it was made."""
+
     def __init__(self, directory: Path, words: Sequence[str], env: Mapping[str, str], port: int | None = None) -> None:
         super().__init__(directory, "server", port or free_port())
         self._words = [word.format(port=self.port) for word in words]
@@ -129,7 +132,9 @@ class ProcessSite(Server, Site):
     @classmethod
     def of(cls, directory: Path, kind: str) -> "ProcessSite":
         """One of `COMMANDS`."""
-        return cls(directory, COMMANDS[kind].split(), environment())
+        site = cls(directory, COMMANDS[kind].split(), environment())
+        site.kind = kind
+        return site
 
     def start(self) -> None:
         """Begin, or begin again after it has ended."""

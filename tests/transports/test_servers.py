@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 import telltale
 from telltale.core.topics import task_topic
 from telltale.web import tickets
-from tests.transports.conftest import KINDS, Hearing, publishing_to_processes
+from tests.transports.conftest import KINDS, Hearing, bearer, publishing_to_processes
 from tests.transports.sites import COMMANDS, ProcessSite, until
 from tests.transports.slow import is_cut, slow_socket, slow_stream
 from tests.web.makes import moved, started, task_of
@@ -24,6 +24,12 @@ pytestmark = pytest.mark.service
 
 ENDS_WITHIN_S = 15.0
 """After SIGTERM, with clients there: what the servers are told to wait, and the slowness of a test's machine."""
+
+TELL_BY_CANCELLING = {"hypercorn"}
+"""Each client's coroutine alone learns of the end there, so nobody knows how many clients are sent away."""
+
+NEVER_PUSH_BACK = {"daphne"}
+"""It takes whatever is sent, and keeps it: a stream, which has no way back, can't be seen to be slow there."""
 
 
 @pytest.fixture(params=list(COMMANDS))
@@ -67,7 +73,7 @@ def test_a_refusal_says_why(opens: Any, transport: str, ticket: str, code: int) 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
 def test_a_refusal_has_its_http_status(server: ProcessSite, accept: str) -> None:
     def status(ticket: str, **more: Any) -> int:
-        headers = {"Accept": accept, "Authorization": f"Bearer {ticket}"}
+        headers = {"Accept": accept} | bearer(ticket)
         return httpx.post(server.live, headers=headers, timeout=20, **more).status_code
 
     good = tickets.issue(["project:7"])
@@ -81,8 +87,7 @@ def test_a_ticket_that_runs_out_ends_it_and_says_come_back(opens: Any, transport
     heard = opens(transport, tickets.issue(["project:7"], ttl_s=1.5))
     bye = heard.type("bye")
     assert (bye["code"], bye["again"]) == (4402, "at once")
-    heard.quiet(1)
-    assert heard.ended
+    heard.ends()
     until(lambda: server.connection_count() == 0, "the server has let go of it")
 
 
@@ -127,17 +132,20 @@ def test_who_does_not_read_is_cut_and_nobody_else_notices(opens: Any, server: Pr
     until(lambda: server.connection_count() == 0, "all earlier clients are gone")
     reader = opens("websocket", tickets.issue(["project:7"]))
     reader.type("hello")
-    slow = [slow_socket(server, "project:7"), slow_stream(server, "project:7")]
-    with much_is_published("project:7"):
-        until(lambda: _hears_on(reader) and server.connection_count() == 1, "the slow ones are cut", 50)
-    assert all(is_cut(line) for line in slow)
+    makes = [slow_socket] if server.kind in NEVER_PUSH_BACK else [slow_socket, slow_stream]
+    with ExitStack() as stack:
+        slow = [stack.enter_context(make(server, "project:7")) for make in makes]
+        with much_is_published("project:7"):
+            until(lambda: _hears_on(reader) and server.connection_count() == 1, "the slow ones are cut", 50)
+        assert all(is_cut(line) for line in slow)
 
 
 def _hears_on(reader: Hearing) -> bool:
-    before = len(reader.messages)
-    reader.until(lambda m: m["type"] == "update" and len(reader.messages) > before)
+    """Takes in all that has come, so that it is not slow itself."""
     reader.messages.clear()
-    return True
+    reader.quiet(0.2)
+    assert not reader.ended, reader.messages
+    return any(message["type"] == "update" for message in reader.messages)
 
 
 @contextmanager
@@ -146,8 +154,8 @@ def much_is_published(topic: str) -> Iterator[None]:
     over = threading.Event()
 
     def publish() -> None:
-        while not over.wait(0.01):
-            telltale.publish(topic, "chapter", {"text": "x" * 12_000})
+        while not over.wait(0.02):
+            telltale.publish(topic, "chapter", {"text": "x" * 8_000})
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -166,19 +174,19 @@ def test_a_server_that_is_told_to_end_says_so_to_all_and_ends(opens: Any, server
     for one in heard:
         bye = one.type("bye")
         assert (bye["code"], bye["again"]) == (4000, "later")
-        assert bye["within_s"] >= 1
+        assert bye.get("within_s", 0) >= (0 if server.kind in TELL_BY_CANCELLING else 1)
     server.ends_within(ENDS_WITHIN_S)
-    assert "Traceback" not in server.said()
+    assert "src/telltale/" not in server.said(), server.said()
 
 
 def test_a_client_that_stays_on_does_not_keep_a_server_from_ending(server: ProcessSite) -> None:
     with connect(server.live.replace("http", "ws"), open_timeout=20) as socket:
         socket.send(json.dumps({"type": "hello", "v": 1, "ticket": tickets.issue(["project:7"])}))
         assert json.loads(socket.recv(20))["type"] == "hello"
-        line = slow_socket(server, "project:7")
-        server.goes_away()
-        server.ends_within(ENDS_WITHIN_S)
-        assert is_cut(line)
+        with slow_socket(server, "project:7") as line:
+            server.goes_away()
+            server.ends_within(ENDS_WITHIN_S)
+            assert is_cut(line)
         with pytest.raises(ConnectionClosed):
             for _ in range(3):
                 socket.recv(20)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from types import CoroutineType
 from typing import Any, Final
 
+from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.transports.base import Follower, Receive, Send
 
@@ -24,6 +25,9 @@ Farewell = Callable[[Connection], Iterable[Message]]
 
 LINGER_S: Final = 5.0
 """After the farewell a client has so long to go; servers differ in whether they would wait for ever."""
+
+FLUSH_S: Final = 0.1
+"""What a server that is ending gets for sending the last words."""
 
 
 class AsgiOutlet:
@@ -140,6 +144,7 @@ class AsgiOutlet:
             event = await receive()
         except CancelledError:
             if not self._takes_back():
+                await self._go_away()
                 raise
             return _OVER
         finally:
@@ -154,6 +159,12 @@ class AsgiOutlet:
         self._is_over = True
         if self._is_listening and self._task is not None:
             self._is_cancelling = self._task.cancel()
+
+    async def _go_away(self) -> None:
+        """The server ends, and some servers say so by nothing but a cancellation: its client is to hear why."""
+        if self._follower is not None:
+            self._follower.close(reasons.DRAIN)
+            await asyncio.sleep(FLUSH_S)
 
     def _takes_back(self) -> bool:
         """Whether the task's cancellation was ours alone, which nobody else is to see."""
