@@ -14,6 +14,7 @@ from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.base import EnqueueFailed
+from telltale.runners.dramatiq import DramatiqRunner, TelltaleMiddleware
 from tests.app import dramatiq_tasks
 from tests.runners.benches import ProcessBench
 from tests.runners.watching import ended, fresh, lines, until
@@ -36,6 +37,14 @@ def test_without_redis_a_call_is_its_own_error_and_leaves_no_row(monkeypatch: py
     with pytest.raises(EnqueueFailed, match="dramatiq could not take"):
         telltale.enqueue(dramatiq_tasks.fail, "log")
     assert TaskState.objects.count() == 0
+
+
+def test_after_a_run_the_actors_function_is_itself_again() -> None:
+    middleware, message = TelltaleMiddleware(), dramatiq_tasks.count.message("log", 1, 0.0)
+    middleware.before_process_message(dramatiq.get_broker(), message)
+    assert DramatiqRunner().current_call() is not None
+    middleware.after_process_message(dramatiq.get_broker(), message)
+    assert DramatiqRunner().current_call() is None
 
 
 @pytest.mark.service
