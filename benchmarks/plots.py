@@ -1,6 +1,6 @@
 """Draws a record: `.venv-bench/bin/python -m benchmarks.plots [RECORD]` writes three SVGs into docs/images/.
 
-The promises with their spread; what a frame costs, and what a quiet connection holds, beside the peers.
+The promises with their spread; what a delivered message costs, and what a quiet connection holds, beside the peers.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from typing import Any, Final
 import matplotlib
 
 from benchmarks import record
-from benchmarks.rows import CPU, K1, K1_SSE, KIB, OTHERS
+from benchmarks.rows import K1, K1_SSE, KIB, OTHERS
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {
@@ -39,14 +39,14 @@ def medians(kept: Kept, metric: str, visits: tuple[str, ...]) -> dict[str, float
 
 
 def bars(figures: dict[str, float], title: str, unit: str, name: str) -> None:
-    """One bar a contender, ours in colour, on a logarithmic scale."""
+    """One bar a contender, ours in colour."""
     fig, ax = plt.subplots(figsize=(8, 0.36 * len(figures) + 1))
     names = list(figures)[::-1]
     values = [figures[each] for each in names]
     ax.barh(names, values, color=[OURS if each.startswith("Telltale") else PEERS for each in names])
     for place, value in enumerate(values):
-        ax.text(value * 1.05, place, f"{value:,.3g}", va="center")
-    ax.set(xscale="log", xlabel=unit, xlim=(min(values) / 2, max(values) * 2.5))
+        ax.text(value, place, f" {value:,.3g}", va="center")
+    ax.set(xlabel=unit, xlim=(0, 1.1 * max(values)))
     finish(fig, ax, title, name)
 
 
@@ -82,9 +82,9 @@ def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else record.newest()
     kept = record.read(path)
     at_1k = (K1, K1_SSE, OTHERS)
-    bars(medians(kept, CPU, at_1k), "CPU a frame, 1,000 followers of one topic", "µs (log)", "bench-cpu")
-    quiet = {name: max(each, 0.1) for name, each in medians(kept, KIB, at_1k).items()}
-    bars(quiet, "Memory of a quiet connection", "KiB (log)", "bench-memory")
+    costs = medians(kept, "us_per_delivery", at_1k)
+    bars(costs, "CPU a delivered message, 1,000 followers of one topic", "µs", "bench-cpu")
+    bars(medians(kept, KIB, at_1k), "Memory of a quiet connection", "KiB", "bench-memory")
     promises(kept)
     print(f"{HOME}/bench-*.svg show {path}.")
 
