@@ -1,8 +1,8 @@
 """The broker for sites of several machines: Redis' publish and subscribe, and nothing that it stores.
 
 Reach: the whole site. Cost: one connection for each process that publishes and for each listener (for each
-server of a cluster that they need), some microseconds a message at either end. Limits: nothing is kept, so whoever is cut
-off loses what is said meanwhile, and is told so when they are back.
+server of a cluster that they need), some microseconds a message at either end. Limits: nothing is kept, so whoever is
+cut off loses what is said meanwhile, and is told so when they are back.
 """
 
 import asyncio
