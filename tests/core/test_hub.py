@@ -161,6 +161,15 @@ def test_a_turn_serves_a_slice_and_says_that_there_is_more() -> None:
     assert set().union(*(to for _, to in slices)) == many
 
 
+def test_who_is_served_last_is_free_for_the_next_tick_as_soon_as_who_is_served_first() -> None:
+    hub = Hub()
+    many = [live(hub, ADA) for _ in range(20)]
+    hub.tell([envelope(ADA, seq=1)], now=1.0)
+    assert sum(len(to) for late_s in (0.0, 0.04) for _, to in turn(hub, 1.0 + late_s, most=10)) == 20
+    hub.tell([envelope(ADA, seq=2)], now=1.05)
+    assert turn(hub, 1.101) == [([2], set(many))], "one frame for all of them"
+
+
 def test_a_follower_that_is_closed_on_the_way_is_named() -> None:
     hub = Hub()
     connection = follower(ADA, terms=Terms(queue=1), numbers=hub.numbers)

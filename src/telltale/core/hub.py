@@ -36,7 +36,9 @@ class Hub:
         self._pace_s = pace_s
         self._followers: dict[str, set[Connection]] = {}
         self._attached: dict[Connection, frozenset[str]] = {}
-        self._rounds: deque[tuple[Envelope, Collection[Connection]]] = deque()  # Each with those still to be served.
+        # What happened, those still to be served, and when they may be served again: counted from when it was told,
+        # or the last of many followers would miss the next tick for having been served late.
+        self._rounds: deque[tuple[Envelope, Collection[Connection], float]] = deque()
         self._held: dict[str, Envelope] = {}
         self._free_at: dict[str, float] = {}  # Of tasks told of within the last `pace_s`, in that order.
         self._behind: dict[Connection, None] = {}
@@ -83,7 +85,7 @@ class Hub:
             concerned = self._concerned(envelope.topics)
             if not concerned or (envelope.kind is Kind.SNAPSHOT and self._is_held(envelope, now)):
                 continue
-            self._rounds.append((envelope, concerned))
+            self._rounds.append((envelope, concerned, now + self._pace_s))
 
     def wake(self, connection: Connection) -> None:
         """Something waits for it, or it can be served again: see to it in the next turn."""
@@ -118,15 +120,15 @@ class Hub:
         """
         self._release(now)
         while self._rounds and most > 0:
-            envelope, some = self._rounds.popleft()
+            envelope, some, free_at = self._rounds.popleft()
             if len(some) > most:
                 every = list(some)
                 some = every[:most]
-                self._rounds.appendleft((envelope, every[most:]))
+                self._rounds.appendleft((envelope, every[most:], free_at))
             most -= len(some)
             n = next(self.numbers)
             text = update_of(envelope, n, now)
-            ready, others = serve(some, envelope, n=n, size=len(text), now=now, free_at=now + self._pace_s)
+            ready, others = serve(some, envelope, n=n, size=len(text), now=now, free_at=free_at)
             if ready:
                 yield text, ready
             if others:
