@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from telltale.brokers.base import Deliver, Listener, Missed
-from telltale.brokers.redis import RedisBroker
+from telltale.brokers.redis.broker import RedisBroker
 
 
 class OnItsLoop:

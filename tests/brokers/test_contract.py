@@ -11,7 +11,7 @@ import uvloop
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker
-from telltale.brokers.redis import RedisBroker
+from telltale.brokers.redis.broker import RedisBroker
 from telltale.testing.brokers import BrokerContract, CarryingContract, SelectiveContract
 from tests.brokers.on_loop import OnItsLoop, running_loop
 from tests.servers import Postgres, Redis, RedisCluster, SecureRedis, WatchedRedis, running
@@ -81,8 +81,8 @@ class RedisContract(SelectiveContract):
         self, server: Redis | WatchedRedis | RedisCluster, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[Callable[[], Broker]]:
         # How long a busy machine takes to connect is not what is tested here.
-        monkeypatch.setattr("telltale.brokers.redis_publisher.WAIT_S", 10.0)
-        monkeypatch.setattr("telltale.brokers.redis_listener.FOLLOW_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis.publisher.WAIT_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis.listener.FOLLOW_S", 10.0)
         with brokers(server.url) as make:
             yield make
 
@@ -123,8 +123,8 @@ class OnLoopContract(RedisContract):
     def make(
         self, server: Redis | RedisCluster, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[Callable[[], Broker]]:
-        monkeypatch.setattr("telltale.brokers.redis_publisher.WAIT_S", 10.0)
-        monkeypatch.setattr("telltale.brokers.redis_loop_listener.FOLLOW_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis.publisher.WAIT_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis.loop_listener.FOLLOW_S", 10.0)
         with brokers(server.url) as make:
             yield lambda: OnItsLoop(cast(RedisBroker, make()), loop)
 

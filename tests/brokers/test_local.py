@@ -14,14 +14,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers import build
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.directory import default_path
-from telltale.brokers.local import LocalBroker
+from telltale.brokers.local.broker import LocalBroker
+from telltale.brokers.local.directory import default_path
 from telltale.testing.brokers import Heard, eventually, hear, listen, said
 
 OTHER = """
 import sys, time
 from pathlib import Path
-from telltale.brokers.local import LocalBroker
+from telltale.brokers.local.broker import LocalBroker
 broker = LocalBroker(Path(sys.argv[1]))
 heard = []
 broker.listen(heard.extend, lambda topics: None)
@@ -146,7 +146,7 @@ def test_sites_differ_by_secret_and_by_database(settings) -> None:
 def test_a_socket_that_somebody_swept_away_is_bound_again(
     broker: LocalBroker, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("telltale.brokers.local_listener.IDLE_S", 0.05)
+    monkeypatch.setattr("telltale.brokers.local.listener.IDLE_S", 0.05)
     heard = hear(broker)
     for path in sockets(directory):
         path.unlink()

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from telltale.brokers import postgres_courier
 from telltale.brokers.base import Broker, Message
-from telltale.brokers.postgres_address import default_channel
-from telltale.brokers.postgres_payloads import Arrived, Joiner
+from telltale.brokers.postgres import courier as postgres_courier
+from telltale.brokers.postgres.address import default_channel
+from telltale.brokers.postgres.payloads import Arrived, Joiner
 from telltale.testing.brokers import eventually, hear, said
 from tests.servers import ROOT, Postgres
 

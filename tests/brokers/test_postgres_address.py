@@ -11,8 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from telltale import checks
 from telltale.brokers import build
 from telltale.brokers.base import Reach
-from telltale.brokers.postgres import PostgresBroker
-from telltale.brokers.postgres_address import Address, default_channel
+from telltale.brokers.postgres.address import Address, default_channel
+from telltale.brokers.postgres.broker import PostgresBroker
 
 SERVER = "postgres://ann:s3cret@db.example:6000/site"
 
@@ -110,7 +110,7 @@ def test_passwords_are_not_in_what_is_shown_of_it() -> None:
 
 
 def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "telltale.brokers.postgres_address")
+    monkeypatch.delitem(sys.modules, "telltale.brokers.postgres.address")
     monkeypatch.setitem(sys.modules, psycopg.__name__, None)
     with pytest.raises(ImproperlyConfigured, match="pip install"):
         build(SERVER)

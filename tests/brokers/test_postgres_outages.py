@@ -11,9 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from telltale.brokers import postgres_courier, postgres_line
 from telltale.brokers.base import Broker, BrokerUnavailable
-from telltale.brokers.postgres_address import Address
+from telltale.brokers.postgres import courier as postgres_courier
+from telltale.brokers.postgres import line as postgres_line
+from telltale.brokers.postgres.address import Address
 from telltale.testing.brokers import Heard, eventually, hear, said
 from tests.servers import Postgres
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from telltale.brokers.base import Message
 from telltale.brokers.listening import MESSAGE_BYTES
-from telltale.brokers.postgres_payloads import Arrived, Joiner, Unreadable, message, payloads, token
-from telltale.brokers.postgres_pending import AT_ONCE, Pending
+from telltale.brokers.postgres.payloads import Arrived, Joiner, Unreadable, message, payloads, token
+from telltale.brokers.postgres.pending import AT_ONCE, Pending
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import Envelope

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from telltale.brokers import postgres_courier, postgres_hearing
 from telltale.brokers.base import Broker
+from telltale.brokers.postgres import courier as postgres_courier
+from telltale.brokers.postgres import hearing as postgres_hearing
 from telltale.testing.brokers import eventually, hear, said
 from tests.servers import PgBouncer, Postgres, running
 

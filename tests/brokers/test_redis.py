@@ -16,10 +16,10 @@ import pytest
 from telltale.brokers import build
 from telltale.brokers.base import Broker, BrokerUnavailable
 from telltale.brokers.listening import Hearer
-from telltale.brokers.redis_line import open_line
-from telltale.brokers.redis_places import places
-from telltale.brokers.redis_subscription import Subscription
-from telltale.brokers.redis_url import Node, parse
+from telltale.brokers.redis.line import open_line
+from telltale.brokers.redis.places import places
+from telltale.brokers.redis.subscription import Subscription
+from telltale.brokers.redis.url import Node, parse
 from telltale.testing.brokers import Heard, eventually, hear, said
 from tests.servers import Redis, SecureRedis, free_port, running
 
@@ -43,7 +43,7 @@ def secure() -> Iterator[SecureRedis]:
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     # How long a busy machine takes to connect is not what is tested here.
-    monkeypatch.setattr("telltale.brokers.redis_publisher.WAIT_S", 10.0)
+    monkeypatch.setattr("telltale.brokers.redis.publisher.WAIT_S", 10.0)
     with ExitStack() as stack:
 
         def make(url: str) -> Broker:

@@ -15,7 +15,7 @@ import pytest
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker, BrokerUnavailable, Selective
-from telltale.brokers.redis import RedisBroker
+from telltale.brokers.redis.broker import RedisBroker
 from telltale.testing.brokers import Heard, choose, eventually, said
 from tests.brokers.on_loop import OnItsLoop, running_loop
 from tests.servers import Redis, RedisCluster, WatchedRedis, running
@@ -49,8 +49,8 @@ def make(redis: Redis, request: pytest.FixtureRequest) -> Iterator[Make]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is noticed soon."""
-    monkeypatch.setattr("telltale.brokers.redis_subscription.QUIET_S", 0.5)
-    monkeypatch.setattr("telltale.brokers.redis_subscription.ANSWER_S", 0.5)
+    monkeypatch.setattr("telltale.brokers.redis.subscription.QUIET_S", 0.5)
+    monkeypatch.setattr("telltale.brokers.redis.subscription.ANSWER_S", 0.5)
 
 
 def following(broker: Broker, *topics: str) -> tuple[Heard, Selective]:
@@ -105,6 +105,14 @@ def test_a_publisher_that_is_cut_off_sends_again_what_was_under_way(redis: Redis
                 admin.client_kill_filter(_type="normal", skipme=True)
     heard.until(*(f"{n}".encode() for n in range(300)))
     assert heard.missed == 0
+
+
+def test_while_redis_is_away_whoever_listens_is_told_again_and_again(redis: Redis, make: Make) -> None:
+    (heard, _), broker = following(make()), make()
+    redis.stop(signal.SIGKILL)
+    eventually(lambda: heard.missed >= 3, "it is told to look for itself")
+    redis.start()
+    converges(broker, heard)
 
 
 def test_a_killed_redis_costs_time_and_nothing_else(redis: Redis, make: Make) -> None:

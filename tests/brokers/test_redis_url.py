@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers import build
-from telltale.brokers.redis_url import Address, Kind, Node, default_prefix, parse
+from telltale.brokers.redis.url import Address, Kind, Node, default_prefix, parse
 from telltale.brokers.urls import shown
 
 
@@ -108,7 +108,7 @@ def test_an_address_that_is_shown_has_no_password() -> None:
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "telltale.brokers.redis")
+    monkeypatch.delitem(sys.modules, "telltale.brokers.redis.broker")
     monkeypatch.setitem(sys.modules, "hiredis", None)
     with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-telltale\[redis\]'"):
         build("redis://cache")

@@ -48,7 +48,8 @@ class TestResults:
     def test_a_killed_worker_leaves_its_row_started_and_ours_lost(self, bench: ProcessBench, tmp_path: Path) -> None:
         bench.start()
         row = telltale.enqueue(celery_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
-        until(lambda: TaskResult.objects.filter(task_id=row.runner_id, status="STARTED").exists(), "it runs")
+        until(lambda: TaskResult.objects.filter(task_id=row.runner_id, status="STARTED").exists(), "it is started")
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
         bench.kill()
         assert ended(row).state == State.LOST
         assert TaskResult.objects.get(task_id=row.runner_id).status == "STARTED"

@@ -73,6 +73,19 @@ def test_a_failure_that_is_not_acknowledged_comes_again(
     assert (verdict.state if verdict else None) == state
 
 
+def test_a_cluster_that_stands_behind_dead_ones_on_the_list_is_heard_of() -> None:
+    living = Stat(Conf.CLUSTER_NAME, uuid4())
+    cache = get_broker().cache
+    before = cache.get(Conf.Q_STAT)
+    cache.set(living.get_key(living.cluster_id), SignedPackage.dumps(living, True), 60)
+    cache.set(Conf.Q_STAT, [*(f"dead-{number}" for number in range(3)), living.get_key(living.cluster_id)])
+    try:
+        assert DjangoQRunner().is_listening(q_tasks.count) is True
+    finally:
+        cache.delete(living.get_key(living.cluster_id))
+        cache.set(Conf.Q_STAT, before)
+
+
 @pytest.mark.service
 class TestCluster:
     def test_each_link_of_a_chain_has_a_row_of_its_own(self, q_bench: ProcessBench, tmp_path: Path) -> None:

@@ -19,18 +19,18 @@ from telltale.brokers.base import Broker, Reach
 from telltale.brokers.urls import shown
 
 SCHEMES: Final = {
-    "local": "telltale.brokers.local.build",
+    "local": "telltale.brokers.local.broker.build",
     "memory": "telltale.brokers.memory.build",
     "none": "telltale.brokers.none.build",
-    "redis": "telltale.brokers.redis.build",
-    "redis+cluster": "telltale.brokers.redis.build",
-    "redis+sentinel": "telltale.brokers.redis.build",
-    "rediss": "telltale.brokers.redis.build",
-    "rediss+cluster": "telltale.brokers.redis.build",
-    "rediss+sentinel": "telltale.brokers.redis.build",
-    "unix": "telltale.brokers.redis.build",
-    "postgres": "telltale.brokers.postgres.build",
-    "postgresql": "telltale.brokers.postgres.build",
+    "redis": "telltale.brokers.redis.broker.build",
+    "redis+cluster": "telltale.brokers.redis.broker.build",
+    "redis+sentinel": "telltale.brokers.redis.broker.build",
+    "rediss": "telltale.brokers.redis.broker.build",
+    "rediss+cluster": "telltale.brokers.redis.broker.build",
+    "rediss+sentinel": "telltale.brokers.redis.broker.build",
+    "unix": "telltale.brokers.redis.broker.build",
+    "postgres": "telltale.brokers.postgres.broker.build",
+    "postgresql": "telltale.brokers.postgres.broker.build",
 }
 """Scheme → dotted path of `(url: SplitResult) -> Broker`; imported when asked for."""
 

@@ -17,10 +17,10 @@ import hiredis
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer
-from telltale.brokers.redis_channels import Command, ping
-from telltale.brokers.redis_line import Line, LineLost, with_mend
-from telltale.brokers.redis_places import Chart, Places
-from telltale.brokers.redis_url import Node
+from telltale.brokers.redis.channels import Command, ping
+from telltale.brokers.redis.line import Line, LineLost, with_mend
+from telltale.brokers.redis.places import Chart, Places
+from telltale.brokers.redis.url import Node
 
 QUIET_S: Final = 4.0
 """After so long without a word Redis is asked whether it is there."""
@@ -110,6 +110,15 @@ class Subscription:
 
     def connect(self) -> None:
         """Find the servers and open the lines that lack, as many as can be. May block for seconds."""
+        try:
+            self._open_lines()
+        except BrokerUnavailable:
+            if self.is_lost:
+                # Until the lines are back, whoever listens looks for itself, at the pace of these tries.
+                self._hearer.misses()
+            raise
+
+    def _open_lines(self) -> None:
         if self._is_stale:
             self._chart = self._places.chart()
         failure: BrokerUnavailable | None = None

@@ -1,6 +1,6 @@
 """The thread that drives one subscription at Redis, and comes back to it after whatever happened to the line.
 
-Knows when to wait and when to try again; `redis_subscription.py` knows the rest. Made by the broker.
+Knows when to wait and when to try again; `subscription.py` knows the rest. Made by the broker.
 """
 
 import logging
@@ -12,8 +12,8 @@ from typing import Final
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer, tell_after_fork
-from telltale.brokers.redis_places import Places
-from telltale.brokers.redis_subscription import Subscription
+from telltale.brokers.redis.places import Places
+from telltale.brokers.redis.subscription import Subscription
 from telltale.core.outage import Outage
 
 FOLLOW_S: Final = 1.0

@@ -15,9 +15,9 @@ from redis.crc import key_slot
 from redis.retry import Retry
 
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.redis_channels import BUCKETS, Channels
-from telltale.brokers.redis_line import CONNECT_S, Line, ask, open_line, unavailable
-from telltale.brokers.redis_url import Address, Kind, Node
+from telltale.brokers.redis.channels import BUCKETS, Channels
+from telltale.brokers.redis.line import CONNECT_S, Line, ask, open_line, unavailable
+from telltale.brokers.redis.url import Address, Kind, Node
 
 Chart = tuple[Node, ...]
 """Which server has which bucket."""

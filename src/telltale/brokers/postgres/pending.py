@@ -7,8 +7,8 @@ mark that something of any topic was left out. No I/O and no lock: the courier b
 import json
 from typing import Final
 
-from telltale.brokers import postgres_payloads as payloads
 from telltale.brokers.base import Message
+from telltale.brokers.postgres import payloads
 
 AT_ONCE: Final = 8
 """Payloads at most in one transaction."""

@@ -13,13 +13,14 @@ from random import uniform
 from typing import Final
 
 from telltale import native
-from telltale.brokers import RECHECK_S, postgres_hearing
+from telltale.brokers import RECHECK_S
 from telltale.brokers.base import BrokerUnavailable, Message, Reach
 from telltale.brokers.listening import tell_after_fork
-from telltale.brokers.postgres_address import Address
-from telltale.brokers.postgres_line import Cut, Line
-from telltale.brokers.postgres_listener import Audience, PostgresListener
-from telltale.brokers.postgres_pending import Pending
+from telltale.brokers.postgres import hearing
+from telltale.brokers.postgres.address import Address
+from telltale.brokers.postgres.line import Cut, Line
+from telltale.brokers.postgres.listener import Audience, PostgresListener
+from telltale.brokers.postgres.pending import Pending
 from telltale.core.outage import Outage
 
 SEND_EVERY_S: Final = 0.05
@@ -184,8 +185,8 @@ class Courier:
 
     def _begin_to_hear(self, line: Line) -> None:
         try:
-            heard = postgres_hearing.begin(line, self._address)
-        except postgres_hearing.Deaf as error:
+            heard = hearing.begin(line, self._address)
+        except hearing.Deaf as error:
             self._is_deaf, self._hear_at = True, time.monotonic() + DEAF_S
             self._cuts.end(now=time.monotonic())
             self._deafness.begin(error, now=time.monotonic())
@@ -221,7 +222,7 @@ class Courier:
         if not self._sending:
             with self._lock:
                 self._sending = self._pending.take()
-        postgres_hearing.notify(line, self._address, self._sending)
+        hearing.notify(line, self._address, self._sending)
         self._sending, self._trouble, self._used_at = [], None, time.monotonic()
 
     def _tell_of_deafness(self) -> None:

@@ -1,6 +1,6 @@
 """An event loop that drives one subscription at Redis itself: what arrives needs no thread, and no hand-over.
 
-As `redis_listener.py`, with the loop's own waiting in place of a thread's. Connecting may block, so a thread does
+As `listener.py`, with the loop's own waiting in place of a thread's. Connecting may block, so a thread does
 that, and the loop leaves the subscription alone meanwhile. Made by the broker, for web processes.
 """
 
@@ -15,10 +15,10 @@ from typing import Final
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.listening import Hearer, tell_after_fork
-from telltale.brokers.redis_line import Line
-from telltale.brokers.redis_listener import FOLLOW_S, Patience
-from telltale.brokers.redis_places import Places
-from telltale.brokers.redis_subscription import Subscription
+from telltale.brokers.redis.line import Line
+from telltale.brokers.redis.listener import FOLLOW_S, Patience
+from telltale.brokers.redis.places import Places
+from telltale.brokers.redis.subscription import Subscription
 from telltale.core.outage import Outage
 
 CLOSE_S: Final = 5.0

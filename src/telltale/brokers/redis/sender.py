@@ -13,8 +13,8 @@ import hiredis
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.redis_channels import Command
-from telltale.brokers.redis_line import Line, LineLost, with_mend
+from telltale.brokers.redis.channels import Command
+from telltale.brokers.redis.line import Line, LineLost, with_mend
 
 ANSWER_S: Final = 1.5
 """A server that has left something unanswered for so long is dead, or as good as dead."""

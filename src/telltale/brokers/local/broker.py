@@ -22,10 +22,10 @@ from urllib.parse import SplitResult, unquote
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers.base import Broker, BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.bundles import bundled
-from telltale.brokers.directory import Directory, default_path
 from telltale.brokers.listening import Hearer, carriable, tell_after_fork
-from telltale.brokers.local_listener import LocalListener
+from telltale.brokers.local.bundles import bundled
+from telltale.brokers.local.directory import Directory, default_path
+from telltale.brokers.local.listener import LocalListener
 from telltale.brokers.none import NoneBroker
 
 SUPPORTED: Final = hasattr(socket, "AF_UNIX")

@@ -13,7 +13,7 @@ import hiredis
 import redis
 
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.redis_url import Node
+from telltale.brokers.redis.url import Node
 
 CONNECT_S: Final = 2.0
 """So long at most takes each step of connecting: the connection itself, and each answer while signing in."""

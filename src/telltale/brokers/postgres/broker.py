@@ -15,11 +15,11 @@ from django.core.exceptions import ImproperlyConfigured
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.listening import Hearer, carriable, tell_after_fork
-from telltale.brokers.postgres_listener import PostgresListener
+from telltale.brokers.postgres.listener import PostgresListener
 
 if TYPE_CHECKING:
-    from telltale.brokers.postgres_address import Address
-    from telltale.brokers.postgres_courier import Courier
+    from telltale.brokers.postgres.address import Address
+    from telltale.brokers.postgres.courier import Courier
 
 LISTEN_S: Final = 1.0
 """How long `listen` waits until it hears; a server nearby needs 20 ms."""
@@ -62,7 +62,7 @@ class PostgresBroker:
 
     def _present(self) -> "Courier":
         # Imported here: the system checks build brokers, and may find psycopg missing.
-        from telltale.brokers.postgres_courier import Courier
+        from telltale.brokers.postgres.courier import Courier
 
         with self._lock:
             if self._courier is None:
@@ -73,7 +73,7 @@ class PostgresBroker:
 def build(url: SplitResult) -> PostgresBroker:
     """For `postgres://`, Django's own database, and `postgres://user:password@host/database`."""
     try:
-        from telltale.brokers.postgres_address import read
+        from telltale.brokers.postgres.address import read
     except ImportError as error:
         raise ImproperlyConfigured(
             f"TELLTALE['BROKER'] is {url.scheme}://…, which needs psycopg 3: pip install 'psycopg[binary]'. ({error})"

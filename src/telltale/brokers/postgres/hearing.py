@@ -10,10 +10,10 @@ from contextlib import closing
 from typing import Final
 
 from telltale import native
-from telltale.brokers import postgres_payloads as payloads
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.postgres_address import FORM, Address
-from telltale.brokers.postgres_line import Line
+from telltale.brokers.postgres import payloads
+from telltale.brokers.postgres.address import FORM, Address
+from telltale.brokers.postgres.line import Line
 
 PROOF_S: Final = 3.0
 """How long the token may take, which takes a millisecond where anything is heard at all."""

@@ -22,11 +22,11 @@ except ImportError as error:
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.listening import Hearer, tell_after_fork
-from telltale.brokers.redis_listener import RedisListener
-from telltale.brokers.redis_loop_listener import RedisLoopListener
-from telltale.brokers.redis_places import places
-from telltale.brokers.redis_publisher import Publisher
-from telltale.brokers.redis_url import Address, parse
+from telltale.brokers.redis.listener import RedisListener
+from telltale.brokers.redis.loop_listener import RedisLoopListener
+from telltale.brokers.redis.places import places
+from telltale.brokers.redis.publisher import Publisher
+from telltale.brokers.redis.url import Address, parse
 
 
 class RedisBroker:
