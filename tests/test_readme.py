@@ -13,13 +13,16 @@ from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
 import telltale
+from telltale.brokers import build
+from telltale.brokers.base import Reach
+from telltale.management.commands.telltale import Command
 from telltale.models import TaskState
 from telltale.urls import urlpatterns
 from tests.app.celery import app
 from tests.app.compat import task
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-IN_SETTINGS, CELERY, DJANGO_TASKS = re.findall(r"```python\n(.*?)```", README, re.S)
+IN_SETTINGS, CELERY, DJANGO_TASKS, GROWN = re.findall(r"```python\n(.*?)```", README, re.S)
 [IN_TEMPLATE] = re.findall(r"```django\n(.*?)```", README, re.S)
 
 ROWS = ["Ada", "Grace", "Mary"]
@@ -68,6 +71,15 @@ def test_the_lines_for_settings_urls_and_asgi_are_real() -> None:
     assert callable(import_string(names["MIDDLEWARE"][-1]))
     assert names["urlpatterns"][-1].url_patterns == urlpatterns
     assert names["get_asgi_application"].__module__ == "telltale.asgi"
+
+
+def test_the_setting_for_a_grown_site_names_a_broker_and_its_command_is_there() -> None:
+    names: dict[str, Any] = {}
+    exec(GROWN, names)  # noqa: S102 (our own README)
+    assert build(names["TELLTALE"]["BROKER"]).reach is Reach.SITE
+    [words] = re.findall(r"manage\.py telltale (serve.*?)#", README)
+    parsed = Command().create_parser("manage.py", "telltale").parse_args(words.split())
+    assert (parsed.word, parsed.processes) == ("serve", 2)
 
 
 @pytest.mark.django_db
