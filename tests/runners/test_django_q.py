@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+from django_q.status import Status
 from django_q.tasks import async_chain, async_task
 
 import telltale
@@ -74,15 +77,14 @@ def test_a_failure_that_is_not_acknowledged_comes_again(
 
 
 def test_a_cluster_that_stands_behind_dead_ones_on_the_list_is_heard_of() -> None:
-    living = Stat(Conf.CLUSTER_NAME, uuid4())
-    cache = get_broker().cache
+    cache, living = get_broker().cache, f"{Conf.Q_STAT}:living"
     before = cache.get(Conf.Q_STAT)
-    cache.set(living.get_key(living.cluster_id), SignedPackage.dumps(living, True), 60)
-    cache.set(Conf.Q_STAT, [*(f"dead-{number}" for number in range(3)), living.get_key(living.cluster_id)])
+    cache.set(living, SignedPackage.dumps(Status(1, "living"), compressed=True), 60)
+    cache.set(Conf.Q_STAT, [*(f"dead-{number}" for number in range(7)), living])
     try:
         assert DjangoQRunner().is_listening(q_tasks.count) is True
     finally:
-        cache.delete(living.get_key(living.cluster_id))
+        cache.delete(living)
         cache.set(Conf.Q_STAT, before)
 
 

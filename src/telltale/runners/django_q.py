@@ -10,7 +10,7 @@ What is not acknowledged comes again after the cluster's `retry` seconds: a kill
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 import django_q.tasks
@@ -31,6 +31,9 @@ from telltale.runners.carried import HEADER, Carried, born, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
+
+STAT_LOOKS: Final = 4
+"""How often clusters are looked for before it is said that none is there."""
 
 _running: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_task", default=None)
 _publishing: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_package", default=None)
@@ -107,7 +110,9 @@ class DjangoQRunner:
         """Whether a cluster has reported in the last seconds; that goes by the site's cache, if it is a shared one."""
         if isinstance(caches[Conf.CACHE], LocMemCache | DummyCache):
             return None
-        return bool(Stat.get_all())
+        # It strikes the dead off its list while it goes through it, and so overlooks whoever stands behind one:
+        # each time the list is at most half as long.
+        return any(Stat.get_all() for _look in range(STAT_LOOKS))
 
     def redelivers(self, task: object) -> bool:
         """Its brokers bring again what nobody acknowledged."""
