@@ -22,8 +22,11 @@ Serve = Callable[[str], ProcessSite]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whoever asks for a `site` is run on each; whoever changes settings, where that reaches the server."""
-    if "site" in metafunc.fixturenames:
+    """Whoever asks for a `site` is run on each; whoever changes settings, where that reaches the server.
+
+    A file that has a `site` of its own is run on that.
+    """
+    if "site" in metafunc.fixturenames and not hasattr(metafunc.module, "site"):
         kinds = [*CLASSES, *([] if "settings" in metafunc.fixturenames else ["live server"])]
         metafunc.parametrize("site", kinds, indirect=True)
 

@@ -69,9 +69,13 @@ class LiveHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """uvicorn's own way is to have the request read a second time."""
+        if self._has_gone_over:
+            return
         path = self.url.partition(b"?")[0].decode("latin-1")
         if self.config.ws_protocol_class is not LiveSocket or not is_live(path, self.root_path):
             return super().handle_websocket_upgrade()
+        if self.parser.get_method() != b"GET":
+            return self.send_400_response("A WebSocket is asked for by GET.")
         self.connections.discard(self)
         live = LiveSocket(self.config, self.server_state, self.app_state)
         live.connection_made(self.transport)
