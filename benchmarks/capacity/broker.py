@@ -1,0 +1,32 @@
+"""Redis, as far as capacity goes: one core, on which every message is taken and handed to each process that follows."""
+
+from collections.abc import Iterable
+
+from benchmarks.capacity.clock import Clock, Core
+from benchmarks.capacity.costs import Costs
+from benchmarks.capacity.process import Message, Process
+
+
+class Redis:
+    """One server; `core` may be shared, as in the rig."""
+
+    def __init__(self, clock: Clock, costs: Costs, core: Core) -> None:
+        self.core = core
+        self._clock, self._costs = clock, costs
+        self._followed: dict[int, list[Process]] = {}
+
+    def follow(self, topics: Iterable[int], process: Process) -> None:
+        """The process hears these from now on."""
+        for topic in topics:
+            self._followed.setdefault(topic, []).append(process)
+
+    def publish(self, message: Message) -> None:
+        """A worker says something."""
+        hearers = self._followed.get(message.topic, ())
+        cost_us = self._costs.redis_message_us + self._costs.redis_delivery_us * len(hearers)
+
+        def hand_over() -> None:
+            for process in hearers:
+                process.hear(message)
+
+        self.core.spend(cost_us / 1e6, hand_over)
