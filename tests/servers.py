@@ -373,6 +373,26 @@ class RabbitMQ(Server):
         self._start([*_as("rabbitmq", directory), str(binary)], "Starting broker... completed", env)
 
 
+class Nginx(Server):
+    """With the server blocks that it is given, which listen at `port`."""
+
+    def __init__(self, directory: Path, blocks: Callable[[int], str]) -> None:
+        """`blocks(port)`: what stands within `http`."""
+        super().__init__(directory, "nginx")
+        self.url = f"http://127.0.0.1:{self.port}"
+        places = "".join(
+            f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (directory / "nginx.conf").write_text(
+            f"daemon off; pid {directory}/pid; error_log stderr notice; worker_processes 1;\n"
+            f"events {{ worker_connections 1024; }}\nhttp {{ access_log off;\n{places}{blocks(self.port)} }}\n"
+        )
+        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+        self._start(
+            [*_as("www-data", directory), nginx, "-p", str(directory), "-c", "nginx.conf"], "start worker process"
+        )
+
+
 def _as(user: str, directory: Path) -> list[str]:
     """Servers refuse to run as root: as `user` instead, to whom `directory` is given, with the way to it open."""
     if os.geteuid() != 0:
