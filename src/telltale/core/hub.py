@@ -158,7 +158,7 @@ class Hub:
         """Serve those for whom something waits, each with a frame of its own that holds all of it."""
         due = [connection for connection in self._behind if connection.free_at <= now]
         for connection in due[: max(1, most)]:
-            del self._behind[connection]
+            self._behind.pop(connection, None)
             while (frame := connection.take(now)) is not None:
                 yield frame, (connection,)
             if connection.closed:

@@ -1,7 +1,7 @@
 """The states of a task and the moves between them, as one table.
 
 Everything that changes a state asks this table; `docs/design.md` draws it. The core decides what is
-allowed; `store.py` makes it so in one conditional UPDATE.
+allowed; `store/` makes it so in one conditional UPDATE.
 """
 
 from enum import StrEnum

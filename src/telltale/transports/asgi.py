@@ -68,32 +68,8 @@ class AsgiOutlet:
 
     def write(self, message: Message) -> None:
         """See the contract."""
-        if self._is_open:
-            self._begin(message)
-
-    def end(self) -> None:
-        """See the contract. A line that takes nothing more is cut; whoever is on it is too slow, or gone."""
         if not self._is_open:
             return
-        self._is_open = False
-        if self._rest is not None:
-            self._rest.cancel()
-            return self._interrupt()
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
-        for message in self._farewell(self._follower.connection):
-            self._begin(message)
-        self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._interrupt)
-
-    def close(self) -> None:
-        """The client has gone, or is to: its coroutine returns."""
-        self._is_open = False
-        for one in (self._rest, self._lingering):
-            if one is not None:
-                one.cancel()
-
-    # Writing -------------------------------------------------------------------------------------
-
-    def _begin(self, message: Message) -> None:
         if self._rest is not None:
             return self._keep(message)
         try:
@@ -106,8 +82,31 @@ class AsgiOutlet:
         except (Exception, CancelledError) as error:
             return self._lost(error)
         self._rest = asyncio.ensure_future(self._finish(step or iter(sending.__await__()), waits_for))
-        assert self._follower is not None  # noqa: S101 (nothing begins before `open`)
+        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
         self._follower.block()
+
+    def end(self) -> None:
+        """See the contract. A line that takes nothing more is cut; whoever is on it is too slow, or gone."""
+        if not self._is_open:
+            return
+        if self._rest is not None:
+            self._is_open = False
+            self._rest.cancel()
+            return self._interrupt()
+        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
+        for message in self._farewell(self._follower.connection):
+            self.write(message)
+        self._is_open = False
+        self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._interrupt)
+
+    def close(self) -> None:
+        """The client has gone, or is to: its coroutine returns."""
+        self._is_open = False
+        for one in (self._rest, self._lingering):
+            if one is not None:
+                one.cancel()
+
+    # Writing -------------------------------------------------------------------------------------
 
     def _keep(self, message: Message) -> None:
         """Of a farewell that has to wait, the rest goes behind it: two sends must not overtake each other."""

@@ -1,49 +1,32 @@
 """The hub's driver: one for each event loop of a web process. It owns what the core must not know: time, threads, I/O.
 
-What the broker brings goes to the hub at once; what is followed is read from the store at the pace that follows
-from the broker's reach, and only while somebody follows. Both reach a client by the one path: hub → connection
-→ the outlet of its transport. All of it happens in turns of the event loop that are short, however many follow.
-An outage of broker or database costs freshness, nothing else.
+What the broker brings goes to the hub at once, and so does what is read from the store (`freshness.py`). Both reach
+a client by the one path: hub → connection → the outlet of its transport. All of it happens in turns of the event
+loop that are short, however many follow.
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
 from telltale import conf
-from telltale.brokers import recheck_s
 from telltale.brokers.base import Reach
 from telltale.core import reasons
 from telltale.core.connection import Connection, Terms, due
 from telltale.core.hub import SLICE, Hub
-from telltale.core.outage import Outage
 from telltale.core.reasons import Reason
 from telltale.core.wire import Envelope
 from telltale.transports.base import Outlet
 from telltale.web.ear import Ear
+from telltale.web.freshness import Freshness
 from telltale.web.inbox import Inbox
-from telltale.web.reading import Found, Reader, together
 from telltale.web.seat import Seat
-
-logger = logging.getLogger(__name__)
-
-LEAST_RECHECK_S: Final = 1.0
-"""Two re-reads are at least this far apart, however much a broker loses."""
-
-RETRY_READ_S: Final = 1.0
-"""After a read that failed, for clients that wait for their snapshot."""
-
-SEATS: Final = 100
-"""Of those who wait for what was read, so many are served before others have their turn."""
 
 SWEEP_S: Final = 1.0
 """How often it is seen whether something is due by itself: a ping, the end of a ticket or of patience."""
-
 
 DRAIN_EVERY_S: Final = 0.05
 """Between two slices of connections that are sent away."""
@@ -61,20 +44,14 @@ class Driver:
         self._seats: dict[Connection, Seat] = {}
         self._followers: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
-        self._inbox = Inbox(self._loop, self.deliver, self._missed)
-        self._ear = Ear(self._loop, self._inbox)
-        self._reader = Reader(self._ear.hear)
-        self._stale = asyncio.Event()
-        self._missed_topics: set[str] = set()
-        self._unread: dict[Seat, frozenset[str]] = {}
-        self._reading: asyncio.Task[None] | None = None
-        self._rechecking: asyncio.Task[None] | None = None
+        self._ear = Ear(self._loop, Inbox(self._loop, self.deliver, self._missed))
+        self._freshness = Freshness(self.hub, self._ear, self.deliver)
         self._sweeping: asyncio.Task[None] | None = None
-        self._turn_at: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn_at = 0.0
         self._is_turning = False
         self._is_drained = False
         self._draining: asyncio.Task[None] | None = None
-        self._broken_store = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
         self.counts: Counter[str] = Counter()
         """What has happened here so far: opened, closed (by reason), envelopes, frames, deliveries."""
 
@@ -93,7 +70,7 @@ class Driver:
     @property
     def can_read(self) -> bool:
         """Whether the store worked when it was last read."""
-        return not self._broken_store.lasts
+        return self._freshness.can_read
 
     @property
     def reach(self) -> Reach:
@@ -104,7 +81,7 @@ class Driver:
 
     def now(self) -> float:
         """The store's clock, by the offset that was last measured."""
-        return time.time() + self._reader.offset_s
+        return time.time() + self._freshness.offset_s
 
     def open(self, terms: Terms, outlet: Outlet, address: str = "") -> Seat:
         """A new client; a server that is full or going away turns it away at once."""
@@ -137,8 +114,7 @@ class Driver:
             seat.is_counted = True
             self._followers[seat.person] += 1
         self.hub.attach(seat.connection)
-        if self._rechecking is None or self._rechecking.done():
-            self._rechecking = asyncio.ensure_future(self._recheck())
+        self._freshness.keep()
 
     def leave(self, seat: Seat) -> None:
         """Its client has gone; harmless when repeated."""
@@ -155,9 +131,7 @@ class Driver:
 
     def read_for(self, seat: Seat, topics: frozenset[str]) -> None:
         """Have it catch up with what the store knows of these topics, as soon as that is read."""
-        self._unread[seat] = self._unread.get(seat, frozenset()) | topics
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(self._read_for_all())
+        self._freshness.read_for(seat, topics)
 
     def wake(self, connection: Connection) -> None:
         """Something waits for it: see to it soon."""
@@ -165,38 +139,6 @@ class Driver:
         if not self._is_turning:
             self._is_turning = True
             self._loop.call_soon(self._turn)
-
-    # What is read -------------------------------------------------------------------------------
-
-    async def _read_for_all(self) -> None:
-        """Read for those who wait, all in one go, and again for those who have come meanwhile."""
-        while self._unread:
-            unread, self._unread = self._unread, {}
-            found = await self._read(frozenset().union(*unread.values()))
-            if found is None:
-                # They are waited for, as long as their patience lasts.
-                self._unread = {
-                    seat: topics for seat, topics in unread.items() if not seat.connection.closed
-                } | self._unread
-                await asyncio.sleep(RETRY_READ_S)
-                continue
-            waiting = iter(unread.items())
-            while some := list(islice(waiting, SEATS)):
-                for seat, topics in some:
-                    seat.catch_up(together(found, topics))
-                self._turn()
-                await asyncio.sleep(0)
-
-    async def _read(self, topics: frozenset[str]) -> Found | None:
-        """What the store knows of these topics; None while it is out of order."""
-        try:
-            found = await self._reader.read(topics)
-        except Exception as error:
-            # Whatever the database raises, it may be well again in a second.
-            self._broken_store.begin(error, now=time.monotonic())
-            return None
-        self._broken_store.end(now=time.monotonic())
-        return found
 
     # What happens by itself ---------------------------------------------------------------------
 
@@ -206,25 +148,51 @@ class Driver:
         self.hub.tell(envelopes, now=self.now())
         self._turn()
 
+    def _missed(self, topics: Collection[str] | None) -> None:
+        self._freshness.missed(topics)
+
     def _turn(self) -> None:
         """Write what is to be written, to so many as is quick; come back for the rest."""
         self._is_turning = False
-        now = self.now()
-        for text, connections in self.hub.turn(now):
+        # Frames for one client each are worked out first and written in one go: a reader of many that is woken
+        # by the first finds them all, where it would have slept and been woken for each.
+        ready: list[tuple[Callable[[Any], object], Any]] = []
+        for text, connections in self.hub.turn(self.now()):
+            if text and len(connections) == 1:
+                connection = connections[0]
+                ready.append((connection.write, connection.form(text)))
+                continue
+            self._flush(ready)
             if text:
                 self._write(text, connections)
             else:
                 self._end(connections)
+        self._flush(ready)
         self._turn_soon()
 
+    def _flush(self, ready: list[tuple[Callable[[Any], object], Any]]) -> None:
+        self.counts["frames"] += len(ready)
+        self.counts["deliveries"] += len(ready)
+        for write, payload in ready:
+            write(payload)
+        ready.clear()
+
     def _turn_soon(self) -> None:
+        """See that a turn comes when the hub has something to do."""
         wake_at = self.hub.wake_at
-        if self._turn_at is not None:
-            self._turn_at.cancel()
         if wake_at is None:
-            self._turn_at = None
-        else:
-            self._turn_at = self._loop.call_later(max(0.0, wake_at - self.now()), self._turn)
+            return
+        timer = self._timer
+        if timer is not None:
+            if self._turn_at <= wake_at:
+                return  # It comes early enough, and looks again then: a new one for each message would cost more.
+            timer.cancel()
+        self._turn_at = wake_at
+        self._timer = self._loop.call_later(max(0.0, wake_at - self.now()), self._timed_turn)
+
+    def _timed_turn(self) -> None:
+        self._timer = None
+        self._turn()
 
     def _write(self, text: str, connections: Collection[Connection]) -> None:
         self.counts["frames"] += 1
@@ -257,36 +225,6 @@ class Driver:
                         self._end((connection,))
                 await asyncio.sleep(0)
 
-    async def _recheck(self) -> None:
-        """Read again what is followed, for as long as anything is."""
-        read_all_at = time.monotonic()
-        while self.hub.topics:
-            pace_s = recheck_s(self._ear.reach)
-            await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
-            left_s = read_all_at + pace_s - time.monotonic()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), max(0.0, left_s))
-            is_all = time.monotonic() >= read_all_at + pace_s
-            topics = self._to_reread(is_all=is_all)
-            read_all_at = time.monotonic() if is_all else read_all_at
-            self._ear.keep_to(self.hub.follows)
-            found = await self._read(topics)
-            try:
-                self.deliver(together(found or {}, topics))
-            except Exception:
-                # One that can't be told must not keep all others from being told, for ever.
-                logger.exception("What was read again could not be handed on.")
-
-    def _to_reread(self, *, is_all: bool) -> frozenset[str]:
-        """All that is followed, or only what the broker said may have been missed."""
-        missed, self._missed_topics = self._missed_topics, set()
-        self._stale.clear()
-        return self.hub.topics if is_all else frozenset(filter(self.hub.follows, missed))
-
-    def _missed(self, topics: Collection[str] | None) -> None:
-        self._missed_topics |= self.hub.topics if topics is None else set(topics)
-        self._stale.set()
-
     # The end ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
@@ -309,12 +247,10 @@ class Driver:
         self.drain()
         if self._draining is not None:
             await self._draining
-        for task in (self._reading, self._rechecking, self._sweeping):
-            if task is not None:
-                task.cancel()
-        if self._turn_at is not None:
-            self._turn_at.cancel()
-        self._reader.close()
+        for one in (self._sweeping, self._timer):
+            if one is not None:
+                one.cancel()
+        self._freshness.close()
         await asyncio.to_thread(self.let_go)
 
     def let_go(self) -> None:

@@ -1,7 +1,8 @@
 """Reading the store for followers, off the event loop: one thread, one small query after another.
 
 However many clients come at once (a restart brings all of them back), the database sees them in batches, one read
-at a time. Between reads the one connection is given back (or kept, if CONN_MAX_AGE says so). Used by `driver.py` alone.
+at a time. Between reads the one connection is given back (or kept, if CONN_MAX_AGE says so). Used by
+`freshness.py` alone.
 """
 
 import asyncio

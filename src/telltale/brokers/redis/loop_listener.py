@@ -24,6 +24,10 @@ from telltale.core.outage import Outage
 CLOSE_S: Final = 5.0
 """So long at most `close` waits for the loop."""
 
+REST_S: Final = 0.004
+"""Where one read follows another within this, the loop rests for as long before the next: a wake-up costs more
+than a message does, and nobody is shown more than ten changes of a task a second."""
+
 logger = logging.getLogger("telltale.brokers")
 
 
@@ -45,6 +49,7 @@ class RedisLoopListener:
         self._patience = Patience()
         self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
         self._watched: dict[Line, int] = {}
+        self._read_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._subscription = Subscription(places, hearer, self._ring)
         try:
@@ -88,6 +93,17 @@ class RedisLoopListener:
         # RuntimeError: the loop has ended, and all who would have been told with it.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._turn)
+
+    def _come(self) -> None:
+        """Something came: it is read now, or with what comes within a moment, where much does."""
+        now = self._loop.time()
+        is_busy = now - self._read_at < 2 * REST_S
+        self._read_at = now
+        if is_busy:
+            self._watch(())
+            self._come_back(REST_S)
+        else:
+            self._turn()
 
     def _turn(self) -> None:
         """Something came, was wished, or is due."""
@@ -137,7 +153,7 @@ class RedisLoopListener:
             if line not in self._watched:
                 # A number of our own: the line's may be closed, and another's, before the loop is told.
                 self._watched[line] = os.dup(line.fileno())
-                self._loop.add_reader(self._watched[line], self._turn)
+                self._loop.add_reader(self._watched[line], self._come)
 
     def _come_back(self, due_s: float) -> None:
         at = self._loop.time() + due_s
