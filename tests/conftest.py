@@ -2,11 +2,11 @@
 
 import pytest
 
-from telltale import store
+from telltale.store import usual
 
 
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
     """The store keeps for some seconds what it knows of durations."""
-    store._usual.clear()
-    store._unlearnt.clear()
+    usual._usual.clear()
+    usual._unlearnt.clear()

@@ -16,6 +16,7 @@ from telltale.core.snapshot import Progress
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState, UsualDuration
 from telltale.owners import Owner
+from telltale.store import usual
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -377,8 +378,8 @@ def test_many_short_runs_are_learnt_together() -> None:
 
 
 def test_what_is_usual_is_learnt_from_enough_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LEARN_EVERY_S", 0.0)
-    monkeypatch.setattr(store, "USUAL_FOR_S", 0.0)
+    monkeypatch.setattr(usual, "LEARN_EVERY_S", 0.0)
+    monkeypatch.setattr(usual, "USUAL_FOR_S", 0.0)
     for _ in range(5):
         task = queue()
         store.end(task.pk, claim(task).attempt, State.SUCCEEDED)

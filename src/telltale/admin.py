@@ -1,4 +1,4 @@
-"""The admin's list of tasks, to look at: nothing can be changed here, for only `store.py` writes them."""
+"""The admin's list of tasks, to look at: nothing can be changed here, for only `store/` writes them."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""The tables. Only `store.py` writes `TaskState`; everything else reads snapshots."""
+"""The tables. Only `store/` writes `TaskState`; everything else reads snapshots."""
 
 import uuid
 from typing import Any

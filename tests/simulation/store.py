@@ -1,4 +1,4 @@
-"""The virtual store: what `telltale/store.py` does by conditional UPDATEs, done with a dict through the same tables."""
+"""The virtual store: what `telltale/store/` does by conditional UPDATEs, done with a dict through the same tables."""
 
 from dataclasses import dataclass, replace
 from itertools import count
