@@ -18,9 +18,9 @@ VENV6 := .venv-django6
 VENV_BENCH := .venv-bench
 
 # What is worth its time on another database than SQLite.
-ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py
+ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py tests/runners/test_wholes.py
 
-.PHONY: help install services fmt lint types quick test newest js databases browser simulate bench figures demo clean
+.PHONY: help install services fmt lint types quick test newest js databases browser load simulate bench figures demo clean
 
 help: ## what there is
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,12 +67,13 @@ quick: lint types js ## lint, types and all tests that need no service, in under
 browser: $(VENV)/.dev services ## the pages in a real browser
 	$(BIN)/pytest -q tests/browser
 
-newest: ## the quick tests at the matrix's other end: newest Python, newest Django
+newest: ## the quick tests, and Django's own tasks with their worker, on the newest Python and Django
 ifeq ($(NEWEST),)
 	@echo 'NOT RUN: Django 6 needs Python 3.12 or newer, and none was found on this machine.'
 else
 	$(MAKE) $(VENV6)/.dev
 	$(VENV6)/bin/pytest -q -m 'not service'
+	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py
 endif
 
 databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
@@ -81,6 +82,9 @@ databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreS
 
 test: services lint types newest js databases ## everything, with the real services, which it starts and stops by itself
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest
+
+load: $(VENV)/.dev services ## ten thousand followers for ten minutes, through Redis, which is restarted (LOAD_MINUTES=1 make load)
+	$(BIN)/pytest -q -m load tests/load
 
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
 	$(BIN)/python -m tests.simulation $(N)
