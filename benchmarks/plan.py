@@ -91,7 +91,7 @@ VISITS: Final = (
     ),
     Visit(
         name="one tab",
-        contenders=(BARE, EVEN_WS),
+        contenders=(FLOOR_WS, BARE, EVEN_WS),
         scenarios=(scenarios.alone, partial(scenarios.steady, per_second=20.0, times=3.0)),
         followers=1,
     ),

@@ -4,6 +4,7 @@
 (`apps.py`); they look at settings only, never at the database.
 """
 
+import sqlite3
 import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -22,6 +23,9 @@ MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+SQLITE: Final = (3, 33)
+"""The first version that updates from a table of values."""
 
 _TYPES: Final = get_type_hints(Settings)
 _IN_WORDS: Final = {
@@ -110,6 +114,13 @@ def _sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
             f"SQLite ({alias!r}) is not told to keep a write-ahead log: whoever writes makes all readers wait.",
             hint=f'Set {place}["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;".',
             id="telltale.W004",
+        )
+    if sqlite3.sqlite_version_info < SQLITE:
+        wanted, found = ".".join(map(str, SQLITE)), sqlite3.sqlite_version
+        yield Error(
+            f"SQLite ({alias!r}) is version {found}; saving many tasks at once needs {wanted}.",
+            hint="Use a Python that is built with a newer one, or another database.",
+            id=_id(8),
         )
     if database.get("ATOMIC_REQUESTS"):
         yield Warning(

@@ -25,7 +25,7 @@ class Settings:
     database: str = "default"
     """The alias of the database that holds Telltale's tables."""
 
-    beat_s: float = 10.0
+    beat_s: float = 8.0
     """A worker renews its leases this often."""
     stalled_s: float = 45.0
     """Without a beat for this long a task shows "lost contact"."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from telltale import checks
 
@@ -16,8 +17,8 @@ def test_the_tests_own_settings_pass_them_all() -> None:
     ("given", "said", "hint"),
     [
         ({"BROKR": "local://"}, "TELLTALE has the key 'BROKR'", "Did you mean 'BROKER'?"),
-        ({"BEAT_S": "often"}, "TELLTALE['BEAT_S'] is 'often', and should be", "Leave it out, and it is 10.0."),
-        ({"BEAT_S": 0}, "TELLTALE['BEAT_S'] is 0, and should be above 0", "Leave it out, and it is 10.0."),
+        ({"BEAT_S": "often"}, "TELLTALE['BEAT_S'] is 'often', and should be", "Leave it out, and it is 8.0."),
+        ({"BEAT_S": 0}, "TELLTALE['BEAT_S'] is 0, and should be above 0", "Leave it out, and it is 8.0."),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(settings: Any, given: dict[str, Any], said: str, hint: str) -> None:
@@ -45,3 +46,9 @@ def test_a_pattern_to_follow_is_a_dict(settings: Any) -> None:
     settings.TELLTALE = {"FOLLOW": ["newsletter.*"]}
     (error,) = checks.check_settings()
     assert "TELLTALE['FOLLOW'] is ['newsletter.*'], and should be" in error.msg
+
+
+def test_a_sqlite_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
+    found = [message for message in checks.check_sqlite() if message.id == "telltale.E008"]
+    assert len(found) == (1 if connection.vendor == "sqlite" else 0)

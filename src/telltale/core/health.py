@@ -44,7 +44,8 @@ class Limits:
 def health(snapshot: Snapshot, *, now: float, limits: HasLimits) -> Health | None:
     """The health at `now` (seconds, the store's clock); None unless it is running.
 
-    The worst that holds: stalled, then quiet, then slow.
+    The worst that holds: stalled, then slow, then quiet. So a task that hangs is quiet at first, and slow once it has
+    taken longer than nearly all before it; while its process lives it is never lost.
     """
     if snapshot.state is not State.RUNNING:
         return None
@@ -53,8 +54,8 @@ def health(snapshot: Snapshot, *, now: float, limits: HasLimits) -> Health | Non
     moved_at = snapshot.moved_at if snapshot.moved_at is not None else started_at
     if now - beat_at > limits.stalled_s:
         return Health.STALLED
-    if now - moved_at > limits.quiet_s:
-        return Health.QUIET
     if snapshot.usual_s is not None and now - started_at > snapshot.usual_s[1]:
         return Health.SLOW
+    if now - moved_at > limits.quiet_s:
+        return Health.QUIET
     return Health.OK

@@ -16,7 +16,7 @@ export function health(snapshot, now, limits) {
   const { created_at, started_at, beat_at, moved_at, usual_s } = snapshot
   const began = started_at ?? created_at
   if (now - (beat_at ?? began) > limits.stalled_s) return "stalled"
-  if (now - (moved_at ?? began) > limits.quiet_s) return "quiet"
   if (usual_s && now - began > usual_s[1]) return "slow"
+  if (now - (moved_at ?? began) > limits.quiet_s) return "quiet"
   return "ok"
 }
