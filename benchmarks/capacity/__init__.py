@@ -2,5 +2,6 @@
 
 `clock` and `core` are the machinery; `broker`, `process`, `crowd` the parts of a site, with the live server's own
 constants (`rules`); `scenarios` what is done to them. `calibrate` measures what the parts cost through the rig of
-benchmarks/, `check` compares a prediction with a run that was not used for it, `sizing` and `page` make docs/capacity.md.
+benchmarks/, `check` compares a prediction with a run that was not used for it, `sizing` and `page` make the tables of
+docs/capacity.md.
 """

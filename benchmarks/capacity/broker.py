@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.capacity.clock import Clock, Core
+from benchmarks.capacity.clock import Core
 from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.process import Message, Process
 
@@ -10,9 +10,10 @@ from benchmarks.capacity.process import Message, Process
 class Redis:
     """One server; `core` may be shared, as in the rig."""
 
-    def __init__(self, clock: Clock, costs: Costs, core: Core) -> None:
-        self.core = core
-        self._clock, self._costs = clock, costs
+    def __init__(self, costs: Costs, core: Core) -> None:
+        self.busy_s = 0.0
+        self._core = core
+        self._costs = costs
         self._followed: dict[int, list[Process]] = {}
 
     def follow(self, topics: Iterable[int], process: Process) -> None:
@@ -23,10 +24,11 @@ class Redis:
     def publish(self, message: Message) -> None:
         """A worker says something."""
         hearers = self._followed.get(message.topic, ())
-        cost_us = self._costs.redis_message_us + self._costs.redis_delivery_us * len(hearers)
+        cost_s = (self._costs.redis_message_us + self._costs.redis_delivery_us * len(hearers)) / 1e6
+        self.busy_s += cost_s
 
         def hand_over() -> None:
             for process in hearers:
                 process.hear(message)
 
-        self.core.spend(cost_us / 1e6, hand_over)
+        self._core.spend(cost_s, hand_over)

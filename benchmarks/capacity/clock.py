@@ -1,4 +1,4 @@
-"""The machinery of a discrete-event simulation: time that jumps from event to event, and cores that do one job at a time.
+"""A discrete-event simulation's machinery: time that jumps from event to event, and cores that do one job at a time.
 
 Knows nothing of what is simulated. Deterministic: events of the same instant happen in the order in which they
 were planned. Used by every part of this package that has a time.
@@ -9,10 +9,14 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from math import inf
+from typing import Final
 
 Act = Callable[[], None]
 Work = Callable[[], float]
 """Done when a job begins; answers how many seconds it takes."""
+
+TICK_S: Final = 0.0005
+"""So long a thread goes on before it is seen whether the loop has something to do."""
 
 
 class Clock:
@@ -39,7 +43,10 @@ class Clock:
 
 
 class Core:
-    """Jobs in the order in which they came, one at a time, none interrupted: an event loop, or any such server."""
+    """Jobs in the order in which they came, one at a time, none interrupted: an event loop, or any such server.
+
+    One thread may run beside them; while it does, it has the core for as long as the jobs have it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.busy_s = 0.0
@@ -47,6 +54,9 @@ class Core:
         self._clock = clock
         self._jobs: deque[tuple[Work, Act | None]] = deque()
         self._is_busy = False
+        self._beside_s = 0.0
+        self._owed_s = 0.0
+        self._beside_ends: Act = _nothing
 
     @property
     def is_idle(self) -> bool:
@@ -56,20 +66,37 @@ class Core:
     def do(self, work: Work, then: Act | None = None) -> None:
         """Do this after all that came before; then `then`."""
         self._jobs.append((work, then))
-        if not self._is_busy:
-            self._is_busy = True
-            self._next()
+        self._wake()
 
     def spend(self, cost_s: float, then: Act | None = None) -> None:
         """Do what always takes so long."""
         self.do(lambda: cost_s, then)
 
+    def beside(self, cost_s: float, then: Act) -> None:
+        """Have the thread do what takes so long; it must have done what it had."""
+        assert not self._beside_s, "one thing at a time"
+        self._beside_s, self._beside_ends, self._owed_s = max(cost_s, 1e-9), then, 0.0
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_busy:
+            self._is_busy = True
+            self._next()
+
     def _next(self) -> None:
-        if not self._jobs:
+        if self._beside_s and (self._owed_s or not self._jobs):
+            share_s = self._owed_s if self._jobs else TICK_S
+            share_s = min(share_s, self._beside_s)
+            self._owed_s = 0.0
+            self._run(share_s, lambda: self._go_on_beside(share_s))
+        elif self._jobs:
+            work, then = self._jobs.popleft()
+            cost_s = self._owed_s = work()
+            self._run(cost_s, then)
+        else:
             self._is_busy = False
-            return
-        work, then = self._jobs.popleft()
-        cost_s = work()
+
+    def _run(self, cost_s: float, then: Act | None) -> None:
         self.busy_s += cost_s
         self._clock.after(cost_s, lambda: self._done(then))
 
@@ -77,6 +104,16 @@ class Core:
         if then is not None:
             then()
         self._next()
+
+    def _go_on_beside(self, done_s: float) -> None:
+        self._beside_s -= done_s
+        if self._beside_s <= 1e-12:
+            self._beside_s = 0.0
+            self._beside_ends()
+
+
+def _nothing() -> None:
+    """What follows where nothing does."""
 
 
 class Lane:

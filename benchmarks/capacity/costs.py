@@ -1,11 +1,7 @@
 """What each part costs, as calibrated: one value that the simulation is given and docs/capacity.md is made from."""
 
-import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Self
-
-FEW: Final = 1_000
-"""Followers for whom a delivery costs `delivery_us`."""
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +16,16 @@ class Costs:
     frame_us: float
     """To make one frame, for all who share it."""
     delivery_us: float
-    """To hand a frame to one of `FEW` followers, at a pace at which caches are cold."""
-    growth_us: float
-    """More of that, for each doubling of the followers."""
-    busy_delivery_us: float
-    """The same when one broadcast follows another: what a process does at most."""
+    """To hand a frame to one follower, at a pace at which caches are cold."""
     accept_us: float
     upgrade_us: float
     """To read the handshake and answer it."""
     admit_us: float
     """To verify a ticket, attach, and greet."""
     query_us: float
-    """To ask the database about a batch of topics of which it knows nothing."""
+    """To ask the database about one person of whom it knows nothing: a batch costs that once."""
+    task_query_us: float
+    """The same for one task."""
     topic_us: float
     """More, for each topic of the batch."""
     row_us: float
@@ -58,10 +52,6 @@ class Costs:
     load_read_us: float
     lag_us: float
     """From the publisher's call to the only follower's read: wake-ups of three processes."""
-
-    def delivery_to_us(self, followers: int) -> float:
-        """To hand a frame to each of so many."""
-        return self.delivery_us + self.growth_us * math.log2(max(followers, FEW) / FEW)
 
     def to_json(self) -> dict[str, float]:
         """Plain values."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.capacity.clock import Act, Clock, Core
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.process import Caller, Process
+from benchmarks.capacity.process import Process
 from benchmarks.capacity.rules import PATIENCE, PROOF_S, SYN_RETRY_S, backoff_s
 
 STEPS: Final = 4
@@ -28,8 +28,10 @@ class Crowd:
     """Where all of them run, as in the rig; None: each on a machine of their own, which costs us nothing."""
     step_us: float = 0.0
     patience_s: float = PROOF_S
-    topics: int = 1
     rows: int = 0
+    """Of each client's topic, in the database."""
+    has_one_topic: bool = False
+    """For all of them."""
     back_at_s: list[float] = field(default_factory=list)
     """When each of those who are back was greeted."""
     given_up: int = 0
@@ -37,9 +39,13 @@ class Crowd:
     stepped_down: int = 0
     """Clients that have failed so often in a row that they go on with another transport."""
 
+    count: int = 0
+    """Of those who have been planned."""
+
     def comes(self, at_s: float) -> None:
         """One more does, at that instant."""
-        self.clock.at(at_s, Client(self).come)
+        self.count += 1
+        self.clock.at(at_s, Client(self, 0 if self.has_one_topic else self.count).come)
 
     def step(self, then: Act) -> None:
         """One of a client's steps."""
@@ -50,67 +56,79 @@ class Crowd:
 
 
 class Client:
-    """One of them."""
+    """One of them, through all its tries."""
 
-    __slots__ = ("_awaited", "_caller", "_crowd", "_tries")
+    __slots__ = ("_crowd", "_tries", "topic")
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, crowd: Crowd, topic: int) -> None:
+        self._crowd, self.topic = crowd, topic
         self._tries = 0
-        self._caller: Caller
-        self._awaited = 0
 
     def come(self) -> None:
-        """Try once; tries again by itself."""
+        """Try; it is tried again until it works."""
+        Try(self._crowd, self)
+
+    def fail(self) -> None:
+        """A try brought nothing."""
         crowd = self._crowd
-        caller = self._caller = Caller(self._when_both, self._greeted, crowd.topics, crowd.rows)
+        self._tries += 1
+        crowd.given_up += 1
+        crowd.stepped_down += self._tries == PATIENCE
+        # The end of the line before was the first of its failures.
+        crowd.clock.after(backoff_s(self._tries + 1, crowd.chance.random()), self.come)
+
+
+class Try:
+    """One try of one of them. Satisfies `process.Caller`."""
+
+    __slots__ = ("_awaited", "_client", "_crowd", "_is_over", "rows", "topic")
+
+    def __init__(self, crowd: Crowd, client: Client) -> None:
+        self.topic, self.rows = client.topic, crowd.rows
+        self._crowd, self._client = crowd, client
         self._awaited = 2
+        self._is_over = False
         if crowd.patience_s < math.inf:
-            crowd.clock.after(crowd.patience_s, lambda: self._lose_patience(caller))
-        crowd.step(lambda: self._knock(caller, SYN_RETRY_S))
+            crowd.clock.after(crowd.patience_s, self._give_up)
+        crowd.step(lambda: self._knock(SYN_RETRY_S))
 
-    def _knock(self, caller: Caller, retry_s: float) -> None:
-        if caller.has_gone:
-            return
-        if self._crowd.process.is_refusing:
-            self._fail(caller)
-        elif self._crowd.process.knock(caller):
-            # The kernel has answered for the process: what is asked waits there until it is accepted.
-            self._crowd.step(self._when_both)
-        else:
-            self._crowd.clock.after(retry_s, lambda: self._knock(caller, 2 * retry_s))
-
-    def _when_both(self) -> None:
-        """It has asked, and it was accepted: whichever is second."""
+    def accepted(self) -> None:
+        """See the contract."""
         self._awaited -= 1
         if self._awaited == 0:
-            caller, process = self._caller, self._crowd.process
-            process.upgrade(caller, lambda: self._crowd.step(lambda: process.admit(caller)))
+            self._crowd.process.upgrade(self, self._upgraded)
 
-    def _greeted(self) -> None:
+    def greeted(self) -> None:
+        """See the contract."""
         self._crowd.step(self._be_back)
 
+    def _knock(self, retry_s: float) -> None:
+        if self._is_over:
+            return
+        if self._crowd.process.is_refusing:
+            self._give_up()
+        elif self._crowd.process.knock(self):
+            # The kernel has answered for the process: what is asked waits there until it is accepted.
+            self._crowd.step(self.accepted)
+        else:
+            self._crowd.clock.after(retry_s, lambda: self._knock(2 * retry_s))
+
+    def _upgraded(self) -> None:
+        if not self._is_over:
+            self._crowd.step(lambda: self._crowd.process.admit(self))
+
     def _be_back(self) -> None:
-        if not self._caller.has_gone:
-            # So that its patience no longer matters.
-            self._tries = -1
+        if not self._is_over:
+            self._is_over = True
             self._crowd.back_at_s.append(self._crowd.clock.now_s)
 
-    def _lose_patience(self, caller: Caller) -> None:
-        if self._tries >= 0 and not caller.has_gone:
-            self._fail(caller)
-
-    def _fail(self, caller: Caller) -> None:
-        caller.has_gone = True
-        crowd = self._crowd
-        crowd.given_up += 1
-        self._tries += 1
-        if self._tries == PATIENCE:
-            crowd.stepped_down += 1
-        # The end of the line before was the first of its tries.
-        crowd.clock.after(backoff_s(self._tries + 1, crowd.chance.random()), self.come)
+    def _give_up(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._client.fail()
 
 
 def rig(clock: Clock, costs: Costs, process: Process, chance: random.Random) -> Crowd:
     """Those of benchmarks/native/: on one core, and patient."""
-    return Crowd(clock, process, chance, Core(clock), costs.load_join_us / STEPS, math.inf)
+    step_us = costs.load_join_us / STEPS
+    return Crowd(clock, process, chance, Core(clock), step_us, math.inf, has_one_topic=True)

@@ -39,30 +39,37 @@ class Follower:
     waiting: Message | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Caller:
-    """Somebody who comes in. Each stage is told when it is done; one who has gone is not served further."""
+class Caller(Protocol):
+    """Somebody who comes in."""
 
-    accepted: Act
-    greeted: Act
-    topics: int = 1
-    rows: int = 0
-    has_gone: bool = False
+    topic: int
+    """Which is followed."""
+    rows: int
+    """That the database knows of it."""
+
+    def accepted(self) -> None:
+        """Its connection is the process's now; what it asks comes by `upgrade`."""
+
+    def greeted(self) -> None:
+        """It follows, and knows the present state."""
 
 
 class Process:
     """See the module."""
 
-    def __init__(self, clock: Clock, costs: Costs, core: Core, *, backlog: int = BACKLOG) -> None:
+    def __init__(
+        self, clock: Clock, costs: Costs, core: Core, *, backlog: int = BACKLOG, is_of_people: bool = True
+    ) -> None:
+        """`is_of_people`: each follows the topic of their own; if not, one of a task."""
         self.core = core
         self.frames = self.deliveries = self.queries = self.turned_away = 0
         self.queried_at_s: list[float] = []
         """When each query of the database began."""
         self._clock, self._costs, self._backlog = clock, costs, backlog
+        self._is_of_people = is_of_people
         self._audience: dict[int, list[Follower]] = {}
-        self._followers = 0
         self._inbox: list[Message] = []
-        self._rounds: deque[tuple[Message, list[Follower]]] = deque()
+        self._rounds: deque[tuple[Message, list[Follower], float]] = deque()
         self._held: dict[int, Message] = {}
         self._free_at_s: dict[int, float] = {}
         self._behind: dict[Follower, None] = {}
@@ -80,7 +87,6 @@ class Process:
         """Somebody follows a task from now on."""
         follower = Follower(outlet)
         self._audience.setdefault(topic, []).append(follower)
-        self._followers += 1
         return follower
 
     def hear(self, message: Message) -> None:
@@ -107,7 +113,7 @@ class Process:
                 self._held[topic] = message
             return
         self._free_at_s[topic] = now_s + PACE_S
-        self._rounds.append((message, self._audience[topic]))
+        self._rounds.append((message, self._audience[topic], now_s + PACE_S))
         self._clock.after(PACE_S, lambda: self._release(topic))
 
     def _release(self, topic: int) -> None:
@@ -124,12 +130,12 @@ class Process:
         """Write to as many as is quick, after `spent_s` of this job; answers all that it has taken."""
         most = SLICE
         while self._rounds and most > 0:
-            message, audience = self._rounds.popleft()
+            message, audience, free_at_s = self._rounds.popleft()
             some, rest = audience[:most], audience[most:]
             if rest:
-                self._rounds.appendleft((message, rest))
+                self._rounds.appendleft((message, rest, free_at_s))
             most -= len(some)
-            spent_s = self._write(message, some, spent_s)
+            spent_s = self._write(message, some, free_at_s, spent_s)
         spent_s = self._catch_up(spent_s, most)
         if self._rounds:
             self._turn_again()
@@ -144,9 +150,8 @@ class Process:
         self._is_turning = False
         return self._turn(0.0)
 
-    def _write(self, message: Message, some: Iterable[Follower], spent_s: float) -> float:
-        now_s, each_s = self._clock.now_s, self._costs.delivery_to_us(self._followers) / 1e6
-        free_at_s = now_s + PACE_S
+    def _write(self, message: Message, some: Iterable[Follower], free_at_s: float, spent_s: float) -> float:
+        now_s, each_s = self._clock.now_s, self._costs.delivery_us / 1e6
         spent_s += self._costs.frame_us / 1e6
         self.frames += 1
         for follower in some:
@@ -170,7 +175,7 @@ class Process:
         """Those for whom something waits get it in a frame of their own."""
         now_s = self._clock.now_s
         due = [follower for follower in self._behind if follower.free_at_s <= now_s] if self._behind else []
-        each_s = (self._costs.frame_us + self._costs.delivery_to_us(self._followers)) / 1e6
+        each_s = (self._costs.frame_us + self._costs.delivery_us) / 1e6
         for follower in due[: max(1, most)]:
             del self._behind[follower]
             assert follower.waiting is not None
@@ -196,32 +201,32 @@ class Process:
             return False
         self._callers.append(caller)
         if self.is_up and len(self._callers) == 1:
-            self.core.do(self._accept)
+            self._accept()
         return True
 
     def come_up(self) -> None:
         """It has started, and serves whoever waits."""
         self.is_up = True
         if self._callers:
-            self.core.do(self._accept)
+            self._accept()
 
-    def _accept(self) -> float:
-        """All who wait, in one go."""
-        callers, self._callers = self._callers, deque()
-        for nth, caller in enumerate(callers, 1):
-            self._clock.after(self._costs.accept_us * nth / 1e6, caller.accepted)
-        return self._costs.accept_us * len(callers) / 1e6
+    def _accept(self) -> None:
+        """One a turn of the loop, which is libuv's way: who waits longest first."""
+        self.core.spend(self._costs.accept_us / 1e6, self._accepted)
+
+    def _accepted(self) -> None:
+        caller = self._callers.popleft()
+        if self._callers:
+            self._accept()
+        caller.accepted()
 
     def upgrade(self, caller: Caller, then: Act) -> None:
-        """Its request has come."""
-        self._serve(caller, self._costs.upgrade_us, then)
+        """Its request has come; it is answered even if it has gone, which is seen behind it."""
+        self.core.spend(self._costs.upgrade_us / 1e6, then)
 
     def admit(self, caller: Caller) -> None:
         """Its ticket has come."""
-        self._serve(caller, self._costs.admit_us, lambda: self._read_for(caller))
-
-    def _serve(self, caller: Caller, cost_us: float, then: Act) -> None:
-        self.core.do(lambda: 0.0 if caller.has_gone else cost_us / 1e6, lambda: caller.has_gone or then())
+        self.core.spend(self._costs.admit_us / 1e6, lambda: self._read_for(caller))
 
     def _read_for(self, caller: Caller) -> None:
         self._unread.append(caller)
@@ -235,18 +240,14 @@ class Process:
         if not callers:
             self._is_reading = False
             return
-        topics = sum(caller.topics for caller in callers)
-        rows = sum(caller.rows for caller in callers)
+        rows_of = {caller.topic: caller.rows for caller in callers}
+        topics, rows = len(rows_of), sum(rows_of.values())
         batches = -(-topics // BATCH)
-        for nth in range(batches):
-            last = nth == batches - 1
-            then = (lambda: self._greet(iter(callers))) if last else None
-            self.core.do(lambda: self._query(topics / batches, rows / batches), then)
-
-    def _query(self, topics: float, rows: float) -> float:
-        self.queries += 1
-        self.queried_at_s.append(self._clock.now_s)
-        return (self._costs.query_us + self._costs.topic_us * topics + self._costs.row_us * rows) / 1e6
+        self.queries += batches
+        self.queried_at_s += [self._clock.now_s] * batches
+        query_us = self._costs.query_us if self._is_of_people else self._costs.task_query_us
+        cost_us = query_us * batches + self._costs.topic_us * (topics - batches) + self._costs.row_us * rows
+        self.core.beside(cost_us / 1e6, lambda: self._greet(iter(callers)))
 
     def _greet(self, waiting: Iterator[Caller]) -> None:
         """So many at a time, then others have their turn."""

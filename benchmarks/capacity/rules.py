@@ -1,4 +1,4 @@
-"""The constants that the simulation shares with what it simulates: taken from the live server and its client, not copied.
+"""The constants that the simulation shares with what it simulates: the live server's and its client's own.
 
 The client's are read from its modules' text, each a line `const NAME = …`. Only the kernel's are given here.
 """
@@ -19,18 +19,18 @@ if not apps.ready:
     os.environ.setdefault("BENCH_REDIS", "redis://127.0.0.1:6379/0")
     django.setup()
 
-import telltale  # noqa: E402  (what follows needs the set-up)
-from telltale.brokers import RECHECK_S  # noqa: E402
-from telltale.brokers.base import Reach  # noqa: E402
-from telltale.conf import Settings  # noqa: E402
-from telltale.core import hub  # noqa: E402
-from telltale.models import TaskState  # noqa: E402
-from telltale.transports import live_socket  # noqa: E402
-from telltale.web import driver, processes, reading, serve  # noqa: E402
+import telltale
+from telltale.brokers import RECHECK_S
+from telltale.brokers.base import Reach
+from telltale.conf import Settings
+from telltale.core import hub
+from telltale.models import TaskState
+from telltale.transports import live_socket
+from telltale.web import driver, freshness, processes, reading, serve
 
 SLICE: Final = hub.SLICE
 PACE_S: Final = live_socket.TERMS.pace_s
-SEATS: Final = driver.SEATS
+SEATS: Final = freshness.SEATS
 BATCH: Final = reading.BATCH
 DRAIN_EVERY_S: Final = driver.DRAIN_EVERY_S
 RETURN_PER_S: Final = driver.RETURN_PER_S

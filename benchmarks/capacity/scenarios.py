@@ -4,8 +4,11 @@ Processes of a site are alike: one of them is simulated, with its share of the f
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
+from typing import Final
 
 from benchmarks.capacity import crowd
 from benchmarks.capacity.broker import Redis
@@ -14,7 +17,8 @@ from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.process import Message, Outlet, Process
 from benchmarks.capacity.rules import DRAIN_EVERY_S, SLICE, backoff_s, spread_s, within_s
 
-SETTLE_S = 5.0
+PATIENCE_S: Final = 120.0
+"""A return that has not ended by then does not end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,7 @@ class Return:
 
     half_back_s: float
     all_back_s: float
+    """Infinite: not within `PATIENCE_S`."""
     busy_s: float
     """Work of the process."""
     queries: int
@@ -56,10 +61,10 @@ class Site:
         self.clock, self.costs = Clock(), costs
         core = Core(self.clock)
         self.process = Process(self.clock, costs, core)
-        self.redis = Redis(self.clock, costs, core if is_rig else Core(self.clock))
+        self.redis = Redis(costs, core if is_rig else Core(self.clock))
         self.late_s: list[float] = []
         self.newest: dict[int, int] = {}
-        self._lane, self._read_s = Lane(), read_us / 1e6
+        self._lane, self._read_s, self._is_rig = Lane(), read_us / 1e6, is_rig
 
     def follow(self, follower: int, topic: int) -> None:
         """One more."""
@@ -76,12 +81,12 @@ class Site:
     def told(self, seconds: float, followers: int) -> Steady:
         """What was seen in so many seconds."""
         quiet_s = (self.costs.idle_us + self.costs.follower_us * followers) / 1e6
-        redis_s = 0.0 if self.redis.core is self.process.core else self.redis.core.busy_s
+        busy_s = self.process.core.busy_s - (self.redis.busy_s if self._is_rig else 0.0)
         late_ms = sorted(1_000 * late_s for late_s in self.late_s) or [0.0]
         lag_ms = self.costs.lag_us / 1_000
         return Steady(
-            core_share=self.process.core.busy_s / seconds + quiet_s,
-            redis_share=redis_s / seconds,
+            core_share=busy_s / seconds + quiet_s,
+            redis_share=self.redis.busy_s / seconds,
             p50_ms=lag_ms + within(late_ms, 0.5),
             p99_ms=lag_ms + within(late_ms, 0.99),
             newest=self.newest,
@@ -93,15 +98,12 @@ def within(ordered: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def broadcast(
-    costs: Costs, *, followers: int, per_second: float, seconds: float, is_rig: bool = False, processes: int = 1
-) -> Steady:
+def broadcast(costs: Costs, *, followers: int, per_second: float, seconds: float, is_rig: bool = False) -> Steady:
     """All follow one task, which reports at a steady pace."""
     site = Site(costs, read_us=costs.load_read_us if is_rig else 0.0, is_rig=is_rig)
     for number in range(followers):
         site.follow(number, 0)
-    for _ in range(processes):
-        site.redis.follow([0], site.process)
+    site.redis.follow([0], site.process)
     count = int(per_second * seconds)
     for seq in range(1, count + 1):
         at_s = (seq - 1) / per_second
@@ -115,8 +117,8 @@ def _publish(site: Site, message: Message) -> None:
 
 
 def own_tasks(costs: Costs, *, followers: int, per_second: float, seconds: float, seed: int) -> Steady:
-    """Each follows a task of their own; so many messages come a second, about one after the other, at moments of chance."""
-    chance = random.Random(seed)
+    """Each follows a task of their own; so many messages come a second, at moments of chance."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
     site = Site(costs, read_us=0.0, is_rig=False)
     for number in range(followers):
         site.follow(number, number)
@@ -165,27 +167,32 @@ def come_back(
     is_rig: bool = False,
     rows: int = 0,
 ) -> Return:
-    """A crowd comes to a process that is up after a while, each with a topic (the rig's: one for all) and `rows`."""
+    """A crowd comes to a process that is up after a while; each has a topic of which the database knows `rows` tasks.
+
+    The rig's all share one.
+    """
     clock = Clock()
-    process = Process(clock, costs, Core(clock))
+    process = Process(clock, costs, Core(clock), is_of_people=not is_rig)
     process.is_up, process.is_held = up_after_s == 0, is_held
     if not process.is_up:
         clock.at(up_after_s, process.come_up)
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 (no secret)
     those = crowd.rig(clock, costs, process, chance) if is_rig else crowd.Crowd(clock, process, chance, rows=rows)
     coming(those, clients)
-    clock.run()
-    return _returned(process, those.back_at_s, those.stepped_down)
+    clock.run(PATIENCE_S)
+    return _returned(process, those.back_at_s, clients, those.stepped_down)
 
 
-def _returned(process: Process, back_at_s: list[float], stepped_down: int) -> Return:
-    seconds = [int(at_s) for at_s in process.queried_at_s]
+def _returned(process: Process, back_at_s: list[float], clients: int, stepped_down: int) -> Return:
+    seconds = Counter(map(int, process.queried_at_s))
+    missing = [inf] * (clients - len(back_at_s))
+    back_at_s = sorted(back_at_s) + missing
     return Return(
-        half_back_s=within(sorted(back_at_s), 0.5),
-        all_back_s=max(back_at_s),
+        half_back_s=within(back_at_s, 0.5),
+        all_back_s=back_at_s[-1],
         busy_s=process.core.busy_s,
         queries=process.queries,
-        peak_queries=max(map(seconds.count, set(seconds)), default=0),
+        peak_queries=max(seconds.values(), default=0),
         turned_away=process.turned_away,
         stepped_down=stepped_down,
     )
