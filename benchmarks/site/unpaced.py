@@ -17,7 +17,7 @@ class Unpaced(AppConfig):
 
     def ready(self) -> None:
         """Before anybody follows."""
-        from telltale.core.connection import Terms
+        from telltale.core.terms import Terms
         from telltale.transports import live_socket, live_stream, sse, websocket
         from telltale.web import driver
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.core import reasons
-from telltale.core.connection import Connection, Grant, Phase, Terms
+from telltale.core.connection import Connection
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
+from telltale.core.terms import Grant, Phase, Terms
 from telltale.core.wire import Envelope, Event, Notice
 
 ADA = "user:1"

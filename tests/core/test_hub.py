@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.core import reasons
-from telltale.core.connection import Connection, Grant, Terms
+from telltale.core.connection import Connection
 from telltale.core.hub import Hub
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
+from telltale.core.terms import Grant, Terms
 from telltale.core.wire import Envelope, Event
 
 ADA, GRACE = "user:1", "user:2"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from telltale.core.connection import Connection, Grant, Terms
+from telltale.core.connection import Connection
+from telltale.core.terms import Grant, Terms
 from tests.simulation import traces
 from tests.simulation.view import View
 

@@ -6,7 +6,7 @@ Envelopes and acknowledgements in (`offer`, `ack`), frames out (`take`): it does
 clock. The hub asks it for frames when they are due. Between `admit` and `catch_up` offers are already conflated
 into their slots but not yet sent: attach first, read the snapshot second, and let the snapshots' order sort out
 the overlap. A connection that has nothing waiting `is_ready`: then one frame, made once, serves it and all others
-that are (`served`), and what it costs is a few plain attributes.
+that are (`serving.py`), and what it costs is a few plain attributes.
 
 What waits is bounded: one slot a task, whatever the pace (a slow reader costs a slot, never a queue),
 and `Terms.queue` notices and events. Past that, a notice is left to the next re-read of the store, which
@@ -15,59 +15,14 @@ back by recovery. Flow control is ours, by acknowledged text, for servers differ
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from itertools import count
 from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
+from telltale.core.terms import Grant, Phase, Terms
 from telltale.core.wire import VERSION, Envelope, Kind, encode, update
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """How a server treats its followers. Times in seconds, sizes in characters of encoded text."""
-
-    admit_s: float = 10.0
-    """A follower without a ticket is closed after this, and so is one whose snapshot can't be read."""
-    pace_s: float = 0.1
-    """Least time between two frames: the first goes at once, what follows waits for the tick."""
-    ping_s: float = 15.0
-    """Something is sent at least this often, so that proxies and clients see life."""
-    silence_s: float = 40.0
-    """A follower that acknowledges, and was not heard for this long, is closed. After half of it a ping asks."""
-    credit: int | None = 65_536
-    """Unacknowledged text beyond which nothing more is sent; None where the transport has no way back. The
-    client is asked to acknowledge whenever a quarter of it has come."""
-    frame: int = 65_536
-    """A frame that has grown beyond this is full; what still waits goes with the next."""
-    slow_s: float = 10.0
-    """Nothing acknowledged, or nothing written, for this long while that is what more must wait for: closed."""
-    queue: int = 200
-    """Notices and events that may wait."""
-    remembered: int = 1_000
-    """Tasks and notices whose newest is remembered, so that nothing is sent twice; tasks that may wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """What a verified ticket allows."""
-
-    topics: frozenset[str]
-    expires_at: float
-    follower: str = ""
-    """Whom the ticket was signed for: a user or session topic; empty for nobody in particular."""
-
-
-class Phase(Enum):
-    """Where a connection stands."""
-
-    WAITING = "waiting for a ticket"
-    ATTACHED = "attached to the hub, waiting for the snapshot"
-    LIVE = "live"
-    CLOSED = "closed"
 
 
 class Connection:
@@ -108,7 +63,7 @@ class Connection:
         self,
         *,
         opened_at: float,
-        terms: Terms = Terms(),
+        terms: Terms = Terms(),  # noqa: B008 (a value)
         limits: Mapping[str, float] | None = None,
         numbers: Iterator[int] | None = None,
     ) -> None:
@@ -444,54 +399,6 @@ class Connection:
     @property
     def _has_credit(self) -> bool:
         return self._owed < self._credit and not self.is_blocked
-
-
-def serve(
-    connections: Iterable[Connection], envelope: Envelope, *, n: int, size: int, now: float, free_at: float
-) -> tuple[list[Connection], list[Connection]]:
-    """Hand one thing on to many: (who gets the frame that was made for all, who has it waiting instead).
-
-    The frame has number `n` and `size` characters. It is for connections that are ready and know the task
-    already; all others go the long way, by `offer`. This is the one loop that runs for each delivery.
-    """
-    ready: list[Connection] = []
-    others: list[Connection] = []
-    task, order = envelope.about, envelope.order
-    older: Order | None = None  # Most know the same last snapshot: it is compared once.
-    is_shared = envelope.kind is not Kind.NOTICE  # A notice is sent once, and each connection knows which it had.
-    for connection in connections:
-        if not (is_shared and connection.is_ready and connection.free_at <= now):
-            if connection.closed is None:
-                connection.offer(envelope)
-                if connection.pending or connection.closed:
-                    others.append(connection)
-            continue
-        if task:
-            newest = connection._newest
-            known = newest.get(task)
-            if known is None:
-                connection._remember(task, order)
-            elif known is not older:
-                if order <= known:
-                    continue
-                older = known
-            newest[task] = order
-        connection.free_at = free_at
-        connection._n = n
-        connection._owed = owed = connection._owed + size
-        if owed >= connection._credit:
-            connection._broke(now)
-        ready.append(connection)
-    return ready, others
-
-
-def due(connections: Iterable[Connection], now: float) -> Iterator[tuple[Connection, str | None]]:
-    """Those to whom something is due by itself: a ping, or (None) their end. For whoever looks about every second."""
-    for connection in connections:
-        if connection.look_at <= now:
-            frame = connection.look(now)
-            if frame is not None or connection.closed:
-                yield connection, frame
 
 
 def _nowhere(_payload: Any) -> None:

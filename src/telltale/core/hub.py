@@ -16,7 +16,8 @@ from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import Final
 
-from telltale.core.connection import Connection, serve
+from telltale.core.connection import Connection
+from telltale.core.serving import serve
 from telltale.core.wire import Envelope, Kind, update_of
 
 SLICE: Final = 500

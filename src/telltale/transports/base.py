@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from telltale.core import reasons
-from telltale.core.connection import Connection, Terms
+from telltale.core.connection import Connection
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
+from telltale.core.terms import Terms
 from telltale.core.wire import INBOUND_BYTES, Malformed, decode
 
 Scope = MutableMapping[str, Any]

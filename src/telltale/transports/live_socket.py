@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from telltale.core.connection import Terms
+from telltale.core.terms import Terms
 from telltale.core.wire import INBOUND_BYTES
 from telltale.transports.base import Follower, Scope, Server
 from telltale.transports.frames import are_whole, text_frame

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from telltale import conf
 from telltale.core import reasons
-from telltale.core.connection import Connection, Phase, Terms
+from telltale.core.connection import Connection
+from telltale.core.terms import Phase, Terms
 from telltale.core.wire import VERSION, Malformed, encode
 from telltale.transports.base import (
     Disconnected,

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from telltale.core import reasons
-from telltale.core.connection import Connection, Terms
+from telltale.core.connection import Connection
+from telltale.core.terms import Terms
 from telltale.core.wire import Malformed
 from telltale.transports.asgi import AsgiOutlet, Message
 from telltale.transports.base import (

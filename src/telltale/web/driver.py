@@ -15,9 +15,11 @@ from typing import Any, Final
 from telltale import conf
 from telltale.brokers.base import Reach
 from telltale.core import reasons
-from telltale.core.connection import Connection, Terms, due
+from telltale.core.connection import Connection
 from telltale.core.hub import SLICE, Hub
 from telltale.core.reasons import Reason
+from telltale.core.serving import due
+from telltale.core.terms import Terms
 from telltale.core.wire import Envelope
 from telltale.transports.base import Outlet
 from telltale.web.ear import Ear

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from telltale.core import reasons
-from telltale.core.connection import Connection, Phase
+from telltale.core.connection import Connection
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
+from telltale.core.terms import Phase
 from telltale.core.wire import Envelope
 from telltale.transports.base import Outlet
 from telltale.web import tickets

@@ -17,8 +17,8 @@ from django.http import HttpRequest
 
 from telltale import conf, store
 from telltale.core import reasons
-from telltale.core.connection import Grant
 from telltale.core.reasons import Reason
+from telltale.core.terms import Grant
 from telltale.core.topics import parse, task_topic
 from telltale.owners import Owner
 from telltale.web.permissions import followable

@@ -19,8 +19,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from telltale import conf, store
 from telltale.core import reasons
-from telltale.core.connection import Connection, Grant
+from telltale.core.connection import Connection
 from telltale.core.health import health
+from telltale.core.terms import Grant
 from telltale.core.wire import Malformed
 from telltale.models import TaskState
 from telltale.owners import Owner
