@@ -1,6 +1,6 @@
-"""What a connection is given, the server's terms and the grant of a verified ticket; and the phases that it goes through.
+"""What a connection lives by: the server's terms, the grant of a verified ticket, and the phases that it goes through.
 
-Values only; `connection.py` lives by them.
+Values only.
 """
 
 from dataclasses import dataclass
