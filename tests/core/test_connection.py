@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
+from telltale.core.serving import due, serve
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.terms import Grant, Phase, Terms
@@ -396,6 +397,24 @@ def test_a_client_that_acknowledges_and_falls_silent_is_closed() -> None:
     assert connection.closed is None
     connection.tick(40.0)
     assert connection.closed is reasons.SILENT
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_hears_little_and_often_is_asked_before_it_is_taken_for_silent(answers: bool) -> None:
+    connection = live()
+    questions = 0
+    for second in range(1, 100):
+        # More often than pings are due, and less than a client acknowledges by itself.
+        served, _ = serve([connection], at(second), n=1_000 + 2 * second, size=300, now=second, free_at=second + 0.1)
+        assert served or connection.closed
+        for _, frame in due([connection], second + 0.5):
+            if frame is not None and "n" in (question := json.loads(frame)):
+                assert question["type"] == "ping"
+                questions += 1
+                if answers:
+                    connection.ack(question["n"], now=second + 0.6)
+    assert connection.closed is (None if answers else reasons.SILENT)
+    assert questions == (4 if answers else 1)
 
 
 def test_the_first_reason_stands_and_nothing_follows_it() -> None:

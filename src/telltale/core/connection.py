@@ -221,6 +221,8 @@ class Connection:
             return self._sent(self._hello(now), now, paced=False)
         if self._waits:
             return self._sent(self._update(now), now)
+        if now >= self._ask_at:
+            return self._ask(now)
         if now >= self._ping_at:
             return self._ping(now)
         return None
@@ -244,6 +246,13 @@ class Connection:
         return self.free_at - self.terms.pace_s + self.terms.ping_s
 
     @property
+    def _ask_at(self) -> float:
+        """When it must be asked whether it is there: who hears little and often owes too little to speak by itself."""
+        if self.terms.credit is None or self._asked:
+            return float("inf")
+        return self._heard_at + self.terms.silence_s / 2
+
+    @property
     def wake_at(self) -> float | None:
         """When to call `take` again if nothing happens before; None once closed."""
         if self.phase is Phase.CLOSED:
@@ -253,7 +262,7 @@ class Connection:
         assert self.grant is not None
         times = [self.grant.expires_at]
         if self._has_credit:
-            times.append(self.free_at if self.pending else self._ping_at)
+            times.append(self.free_at if self.pending else min(self._ping_at, max(self._ask_at, self.free_at)))
         elif not self._asked and not self.is_blocked:
             times.append(self.free_at)
         if self._broke_at is not None:
@@ -307,10 +316,8 @@ class Connection:
         return update(self._next(), now, tasks=tasks, notices=notices, events=events)
 
     def _ping(self, now: float) -> str:
-        if self.terms.credit is None or now < self._heard_at + self.terms.silence_s / 2:
-            self.free_at = now + self.terms.pace_s
-            return f'{{"type":"ping","now":{now:.3f}}}'
-        return self._question(now)
+        self.free_at = now + self.terms.pace_s
+        return f'{{"type":"ping","now":{now:.3f}}}'
 
     def _ask(self, now: float) -> str | None:
         # A client acknowledges now and then: what it owes less than that for, it must be asked for.
