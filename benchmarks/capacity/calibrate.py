@@ -18,29 +18,43 @@ from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.rig import Up
 from benchmarks.capacity.scenarios import at_once, come_back
 from benchmarks.contenders.base import ROOT, place
-from benchmarks.contenders.telltale import LiveTask
+from benchmarks.contenders.telltale import LiveTask, LiveWebSocket
 
 FEW: Final = 2_000
 """Followers, besides the one who was there first."""
 HALF: Final = FEW // 2
 STRANGERS: Final = 300
 EARS: Final = 8
+OWN: Final = 500
+OWN_PER_S: Final = 50.0
+OWN_MOST_PER_S: Final = 2_000.0
+"""Each follower's topic is then told of four times a second, which is below the pace."""
 BURST: Final = 2_000
 
 Readings = defaultdict[str, list[float]]
 """Of each figure, one after the other."""
 
 
-def one_by_one(it: Up, readings: Readings) -> None:
-    """Of a server with nobody, then with one follower."""
+def own_topics(readings: Readings) -> None:
+    """One after the other, each with a topic of their own: what it costs to be woken for a message."""
+    with rig.up(LiveWebSocket(), followers=OWN, topics=OWN) as it:
+        it.load.connect(OWN, flight=64)
+        it.load.publish_at(OWN, 1.0)
+        it.load.idle(0.3)
+        readings["idle_us"].append(rig.spent(it, lambda: it.load.idle(1.0)).server_us)
+        slow = rig.spent(it, lambda: it.load.publish_at(OWN_PER_S, 1.0))
+        readings["own_us"].append(slow.server_us / slow.seen["published"])
+        readings["own_p50_us"].append(slow.seen["p50_us"])
+        readings["own_load_us"].append(slow.load_us / slow.seen["published"])
+        fast = rig.spent(it, lambda: it.load.publish_at(OWN_MOST_PER_S, 1.0))
+        # Not for the calibration: `check.py` predicts it.
+        readings["own_core_share"].append(fast.server_us / 1e6 / fast.seen["wall_s"])
+
+
+def alone(it: Up, readings: Readings) -> None:
+    """One follower of a task that says far too much, and Redis with others who hear it."""
     it.load.connect(1, flight=1)
     it.load.publish_at(10.0, 0.5)
-    it.load.idle(0.3)
-    readings["idle_us"].append(rig.spent(it, lambda: it.load.idle(1.0)).server_us)
-    alone = rig.spent(it, lambda: it.load.publish_at(5.0, 1.6))
-    readings["alone_us"].append(alone.server_us / alone.seen["published"])
-    readings["alone_s"].append(alone.seen["wall_s"] / alone.seen["published"])
-    readings["alone_p50_us"].append(alone.seen["p50_us"])
     it.load.idle(0.3)
     burst = rig.spent(it, lambda: it.load.publish_burst(BURST, 5.0))
     readings["envelope_us"].append(burst.server_us / BURST)
@@ -106,18 +120,18 @@ def costs(readings: Readings, read: dict[str, float]) -> Costs:
     """All of it, from the medians."""
     of = {name: statistics.median(each) for name, each in readings.items()}
     follower_us = max(0.0, (of["quiet_us"] - of["idle_us"]) / FEW)
-    alone_us = of["alone_us"] - of["idle_us"] * of["alone_s"]
     broadcast_us = of["broadcast_us"] - of["quiet_us"] * of["broadcast_s"]
-    delivery_us = (broadcast_us - alone_us) / FEW
+    own_us = of["own_us"] - of["idle_us"] / OWN_PER_S
+    delivery_us = (broadcast_us - own_us) / (FEW - 1)
     redis_delivery_us = max(0.0, (of["redis_with_ears_us"] - of["redis_us"]) / EARS)
     made = Costs(
-        wake_us=max(0.0, alone_us - of["envelope_us"] - read["frame_us"] - delivery_us),
+        wake_us=max(0.0, own_us - of["envelope_us"] - read["frame_us"] - delivery_us),
         delivery_us=delivery_us,
         admit_us=0.0,
         follower_us=follower_us,
         redis_message_us=max(0.0, of["redis_us"] - redis_delivery_us),
         redis_delivery_us=redis_delivery_us,
-        lag_us=max(0.0, of["alone_p50_us"] - alone_us - of["load_read_us"]),
+        lag_us=max(0.0, of["own_p50_us"] - own_us - of["own_load_us"]),
         **{name: of[name] for name in ("envelope_us", "accept_us", "upgrade_us", "idle_us", "boot_s")},
         **{
             name: of[name]
@@ -129,7 +143,7 @@ def costs(readings: Readings, read: dict[str, float]) -> Costs:
 
 
 def _solved(made: Costs, join_us: float) -> float:
-    """What admitting must cost, for a storm of half of them to cost what it did: what reads cost depends on all else."""
+    """What admitting must cost, for a storm of half of them to cost what it did: reads cost as much as others leave."""
     low, high = 0.0, join_us
     for _ in range(7):
         middle = (low + high) / 2

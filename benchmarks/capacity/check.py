@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from benchmarks.capacity import calibrate, rig
-from benchmarks.capacity.calibrate import FEW, Readings
+from benchmarks.capacity.calibrate import FEW, OWN, OWN_MOST_PER_S, Readings
 from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.rig import Up
-from benchmarks.capacity.scenarios import at_once, broadcast, come_back
+from benchmarks.capacity.scenarios import at_once, broadcast, come_back, own_tasks
 from benchmarks.contenders.telltale import LiveTask
 
 MANY: Final = 10_000
@@ -65,13 +65,15 @@ def check() -> tuple[Costs, list[Figure]]:
         cycle(readings, seen)
         print(f"cycle {number + 1}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     costs = calibrate.costs(readings, read)
+    seen["own_core_share"] = readings["own_core_share"]
     return costs, compared(costs, seen)
 
 
 def cycle(readings: Readings, seen: Readings) -> None:
     """Both servers from their start: the great one replaces the one of the cycle before, and everybody comes back."""
+    calibrate.own_topics(readings)
     with rig.up(LiveTask(), followers=FEW + 1) as few:
-        calibrate.one_by_one(few, readings)
+        calibrate.alone(few, readings)
         calibrate.handshakes(few, readings)
         with rig.up(LiveTask(), followers=MANY) as many:
             come(many, seen)
@@ -108,15 +110,22 @@ def compared(costs: Costs, seen: Readings) -> list[Figure]:
     """Each figure beside its prediction."""
     steady = broadcast(costs, followers=MANY, per_second=PER_SECOND, seconds=WINDOW_S, is_rig=True)
     back = come_back(costs, clients=MANY, coming=at_once, seed=1, is_rig=True)
+    own = own_tasks(costs, followers=OWN, every_s=OWN / OWN_MOST_PER_S, seconds=2.0, seed=1)
     rows = (
         (
-            "CPU of the server, a second",
+            "10,000 with one task, which reports once a second: CPU",
             "ms",
             1_000 * steady.core_share,
             [1_000 * share for share in seen["core_share"]],
         ),
-        ("a broadcast: p50", "ms", steady.p50_ms, seen["p50_ms"]),
-        ("a broadcast: p99", "ms", steady.p99_ms, seen["p99_ms"]),
-        ("all are back after a restart", "s", back.all_back_s, seen["all_back_s"]),
+        ("the same, until a report is read: p50", "ms", steady.p50_ms, seen["p50_ms"]),
+        ("the same: p99", "ms", steady.p99_ms, seen["p99_ms"]),
+        (
+            "500 with a task each, 2,000 messages a second: CPU",
+            "ms",
+            1_000 * own.core_share,
+            [1_000 * share for share in seen["own_core_share"]],
+        ),
+        ("10,000 come back to a server that was started anew: all are there", "s", back.all_back_s, seen["all_back_s"]),
     )
     return [Figure(name=n, unit=u, predicted=p, measured=tuple(m)) for n, u, p, m in rows]

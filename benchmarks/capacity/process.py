@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from typing import NamedTuple, Protocol
 
 from benchmarks.capacity.clock import Act, Clock, Core
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.rules import BACKLOG, BATCH, PACE_S, SEATS, SLICE
+from benchmarks.capacity.rules import BACKLOG, BATCH, PACE_S, REST_S, SEATS, SLICE
 
 
 class Message(NamedTuple):
@@ -69,6 +70,7 @@ class Process:
         self._is_of_people = is_of_people
         self._audience: dict[int, list[Follower]] = {}
         self._inbox: list[Message] = []
+        self._read_at_s = -inf
         self._rounds: deque[tuple[Message, list[Follower], float]] = deque()
         self._held: dict[int, Message] = {}
         self._free_at_s: dict[int, float] = {}
@@ -90,13 +92,22 @@ class Process:
         return follower
 
     def hear(self, message: Message) -> None:
-        """It has come on Redis' line; whatever has come is read together."""
+        """It has come on Redis' line: it is read now, or with what comes within a moment, where much does."""
         self._inbox.append(message)
-        if len(self._inbox) == 1:
-            wake_us = self._costs.wake_us if self.core.is_idle else 0.0
-            self.core.do(lambda: self._read_inbox(wake_us))
+        if len(self._inbox) > 1:
+            return
+        is_busy = self._clock.now_s - self._read_at_s < 2 * REST_S
+        if is_busy:
+            self._clock.after(REST_S, self._read_on)
+        else:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        wake_us = self._costs.wake_us if self.core.is_idle else 0.0
+        self.core.do(lambda: self._read_inbox(wake_us))
 
     def _read_inbox(self, wake_us: float) -> float:
+        self._read_at_s = self._clock.now_s
         messages, self._inbox = self._inbox, []
         for message in messages:
             self._tell(message)

@@ -22,6 +22,7 @@ if not apps.ready:
 import telltale
 from telltale.brokers import RECHECK_S
 from telltale.brokers.base import Reach
+from telltale.brokers.redis import loop_listener
 from telltale.conf import Settings
 from telltale.core import hub
 from telltale.models import TaskState
@@ -30,6 +31,7 @@ from telltale.web import driver, freshness, processes, reading, serve
 
 SLICE: Final = hub.SLICE
 PACE_S: Final = live_socket.TERMS.pace_s
+REST_S: Final = loop_listener.REST_S
 SEATS: Final = freshness.SEATS
 BATCH: Final = reading.BATCH
 DRAIN_EVERY_S: Final = driver.DRAIN_EVERY_S

@@ -116,17 +116,16 @@ def _publish(site: Site, message: Message) -> None:
     site.clock.at(message.published_at_s, lambda: site.redis.publish(message))
 
 
-def own_tasks(costs: Costs, *, followers: int, per_second: float, seconds: float, seed: int) -> Steady:
-    """Each follows a task of their own; so many messages come a second, at moments of chance."""
+def own_tasks(costs: Costs, *, followers: int, every_s: float, seconds: float, seed: int) -> Steady:
+    """Each follows a task of their own, which reports at a pace, from a moment of chance on."""
     chance = random.Random(seed)  # noqa: S311 (no secret)
     site = Site(costs, read_us=0.0, is_rig=False)
+    site.redis.follow(range(followers), site.process)
     for number in range(followers):
         site.follow(number, number)
-    site.redis.follow(range(followers), site.process)
-    at_s, seq = 0.0, 0
-    while (at_s := at_s + chance.expovariate(per_second)) < seconds:
-        seq += 1
-        _publish(site, Message(chance.randrange(followers), seq, at_s))
+        first_s = chance.random() * every_s
+        for seq in range(1, 1 + int((seconds - first_s) / every_s + 1)):
+            _publish(site, Message(number, seq, first_s + (seq - 1) * every_s))
     site.clock.run()
     return site.told(seconds, followers)
 
