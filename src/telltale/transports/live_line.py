@@ -1,6 +1,6 @@
-"""What the live server's protocols need of a client's line: whose it is, and whether anybody is still there.
+"""What the live server's protocols share: a client's line, whose it is, and whether anybody is still there.
 
-Knows sockets and uvicorn's settings. Used by `live_socket.py` and `live_stream.py`.
+Knows sockets and how uvicorn treats its protocols. `live_socket.py` and `live_stream.py` build on it.
 """
 
 import asyncio
@@ -9,12 +9,53 @@ from contextlib import suppress
 from typing import Final
 
 from uvicorn.config import Config
+from uvicorn.server import ServerState
 
-from telltale.transports.base import Scope
+from telltale.transports.base import Follower, Scope
+from telltale.web.driver import driver
 from telltale.web.forwarded import LOCAL, Proxies
 
 GONE_MS: Final = 30_000
 """What was written and not acknowledged by the client's TCP for so long ends the connection."""
+
+
+class LiveLine(asyncio.Protocol):
+    """The line to one client; `_follower` is None before it is let in, and after it has gone."""
+
+    __slots__ = ("_follower", "_state", "_transport")
+
+    _transport: asyncio.Transport
+
+    def __init__(self, server_state: ServerState) -> None:
+        self._state = server_state
+        self._follower: Follower | None = None
+
+    def eof_received(self) -> None:
+        """The client says nothing more: it has gone."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._state.connections.discard(self)
+        if self._follower is not None:
+            self._follower.leave()
+        self._follower = None
+
+    def pause_writing(self) -> None:
+        """More is written than the client takes."""
+        if self._follower is not None:
+            self._follower.block()
+
+    def resume_writing(self) -> None:
+        """The client has taken it."""
+        if self._follower is not None:
+            self._follower.unblock()
+
+    def shutdown(self) -> None:
+        """uvicorn is told to end: all are sent away, in batches."""
+        if self._follower is None:
+            self._transport.close()
+        else:
+            driver().drain()
 
 
 def client_of(transport: asyncio.Transport, scope: Scope, config: Config) -> str:

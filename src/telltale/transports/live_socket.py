@@ -22,10 +22,10 @@ from websockets.server import ServerProtocol
 
 from telltale.core.terms import Terms
 from telltale.core.wire import INBOUND_BYTES
-from telltale.transports.base import Follower, Scope, Server
+from telltale.transports.base import Scope, Server
 from telltale.transports.frames import are_whole, text_frame
 from telltale.transports.handshake import Refused, welcome
-from telltale.transports.live_line import client_of, mind_the_gone
+from telltale.transports.live_line import LiveLine, client_of, mind_the_gone
 from telltale.transports.websocket import Listener
 from telltale.web.driver import driver
 from telltale.web.gate import is_live
@@ -39,21 +39,19 @@ LINGER_S: Final = 5.0
 """How long a client may take to read the last words, and to answer a closing frame."""
 
 
-class LiveSocket(asyncio.Protocol):
+class LiveSocket(LiveLine):
     """One client. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
 
-    __slots__ = ("_follower", "_handshake", "_listener", "_parser", "_state", "_transport", "write")
+    __slots__ = ("_handshake", "_listener", "_parser", "write")
 
     form = staticmethod(text_frame)
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
         """As uvicorn calls it."""
+        super().__init__(server_state)
         self._handshake: tuple[Config, dict[str, Any]] | None = (config, app_state)
-        self._state = server_state
         self._parser: Protocol | None = None
-        self._follower: Follower | None = None
         self._listener: Listener | None = None
-        self._transport: asyncio.Transport
         self.write: Callable[[bytes], object]
 
     # What uvicorn and the event loop call --------------------------------------------------------
@@ -73,32 +71,10 @@ class LiveSocket(asyncio.Protocol):
         else:
             self._read(data)
 
-    def eof_received(self) -> None:
-        """The client says nothing more: it has gone."""
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
-        self._state.connections.discard(self)
-        if self._follower is not None:
-            self._follower.leave()
-        self._follower = self._listener = self._parser = None
-
-    def pause_writing(self) -> None:
-        """More is written than the client takes."""
-        if self._follower is not None:
-            self._follower.block()
-
-    def resume_writing(self) -> None:
-        """The client has taken it."""
-        if self._follower is not None:
-            self._follower.unblock()
-
-    def shutdown(self) -> None:
-        """uvicorn is told to end: all are sent away, in batches."""
-        if self._follower is None:
-            self._transport.close()
-        else:
-            driver().drain()
+        super().connection_lost(exc)
+        self._listener = self._parser = None
 
     # The handshake -------------------------------------------------------------------------------
 

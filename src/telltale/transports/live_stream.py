@@ -18,7 +18,7 @@ from telltale.core import reasons
 from telltale.core.wire import INBOUND_BYTES, Malformed
 from telltale.transports.base import STATUS, Follower, Hello, Scope, bearer, header
 from telltale.transports.frames import LAST_CHUNK, chunk, event_chunk
-from telltale.transports.live_line import client_of, mind_the_gone
+from telltale.transports.live_line import LiveLine, client_of, mind_the_gone
 from telltale.transports.live_socket import LiveSocket
 from telltale.transports.sse import HEADERS, OPENING, TERMS, event_of
 from telltale.web.driver import driver
@@ -117,16 +117,15 @@ class LiveHttp(HttpToolsProtocol):
         stream.open({"headers": self.headers}, body, self.config)
 
 
-class LiveStream(asyncio.Protocol):
+class LiveStream(LiveLine):
     """One stream. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
 
-    __slots__ = ("_follower", "_is_chunked", "_state", "_transport", "form", "write")
+    __slots__ = ("_is_chunked", "form", "write")
 
     def __init__(self, transport: asyncio.Transport, server_state: ServerState, *, is_chunked: bool) -> None:
+        super().__init__(server_state)
         self._transport = transport
-        self._state = server_state
         self._is_chunked = is_chunked
-        self._follower: Follower | None = None
         self.form: Callable[[str], bytes] = event_chunk if is_chunked else event_of
         self.write: Callable[[bytes], object] = transport.write
         server_state.connections.add(self)  # type: ignore[arg-type]
@@ -169,30 +168,6 @@ class LiveStream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A client has nothing to say on a stream; what it says all the same is not kept."""
-
-    def eof_received(self) -> None:
-        """The client has gone: clients of HTTP do not close one half of a line."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        self._state.connections.discard(self)
-        if self._follower is not None:
-            self._follower.leave()
-        self._follower = None
-
-    def pause_writing(self) -> None:
-        """More is written than the client takes."""
-        if self._follower is not None:
-            self._follower.block()
-
-    def resume_writing(self) -> None:
-        """The client has taken it."""
-        if self._follower is not None:
-            self._follower.unblock()
-
-    def shutdown(self) -> None:
-        """uvicorn is told to end: all are sent away, in batches."""
-        driver().drain()
 
     # The end -------------------------------------------------------------------------------------
 
