@@ -20,7 +20,7 @@ VENV_BENCH := .venv-bench
 # What is worth its time on another database than SQLite.
 ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py tests/runners/test_wholes.py
 
-.PHONY: help install services fmt lint types quick test newest js databases browser load simulate bench figures demo clean
+.PHONY: help install services fmt lint types quick test newest js databases runners others browser load simulate bench figures demo clean
 
 help: ## what there is
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,8 +80,15 @@ databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreS
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py
 	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
 
-test: services lint types newest js databases ## everything, with the real services, which it starts and stops by itself
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest
+runners: $(VENV)/.dev services ## every runner, with its real workers
+	$(BIN)/pytest tests/runners
+
+others: $(VENV)/.dev services ## all tests but those of the runners, on SQLite, with more simulated histories
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest --ignore=tests/runners
+
+# Two at a time: they wait for processes more than they compute, and share no port, directory or database.
+test: services lint types js ## everything, with the real services, which it starts and stops by itself
+	$(MAKE) -j2 --output-sync=target others runners databases newest
 
 load: $(VENV)/.dev services ## ten thousand followers for ten minutes, through Redis, which is restarted (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
