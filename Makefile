@@ -88,7 +88,7 @@ others: $(VENV)/.dev services ## all tests but those of the runners, on SQLite, 
 
 # Two at a time: they wait for processes more than they compute, and share no port, directory or database.
 test: services lint types js ## everything, with the real services, which it starts and stops by itself
-	$(MAKE) -j2 --output-sync=target others runners databases newest
+	$(MAKE) --keep-going -j2 --output-sync=target others runners databases newest
 
 load: $(VENV)/.dev services ## ten thousand followers for ten minutes, through Redis, which is restarted (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
