@@ -27,6 +27,8 @@ STRANGERS: Final = 300
 EARS: Final = 8
 OWN: Final = 500
 OWN_PER_S: Final = 50.0
+OWN_UNDER_WAY: Final = 256
+"""Messages, where Redis is kept busy by a publisher that waits for some answers."""
 OWN_MOST_PER_S: Final = 2_000.0
 """Each follower's topic is then told of four times a second, which is below the pace."""
 BURST: Final = 2_000
@@ -49,6 +51,8 @@ def own_topics(readings: Readings) -> None:
         fast = rig.spent(it, lambda: it.load.publish_at(OWN_MOST_PER_S, 1.0))
         # Not for the calibration: `check.py` predicts it.
         readings["own_core_share"].append(fast.server_us / 1e6 / fast.seen["wall_s"])
+        most = rig.spent(it, lambda: it.load.publish_closed(0.6, flight=OWN_UNDER_WAY))
+        readings["redis_us"].append(most.redis_us / most.seen["published"])
 
 
 def alone(it: Up, readings: Readings) -> None:
@@ -58,7 +62,7 @@ def alone(it: Up, readings: Readings) -> None:
     it.load.idle(0.3)
     burst = rig.spent(it, lambda: it.load.publish_burst(BURST, 5.0))
     readings["envelope_us"].append(burst.server_us / BURST)
-    readings["redis_us"].append(burst.redis_us / BURST)
+    readings["redis_burst_us"].append(burst.redis_us / BURST)
     with strangers.ears(it.place.redis_port, EARS):
         more = rig.spent(it, lambda: it.load.publish_burst(BURST, 5.0))
     readings["redis_with_ears_us"].append(more.redis_us / BURST)
@@ -123,7 +127,7 @@ def costs(readings: Readings, read: dict[str, float]) -> Costs:
     broadcast_us = of["broadcast_us"] - of["quiet_us"] * of["broadcast_s"]
     own_us = of["own_us"] - of["idle_us"] / OWN_PER_S
     delivery_us = (broadcast_us - own_us) / (FEW - 1)
-    redis_delivery_us = max(0.0, (of["redis_with_ears_us"] - of["redis_us"]) / EARS)
+    redis_delivery_us = max(0.0, (of["redis_with_ears_us"] - of["redis_burst_us"]) / EARS)
     made = Costs(
         wake_us=max(0.0, own_us - of["envelope_us"] - read["frame_us"] - delivery_us),
         delivery_us=delivery_us,

@@ -4,16 +4,15 @@ Small and great servers are up at the same time and are asked in turns, so that 
 machine. Nothing that the great one shows goes into the prediction.
 """
 
-import statistics
 import sys
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
 from typing import Final
 
 from benchmarks.capacity import calibrate, rig
 from benchmarks.capacity.calibrate import FEW, OWN, OWN_MOST_PER_S, Readings
 from benchmarks.capacity.costs import Costs
+from benchmarks.capacity.figures import Figure
 from benchmarks.capacity.rig import Up
 from benchmarks.capacity.scenarios import at_once, broadcast, come_back, own_tasks
 from benchmarks.contenders.telltale import LiveTask
@@ -26,31 +25,6 @@ TURNS: Final = 2
 """Of both servers, within a cycle."""
 BUDGET_S: Final = 150.0
 """No cycle begins later; one takes some 30 s, or 45 on a busy machine."""
-MOST_ERROR: Final = 0.20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One that was predicted, and measured."""
-
-    name: str
-    unit: str
-    predicted: float
-    measured: tuple[float, ...]
-
-    @property
-    def middle(self) -> float:
-        """Of what was measured."""
-        return statistics.median(self.measured)
-
-    @property
-    def error(self) -> float:
-        """Of the prediction, as a share of what was measured."""
-        return self.predicted / self.middle - 1
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
 
 
 def check() -> tuple[Costs, list[Figure]]:

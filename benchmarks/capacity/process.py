@@ -37,6 +37,8 @@ class Follower:
 
     outlet: Outlet
     free_at_s: float = 0.0
+    seq: int = 0
+    """Of the newest that it was sent; nothing older goes to it."""
     waiting: Message | None = None
 
 
@@ -63,14 +65,14 @@ class Process:
     ) -> None:
         """`is_of_people`: each follows the topic of their own; if not, one of a task."""
         self.core = core
-        self.frames = self.deliveries = self.queries = self.turned_away = 0
-        self.queried_at_s: list[float] = []
-        """When each query of the database began."""
+        self.frames = self.deliveries = self.reads = self.turned_away = 0
+        self.read_at_s: list[float] = []
+        """When each read of the database began."""
         self._clock, self._costs, self._backlog = clock, costs, backlog
         self._is_of_people = is_of_people
         self._audience: dict[int, list[Follower]] = {}
         self._inbox: list[Message] = []
-        self._read_at_s = -inf
+        self._heard_at_s = -inf
         self._rounds: deque[tuple[Message, list[Follower], float]] = deque()
         self._held: dict[int, Message] = {}
         self._free_at_s: dict[int, float] = {}
@@ -96,7 +98,7 @@ class Process:
         self._inbox.append(message)
         if len(self._inbox) > 1:
             return
-        is_busy = self._clock.now_s - self._read_at_s < 2 * REST_S
+        is_busy = self._clock.now_s - self._heard_at_s < 2 * REST_S
         if is_busy:
             self._clock.after(REST_S, self._read_on)
         else:
@@ -107,7 +109,7 @@ class Process:
         self.core.do(lambda: self._read_inbox(wake_us))
 
     def _read_inbox(self, wake_us: float) -> float:
-        self._read_at_s = self._clock.now_s
+        self._heard_at_s = self._clock.now_s
         messages, self._inbox = self._inbox, []
         for message in messages:
             self._tell(message)
@@ -166,11 +168,13 @@ class Process:
         spent_s += self._costs.frame_us / 1e6
         self.frames += 1
         for follower in some:
+            if message.seq <= follower.seq:
+                continue
             if follower.free_at_s > now_s or follower.waiting is not None:
                 self._wait(follower, message)
                 continue
             spent_s += each_s
-            follower.free_at_s = free_at_s
+            follower.free_at_s, follower.seq = free_at_s, message.seq
             self.deliveries += 1
             follower.outlet(message, now_s + spent_s)
         return spent_s
@@ -190,6 +194,7 @@ class Process:
         for follower in due[: max(1, most)]:
             del self._behind[follower]
             assert follower.waiting is not None
+            follower.seq = follower.waiting.seq
             spent_s += each_s
             self.frames, self.deliveries = self.frames + 1, self.deliveries + 1
             follower.outlet(follower.waiting, now_s + spent_s)
@@ -254,8 +259,8 @@ class Process:
         rows_of = {caller.topic: caller.rows for caller in callers}
         topics, rows = len(rows_of), sum(rows_of.values())
         batches = -(-topics // BATCH)
-        self.queries += batches
-        self.queried_at_s += [self._clock.now_s] * batches
+        self.reads += batches
+        self.read_at_s += [self._clock.now_s] * batches
         query_us = self._costs.query_us if self._is_of_people else self._costs.task_query_us
         cost_us = query_us * batches + self._costs.topic_us * (topics - batches) + self._costs.row_us * rows
         self.core.beside(cost_us / 1e6, lambda: self._greet(iter(callers)))

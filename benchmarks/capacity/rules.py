@@ -71,7 +71,7 @@ PATIENCE: Final = int(_of_client("ladder.js", "PATIENCE_ONCE_PROVEN"))
 
 def backoff_s(tries: int, chance: float) -> float:
     """As `backoff` in backoff.js."""
-    return min(LONGEST_S, FIRST_S * 2**tries) * chance
+    return min(LONGEST_S, FIRST_S * 2.0**tries) * chance
 
 
 def spread_s(within_s: float, chance: float) -> float:

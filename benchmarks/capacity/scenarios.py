@@ -44,8 +44,8 @@ class Return:
     """Infinite: not within `PATIENCE_S`."""
     busy_s: float
     """Work of the process."""
-    queries: int
-    peak_queries: int
+    reads: int
+    peak_reads: int
     """In the second that has most."""
     turned_away: int
     """Connections that found the kernel's queue full, and were tried for again."""
@@ -183,15 +183,15 @@ def come_back(
 
 
 def _returned(process: Process, back_at_s: list[float], clients: int, stepped_down: int) -> Return:
-    seconds = Counter(map(int, process.queried_at_s))
+    seconds = Counter(map(int, process.read_at_s))
     missing = [inf] * (clients - len(back_at_s))
     back_at_s = sorted(back_at_s) + missing
     return Return(
         half_back_s=within(back_at_s, 0.5),
         all_back_s=back_at_s[-1],
         busy_s=process.core.busy_s,
-        queries=process.queries,
-        peak_queries=max(seconds.values(), default=0),
+        reads=process.reads,
+        peak_reads=max(seconds.values(), default=0),
         turned_away=process.turned_away,
         stepped_down=stepped_down,
     )
