@@ -62,6 +62,8 @@ def served(django_db_setup: None) -> Iterator[Serve]:
         def serve(kind: str) -> ProcessSite:
             if kind not in sites:
                 sites[kind] = stack.enter_context(running(partial(ProcessSite.of, kind=kind)))
+            if sites[kind].is_going:
+                sites[kind].ends_within(PATIENCE_S)
             if not sites[kind].is_alive:
                 sites[kind].start()
             return sites[kind]

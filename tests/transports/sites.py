@@ -138,6 +138,7 @@ class ProcessSite(Server, Site):
 
     def start(self) -> None:
         """Begin, or begin again after it has ended."""
+        self.is_going = False
         with self._log.open("ab") as out:
             self._process = spawn([sys.executable, "-W", "ignore", "-m", *self._words], self._env, out)
         until(lambda: self.connection_count() is not None or not self.is_alive, "the server answers")
@@ -164,6 +165,7 @@ class ProcessSite(Server, Site):
 
     def goes_away(self) -> None:
         """SIGTERM, as every supervisor sends it."""
+        self.is_going = True
         self._process.terminate()
 
     def ends_within(self, patience_s: float) -> float:
