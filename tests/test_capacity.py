@@ -14,9 +14,10 @@ from benchmarks.capacity import page, rules, scenarios
 from benchmarks.capacity.clock import Clock, Core, Lane
 from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.crowd import Crowd
+from benchmarks.capacity.door import Door
 from benchmarks.capacity.figures import Figure
+from benchmarks.capacity.hub import Hub, Message
 from benchmarks.capacity.kept import Calibration
-from benchmarks.capacity.process import Message, Process
 from benchmarks.capacity.scenarios import (
     Return,
     after_crash,
@@ -87,12 +88,12 @@ def test_a_thread_has_the_core_for_as_long_as_the_loop_has_it() -> None:
 def frames(*said_at_s: float, followers: int, costs: Costs = COSTS) -> dict[int, list[tuple[int, float]]]:
     """What each follower of one task is sent, and when, as it reports at these instants."""
     clock = Clock()
-    process = Process(clock, costs, Core(clock))
+    hub = Hub(clock, costs, Core(clock))
     sent: dict[int, list[tuple[int, float]]] = {number: [] for number in range(followers)}
     for its in sent.values():
-        process.attach(0, lambda message, at_s, its=its: its.append((message.seq, at_s)))
+        hub.attach(0, lambda message, at_s, its=its: its.append((message.seq, at_s)))
     for seq, at_s in enumerate(said_at_s, 1):
-        clock.at(at_s, lambda seq=seq, at_s=at_s: process.hear(Message(0, seq, at_s)))
+        clock.at(at_s, lambda seq=seq, at_s=at_s: hub.hear(Message(0, seq, at_s)))
     clock.run()
     return sent
 
@@ -115,11 +116,11 @@ def test_nobody_is_sent_more_than_ten_frames_a_second() -> None:
 
 def test_a_handshake_waits_for_two_slices_at_most_however_many_follow() -> None:
     clock = Clock()
-    process, order = Process(clock, COSTS, Core(clock)), []
+    hub, order = Hub(clock, COSTS, Core(clock)), []
     for _ in range(10 * rules.SLICE):
-        process.attach(0, lambda _message, at_s: order.append(("frame", at_s)))
-    process.hear(Message(0, 1, 0.0))
-    process.core.spend(0.001, lambda: order.append(("handshake", clock.now_s)))
+        hub.attach(0, lambda _message, at_s: order.append(("frame", at_s)))
+    hub.hear(Message(0, 1, 0.0))
+    hub.core.spend(0.001, lambda: order.append(("handshake", clock.now_s)))
     clock.run()
     kinds = [kind for kind, _at_s in sorted(order, key=lambda each: each[1])]
     assert 0 < kinds.index("handshake") <= 2 * rules.SLICE
@@ -181,14 +182,14 @@ def test_a_drain_spreads_the_return_as_its_hint_says() -> None:
 def test_who_finds_the_queue_full_comes_a_second_later() -> None:
     quick = replace(COSTS, load_join_us=1.0)
     clock = Clock()
-    process = Process(clock, quick, Core(clock), backlog=9)
-    process.is_up = False
-    clock.at(0.5, process.come_up)
-    those = Crowd(clock, process, random.Random(1))
+    door = Door(clock, quick, Core(clock), backlog=9)
+    door.is_up = False
+    clock.at(0.5, door.come_up)
+    those = Crowd(clock, door, random.Random(1))
     for _ in range(15):
         those.comes(0.0)
     clock.run()
-    assert process.turned_away == 5
+    assert door.turned_away == 5
     assert sum(at_s >= rules.SYN_RETRY_S for at_s in those.back_at_s) == 5
     assert len(those.back_at_s) == 15
 

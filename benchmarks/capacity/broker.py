@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from benchmarks.capacity.clock import Core
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.process import Message, Process
+from benchmarks.capacity.hub import Hub, Message
 
 
 class Redis:
@@ -14,12 +14,12 @@ class Redis:
         self.busy_s = 0.0
         self._core = core
         self._costs = costs
-        self._followed: dict[int, list[Process]] = {}
+        self._followed: dict[int, list[Hub]] = {}
 
-    def follow(self, topics: Iterable[int], process: Process) -> None:
-        """The process hears these from now on."""
+    def follow(self, topics: Iterable[int], hub: Hub) -> None:
+        """This process hears these from now on."""
         for topic in topics:
-            self._followed.setdefault(topic, []).append(process)
+            self._followed.setdefault(topic, []).append(hub)
 
     def publish(self, message: Message) -> None:
         """A worker says something."""
@@ -28,7 +28,7 @@ class Redis:
         self.busy_s += cost_s
 
         def hand_over() -> None:
-            for process in hearers:
-                process.hear(message)
+            for hub in hearers:
+                hub.hear(message)
 
         self._core.spend(cost_s, hand_over)

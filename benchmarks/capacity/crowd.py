@@ -1,6 +1,6 @@
 """Those who come to a process, and come again: as our client in the browser does, or as the rig's, which only waits.
 
-Follows `static/telltale/backoff.js`, `ladder.js` and `live.js`. Knows of a process only how to come in.
+Follows `static/telltale/backoff.js`, `ladder.js` and `live.js`. Knows of a process only its door.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.capacity.clock import Act, Clock, Core
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.process import Process
+from benchmarks.capacity.door import Door
 from benchmarks.capacity.rules import PATIENCE, PROOF_S, SYN_RETRY_S, backoff_s
 
 STEPS: Final = 4
@@ -22,7 +22,7 @@ class Crowd:
     """What they have in common."""
 
     clock: Clock
-    process: Process
+    door: Door
     chance: random.Random
     core: Core | None = None
     """Where all of them run, as in the rig; None: each on a machine of their own, which costs us nothing."""
@@ -79,7 +79,7 @@ class Client:
 
 
 class Try:
-    """One try of one of them. Satisfies `process.Caller`."""
+    """One try of one of them. Satisfies `door.Caller`."""
 
     __slots__ = ("_awaited", "_client", "_crowd", "_is_over", "rows", "topic")
 
@@ -96,7 +96,7 @@ class Try:
         """See the contract."""
         self._awaited -= 1
         if self._awaited == 0:
-            self._crowd.process.upgrade(self, self._upgraded)
+            self._crowd.door.upgrade(self, self._upgraded)
 
     def greeted(self) -> None:
         """See the contract."""
@@ -105,9 +105,9 @@ class Try:
     def _knock(self, retry_s: float) -> None:
         if self._is_over:
             return
-        if self._crowd.process.is_refusing:
+        if self._crowd.door.is_refusing:
             self._give_up()
-        elif self._crowd.process.knock(self):
+        elif self._crowd.door.knock(self):
             # The kernel has answered for the process: what is asked waits there until it is accepted.
             self._crowd.step(self.accepted)
         else:
@@ -115,7 +115,7 @@ class Try:
 
     def _upgraded(self) -> None:
         if not self._is_over:
-            self._crowd.step(lambda: self._crowd.process.admit(self))
+            self._crowd.step(lambda: self._crowd.door.admit(self))
 
     def _be_back(self) -> None:
         if not self._is_over:
@@ -128,7 +128,7 @@ class Try:
             self._client.fail()
 
 
-def rig(clock: Clock, costs: Costs, process: Process, chance: random.Random) -> Crowd:
+def rig(clock: Clock, costs: Costs, door: Door, chance: random.Random) -> Crowd:
     """Those of benchmarks/native/: on one core, and patient."""
     step_us = costs.load_join_us / STEPS
-    return Crowd(clock, process, chance, Core(clock), step_us, math.inf, has_one_topic=True)
+    return Crowd(clock, door, chance, Core(clock), step_us, math.inf, has_one_topic=True)

@@ -231,7 +231,7 @@ def seconds(figure: float) -> str:
 
 def back(half_s: float, all_s: float) -> str:
     """Two instants."""
-    return f"{half_s:.1f}, {seconds(all_s)}"
+    return f"{half_s:.1f}, {seconds(all_s)}" if half_s < math.inf else seconds(all_s)
 
 
 def mbit(figure: float) -> str:

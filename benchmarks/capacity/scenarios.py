@@ -14,7 +14,8 @@ from benchmarks.capacity import crowd
 from benchmarks.capacity.broker import Redis
 from benchmarks.capacity.clock import Clock, Core, Lane
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.process import Message, Outlet, Process
+from benchmarks.capacity.door import Door
+from benchmarks.capacity.hub import Hub, Message, Outlet
 from benchmarks.capacity.rules import DRAIN_EVERY_S, SLICE, backoff_s, spread_s, within_s
 
 PATIENCE_S: Final = 120.0
@@ -60,7 +61,7 @@ class Site:
         """`is_rig`: Redis is on the same core."""
         self.clock, self.costs = Clock(), costs
         core = Core(self.clock)
-        self.process = Process(self.clock, costs, core)
+        self.hub = Hub(self.clock, costs, core)
         self.redis = Redis(costs, core if is_rig else Core(self.clock))
         self.late_s: list[float] = []
         self.newest: dict[int, int] = {}
@@ -68,7 +69,7 @@ class Site:
 
     def follow(self, follower: int, topic: int) -> None:
         """One more."""
-        self.process.attach(topic, self._outlet(follower))
+        self.hub.attach(topic, self._outlet(follower))
 
     def _outlet(self, follower: int) -> Outlet:
         def read(message: Message, at_s: float) -> None:
@@ -81,7 +82,7 @@ class Site:
     def told(self, seconds: float, followers: int) -> Steady:
         """What was seen in so many seconds."""
         quiet_s = (self.costs.idle_us + self.costs.follower_us * followers) / 1e6
-        busy_s = self.process.core.busy_s - (self.redis.busy_s if self._is_rig else 0.0)
+        busy_s = self.hub.core.busy_s - (self.redis.busy_s if self._is_rig else 0.0)
         late_ms = sorted(1_000 * late_s for late_s in self.late_s) or [0.0]
         lag_ms = self.costs.lag_us / 1_000
         return Steady(
@@ -103,7 +104,7 @@ def broadcast(costs: Costs, *, followers: int, per_second: float, seconds: float
     site = Site(costs, read_us=costs.load_read_us if is_rig else 0.0, is_rig=is_rig)
     for number in range(followers):
         site.follow(number, 0)
-    site.redis.follow([0], site.process)
+    site.redis.follow([0], site.hub)
     count = int(per_second * seconds)
     for seq in range(1, count + 1):
         at_s = (seq - 1) / per_second
@@ -120,7 +121,7 @@ def own_tasks(costs: Costs, *, followers: int, every_s: float, seconds: float, s
     """Each follows a task of their own, which reports at a pace, from a moment of chance on."""
     chance = random.Random(seed)  # noqa: S311 (no secret)
     site = Site(costs, read_us=0.0, is_rig=False)
-    site.redis.follow(range(followers), site.process)
+    site.redis.follow(range(followers), site.hub)
     for number in range(followers):
         site.follow(number, number)
         first_s = chance.random() * every_s
@@ -171,27 +172,27 @@ def come_back(
     The rig's all share one.
     """
     clock = Clock()
-    process = Process(clock, costs, Core(clock), is_of_people=not is_rig)
-    process.is_up, process.is_held = up_after_s == 0, is_held
-    if not process.is_up:
-        clock.at(up_after_s, process.come_up)
+    door = Door(clock, costs, Core(clock), is_of_people=not is_rig)
+    door.is_up, door.is_held = up_after_s == 0, is_held
+    if not door.is_up:
+        clock.at(up_after_s, door.come_up)
     chance = random.Random(seed)  # noqa: S311 (no secret)
-    those = crowd.rig(clock, costs, process, chance) if is_rig else crowd.Crowd(clock, process, chance, rows=rows)
+    those = crowd.rig(clock, costs, door, chance) if is_rig else crowd.Crowd(clock, door, chance, rows=rows)
     coming(those, clients)
     clock.run(PATIENCE_S)
-    return _returned(process, those.back_at_s, clients, those.stepped_down)
+    return _returned(door, those.back_at_s, clients, those.stepped_down)
 
 
-def _returned(process: Process, back_at_s: list[float], clients: int, stepped_down: int) -> Return:
-    seconds = Counter(map(int, process.read_at_s))
+def _returned(door: Door, back_at_s: list[float], clients: int, stepped_down: int) -> Return:
+    seconds = Counter(map(int, door.read_at_s))
     missing = [inf] * (clients - len(back_at_s))
     back_at_s = sorted(back_at_s) + missing
     return Return(
         half_back_s=within(back_at_s, 0.5),
         all_back_s=back_at_s[-1],
-        busy_s=process.core.busy_s,
-        reads=process.reads,
+        busy_s=door.core.busy_s,
+        reads=door.reads,
         peak_reads=max(seconds.values(), default=0),
-        turned_away=process.turned_away,
+        turned_away=door.turned_away,
         stepped_down=stepped_down,
     )

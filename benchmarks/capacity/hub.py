@@ -1,19 +1,18 @@
-"""One process of the live server: an event loop on one core, with its hub, its queue of new clients and its reader.
+"""What a process of the live server does with what is told: its hub and its driver, on an event loop with one core.
 
-Follows `web/driver.py` and `core/hub.py` step by step, with costs for the work. Tasks and their topics are one
-thing here, with a number for a name. Knows neither Redis nor what clients do when they are turned away.
+Follows `core/hub.py`, `web/driver.py` and the Redis listener step by step, with costs for the work. Tasks and their
+topics are one thing here, with a number for a name. Knows neither Redis nor how followers have come (`door.py`).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from math import inf
 from typing import NamedTuple, Protocol
 
-from benchmarks.capacity.clock import Act, Clock, Core
+from benchmarks.capacity.clock import Clock, Core
 from benchmarks.capacity.costs import Costs
-from benchmarks.capacity.rules import BACKLOG, BATCH, PACE_S, REST_S, SEATS, SLICE
+from benchmarks.capacity.rules import PACE_S, REST_S, SLICE
 
 
 class Message(NamedTuple):
@@ -42,34 +41,13 @@ class Follower:
     waiting: Message | None = None
 
 
-class Caller(Protocol):
-    """Somebody who comes in."""
-
-    topic: int
-    """Which is followed."""
-    rows: int
-    """That the database knows of it."""
-
-    def accepted(self) -> None:
-        """Its connection is the process's now; what it asks comes by `upgrade`."""
-
-    def greeted(self) -> None:
-        """It follows, and knows the present state."""
-
-
-class Process:
+class Hub:
     """See the module."""
 
-    def __init__(
-        self, clock: Clock, costs: Costs, core: Core, *, backlog: int = BACKLOG, is_of_people: bool = True
-    ) -> None:
-        """`is_of_people`: each follows the topic of their own; if not, one of a task."""
+    def __init__(self, clock: Clock, costs: Costs, core: Core) -> None:
         self.core = core
-        self.frames = self.deliveries = self.reads = self.turned_away = 0
-        self.read_at_s: list[float] = []
-        """When each read of the database began."""
-        self._clock, self._costs, self._backlog = clock, costs, backlog
-        self._is_of_people = is_of_people
+        self.frames = self.deliveries = 0
+        self._clock, self._costs = clock, costs
         self._audience: dict[int, list[Follower]] = {}
         self._inbox: list[Message] = []
         self._heard_at_s = -inf
@@ -77,15 +55,7 @@ class Process:
         self._held: dict[int, Message] = {}
         self._free_at_s: dict[int, float] = {}
         self._behind: dict[Follower, None] = {}
-        self._callers: deque[Caller] = deque()
-        self._unread: list[Caller] = []
-        self._is_reading = self._is_turning = False
-        self.is_up = True
-        """Whether it accepts."""
-        self.is_held = True
-        """While it is not up: whether somebody holds its port, so that callers wait in the kernel's queue."""
-
-    # What is told ------------------------------------------------------------------------------
+        self._is_turning = False
 
     def attach(self, topic: int, outlet: Outlet) -> Follower:
         """Somebody follows a task from now on."""
@@ -202,76 +172,3 @@ class Process:
         if len(due) > max(1, most):
             self._turn_again()
         return spent_s
-
-    # Who comes ---------------------------------------------------------------------------------
-
-    @property
-    def is_refusing(self) -> bool:
-        """Whether there is nobody to come to."""
-        return not (self.is_up or self.is_held)
-
-    def knock(self, caller: Caller) -> bool:
-        """A connection is asked for; False: the kernel's queue is full, and it hears nothing."""
-        if len(self._callers) > self._backlog:
-            self.turned_away += 1
-            return False
-        self._callers.append(caller)
-        if self.is_up and len(self._callers) == 1:
-            self._accept()
-        return True
-
-    def come_up(self) -> None:
-        """It has started, and serves whoever waits."""
-        self.is_up = True
-        if self._callers:
-            self._accept()
-
-    def _accept(self) -> None:
-        """One a turn of the loop, which is libuv's way: who waits longest first."""
-        self.core.spend(self._costs.accept_us / 1e6, self._accepted)
-
-    def _accepted(self) -> None:
-        caller = self._callers.popleft()
-        if self._callers:
-            self._accept()
-        caller.accepted()
-
-    def upgrade(self, caller: Caller, then: Act) -> None:
-        """Its request has come; it is answered even if it has gone, which is seen behind it."""
-        self.core.spend(self._costs.upgrade_us / 1e6, then)
-
-    def admit(self, caller: Caller) -> None:
-        """Its ticket has come."""
-        self.core.spend(self._costs.admit_us / 1e6, lambda: self._read_for(caller))
-
-    def _read_for(self, caller: Caller) -> None:
-        self._unread.append(caller)
-        if not self._is_reading:
-            self._is_reading = True
-            self._read()
-
-    def _read(self) -> None:
-        """For all who wait, in one go, and again for those who have come meanwhile."""
-        callers, self._unread = self._unread, []
-        if not callers:
-            self._is_reading = False
-            return
-        rows_of = {caller.topic: caller.rows for caller in callers}
-        topics, rows = len(rows_of), sum(rows_of.values())
-        batches = -(-topics // BATCH)
-        self.reads += batches
-        self.read_at_s += [self._clock.now_s] * batches
-        query_us = self._costs.query_us if self._is_of_people else self._costs.task_query_us
-        cost_us = query_us * batches + self._costs.topic_us * (topics - batches) + self._costs.row_us * rows
-        self.core.beside(cost_us / 1e6, lambda: self._greet(iter(callers)))
-
-    def _greet(self, waiting: Iterator[Caller]) -> None:
-        """So many at a time, then others have their turn."""
-        some = list(islice(waiting, SEATS))
-        if not some:
-            return self._read()
-        each_s = self._costs.delivery_us / 1e6
-        for nth, caller in enumerate(some, 1):
-            self._clock.after(each_s * nth, caller.greeted)
-        self.core.spend(each_s * len(some), lambda: self._greet(waiting))
-        return None
