@@ -61,8 +61,8 @@ class Settings:
     """How often clients poll where a poll can't be held."""
     recheck_s: float | None = None
     """How often watched tasks are re-read; None: as the broker's reach asks (2 s, or 15 s site-wide)."""
-    connections: int = 50_000
-    """Live connections that one web process takes."""
+    connections: int = 20_000
+    """Live connections that one web process takes: as many as can all come back to it within half a minute."""
     connections_per_address: int = 10_000
     """Live connections from one network address to one web process; behind a proxy all may have its address."""
     connections_per_user: int = 20

@@ -6,6 +6,7 @@
 
 const FIRST_MS = 500
 const LONGEST_MS = 30_000
+const LONGEST_SPREAD_MS = 300_000
 
 /**
  * Wait before try `n` (from 0), in ms.
@@ -21,4 +22,4 @@ export const backoff = (n, random) => Math.min(LONGEST_MS, FIRST_MS * 2 ** n) * 
  * @param {number} random in [0, 1)
  * @returns {number}
  */
-export const spread = (bye, random) => Math.min(LONGEST_MS, (bye.within_s || 0) * 1000) * random
+export const spread = (bye, random) => Math.min(LONGEST_SPREAD_MS, (bye.within_s || 0) * 1000) * random
