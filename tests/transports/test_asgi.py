@@ -229,6 +229,19 @@ def test_a_farewell_that_has_to_wait_is_sent_in_its_order() -> None:
     scene(story)
 
 
+def test_a_farewell_waits_for_what_is_on_its_way() -> None:
+    async def story(client: Client, line: Line) -> None:
+        line.takes.clear()
+        client.outlet.write(_message("first"))
+        client.close(reasons.DRAIN)
+        assert line.sent == []
+        line.takes.set()
+        await asyncio.sleep(0.01)
+        assert line.sent == ["first", client.connection.farewell(), "websocket.close"]
+
+    scene(story)
+
+
 def test_a_farewell_that_never_goes_is_given_up() -> None:
     async def story(client: Client, line: Line) -> None:
         line.takes.clear()
@@ -240,7 +253,7 @@ def test_a_farewell_that_never_goes_is_given_up() -> None:
     scene(story)
 
 
-def test_a_blocked_line_is_cut_without_a_word() -> None:
+def test_who_is_too_slow_is_cut_without_a_word() -> None:
     async def story(client: Client, line: Line) -> None:
         line.takes.clear()
         client.outlet.write(_message("stuck"))

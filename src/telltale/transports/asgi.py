@@ -86,14 +86,14 @@ class AsgiOutlet:
         self._follower.block()
 
     def end(self) -> None:
-        """See the contract. A line that takes nothing more is cut; whoever is on it is too slow, or gone."""
+        """See the contract. Whoever is too slow is cut; what is only on its way may go, and the farewell after it."""
         if not self._is_open:
             return
-        if self._rest is not None:
+        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
+        if self._rest is not None and self._follower.connection.closed is reasons.SLOW:
             self._is_open = False
             self._rest.cancel()
             return self._interrupt()
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
         for message in self._farewell(self._follower.connection):
             self.write(message)
         self._is_open = False
