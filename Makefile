@@ -20,7 +20,9 @@ VENV_BENCH := .venv-bench
 # What is worth its time on another database than SQLite.
 ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py tests/runners/test_wholes.py
 
-.PHONY: help install services fmt lint types quick test newest js databases runners others browser load simulate bench figures demo clean
+WIRES := tests/brokers tests/transports tests/live
+
+.PHONY: help install services fmt lint types quick test newest js databases runners wires others browser load simulate bench figures demo clean
 
 help: ## what there is
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -83,12 +85,15 @@ databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreS
 runners: $(VENV)/.dev services ## every runner, with its real workers
 	$(BIN)/pytest tests/runners
 
-others: $(VENV)/.dev services ## all tests but those of the runners, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest --ignore=tests/runners
+wires: $(VENV)/.dev services ## every broker and transport, over real servers
+	$(BIN)/pytest $(WIRES)
 
-# Two at a time: they wait for processes more than they compute, and share no port, directory or database.
+others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest --ignore=tests/runners $(WIRES:%=--ignore=%)
+
+# Three at a time: they wait for processes more than they compute, and share no port, directory or database.
 test: services lint types js ## everything, with the real services, which it starts and stops by itself
-	$(MAKE) --keep-going -j2 --output-sync=target others runners databases newest
+	$(MAKE) --keep-going -j3 --output-sync=target runners wires others databases newest
 
 load: $(VENV)/.dev services ## ten thousand followers for ten minutes, through Redis, which is restarted (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
