@@ -213,7 +213,7 @@ def test_a_process_with_too_many_does_not_get_them_back_in_time() -> None:
     ("ours", "module", "expression"),
     [
         (rules.backoff_s, "backoff.js", r"Math\.min\(LONGEST_MS, FIRST_MS \* 2 \*\* n\) \* random"),
-        (rules.spread_s, "backoff.js", r"Math\.min\(LONGEST_MS, \(bye\.within_s \|\| 0\) \* 1000\) \* random"),
+        (rules.spread_s, "backoff.js", r"Math\.min\(LONGEST_SPREAD_MS, \(bye\.within_s \|\| 0\) \* 1000\) \* random"),
         (rules.within_s, "driver.py", r"round\(max\(1\.0, len\(seats\) / RETURN_PER_S\), 1\)"),
     ],
     ids=["back-off", "spread", "hint"],
@@ -228,7 +228,7 @@ def test_a_formula_that_is_repeated_here_is_still_the_codes(
 def test_the_client_waits_as_its_modules_say() -> None:
     assert rules.backoff_s(2, 0.5) == 1.0
     assert rules.backoff_s(20, 1.0) == rules.LONGEST_S == 30.0
-    assert rules.spread_s(500.0, 0.5) == 15.0
+    assert rules.spread_s(500.0, 0.5) == 150.0
 
 
 def test_the_page_is_what_the_command_makes_of_the_kept_calibration() -> None:

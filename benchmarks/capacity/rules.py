@@ -65,6 +65,7 @@ def _of_client(module: str, name: str) -> float:
 
 FIRST_S: Final = _of_client("backoff.js", "FIRST_MS") / 1_000
 LONGEST_S: Final = _of_client("backoff.js", "LONGEST_MS") / 1_000
+LONGEST_SPREAD_S: Final = _of_client("backoff.js", "LONGEST_SPREAD_MS") / 1_000
 PROOF_S: Final = _of_client("live.js", "PROOF_MS") / 1_000
 PATIENCE: Final = int(_of_client("ladder.js", "PATIENCE_ONCE_PROVEN"))
 
@@ -76,7 +77,7 @@ def backoff_s(tries: int, chance: float) -> float:
 
 def spread_s(within_s: float, chance: float) -> float:
     """As `spread` in backoff.js."""
-    return min(LONGEST_S, within_s) * chance
+    return min(LONGEST_SPREAD_S, within_s) * chance
 
 
 def within_s(clients: int) -> float:
