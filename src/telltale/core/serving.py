@@ -16,8 +16,8 @@ def serve(
 ) -> tuple[list[Connection], list[Connection]]:
     """Hand one thing on to many: (who gets the frame that was made for all, who has it waiting instead).
 
-    The frame has number `n` and `size` characters. It is for connections that are ready and know the task
-    already; all others go the long way, by `offer`. This is the one loop that runs for each delivery.
+    The frame has number `n` and `size` characters. It is for connections that are ready; all others go the long
+    way, by `offer`. This is the one loop that runs for each delivery.
     """
     ready: list[Connection] = []
     others: list[Connection] = []

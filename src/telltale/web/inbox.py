@@ -36,7 +36,7 @@ class Inbox:
 
     def put(self, messages: Sequence[bytes]) -> None:
         """Messages came; any thread. What can't be understood is left to the next read of the store."""
-        envelopes = [envelope for message in messages if (envelope := _decoded(message)) is not None]
+        envelopes = _decoded(messages)
         with self._lock:
             is_first = not self._arrived
             has_room = len(self._arrived) + len(envelopes) <= ROOM
@@ -49,7 +49,7 @@ class Inbox:
 
     def take(self, messages: Sequence[bytes]) -> None:
         """Messages came to the loop itself; as `put`, without the way."""
-        envelopes = [envelope for message in messages if (envelope := _decoded(message)) is not None]
+        envelopes = _decoded(messages)
         if envelopes:
             self._handle(envelopes)
 
@@ -68,10 +68,15 @@ class Inbox:
             self._loop.call_soon_threadsafe(function)
 
 
-def _decoded(message: bytes) -> Envelope | None:
-    try:
-        envelope = Envelope.from_bytes(message)
-    except Malformed as error:
-        logger.warning("A message of the broker is left out: %s", error)
-        return None
-    return None if envelope.cancel is not None else envelope
+def _decoded(messages: Sequence[bytes]) -> list[Envelope]:
+    """What of it can be understood and is for browsers."""
+    envelopes = []
+    for message in messages:
+        try:
+            envelope = Envelope.from_bytes(message)
+        except Malformed as error:
+            logger.warning("A message of the broker is left out: %s", error)
+            continue
+        if envelope.cancel is None:
+            envelopes.append(envelope)
+    return envelopes
