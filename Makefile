@@ -18,9 +18,10 @@ VENV6 := .venv-django6
 VENV_BENCH := .venv-bench
 
 # What is worth its time on another database than SQLite.
-ON_SERVERS := tests/test_store.py tests/test_pruning.py tests/test_messages.py tests/worker tests/runners/test_enqueue.py tests/runners/test_waiting.py tests/runners/test_wholes.py
+ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch
 
-WIRES := tests/brokers tests/transports tests/live
+RUNNERS := tests/runners tests/dispatch
+WIRES := tests/brokers tests/transports tests/server tests/live
 
 .PHONY: help install services fmt lint types quick test newest js databases runners wires others browser load simulate bench figures demo clean
 
@@ -83,13 +84,13 @@ databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreS
 	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
 
 runners: $(VENV)/.dev services ## every runner, with its real workers
-	$(BIN)/pytest tests/runners
+	$(BIN)/pytest $(RUNNERS)
 
 wires: $(VENV)/.dev services ## every broker and transport, over real servers
 	$(BIN)/pytest $(WIRES)
 
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest --ignore=tests/runners $(WIRES:%=--ignore=%)
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(WIRES:%=--ignore=%)
 
 # Three at a time: they wait for processes more than they compute, and share no port, directory or database.
 test: services lint types js ## everything, with the real services, which it starts and stops by itself
@@ -107,14 +108,14 @@ $(VENV_BENCH)/.peers: benchmarks/peers/requirements.txt
 	touch $@
 
 bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against peers, in one run (QUICK=1 make bench: in 6 minutes instead of 20)
-	$(BIN)/python -m benchmarks.progress
-	$(BIN)/python -W ignore -m benchmarks.short_tasks
+	$(BIN)/python -m benchmarks.reporting.progress
+	$(BIN)/python -W ignore -m benchmarks.reporting.short_tasks
 	$(BIN)/python -W ignore -m benchmarks.reporting
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## the newest record of the benchmark, as table and plots into docs/performance.md
-	$(BIN)/python -m benchmarks.table
-	$(VENV_BENCH)/bin/python -m benchmarks.plots
+	$(BIN)/python -m benchmarks.report.table
+	$(VENV_BENCH)/bin/python -m benchmarks.report.plots
 
 demo: $(VENV)/.demo ## the main job on SQLite without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run

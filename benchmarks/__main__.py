@@ -7,8 +7,10 @@ record in var/bench/. Takes some 20 minutes, or 6 with --quick; `--only` runs th
 import argparse
 import sys
 
-from benchmarks import machine, record, run, table
-from benchmarks.plan import VISITS
+from benchmarks.report import record, table
+from benchmarks.rig import machine
+from benchmarks.visits import run
+from benchmarks.visits.plan import VISITS
 
 ROUNDS, SECONDS = 5, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 2, 1.5

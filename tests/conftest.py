@@ -2,11 +2,11 @@
 
 import pytest
 
-from telltale.store import usual
+from telltale.store import durations
 
 
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
     """The store keeps for some seconds what it knows of durations."""
-    usual._usual.clear()
-    usual._unlearnt.clear()
+    durations._usual.clear()
+    durations._unlearnt.clear()

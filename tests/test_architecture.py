@@ -17,27 +17,32 @@ from telltale import store
 
 SOURCE = Path(telltale.__file__).parent
 
-# What each room may import of the others. Django's own files (models, apps, checks, …) stand at the top.
-MAY_IMPORT = {
-    "core": {"core"},
-    "conf": {"conf", "core"},
-    "native": {"native"},
-    "owners": {"core", "owners"},
-    "models": {"core", "models", "owners", "conf"},
-    "store": {"core", "conf", "models", "owners", "store"},
-    "brokers": {"core", "conf", "native", "brokers"},
-    "messages": {"core", "conf", "models", "owners", "store", "brokers", "messages"},
-    "worker": {"core", "conf", "native", "models", "owners", "store", "brokers", "messages", "worker"},
-    "runners": {"core", "conf", "models", "owners", "store", "brokers", "messages", "worker", "runners"},
-    "web": {"core", "conf", "models", "owners", "store", "brokers", "messages", "runners", "web", "transports"},
-    "transports": {"core", "conf", "web", "transports"},
-}
+# Each room imports only rooms that stand earlier. Rooms in one line are files, and may import each other.
+ROOMS = [
+    ["core"],
+    ["native", "conf"],
+    ["owners"],
+    ["models"],
+    ["store"],
+    ["brokers"],
+    ["messages"],
+    ["worker"],
+    ["dispatch"],
+    ["runners"],
+    ["transports"],
+    ["live"],
+    ["server"],
+    ["pages"],
+    ["checks", "admin", "templatetags", "urls", "asgi", "management", "apps"],
+    ["testing"],
+]
+LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        if parts[0] not in {"migrations", "testing"}:
+        if parts[0] != "migrations":
             yield parts[0], path
 
 
@@ -56,19 +61,32 @@ def imports(path: Path) -> Iterator[str]:
 
 def room_of(name: str) -> str | None:
     parts = name.split(".")
-    if parts[0] != "telltale" or len(parts) < 2:
-        return None
-    return parts[1]
+    return parts[1] if parts[0] == "telltale" and len(parts) > 1 and parts[1] in LEVELS else None
 
 
-def test_imports_point_one_way() -> None:
+def test_each_room_imports_only_earlier_rooms() -> None:
     wrong = [
         f"{path.relative_to(SOURCE)} imports {name}"
         for room, path in modules()
         for name in imports(path)
-        if room in MAY_IMPORT and (target := room_of(name)) and target not in MAY_IMPORT[room]
+        if room in LEVELS and (target := room_of(name)) and LEVELS[target] > LEVELS[room]
     ]
     assert wrong == []
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {room for room, _path in modules()} - {"__init__"} == set(LEVELS)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    names = {".".join(("telltale", *path.relative_to(SOURCE).with_suffix("").parts)) for _room, path in modules()}
+    names = {name.removesuffix(".__init__") for name in names}
+    uses = {}
+    for _room, path in modules():
+        this = ".".join(("telltale", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        found = {name if name in names else name.rpartition(".")[0] for name in imports(path)}
+        uses[this] = (found & names) - {this, "telltale"}
+    TopologicalSorter(uses).prepare()
 
 
 def test_worker_and_web_never_meet() -> None:
@@ -131,7 +149,7 @@ def test_only_the_store_writes_task_states() -> None:
 
 def test_the_rule_about_writers_sees_those_that_there_are() -> None:
     seen = {path.stem for room, path in modules() if room == "store" and any(writes_to_task_states(path))}
-    assert {"closing", "pruning", "queueing", "waiting", "wholes"} <= seen
+    assert {"closing", "groups", "pruning", "queueing"} <= seen
 
 
 def test_the_store_is_entered_by_its_public_names_alone() -> None:
@@ -150,7 +168,7 @@ def test_the_modules_of_the_store_import_each_other_in_no_circle() -> None:
         for room, path in modules()
         if room == "store"
     }
-    assert uses["telltale.store.ending"] >= {"telltale.store.closing", "telltale.store.wholes"}
+    assert uses["telltale.store.ending"] >= {"telltale.store.closing", "telltale.store.groups"}
     TopologicalSorter(uses).prepare()
 
 

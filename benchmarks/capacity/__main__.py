@@ -9,10 +9,11 @@ docs/capacity.md from the one that is kept.
 import argparse
 import sys
 
-from benchmarks import machine, record
 from benchmarks.capacity import check, page
 from benchmarks.capacity.figures import MOST_ERROR, Figure
 from benchmarks.capacity.kept import PATH, Calibration
+from benchmarks.report import record
+from benchmarks.rig import machine
 
 
 def main() -> None:

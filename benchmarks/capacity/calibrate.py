@@ -12,13 +12,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Final
 
-from benchmarks import machine
 from benchmarks.capacity import rig, strangers
 from benchmarks.capacity.costs import Costs
 from benchmarks.capacity.rig import Up
 from benchmarks.capacity.scenarios import at_once, come_back
-from benchmarks.contenders.base import ROOT, place
 from benchmarks.contenders.telltale import LiveTask, LiveWebSocket
+from benchmarks.rig import machine
+from benchmarks.rig.contender import ROOT, place
 
 FEW: Final = 2_000
 """Followers, besides the one who was there first."""

@@ -1,6 +1,6 @@
 """Those who come to a process, and come again: as our client in the browser does, or as the rig's, which only waits.
 
-Follows `static/telltale/backoff.js`, `ladder.js` and `live.js`. Knows of a process only its door.
+Follows `static/telltale/live/backoff.js`, `ladder.js` and `live.js`. Knows of a process only its door.
 """
 
 import math
@@ -129,6 +129,6 @@ class Try:
 
 
 def rig(clock: Clock, costs: Costs, door: Door, chance: random.Random) -> Crowd:
-    """Those of benchmarks/native/: on one core, and patient."""
+    """Those of benchmarks/rig/native/: on one core, and patient."""
     step_us = costs.load_join_us / STEPS
     return Crowd(clock, door, chance, Core(clock), step_us, math.inf, has_one_topic=True)

@@ -1,6 +1,6 @@
 """How clients come into a process of the live server: the kernel's queue, the handshake, the read of the store.
 
-Follows `transports/live_socket.py` and `web/freshness.py` step by step, with costs for the work, on the event loop
+Follows `server/websocket_protocol.py` and `live/refresher.py` step by step, with costs for the work, on the event loop
 and its reader's thread. Knows nothing of what clients do when they are turned away (`crowd.py`).
 """
 

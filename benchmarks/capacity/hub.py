@@ -1,6 +1,6 @@
 """What a process of the live server does with what is told: its hub and its driver, on an event loop with one core.
 
-Follows `core/hub.py`, `web/driver.py` and the Redis listener step by step, with costs for the work. Tasks and their
+Follows `core/hub.py`, `live/driver.py` and the Redis listener step by step, with costs for the work. Tasks and their
 topics are one thing here, with a number for a name. Knows neither Redis nor how followers have come (`door.py`).
 """
 

@@ -22,7 +22,7 @@ from telltale import store  # noqa: E402
 from telltale.core.topics import task_topic  # noqa: E402
 from telltale.core.wire import Envelope, update_of  # noqa: E402
 from telltale.models import TaskState  # noqa: E402
-from telltale.transports.frames import text_frame  # noqa: E402
+from telltale.server.frames import text_frame  # noqa: E402
 
 REPEATS = 15
 FRAMES = 2_000

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from benchmarks import machine
-from benchmarks.contenders.base import Contender, Place, place, started
-from benchmarks.load import Load, Seen, loading
+from benchmarks.rig import machine
+from benchmarks.rig.contender import Contender, Place, place, started
+from benchmarks.rig.load import Load, Seen, loading
 
 PRECEDENCE = "-20"
 

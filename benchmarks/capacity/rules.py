@@ -25,15 +25,15 @@ from telltale.brokers.base import Reach
 from telltale.brokers.redis import loop_listener
 from telltale.conf import Settings
 from telltale.core import hub
+from telltale.live import driver, reader, refresher
 from telltale.models import TaskState
-from telltale.transports import live_socket
-from telltale.web import driver, freshness, processes, reading, serve
+from telltale.server import processes, serve, websocket_protocol
 
 SLICE: Final = hub.SLICE
-PACE_S: Final = live_socket.TERMS.pace_s
+PACE_S: Final = websocket_protocol.TERMS.pace_s
 REST_S: Final = loop_listener.REST_S
-SEATS: Final = freshness.SEATS
-BATCH: Final = reading.BATCH
+SEATS: Final = refresher.SEATS
+BATCH: Final = reader.BATCH
 DRAIN_EVERY_S: Final = driver.DRAIN_EVERY_S
 RETURN_PER_S: Final = driver.RETURN_PER_S
 BACKLOG: Final = serve.BACKLOG
@@ -63,11 +63,11 @@ def _of_client(module: str, name: str) -> float:
     return float(found[1])
 
 
-FIRST_S: Final = _of_client("backoff.js", "FIRST_MS") / 1_000
-LONGEST_S: Final = _of_client("backoff.js", "LONGEST_MS") / 1_000
-LONGEST_SPREAD_S: Final = _of_client("backoff.js", "LONGEST_SPREAD_MS") / 1_000
-PROOF_S: Final = _of_client("live.js", "PROOF_MS") / 1_000
-PATIENCE: Final = int(_of_client("ladder.js", "PATIENCE_ONCE_PROVEN"))
+FIRST_S: Final = _of_client("live/backoff.js", "FIRST_MS") / 1_000
+LONGEST_S: Final = _of_client("live/backoff.js", "LONGEST_MS") / 1_000
+LONGEST_SPREAD_S: Final = _of_client("live/backoff.js", "LONGEST_SPREAD_MS") / 1_000
+PROOF_S: Final = _of_client("live/live.js", "PROOF_MS") / 1_000
+PATIENCE: Final = int(_of_client("live/fallback.js", "PATIENCE_ONCE_PROVEN"))
 
 
 def backoff_s(tries: int, chance: float) -> float:

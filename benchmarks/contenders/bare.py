@@ -3,9 +3,9 @@
 import json
 from typing import ClassVar
 
-from benchmarks import message
-from benchmarks.build import built
-from benchmarks.contenders.base import PEERS_PYTHON, Contender, Place
+from benchmarks.rig import message
+from benchmarks.rig.build import built
+from benchmarks.rig.contender import PEERS_PYTHON, Contender, Place
 
 
 class FloorWebSocket(Contender):

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import ClassVar
 
-from benchmarks import message
-from benchmarks.contenders.base import PEERS_PYTHON, Ask, Contender, Place
+from benchmarks.rig import message
+from benchmarks.rig.contender import PEERS_PYTHON, Ask, Contender, Place
 
 QUIET = ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
 

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
-from benchmarks.contenders.base import OUR_PYTHON, ROOT, Ask, Contender, Place
 from benchmarks.contenders.peers import uvicorn
+from benchmarks.rig.contender import OUR_PYTHON, ROOT, Ask, Contender, Place
 
 LIVE: Final = "/telltale/live/"
 TASK: Final = "6f1c2e9a-52a8-4f0c-9d59-0f3b6a1c7e10"
@@ -80,7 +80,7 @@ class LiveWebSocket(Telltale):
 
     def command(self, place: Place) -> list[str]:
         """One process."""
-        return [OUR_PYTHON, "-m", "telltale.web", "--port", str(place.port)]
+        return [OUR_PYTHON, "-m", "telltale.server", "--port", str(place.port)]
 
 
 class LiveEventStream(LiveWebSocket):

@@ -7,7 +7,7 @@ import django
 
 django.setup()
 
-from benchmarks import message  # noqa: E402  (models need the set-up)
+from benchmarks.rig import message  # noqa: E402  (models need the set-up)
 from telltale.core.snapshot import Progress, Snapshot  # noqa: E402
 from telltale.core.states import State  # noqa: E402
 from telltale.core.topics import task_topic  # noqa: E402

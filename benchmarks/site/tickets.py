@@ -10,7 +10,7 @@ import django
 
 django.setup()
 
-from telltale.web.tickets import issue  # noqa: E402  (the signature needs the settings)
+from telltale.live.tickets import issue  # noqa: E402  (the signature needs the settings)
 
 TTL_S = 3_600.0
 

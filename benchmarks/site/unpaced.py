@@ -17,10 +17,11 @@ class Unpaced(AppConfig):
 
     def ready(self) -> None:
         """Before anybody follows."""
-        from telltale.core.terms import Terms
-        from telltale.transports import live_socket, live_stream, sse, websocket
-        from telltale.web import driver
+        from telltale.core.policy import Terms
+        from telltale.live import driver
+        from telltale.server import http_protocol, websocket_protocol
+        from telltale.transports import sse, websocket
 
         driver.Terms = partial(Terms, pace_s=0.0)
-        for transport in (live_socket, live_stream, sse, websocket):
+        for transport in (http_protocol, websocket_protocol, sse, websocket):
             transport.TERMS = replace(transport.TERMS, pace_s=0.0)

@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from telltale.dispatch.control import cancel as cancel
+    from telltale.dispatch.control import retry as retry
+    from telltale.dispatch.enqueue import enqueue as enqueue
+    from telltale.dispatch.enqueue import enqueue_many as enqueue_many
+    from telltale.dispatch.follow import follow as follow
+    from telltale.dispatch.tracked import tracked as tracked
     from telltale.messages import notify as notify
     from telltale.messages import publish as publish
     from telltale.owners import owned_by as owned_by
-    from telltale.runners.enqueue import cancel as cancel
-    from telltale.runners.enqueue import enqueue as enqueue
-    from telltale.runners.enqueue import enqueue_many as enqueue_many
-    from telltale.runners.enqueue import retry as retry
-    from telltale.runners.followed import follow as follow
-    from telltale.runners.tracked import tracked as tracked
-    from telltale.web.accepted import accepted as accepted
+    from telltale.pages.accepted import accepted as accepted
     from telltale.worker.run import Cancelled as Cancelled
     from telltale.worker.run import TaskError as TaskError
     from telltale.worker.run import track as track
@@ -31,22 +31,22 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cancelled": "telltale.worker.run",
     "TaskError": "telltale.worker.run",
-    "accepted": "telltale.web.accepted",
-    "cancel": "telltale.runners.enqueue",
+    "accepted": "telltale.pages.accepted",
+    "cancel": "telltale.dispatch.control",
     "check_cancelled": "telltale.worker.tracker",
     "current": "telltale.worker.tracker",
-    "enqueue": "telltale.runners.enqueue",
-    "enqueue_many": "telltale.runners.enqueue",
-    "follow": "telltale.runners.followed",
+    "enqueue": "telltale.dispatch.enqueue",
+    "enqueue_many": "telltale.dispatch.enqueue",
+    "follow": "telltale.dispatch.follow",
     "no_cancel": "telltale.worker.tracker",
     "notify": "telltale.messages",
     "owned_by": "telltale.owners",
     "progress": "telltale.worker.tracker",
     "publish": "telltale.messages",
-    "retry": "telltale.runners.enqueue",
+    "retry": "telltale.dispatch.control",
     "stage": "telltale.worker.tracker",
     "track": "telltale.worker.run",
-    "tracked": "telltale.runners.tracked",
+    "tracked": "telltale.dispatch.tracked",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -13,6 +13,7 @@ class TelltaleConfig(AppConfig):
 
     def ready(self) -> None:
         """Importing `checks` registers them; `install` connects each runner to its signals."""
-        from telltale import checks, runners  # noqa: F401
+        from telltale import checks  # noqa: F401
+        from telltale.dispatch import registry
 
-        runners.install()
+        registry.install()

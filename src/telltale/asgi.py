@@ -2,7 +2,7 @@
 
 Imported by a site's `asgi.py` before Django is set up, so nothing here needs models. For uvicorn,
 `--timeout-graceful-shutdown 10` bounds what an open request could still hold up, and
-`--ws telltale.transports.live_socket:LiveSocket` serves the sockets at a fifth of the cost (docs/performance.md);
+`--ws telltale.server:WebSocketProtocol` serves the sockets at a fifth of the cost (docs/performance.md);
 with uvicorn's own class, `--ws-per-message-deflate false` saves much memory for no gain.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.asgi import get_asgi_application as django_asgi_application
 
-from telltale.transports.base import Application
-from telltale.web.application import Telltale
+from telltale.live.application import Telltale
+from telltale.transports.http import Application
 
 
 def get_asgi_application(application: Application | None = None) -> Telltale:

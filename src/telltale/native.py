@@ -7,14 +7,16 @@ greenlets may be one of these locks, unless only a native thread waits for it.
 
 import _socket
 import _thread
+import os
 import select
 import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 POLL_S: Final = 0.05
 """How often a native thread looks for a signal under gevent, whose own events are not for other threads."""
@@ -165,3 +167,27 @@ def await_any(reading: Iterable[int], writing: Iterable[int] = (), *, timeout_s:
             poll.register(descriptor, events)
     # A part of a millisecond is rounded up: else whoever waits for a moment wakes just before it, again and again.
     return bool(poll.poll(None if timeout_s is None else int(timeout_s * 1_000) + (timeout_s > 0)))
+
+
+class Forked(Protocol):
+    """Something that a forked child inherits but does not own."""
+
+    def forked(self) -> None:
+        """In the child: drop inherited locks, threads and sockets, leaving the parent's files alone."""
+
+
+_inherited: "weakref.WeakSet[Forked]" = weakref.WeakSet()
+
+
+def tell_after_fork(thing: Forked) -> None:
+    """Call `thing.forked()` in each child forked from here on, for as long as `thing` lives."""
+    _inherited.add(thing)
+
+
+def _after_fork() -> None:
+    for thing in list(_inherited):
+        thing.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -5,7 +5,7 @@ Ids are taken as text: one that is malformed is answered as one that is not ther
 
 from django.urls import path
 
-from telltale.web import views
+from telltale.pages import views
 
 app_name = "telltale"
 

@@ -11,10 +11,10 @@ import pytest
 
 from telltale import brokers
 from telltale.core.topics import task_topic
-from telltale.web import tickets
+from telltale.live import tickets
+from tests.factories import moved, started, task_of
 from tests.servers import ROOT, Postgres
 from tests.transports.conftest import BySocket, Site
-from tests.web.makes import moved, started, task_of
 
 pytestmark = pytest.mark.service
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.brokers.base import Message
-from telltale.brokers.listening import MESSAGE_BYTES
+from telltale.brokers.delivery import MESSAGE_BYTES
 from telltale.brokers.postgres.payloads import Arrived, Joiner, Unreadable, message, payloads, token
 from telltale.brokers.postgres.pending import AT_ONCE, Pending
 from telltale.core.snapshot import Snapshot

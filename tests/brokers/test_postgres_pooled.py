@@ -6,7 +6,7 @@ import pytest
 
 from telltale.brokers.base import Broker
 from telltale.brokers.postgres import courier as postgres_courier
-from telltale.brokers.postgres import hearing as postgres_hearing
+from telltale.brokers.postgres import probe as postgres_hearing
 from telltale.testing.brokers import eventually, hear, said
 from tests.servers import PgBouncer, Postgres, running
 

@@ -15,10 +15,10 @@ import pytest
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker, BrokerUnavailable
-from telltale.brokers.listening import Hearer
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.redis.line import open_line
-from telltale.brokers.redis.places import places
 from telltale.brokers.redis.subscription import Subscription
+from telltale.brokers.redis.topology import places
 from telltale.brokers.redis.url import Node, parse
 from telltale.testing.brokers import Heard, eventually, hear, said
 from tests.servers import Redis, SecureRedis, free_port, running

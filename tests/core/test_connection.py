@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.serving import due, serve
+from telltale.core.hub import due, serve
+from telltale.core.policy import Grant, Phase, Terms
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
-from telltale.core.terms import Grant, Phase, Terms
 from telltale.core.wire import Envelope, Event, Notice
 
 ADA = "user:1"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import Hub
+from telltale.core.policy import Grant, Terms
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
-from telltale.core.terms import Grant, Terms
 from telltale.core.wire import Envelope, Event
 
 ADA, GRACE = "user:1", "user:2"

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { backoff } from "telltale/backoff.js"
-import { Clock } from "telltale/clock.js"
+import { backoff } from "telltale/live/backoff.js"
+import { Clock } from "telltale/live/clock.js"
 import { health } from "telltale/health.js"
-import { Ladder } from "telltale/ladder.js"
-import { Spoken } from "telltale/telling.js"
+import { Ladder } from "telltale/live/fallback.js"
+import { Spoken } from "telltale/elements/announcements.js"
 
 import { shared } from "./traces.js"
 

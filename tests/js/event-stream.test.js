@@ -2,8 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { decode } from "telltale/decode.js"
-import { EventStream } from "telltale/event-stream.js"
+import { EventStream, decode } from "telltale/live/event-stream.js"
 
 const STREAM = ': hello\r\ndata: {"a":1}\r\n\r\nevent: x\nid: 7\ndata: one\ndata:two\n\nretry: 5\r\rdata: ü\r\r: end\n\n'
 const EVENTS = ['{"a":1}', "one\ntwo", "ü"]

@@ -30,7 +30,7 @@ test("a page without the tag is told which tag", () => {
 })
 
 const FOLDER = new URL("../../src/telltale/static/telltale/", import.meta.url)
-const sources = readdirSync(FOLDER).filter(name => name.endsWith(".js"))
+const sources = readdirSync(FOLDER, { recursive: true }).filter(name => name.endsWith(".js"))
 
 for (const name of sources) {
   const source = readFileSync(new URL(name, FOLDER), "utf-8")

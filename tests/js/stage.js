@@ -1,5 +1,5 @@
 /** A stage for `Live`: time that passes when told, rungs that do as told, a server of tickets. */
-import { Live } from "telltale/live.js"
+import { Live } from "telltale/live/live.js"
 
 export const BEGIN = 1_000
 

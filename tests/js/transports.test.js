@@ -2,9 +2,9 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { polling } from "telltale/polling.js"
-import { sse } from "telltale/sse.js"
-import { websocket } from "telltale/websocket.js"
+import { polling } from "telltale/live/polling.js"
+import { sse } from "telltale/live/sse.js"
+import { websocket } from "telltale/live/websocket.js"
 
 const lineOf = () => {
   const line = {

@@ -20,11 +20,11 @@ from django.conf import settings as django_settings
 from django.test import override_settings
 
 from telltale import brokers
-from telltale.web import tickets
+from telltale.live import tickets
+from tests.factories import moved, started, task_of
 from tests.load.crowd import Crowd
 from tests.servers import ROOT, Redis, running
 from tests.transports.sites import ProcessSite, environment, until
-from tests.web.makes import moved, started, task_of
 
 MINUTES = float(os.environ.get("LOAD_MINUTES", "10"))
 FOLLOWERS = int(os.environ.get("LOAD_FOLLOWERS", "10000"))
@@ -105,7 +105,7 @@ def redis() -> Iterator[Redis]:
 def server(redis: Redis, transactional_db: None) -> Iterator[ProcessSite]:
     """The live server, which hears this process by Redis."""
     env = environment(CONNECTIONS_PER_ADDRESS=2 * FOLLOWERS) | {"TELLTALE_BROKER": redis.url}
-    words = ["telltale.web", "--port", "{port}"]
+    words = ["telltale.server", "--port", "{port}"]
 
     def start(directory: Path) -> ProcessSite:
         return ProcessSite(directory, words, env)

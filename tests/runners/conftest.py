@@ -9,11 +9,10 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests.app import celery_tasks, django_tasks, thread_tasks
+from tests.app import celery_tasks, django_tasks
+from tests.dispatch.conftest import short_durations, threads
 from tests.runners.benches import (
-    SHORT,
     ProcessBench,
-    ThreadBench,
     celery_command,
     django_command,
     storing_in,
@@ -21,21 +20,11 @@ from tests.runners.benches import (
 )
 from tests.servers import Redis, running
 
+__all__ = ["short_durations", "threads"]  # fixtures here too
+
 Start = Callable[..., Iterator[ProcessBench]]
 
 LONG = {"TELLTALE_STALLED_S": "45", "TELLTALE_LEASE_S": "105"}
-
-
-@pytest.fixture(autouse=True)
-def short_durations(settings: Any) -> None:
-    settings.TELLTALE = {**settings.TELLTALE, **SHORT}
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadBench]:
-    bench = ThreadBench(thread_tasks)
-    yield bench
-    bench.drain()
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ BEGIN, END = "<!-- table -->\n", "<!-- /table -->"
 
 def table() -> str:
     """All runners that come with Telltale, whether this process has them or not."""
-    from telltale.runners import _OURS
-    from telltale.runners.base import Ability, abilities
+    from telltale.dispatch.registry import _OURS
+    from telltale.dispatch.runner import Ability, abilities
 
     def load(path: str) -> Any:
         module, _, name = path.partition(":")

@@ -13,10 +13,10 @@ from django.contrib.auth.models import User
 import telltale
 from telltale import store
 from telltale.core.states import State
+from telltale.dispatch.registry import runner_of
+from telltale.dispatch.runner import Redelivers
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import owned_by
-from telltale.runners import runner_of
-from telltale.runners.base import Redelivers
 from tests.app import celery_app, celery_tasks
 from tests.runners.benches import ProcessBench, celery_command, storing_results_in
 from tests.runners.conftest import Start

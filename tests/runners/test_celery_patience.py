@@ -118,8 +118,8 @@ class TestCarried:
 
 
 def carried(row: TaskState) -> dict[str, Any]:
+    from telltale.dispatch.task_header import HEADER, Carried
     from telltale.owners import Owner
-    from telltale.runners.carried import HEADER, Carried
 
     return {HEADER: Carried(task_id=row.pk, owner=Owner()).to_json()}
 

@@ -10,10 +10,10 @@ from django.db import transaction
 
 import telltale
 from telltale.core.states import State
+from telltale.dispatch.control import CannotRetry
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import StoredNotice, TaskState
-from telltale.runners.base import EnqueueFailed
 from telltale.runners.celery_canvas import enqueue_together
-from telltale.runners.enqueue import CannotRetry
 from tests.app import celery_app, celery_tasks
 from tests.runners.benches import ProcessBench, celery_command, publishing_to, storing_results_in
 from tests.runners.conftest import Start

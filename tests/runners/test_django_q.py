@@ -13,9 +13,9 @@ from django_q.tasks import async_chain, async_task
 
 import telltale
 from telltale.core.states import State
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.runners.base import EnqueueFailed
 from telltale.runners.django_q import DjangoQRunner, _running
 from tests.app import q_tasks
 from tests.runners.benches import ProcessBench

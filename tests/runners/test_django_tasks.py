@@ -11,9 +11,9 @@ from django_tasks_db.models import DBTaskResult
 
 import telltale
 from telltale.core.states import State
+from telltale.dispatch.registry import by_name
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.runners import by_name
 from tests.app import django_tasks
 from tests.runners.benches import ProcessBench
 from tests.runners.watching import ended, lines

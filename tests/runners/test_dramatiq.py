@@ -11,9 +11,9 @@ from django.contrib.auth.models import User
 import telltale
 from telltale import store
 from telltale.core.states import State
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.runners.base import EnqueueFailed
 from telltale.runners.dramatiq import DramatiqRunner, TelltaleMiddleware
 from tests.app import dramatiq_tasks
 from tests.runners.benches import ProcessBench

@@ -13,9 +13,9 @@ from huey.contrib.djhuey import HUEY
 import telltale
 from telltale import store
 from telltale.core.states import State
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.runners.base import EnqueueFailed
 from tests.app import huey_tasks
 from tests.runners.benches import ProcessBench, storing_in
 from tests.runners.watching import ended, fresh, lines, until

@@ -13,9 +13,9 @@ from rq import Queue
 import telltale
 from telltale import store
 from telltale.core.states import State
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.runners.base import EnqueueFailed
 from telltale.runners.rq import _queue
 from tests.app import rq_tasks
 from tests.runners.benches import ProcessBench

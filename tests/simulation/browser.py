@@ -3,8 +3,8 @@
 import json
 from collections import deque
 
+from telltale.core.policy import Grant
 from telltale.core.snapshot import Snapshot
-from telltale.core.terms import Grant
 from tests.simulation.ledger import Ledger, need
 from tests.simulation.luck import Luck
 from tests.simulation.sabotage import Sabotage, Sabotages

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from telltale.core.connection import Connection
-from telltale.core.terms import Grant, Terms
+from telltale.core.policy import Grant, Terms
 from tests.simulation import traces
 from tests.simulation.view import View
 

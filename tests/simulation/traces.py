@@ -15,10 +15,10 @@ from uuid import UUID
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import Hub
+from telltale.core.policy import Grant, Terms
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order, Progress, Snapshot
 from telltale.core.states import State
-from telltale.core.terms import Grant, Terms
 from telltale.core.topics import task_topic
 from telltale.core.wire import VERSION, Envelope, Event, Notice
 from tests.simulation.view import View

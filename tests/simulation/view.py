@@ -1,6 +1,6 @@
 """What a browser shows: the fold of all server messages, by whatever transport and in whatever order.
 
-The same few lines as `static/telltale/newest.js`; both are held to `tests/traces/*.json`.
+The same few lines as `static/telltale/live/snapshots.js`; both are held to `tests/traces/*.json`.
 """
 
 from collections.abc import Callable, Mapping

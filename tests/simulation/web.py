@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from telltale.core.connection import Connection
-from telltale.core.serving import due
+from telltale.core.hub import due
+from telltale.core.policy import Grant, Phase, Terms
 from telltale.core.snapshot import Order
-from telltale.core.terms import Grant, Phase, Terms
 from telltale.core.wire import Envelope
 from tests.simulation.ledger import Ledger
 from tests.simulation.luck import Luck

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from telltale.core.connection import Connection
+from telltale.core.policy import Terms
 from telltale.core.states import State
-from telltale.core.terms import Terms
 from telltale.core.wire import Envelope
 from tests.simulation.browser import Page
 from tests.simulation.ledger import LEASE_S, Ledger, need

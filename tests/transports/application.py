@@ -15,7 +15,7 @@ async def site(scope: Any, receive: Any, send: Any) -> None:
     elif scope["type"] == "websocket":
         await echo(receive, send)
     else:
-        from telltale.web.driver import driver
+        from telltale.live.driver import driver
 
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": str(driver().connection_count).encode()})

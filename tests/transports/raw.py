@@ -8,7 +8,7 @@ from typing import Any, Self
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side
 
-from telltale.web import tickets
+from telltale.live import tickets
 from tests.transports.sites import PATIENCE_S, Site
 from tests.transports.slow import KEY, masked
 

@@ -21,8 +21,8 @@ from websockets.sync.client import connect
 
 from telltale import brokers
 from telltale.asgi import get_asgi_application
-from telltale.transports.live_socket import LiveSocket
-from telltale.transports.live_stream import LiveHttp
+from telltale.server.http_protocol import HttpProtocol
+from telltale.server.websocket_protocol import WebSocketProtocol
 from tests.servers import ROOT, Server, free_port, spawn
 
 PATIENCE_S: Final = 20.0
@@ -57,12 +57,15 @@ class ThreadSite(Site):
 
     def goes_away(self) -> None:
         """Its clients are sent away; it answers on, so that a test can see what it says to those who come."""
-        from telltale.web.driver import drain_all
+        from telltale.live.driver import drain_all
 
         drain_all()
 
 
-CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {"uvicorn": {}, "live": {"ws": LiveSocket, "http": LiveHttp}}
+CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "uvicorn": {},
+    "live": {"ws": WebSocketProtocol, "http": HttpProtocol},
+}
 """What uvicorn is given, by kind of site in a thread."""
 
 
@@ -92,10 +95,10 @@ def in_a_thread(kind: str) -> Iterator[ThreadSite]:
 
 
 APPLICATION: Final = "tests.transports.application:application"
-LIVE_FLAGS: Final = "--ws telltale.transports.live_socket:LiveSocket --http telltale.transports.live_stream:LiveHttp"
+LIVE_FLAGS: Final = "--ws telltale.server:WebSocketProtocol --http telltale.server:HttpProtocol"
 
 COMMANDS: Final = {
-    "live server": "telltale.web --port {port} --drain-s 5",
+    "live server": "telltale.server --port {port} --drain-s 5",
     "uvicorn": f"uvicorn {APPLICATION} --port {{port}} --timeout-graceful-shutdown 5 --log-level warning",
     "uvicorn, live": f"uvicorn {APPLICATION} --port {{port}} --timeout-graceful-shutdown 5 {LIVE_FLAGS}",
     "daphne": f"daphne -p {{port}} --application-close-timeout 5 {APPLICATION}",
@@ -126,7 +129,7 @@ class ProcessSite(Server, Site):
         super().__init__(directory, "server", port or free_port())
         self._words = [word.format(port=self.port) for word in words]
         self._env = env
-        self.is_live_server = "telltale.web" in words
+        self.is_live_server = "telltale.server" in words
         self.start()
 
     @classmethod

@@ -4,7 +4,7 @@ import json
 import socket
 from typing import Final
 
-from telltale.web import tickets
+from telltale.live import tickets
 from tests.transports.sites import Site
 
 WINDOW_BYTES: Final = 4_096

@@ -12,8 +12,8 @@ import telltale
 from telltale import store
 from telltale.core.states import State
 from telltale.core.topics import task_topic, user_topic
-from telltale.web import tickets
-from tests.web.makes import ended, moved, person, started, task_of
+from telltale.live import tickets
+from tests.factories import ended, moved, person, started, task_of
 
 pytestmark = pytest.mark.service
 

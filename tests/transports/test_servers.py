@@ -12,11 +12,11 @@ from websockets.sync.client import connect
 
 import telltale
 from telltale.core.topics import task_topic
-from telltale.web import tickets
+from telltale.live import tickets
+from tests.factories import moved, started, task_of
 from tests.transports.conftest import KINDS, Hearing, bearer, publishing_to_processes
 from tests.transports.sites import COMMANDS, ProcessSite, until
 from tests.transports.slow import is_cut, slow_socket, slow_stream
-from tests.web.makes import moved, started, task_of
 
 pytestmark = pytest.mark.service
 

@@ -9,9 +9,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from telltale.core.topics import task_topic, user_topic
+from telltale.live import tickets
 from telltale.transports.websocket import BURST, RATE, Allowance
-from telltale.web import tickets
-from tests.web.makes import moved, person, started, task_of
+from tests.factories import moved, person, started, task_of
 
 pytestmark = pytest.mark.service
 

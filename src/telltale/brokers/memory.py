@@ -11,7 +11,9 @@ from typing import Final
 from urllib.parse import SplitResult
 
 from telltale.brokers.base import BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.listening import Hearer, carriable, refuse_parts, tell_after_fork
+from telltale.brokers.delivery import Hearer, carriable
+from telltale.brokers.urls import refuse_parts
+from telltale.native import tell_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
 """How many messages wait for one listener; at some 300 bytes each about a megabyte."""

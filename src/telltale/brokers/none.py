@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult
 
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.listening import refuse_parts
+from telltale.brokers.urls import refuse_parts
 
 
 class NoneBroker:

@@ -19,9 +19,9 @@ from itertools import count
 from typing import Any, Final
 
 from telltale.core import reasons
+from telltale.core.policy import Grant, Phase, Terms
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
-from telltale.core.terms import Grant, Phase, Terms
 from telltale.core.wire import VERSION, Envelope, Kind, encode, update
 
 

@@ -21,12 +21,12 @@ from celery.utils import uuid
 from django.utils.translation import gettext as _
 
 from telltale.core.states import State
+from telltale.dispatch.follow import mark_by_name
+from telltale.dispatch.runner import Call, Mark, mark_of, never_raises
+from telltale.dispatch.task_header import HEADER, Carried, born, taken_over
+from telltale.dispatch.tracked import wrapped
 from telltale.owners import present_owner
 from telltale.runners import celery_maps
-from telltale.runners.base import Call, Mark, mark_of, never_raises
-from telltale.runners.carried import HEADER, Carried, born, taken_over
-from telltale.runners.followed import mark_by_name
-from telltale.runners.tracked import wrapped
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -233,7 +233,7 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
 @never_raises
 def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Make the row once the message is out, so that a failure to publish leaves none."""
-    from telltale.runners.queued import queue_published
+    from telltale.dispatch.rows import queue_published
 
     carried = Carried.from_json(headers.get(HEADER))
     mark = _mark_of_message(sender, body)
@@ -283,7 +283,7 @@ def _begins(*, task: Any, **_ignored: object) -> None:
 @never_raises
 def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
     """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
-    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.dispatch.rows import ended_elsewhere
 
     if _mark(sender) is None:
         return
@@ -297,7 +297,7 @@ def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: 
 @never_raises
 def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
     """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
-    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.dispatch.rows import ended_elsewhere
 
     if _mark(sender) is None:
         return
@@ -311,8 +311,8 @@ def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) ->
 @never_raises
 def _unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
     """In the parent: the message was thrown away, for no task of its worker has that name."""
-    from telltale.runners.elsewhere import ended_elsewhere
-    from telltale.runners.tracked import row_of
+    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.tracked import row_of
 
     carried = Carried.from_json(message.headers.get(HEADER))
     if carried is None:

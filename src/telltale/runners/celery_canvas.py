@@ -18,12 +18,12 @@ from django.db import transaction
 from telltale import conf, store
 from telltale.core.states import State
 from telltale.core.wire import Envelope
+from telltale.dispatch.rows import storable
+from telltale.dispatch.runner import EnqueueFailed, mark_of
+from telltale.dispatch.task_header import HEADER, Carried
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
-from telltale.runners.base import EnqueueFailed, mark_of
-from telltale.runners.carried import HEADER, Carried
-from telltale.runners.queued import storable
 
 Steps = Sequence[Sequence[Signature]]
 """What a canvas runs: all of a step end before the next one begins."""

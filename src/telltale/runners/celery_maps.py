@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
 
-from telltale.runners.base import Mark
+from telltale.dispatch.runner import Mark
 
 NAMES: Final = frozenset({"celery.map", "celery.starmap"})
 

@@ -26,8 +26,8 @@ from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
 from django_q.status import Stat
 
 from telltale.core.states import State
-from telltale.runners.base import MARK, Call, mark_of, never_raises
-from telltale.runners.carried import HEADER, Carried, born, handing_over
+from telltale.dispatch.runner import MARK, Call, mark_of, never_raises
+from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -190,7 +190,7 @@ def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
 @never_raises
 def _published() -> None:
     """Make the row once the package is out, so that a failure to enqueue leaves none."""
-    from telltale.runners.queued import queue_published
+    from telltale.dispatch.rows import queue_published
 
     package = _publishing.get()
     _publishing.set(None)

@@ -16,8 +16,8 @@ from uuid import UUID
 
 from django.utils.module_loading import import_string
 
-from telltale.runners.base import Call, mark_of, never_raises
-from telltale.runners.carried import handed, handing_over
+from telltale.dispatch.runner import Call, mark_of, never_raises
+from telltale.dispatch.task_header import handed, handing_over
 
 try:
     from django.tasks.base import Task
@@ -105,7 +105,7 @@ def _call(task_result: Any) -> Call:
 @never_raises
 def _enqueued(sender: object, task_result: Any, **_: object) -> None:
     from telltale import store
-    from telltale.runners.queued import queue_call
+    from telltale.dispatch.rows import queue_call
 
     call = _call(task_result)
     if call.mark is None:

@@ -20,8 +20,8 @@ from dramatiq.message import generate_unique_id
 from dramatiq.middleware import Middleware, Retries, SkipMessage, TimeLimitExceeded
 
 from telltale.core.states import State
-from telltale.runners.base import Call, Mark, mark_of, never_raises
-from telltale.runners.carried import HEADER, Carried, born, handing_over
+from telltale.dispatch.runner import Call, Mark, mark_of, never_raises
+from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -177,7 +177,7 @@ def _announce(changed: Any) -> None:
 @never_raises
 def _after_enqueue(message: Any, delay: int | None) -> None:
     from telltale import store
-    from telltale.runners.queued import queue_published
+    from telltale.dispatch.rows import queue_published
 
     if _fresh.get() != message.message_id:
         return
@@ -188,7 +188,7 @@ def _after_enqueue(message: Any, delay: int | None) -> None:
 @never_raises
 def _skipped(broker: Any, message: Any) -> None:
     """As too old, for one; a run that was cancelled has ended already."""
-    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.dispatch.rows import ended_elsewhere
 
     if _mark(broker, message) is not None:
         words = _("No worker was free before it expired.")

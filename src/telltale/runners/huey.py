@@ -20,8 +20,8 @@ from huey.api import Huey, Task, TaskWrapper
 from huey.exceptions import CancelExecution, RetryTask
 
 from telltale.core.states import State
-from telltale.runners.base import MARK, Call, Mark, mark_of, never_raises
-from telltale.runners.carried import handed, handing_over
+from telltale.dispatch.runner import MARK, Call, Mark, mark_of, never_raises
+from telltale.dispatch.task_header import handed, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -193,8 +193,8 @@ def _is_going_on(task: Task) -> bool:
 @never_raises
 def _enqueued(task: Task) -> None:
     from telltale.conf import settings
+    from telltale.dispatch.rows import queue_published
     from telltale.models import TaskState
-    from telltale.runners.queued import queue_published
 
     # A scheduler moves what has fallen due through the same door.
     rows = TaskState.objects.using(settings().database).filter(runner=HueyRunner.name, runner_id=str(task.id))
@@ -219,7 +219,7 @@ def _telling(original: Callable[..., Any], self: Huey, signal: str, task: Any, *
 @never_raises
 def _ended(signal: str, task: Task) -> None:
     """Ends that no wrapper sees: what was revoked or had expired never began; what was interrupted is gone."""
-    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.dispatch.rows import ended_elsewhere
 
     state = _ENDS[signal]
     words = _("No worker was free before it expired.") if signal == signals.SIGNAL_EXPIRED else None

@@ -25,8 +25,8 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
-from telltale.runners.base import MARK, Call, Handover, Mark, mark_of, never_raises
-from telltale.runners.carried import Carried, handed_all, handing_over
+from telltale.dispatch.runner import MARK, Call, Handover, Mark, mark_of, never_raises
+from telltale.dispatch.task_header import Carried, handed_all, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -176,7 +176,7 @@ def _deferred(jobs: list[Job], handed: Sequence[Carried]) -> None:
     from procrastinate.contrib.django import app
 
     from telltale import store
-    from telltale.runners.queued import queue_published
+    from telltale.dispatch.rows import queue_published
 
     for job, carried in zip_longest(jobs, handed):
         mark = _mark(app, job)

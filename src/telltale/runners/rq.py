@@ -25,9 +25,9 @@ from rq.worker import BaseWorker
 
 from telltale import brokers
 from telltale.core.states import State
+from telltale.dispatch.runner import MARK, Call, Handover, Mark, mark_of, never_raises
+from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
 from telltale.owners import present_owner
-from telltale.runners.base import MARK, Call, Handover, Mark, mark_of, never_raises
-from telltale.runners.carried import HEADER, Carried, born, handing_over
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -254,7 +254,7 @@ def _publishing_many(original: Callable[..., Any], self: Queue, *args: Any, **kw
 @never_raises
 def _published(job: Job | None, due_at: datetime | None = None) -> None:
     """Make the row once the job is out, so that a failure to enqueue leaves none."""
-    from telltale.runners.queued import queue_published
+    from telltale.dispatch.rows import queue_published
 
     if job is None:
         return  # django-rq waits for the transaction to commit, and comes through this door then
@@ -289,7 +289,7 @@ def _burying(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kw
 
 @never_raises
 def _buried(job: Job, *, was_stopped: bool) -> None:
-    from telltale.runners.elsewhere import ended_elsewhere
+    from telltale.dispatch.rows import ended_elsewhere
 
     if _mark(job) is None:
         return

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from telltale.runners.base import Call, mark_of
+from telltale.dispatch.runner import Call, mark_of
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict

@@ -24,15 +24,14 @@ Called by `worker`, `runners`, `web` and `messages`, by the names below alone; k
 
 from telltale.store.clock import now
 from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
+from telltale.store.groups import begin_whole, gather, part_ids, parts_of, queue_whole
 from telltale.store.notices import add_notice, claim_notice, show_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
-from telltale.store.queueing import KEY_LENGTH, queue, queue_many, requeue
+from telltale.store.queueing import KEY_LENGTH, abandon, adopt, count_before, put_off, queue, queue_many, requeue, waits
 from telltale.store.reading import NEWEST, get, read, read_topics
 from telltale.store.running import claim, retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.values import Changed, Claim, Part, Pruned, Queued, Refusal, Report, Saved
-from telltale.store.waiting import abandon, adopt, count_before, put_off, waits
-from telltale.store.wholes import begin_whole, gather, part_ids, parts_of, queue_whole
 
 __all__ = [
     "KEY_LENGTH",

@@ -15,9 +15,9 @@ from telltale.core.states import State
 from telltale.core.wire import Notice
 from telltale.models import TaskState
 from telltale.store.columns import BEGUN
+from telltale.store.durations import learn
 from telltale.store.notices import tell_owner
 from telltale.store.rows import in_transaction, task_rows, values_of
-from telltale.store.usual import learn
 
 
 def close(

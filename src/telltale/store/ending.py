@@ -18,9 +18,9 @@ from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.store.clock import instant
 from telltale.store.closing import close
+from telltale.store.groups import gather
 from telltale.store.rows import change_of, ids_among, in_transaction, is_id, task_rows
 from telltale.store.values import Changed
-from telltale.store.wholes import gather
 
 logger = logging.getLogger(__name__)
 

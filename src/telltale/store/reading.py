@@ -18,8 +18,8 @@ from telltale.core.wire import Envelope
 from telltale.models import TaskState
 from telltale.store.clock import instant
 from telltale.store.ending import expire, has_lapsed
+from telltale.store.groups import gather, part_ids
 from telltale.store.rows import ids_among, notice_rows, task_rows
-from telltale.store.wholes import gather, part_ids
 
 NEWEST: Final = 50
 """How many tasks, and how many notices, a follower's snapshot holds."""

@@ -18,9 +18,9 @@ from telltale.core.states import CLAIMABLE, State, sources
 from telltale.models import TaskState
 from telltale.store.clock import instant
 from telltale.store.columns import AFRESH, BEGUN, open_key_of
+from telltale.store.durations import known_usual_s
 from telltale.store.ending import end
 from telltale.store.rows import TRIES, change_of, in_transaction, task_rows, values_of
-from telltale.store.usual import known_usual_s
 from telltale.store.values import Changed, Claim, Refusal
 
 

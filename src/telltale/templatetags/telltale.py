@@ -23,14 +23,15 @@ from telltale import store
 from telltale.conf import settings
 from telltale.core.health import health
 from telltale.core.states import RETRIABLE, State
+from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
 from telltale.owners import Owner
-from telltale.runners.enqueue import is_repeatable
-from telltale.web import tickets, words
+from telltale.pages import permissions, task_text
 
 register = template.Library()
 
-MODULES: Final = tuple(sorted(p.name for p in (Path(__file__).parent.parent / "static" / "telltale").glob("*.js")))
+_STATIC: Final = Path(__file__).parent.parent / "static" / "telltale"
+MODULES: Final = tuple(sorted(path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*.js")))
 PLACE_OF_ID: Final = "00000000-0000-0000-0000-000000000000"
 """Stands for an id in the addresses that the browser is given."""
 
@@ -69,8 +70,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "task": task,
         "snapshot": snapshot,
         "health": doing,
-        "words": words.tell(snapshot, doing, now=now),
-        "say": {key: words.say(key) for key in ("cancel", "try_again", "start_again", "open_result")},
+        "words": task_text.tell(snapshot, doing, now=now),
+        "say": {key: task_text.say(key) for key in ("cancel", "try_again", "start_again", "open_result")},
         "mine": mine,
         "may_cancel": not snapshot.ended and doing != "stalled" and not snapshot.cancel_requested,
         "may_retry": snapshot.state in RETRIABLE,
@@ -105,7 +106,7 @@ def import_map() -> dict[str, str]:
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
     """What the browser's side must know of this page, its follower and the server."""
-    ticket, limits = tickets.for_page(request, [str(task.pk) for task in shared]), settings()
+    ticket, limits = permissions.for_page(request, [str(task.pk) for task in shared]), settings()
     hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     return {
         "ticket": ticket.ticket,
@@ -121,7 +122,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
         "language": get_language() or "",
-        "words": words.catalogue(),
+        "words": task_text.catalogue(),
     }
 
 

@@ -20,10 +20,10 @@ import telltale
 from telltale import conf, store
 from telltale.core.health import Limits, health
 from telltale.core.states import Health, State
+from telltale.dispatch.control import cancel, retry
+from telltale.dispatch.registry import runner_of
+from telltale.dispatch.runner import Ability, Redelivers, abilities
 from telltale.models import TaskState
-from telltale.runners import runner_of
-from telltale.runners.base import Ability, Redelivers, abilities
-from telltale.runners.enqueue import cancel, retry
 
 PATIENCE_S = 20.0
 """How long a test waits for what a worker should do; a slow machine needs most of it, a quick one none."""

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.transports.base import Follower, Receive, Send
+from telltale.transports.base import Follower
+from telltale.transports.http import Receive, Send
 
 logger = logging.getLogger(__name__)
 

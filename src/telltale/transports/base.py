@@ -1,25 +1,21 @@
 """The contract of transports: how a browser hears. Each is a small driver of `core.connection` over raw ASGI.
 
 A transport owns a client's socket and nothing else: what is followed and when it is read again belongs to the
-`Server` (`web/driver.py`), what may be sent when to the `Connection`. To write one, satisfy `Transport`, and
+`Server` (`live/driver.py`), what may be sent when to the `Connection`. To write one, satisfy `Transport`, and
 pass tests/transports/test_contract.py.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
+from telltale.core.policy import Terms
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
-from telltale.core.terms import Terms
-from telltale.core.wire import INBOUND_BYTES, Malformed, decode
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from telltale.core.wire import Malformed, decode
+from telltale.transports.http import Receive, Scope, Send, answer
 
 HAVE: Final = 1_000
 """Tasks, and notices, that a client may name as shown already."""
@@ -139,60 +135,6 @@ STATUS: Final = {
     reasons.RESYNC: 503,
 }
 """A refusal's HTTP status; what is not here is 400."""
-
-
-def header(scope: Scope, name: bytes) -> str:
-    """A request's header, by its name in lower case; empty if it is not there."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
-
-
-def bearer(authorization: str) -> str:
-    """The ticket in an `Authorization` header; empty if there is none."""
-    scheme, _, ticket = authorization.partition(" ")
-    return ticket.strip() if scheme.lower() == "bearer" else ""
-
-
-class Disconnected(Exception):
-    """The client has gone before it had said all."""
-
-
-async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
-    """A request's body; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client goes."""
-    body = bytearray()
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise Disconnected
-        body += event.get("body", b"")
-        if len(body) > limit:
-            raise Malformed(f"A request's body has more than {limit:,} bytes.")
-        if not event.get("more_body", False):
-            return bytes(body)
-
-
-async def gone(receive: Receive) -> None:
-    """Returns when an HTTP client has gone; what else it says is dropped."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def address_of(scope: Scope) -> str:
-    """The client's, as its server knows it; empty behind a Unix socket."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
-async def answer(send: Send, status: int, text: str, *, kind: str = "application/json") -> None:
-    """A whole HTTP answer, kept by nobody."""
-    body = text.encode()
-    headers = [
-        (b"content-type", f"{kind}; charset=utf-8".encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store, private"),
-        (b"vary", b"Accept"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def refuse(send: Send, connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 Reach: everything that speaks HTTP. Cost: a request an answer. Limits: an event that happens between two
 questions is not heard (events are fire and forget; snapshots and notices are read again). Under ASGI the
-answer is held (`polling`), under WSGI it comes at once (`web/views.py` uses `Answer`).
+answer is held (`polling`), under WSGI it comes at once (`pages/views.py` uses `Answer`).
 """
 
 import asyncio
@@ -14,22 +14,20 @@ from typing import Any, Final
 from telltale import conf
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.terms import Phase, Terms
+from telltale.core.policy import Phase, Terms
 from telltale.core.wire import VERSION, Malformed, encode
-from telltale.transports.base import (
+from telltale.transports.base import Hello, Server, refuse
+from telltale.transports.http import (
     Disconnected,
-    Hello,
     Receive,
     Scope,
     Send,
-    Server,
     address_of,
     answer,
     bearer,
     gone,
     header,
     read_body,
-    refuse,
 )
 
 TERMS: Final = Terms(credit=None, pace_s=0.0)

@@ -10,22 +10,11 @@ from typing import Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.terms import Terms
+from telltale.core.policy import Terms
 from telltale.core.wire import Malformed
 from telltale.transports.asgi import AsgiOutlet, Message
-from telltale.transports.base import (
-    Disconnected,
-    Hello,
-    Receive,
-    Scope,
-    Send,
-    Server,
-    address_of,
-    bearer,
-    header,
-    read_body,
-    refuse,
-)
+from telltale.transports.base import Hello, Server, refuse
+from telltale.transports.http import Disconnected, Receive, Scope, Send, address_of, bearer, header, read_body
 
 TERMS: Final = Terms(credit=None)
 

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
+from telltale.core.policy import Terms
 from telltale.core.reasons import Reason
-from telltale.core.terms import Terms
 from telltale.core.wire import VERSION, Malformed, decode
 from telltale.transports.asgi import AsgiOutlet, Message
-from telltale.transports.base import Follower, Hello, Receive, Scope, Send, Server, address_of
+from telltale.transports.base import Follower, Hello, Server
+from telltale.transports.http import Receive, Scope, Send, address_of
 
 TERMS: Final = Terms()
 

@@ -2,7 +2,7 @@
 
 The end is on disk before the runner moves on, and told after that. A database that is away costs the task
 `END_PATIENCE_S` at its end and nothing else: it is claimed, saved and ended as soon as that works again.
-Called by `runners/tracked.py`; knows the store, the messages and the reporter.
+Called by `dispatch/tracked.py`; knows the store, the messages and the reporter.
 """
 
 import logging

@@ -22,11 +22,12 @@ from urllib.parse import SplitResult, unquote
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers.base import Broker, BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.listening import Hearer, carriable, tell_after_fork
+from telltale.brokers.delivery import Hearer, carriable
 from telltale.brokers.local.bundles import bundled
 from telltale.brokers.local.directory import Directory, default_path
 from telltale.brokers.local.listener import LocalListener
 from telltale.brokers.none import NoneBroker
+from telltale.native import tell_after_fork
 
 SUPPORTED: Final = hasattr(socket, "AF_UNIX")
 """Whether this platform has the sockets; elsewhere `local://` is as `none://`."""

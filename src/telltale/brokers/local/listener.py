@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.listening import Hearer, tell_after_fork
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.local.bundles import BUNDLE_BYTES, NotABundle, unbundled
 from telltale.brokers.local.directory import Directory
+from telltale.native import tell_after_fork
 
 IDLE_S: Final = 15.0
 """After so long without a datagram a listener looks whether its socket is still there: temporary directories

@@ -14,8 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.listening import Hearer, carriable, tell_after_fork
+from telltale.brokers.delivery import Hearer, carriable
 from telltale.brokers.postgres.listener import PostgresListener
+from telltale.native import tell_after_fork
 
 if TYPE_CHECKING:
     from telltale.brokers.postgres.address import Address

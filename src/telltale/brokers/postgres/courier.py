@@ -15,13 +15,13 @@ from typing import Final
 from telltale import native
 from telltale.brokers import RECHECK_S
 from telltale.brokers.base import BrokerUnavailable, Message, Reach
-from telltale.brokers.listening import tell_after_fork
-from telltale.brokers.postgres import hearing
+from telltale.brokers.postgres import probe
 from telltale.brokers.postgres.address import Address
 from telltale.brokers.postgres.line import Cut, Line
 from telltale.brokers.postgres.listener import Audience, PostgresListener
 from telltale.brokers.postgres.pending import Pending
 from telltale.core.outage import Outage
+from telltale.native import tell_after_fork
 
 SEND_EVERY_S: Final = 0.05
 """Between two transactions that notify: each takes a lock that all such commits of the server share."""
@@ -185,8 +185,8 @@ class Courier:
 
     def _begin_to_hear(self, line: Line) -> None:
         try:
-            heard = hearing.begin(line, self._address)
-        except hearing.Deaf as error:
+            heard = probe.begin(line, self._address)
+        except probe.Deaf as error:
             self._is_deaf, self._hear_at = True, time.monotonic() + DEAF_S
             self._cuts.end(now=time.monotonic())
             self._deafness.begin(error, now=time.monotonic())
@@ -222,7 +222,7 @@ class Courier:
         if not self._sending:
             with self._lock:
                 self._sending = self._pending.take()
-        hearing.notify(line, self._address, self._sending)
+        probe.notify(line, self._address, self._sending)
         self._sending, self._trouble, self._used_at = [], None, time.monotonic()
 
     def _tell_of_deafness(self) -> None:

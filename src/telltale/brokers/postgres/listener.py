@@ -11,8 +11,9 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.listening import Hearer, tell_after_fork
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.postgres.payloads import Arrived, Joiner, Unreadable
+from telltale.native import tell_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
 """How many messages wait for one listener; at some 300 bytes each about a megabyte."""

@@ -21,12 +21,13 @@ except ImportError as error:
 
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.listening import Hearer, tell_after_fork
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.redis.listener import RedisListener
 from telltale.brokers.redis.loop_listener import RedisLoopListener
-from telltale.brokers.redis.places import places
 from telltale.brokers.redis.publisher import Publisher
+from telltale.brokers.redis.topology import places
 from telltale.brokers.redis.url import Address, parse
+from telltale.native import tell_after_fork
 
 
 class RedisBroker:

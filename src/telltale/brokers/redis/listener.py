@@ -11,10 +11,11 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.listening import Hearer, tell_after_fork
-from telltale.brokers.redis.places import Places
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.redis.subscription import Subscription
+from telltale.brokers.redis.topology import Places
 from telltale.core.outage import Outage
+from telltale.native import tell_after_fork
 
 FOLLOW_S: Final = 1.0
 """So long at most blocks `follow`."""

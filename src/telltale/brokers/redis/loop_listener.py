@@ -14,12 +14,13 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.listening import Hearer, tell_after_fork
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.redis.line import Line
 from telltale.brokers.redis.listener import FOLLOW_S, Patience
-from telltale.brokers.redis.places import Places
 from telltale.brokers.redis.subscription import Subscription
+from telltale.brokers.redis.topology import Places
 from telltale.core.outage import Outage
+from telltale.native import tell_after_fork
 
 CLOSE_S: Final = 5.0
 """So long at most `close` waits for the loop."""

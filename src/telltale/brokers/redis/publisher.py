@@ -13,13 +13,14 @@ from typing import Final, NamedTuple
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
-from telltale.brokers.listening import carriable, tell_after_fork
-from telltale.brokers.redis.attempt import Attempt
+from telltale.brokers.delivery import carriable
+from telltale.brokers.redis.background import Attempt
 from telltale.brokers.redis.channels import Command
 from telltale.brokers.redis.line import Line, LineLost
-from telltale.brokers.redis.places import Chart, Places
 from telltale.brokers.redis.sender import Refused, Sender
+from telltale.brokers.redis.topology import Chart, Places
 from telltale.brokers.redis.url import Node
+from telltale.native import tell_after_fork
 
 WAIT_S: Final = 0.5
 """So long at most blocks one call of `publish`, and one only in a whole outage."""

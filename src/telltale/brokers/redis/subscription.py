@@ -16,10 +16,10 @@ import hiredis
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.listening import Hearer
+from telltale.brokers.delivery import Hearer
 from telltale.brokers.redis.channels import Command, ping
 from telltale.brokers.redis.line import Line, LineLost, with_mend
-from telltale.brokers.redis.places import Chart, Places
+from telltale.brokers.redis.topology import Chart, Places
 from telltale.brokers.redis.url import Node
 
 QUIET_S: Final = 4.0

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         serve = words.add_parser("serve", help="Serve the live address alone, for very many connections.")
         # The live server is an extra: without it the other words work.
         with suppress(ImportError):
-            from telltale.web.serve import Options
+            from telltale.server.options import Options
 
             Options.add_to(serve)
 
@@ -32,8 +32,8 @@ class Command(BaseCommand):
 
     def _serve(self, **options: Any) -> None:
         try:
-            from telltale.web.processes import serve
-            from telltale.web.serve import CannotServe, Options
+            from telltale.server.options import CannotServe, Options
+            from telltale.server.processes import serve
         except ImportError as error:
             raise CommandError(
                 f"The live server can't be imported ({error}): pip install django-telltale[server]."

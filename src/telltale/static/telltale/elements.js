@@ -1,4 +1,4 @@
 /** All elements of Telltale; this is what `{% telltale %}` loads. */
-import "telltale/task-progress-define.js"
-import "telltale/task-toasts-define.js"
-import "telltale/task-tray-define.js"
+import "telltale/elements/task-progress-define.js"
+import "telltale/elements/task-toasts-define.js"
+import "telltale/elements/task-tray-define.js"

@@ -5,7 +5,7 @@
  */
 
 /**
- * @param {import("telltale/newest.js").Snapshot} snapshot
+ * @param {import("telltale/live/snapshots.js").Snapshot} snapshot
  * @param {number} now by the server's clock, in seconds
  * @param {Limits} limits
  * @returns {"ok" | "quiet" | "slow" | "stalled" | null} null unless it is running

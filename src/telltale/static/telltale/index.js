@@ -4,9 +4,9 @@
  * One connection a page, however many elements and scripts ask for it; it is opened by the first that follows
  * something. The page's life (hidden, left, back again, offline) is passed on to it here.
  */
-import { Live } from "telltale/live.js"
+import { Live } from "telltale/live/live.js"
 import { readPage } from "telltale/page.js"
-import { protocolOf, rungsOver } from "telltale/rungs.js"
+import { protocolOf, rungsOver } from "telltale/live/transports.js"
 
 /** @type {?Live} */
 let shared = null
@@ -50,4 +50,4 @@ function attend(live) {
   addEventListener("pageshow", event => event.persisted && live.wake())
 }
 
-export { Live } from "telltale/live.js"
+export { Live } from "telltale/live/live.js"

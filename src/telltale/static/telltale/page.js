@@ -4,7 +4,7 @@
  * @typedef {{ticket: string, topics: string[], expires_at: number, now: number,
  *   limits: import("telltale/health.js").Limits, urls: Object<string, string>,
  *   csrf: {token: string, cookie: ?string}, language: string,
- *   words: import("telltale/words.js").Catalogue}} Page
+ *   words: import("telltale/task-text.js").Catalogue}} Page
  */
 
 const PLACE_OF_ID = "00000000-0000-0000-0000-000000000000"

@@ -1,6 +1,0 @@
-/** Makes <task-progress> known to the browser, once. */
-import { TaskProgress } from "telltale/task-progress.js"
-
-if (!customElements.get("task-progress")) customElements.define("task-progress", TaskProgress)
-
-export { TaskProgress }

@@ -1,6 +1,0 @@
-/** Makes <task-toasts> known to the browser, once. */
-import { TaskToasts } from "telltale/task-toasts.js"
-
-if (!customElements.get("task-toasts")) customElements.define("task-toasts", TaskToasts)
-
-export { TaskToasts }

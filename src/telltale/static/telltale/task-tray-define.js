@@ -1,6 +1,0 @@
-/** Makes <task-tray> known to the browser, once. */
-import { TaskTray } from "telltale/task-tray.js"
-
-if (!customElements.get("task-tray")) customElements.define("task-tray", TaskTray)
-
-export { TaskTray }

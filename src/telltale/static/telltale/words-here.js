@@ -1,8 +1,0 @@
-/** The words of this page, from the catalogue that it brought. */
-import { connect } from "telltale/index.js"
-import { Words } from "telltale/words.js"
-
-let words = null
-
-/** @returns {Words} */
-export const wordsHere = () => (words ??= new Words(connect().page.words))

@@ -1,0 +1,21 @@
+"""Short leases, and tasks that run in threads of the test's own process."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.app import thread_tasks
+from tests.runners.benches import SHORT, ThreadBench
+
+
+@pytest.fixture(autouse=True)
+def short_durations(settings: Any) -> None:
+    settings.TELLTALE = {**settings.TELLTALE, **SHORT}
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadBench]:
+    bench = ThreadBench(thread_tasks)
+    yield bench
+    bench.drain()

@@ -1,0 +1,118 @@
+"""A whole and its parts in the store: the sum is right however its parts end, and read by whomever."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from telltale import store
+from telltale.core.states import State
+from telltale.models import StoredNotice, TaskState
+from telltale.owners import Owner
+from tests.store.test_store import all_at_once, claim
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def whole_of(*steps: int, owner: Owner = Owner()) -> TaskState:  # noqa: B008 (a value)
+    def part() -> store.Part:
+        return store.Part(runner_id=str(uuid4()), name="work", label="Work", args=[], kwargs={})
+
+    parts = [[part() for _ in range(size)] for size in steps]
+    return store.queue_whole(parts, whole_id=uuid4(), runner="test", name="all", label="All", owner=owner)
+
+
+def claims(whole: TaskState) -> list[store.Claim]:
+    parts = TaskState.objects.in_bulk(store.part_ids(whole))
+    return [claim(parts[pk]) for pk in store.part_ids(whole)]
+
+
+def end(one: store.Claim, state: State = State.SUCCEEDED) -> store.Changed | None:
+    return store.end(one.id, one.attempt, state)
+
+
+def shown(whole: TaskState) -> tuple[str, float | None]:
+    row = store.get(whole.pk)
+    assert row is not None
+    return row.state, row.snapshot.progress.current
+
+
+@pytest.mark.parametrize("_again", range(5))
+def test_of_last_parts_that_end_at_once_one_ends_the_whole_and_its_owner_is_told_once(_again: int) -> None:
+    whole = whole_of(6, owner=Owner(user_id=User.objects.create_user("ada").pk))
+    all_at_once(*(lambda one=one: end(one) for one in claims(whole)))
+    assert TaskState.objects.get(pk=whole.pk).state == State.SUCCEEDED, "without anybody's having read it"
+    assert (shown(whole), StoredNotice.objects.count()) == ((State.SUCCEEDED, 6), 1)
+
+
+def test_what_a_part_changes_of_its_whole_is_told_with_its_end() -> None:
+    whole = whole_of(2)
+    first, second = claims(whole)
+    changed = end(first)
+    assert changed is not None
+    assert [e.snapshot.id for e in changed.envelopes if e.snapshot] == [str(first.id), str(whole.pk)]
+    assert shown(whole) == (State.RUNNING, 1)
+    end(second)
+    assert shown(whole) == (State.SUCCEEDED, 2)
+
+
+def test_it_is_read_as_running_though_nobody_has_said_that_it_began() -> None:
+    whole = whole_of(2)
+    assert shown(whole) == (State.QUEUED, 0)
+    claims(whole)
+    assert shown(whole) == (State.RUNNING, 0)
+
+
+def test_it_outlives_the_lease_of_any_worker_and_is_neither_stalled_nor_lost() -> None:
+    whole = whole_of(2)
+    end(claims(whole)[0])
+    TaskState.objects.filter(pk__in=store.part_ids(whole), ended_at=None).update(
+        state=State.QUEUED, lease_until=None
+    )  # it waits behind others
+    row = store.get(whole.pk, now=store.now() + 3_600)
+    assert row is not None
+    assert row.state == State.RUNNING
+
+
+def test_a_part_whose_lease_has_lapsed_is_lost_by_whoever_reads_the_whole() -> None:
+    whole = whole_of(2)
+    first, _second = claims(whole)
+    end(first)
+    row = store.get(whole.pk, now=store.now() + 3_600)
+    assert row is not None
+    assert (row.state, row.error) == (State.FAILED, "1 of 2 parts failed.")
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ((State.SUCCEEDED, State.FAILED), State.FAILED),
+        ((State.FAILED, State.CANCELLED), State.FAILED),
+        ((State.SUCCEEDED, State.CANCELLED), State.CANCELLED),
+    ],
+)
+def test_it_ends_as_badly_as_its_worst_part(states: Sequence[State], expected: State) -> None:
+    whole = whole_of(2)
+    for one, state in zip(claims(whole), states, strict=True):
+        end(one, state)
+    assert shown(whole)[0] == expected
+
+
+def test_it_ends_with_the_first_step_that_failed_and_a_later_part_may_begin_all_the_same() -> None:
+    whole = whole_of(1, 1)
+    first, later = store.part_ids(whole)
+    end(claim(TaskState.objects.get(pk=first)), State.FAILED)
+    assert shown(whole)[0] == State.FAILED
+    assert TaskState.objects.get(pk=later).state == State.FAILED
+    assert claim(TaskState.objects.get(pk=later)).attempt == 2
+
+
+def test_it_can_be_cancelled_before_anything_has_begun() -> None:
+    whole = whole_of(3)
+    assert store.request_cancel(whole.pk) is not None
+    assert len(store.parts_of(whole)) == 3
+    for part in store.parts_of(whole):
+        store.request_cancel(part.pk)
+    assert shown(whole) == (State.CANCELLED, 0)
+    assert store.parts_of(whole) == []

@@ -1,0 +1,118 @@
+"""`@telltale.tracked`: what it leaves of a function, and what it does within a run."""
+
+import inspect
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+
+import telltale
+from telltale.core.states import State
+from telltale.dispatch.runner import mark_of
+from telltale.dispatch.tracked import words_of
+from telltale.models import TaskState
+from tests.app import thread_tasks
+from tests.runners.benches import ThreadBench
+from tests.runners.watching import ended, lines
+
+
+def plain(number: int, *, twice: bool = False) -> int:
+    """Say a number."""
+    return number * 2 if twice else number
+
+
+async def later(number: int) -> int:
+    return number
+
+
+def test_a_function_keeps_its_name_place_words_and_signature() -> None:
+    wrapped = telltale.tracked(plain)
+    assert (wrapped.__module__, wrapped.__qualname__, wrapped.__doc__) == (__name__, "plain", "Say a number.")
+    assert inspect.signature(wrapped) == inspect.signature(plain)
+
+
+def test_outside_a_run_it_is_the_function_itself() -> None:
+    assert telltale.tracked(plain)(3, twice=True) == 6
+    assert telltale.tracked(label="Say it")(plain)(3) == 3
+
+
+async def _say(function: Any) -> Any:
+    return await function(4)
+
+
+def test_async_stays_async() -> None:
+    from asgiref.sync import async_to_sync
+
+    wrapped = telltale.tracked(later)
+    assert inspect.iscoroutinefunction(wrapped)
+    assert async_to_sync(_say)(wrapped) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("import_contacts", "Import contacts"), ("run", "Run"), ("_hidden", "Hidden"), ("_", "_")]
+)
+def test_a_label_is_made_of_the_functions_name(name: str, words: str) -> None:
+    assert words_of(name) == words
+
+
+def test_the_mark_has_label_and_key() -> None:
+    mark = mark_of(telltale.tracked(label="Import", key=str)(plain))
+    assert mark is not None
+    assert (mark.label, mark.key) == ("Import", str)
+
+
+def test_above_the_runners_decorator_it_says_where_it_belongs() -> None:
+    with pytest.raises(TypeError, match="beneath the runner's own decorator"):
+        telltale.tracked(partial(plain, 1))
+
+
+def test_twice_is_once_too_often() -> None:
+    with pytest.raises(TypeError, match="tracked twice"):
+        telltale.tracked(telltale.tracked(plain))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_calls_itself_is_one_run(threads: ThreadBench, tmp_path: Path) -> None:
+    row = telltale.enqueue(thread_tasks.calls_itself, str(tmp_path / "log"), 2)
+    threads.start()
+    assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+    assert lines(tmp_path) == ["depth-2", "depth-1", "depth-0"]
+    assert TaskState.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_tracked_function_called_by_a_task_is_part_of_it(threads: ThreadBench, tmp_path: Path) -> None:
+    row = telltale.enqueue(thread_tasks.calls_another, str(tmp_path / "log"))
+    threads.start()
+    assert ended(row).state == State.SUCCEEDED
+    assert lines(tmp_path) == ["count", "count"]
+    assert TaskState.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_async_function_reports_and_ends(threads: ThreadBench, tmp_path: Path) -> None:
+    row = telltale.enqueue(thread_tasks.count_numbers, str(tmp_path / "log"), 7)
+    threads.start()
+    assert (ended(row).state, ended(row).snapshot.progress.current) == (State.SUCCEEDED, 7)
+    assert lines(tmp_path) == ["count_numbers"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_work_in_a_thread_that_no_runner_knows_is_tracked() -> None:
+    ada = User.objects.create_user("ada")
+
+    def rebuild() -> None:
+        with telltale.track("Rebuild the index", owner=ada) as task:
+            task.current, task.total = 3, 4
+        connections.close_all()
+
+    thread = threading.Thread(target=rebuild)
+    thread.start()
+    thread.join(20)
+    row = TaskState.objects.get()
+    assert (row.state, row.label, row.owner, row.runner) == (State.SUCCEEDED, "Rebuild the index", ada, "track")
+    assert row.snapshot.progress.total == 4

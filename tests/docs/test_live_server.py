@@ -1,0 +1,90 @@
+"""docs/live-server.md against the code: metrics, limits, options, servers."""
+
+import asyncio
+import json
+import re
+import shlex
+from argparse import ArgumentParser
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from telltale.conf import KNOWN, Settings
+from telltale.core.hub import SLICE
+from telltale.live import driver
+from telltale.server.http_protocol import HttpProtocol
+from telltale.server.options import Options
+from telltale.server.status import health, metrics
+from telltale.server.websocket_protocol import WebSocketProtocol
+from telltale.transports.websocket import RATE
+from tests.servers import ROOT
+from tests.transports.sites import COMMANDS, LIVE_FLAGS
+
+PAGE = (ROOT / "docs" / "live-server.md").read_text()
+
+
+@pytest.fixture
+def one() -> driver.Driver:
+    """A driver that nobody follows through."""
+
+    async def make() -> driver.Driver:
+        return driver.Driver()
+
+    made = asyncio.run(make())
+    made.counts["closed slow"] += 1
+    return made
+
+
+def rows(beginning: str) -> list[list[str]]:
+    """The cells of the table whose first column's head this is."""
+    table = PAGE.partition(f"| {beginning} |")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_every_metric_is_described_as_it_describes_itself(one: driver.Driver) -> None:
+    families = list(text_string_to_metric_families(metrics(one)))
+    told = {
+        (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
+        for family in families
+    }
+    assert {(name.strip("`"), kind, meaning) for name, kind, meaning in rows("metric")} == told
+
+
+def test_health_has_the_keys_that_are_shown(one: driver.Driver) -> None:
+    shown = re.search(r"```json\n(.*?)\n```", PAGE)
+    assert shown
+    assert json.loads(shown[1]).keys() == health(one).keys()
+
+
+def test_the_limits_are_the_settings() -> None:
+    limits = {name.strip("`"): value for name, value, _ in rows("`TELLTALE`")}
+    assert set(limits) == {name for name in KNOWN if name.startswith("CONNECTIONS")}
+    for name, value in limits.items():
+        assert int(value.replace(",", "")) == getattr(Settings(), KNOWN[name])
+
+
+def test_every_option_that_is_named_exists() -> None:
+    parser = ArgumentParser()
+    Options.add_to(parser)
+    known = {word for action in parser._actions for word in action.option_strings}
+    ours = set(re.findall(r"(?:telltale serve|-m telltale\.server)[^\n`]*", PAGE))
+    named = {word for line in ours for word in re.findall(r"--[a-z-]+", line)}
+    assert {"--processes", "--status-port", "--drain-s"} <= named
+    assert named <= known
+    start = re.search(r"^ExecStart=(.*)$", PAGE, re.M)
+    assert start
+    parser.parse_args(shlex.split(start[1].partition("-m telltale.server ")[2]))
+
+
+def test_the_numbers_are_the_codes() -> None:
+    assert f"in batches of {SLICE}" in PAGE
+    assert f"{RATE:.0f} messages a second" in PAGE
+    assert driver.RETURN_PER_S == 1_000
+
+
+def test_the_servers_are_those_that_are_tested() -> None:
+    assert len(rows("server")) == len(COMMANDS)
+    assert LIVE_FLAGS in PAGE
+    assert (
+        f"--ws telltale.server:{WebSocketProtocol.__name__} --http telltale.server:{HttpProtocol.__name__}"
+    ) == LIVE_FLAGS

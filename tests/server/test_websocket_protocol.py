@@ -1,0 +1,259 @@
+"""The live server's sockets, byte by byte: what clients may send, in whatever pieces, and what they may not."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.frames import Opcode
+
+import telltale
+from telltale.server.websocket_protocol import MOST_BYTES
+from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
+from tests.transports.sites import ThreadSite, in_a_thread, until
+from tests.transports.slow import masked
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+def site(transactional_db: None) -> Iterator[ThreadSite]:
+    with in_a_thread("live") as site:
+        yield site
+
+
+def close_frame(code: int = 1000) -> bytes:
+    return masked(code.to_bytes(2, "big"), 8)
+
+
+# The handshake
+
+
+def test_the_answer_is_the_standards_and_agrees_to_no_extension(site: ThreadSite) -> None:
+    with Line(site) as line:
+        answer = line.asks(*UPGRADE, "Sec-WebSocket-Extensions: permessage-deflate").hears(b"\r\n\r\n").lower()
+    assert b" 101 " in answer
+    assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in answer
+    assert b"extensions" not in answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ((*UPGRADE[:2], UPGRADE[3]), b" 400 "),
+        ((*UPGRADE[:2], "Sec-WebSocket-Key: short", UPGRADE[3]), b" 400 "),
+        ((*UPGRADE[:2], "Sec-WebSocket-Key: \xff\xfe", UPGRADE[3]), b" 400 "),
+        ((*UPGRADE[:3], "Sec-WebSocket-Version: 8"), b" 426 "),
+        ((*UPGRADE, "Origin: https://evil.example"), b" 403 "),
+        ((*UPGRADE, "Origin: null"), b" 403 "),
+    ],
+)
+def test_a_wrong_handshake_is_answered_and_ended(site: ThreadSite, headers: tuple[str, ...], status: bytes) -> None:
+    with Line(site) as line:
+        assert status in line.asks(*headers).rest().partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x00" * 50, b"GET / HTTP/9\r\n\r\n", b"GET /telltale/live/ HTTP/1.1\r\nHost\r\n\r\n"]
+)
+def test_garbage_instead_of_a_handshake_is_no_handshake(site: ThreadSite, said: bytes) -> None:
+    with Line(site) as line:
+        assert b" 101 " not in line.says(said).rest()
+    with Socket(site):
+        pass
+
+
+def test_a_post_opens_no_socket(site: ThreadSite) -> None:
+    with Line(site) as line:
+        assert b" 400 " in line.asks(*UPGRADE, "Content-Length: 0", verb="POST").rest().partition(b"\r\n")[0]
+
+
+def test_a_handshake_in_single_bytes_is_a_handshake(site: ThreadSite) -> None:
+    lines = ["GET /telltale/live/ HTTP/1.1", f"Host: 127.0.0.1:{site.port}", *UPGRADE]
+    with Line(site) as line:
+        for byte in "\r\n".join([*lines, "", ""]):
+            line.says(byte)
+        assert b" 101 " in line.hears(b"\r\n\r\n")
+
+
+# What clients say
+
+
+def test_a_ping_is_answered_with_what_it_holds_and_a_pong_with_nothing(site: ThreadSite) -> None:
+    with Socket(site) as client:
+        client.says(masked(b"unasked", 10) + masked(b"Are you there?", 9))
+        frame = client.frame()
+    assert frame is not None
+    assert (frame.opcode, bytes(frame.data)) == (Opcode.PONG, b"Are you there?")
+
+
+def test_a_message_in_single_bytes_is_a_message(site: ThreadSite) -> None:
+    with Socket(site, None) as client:
+        for byte in masked(hello("project:7")):
+            client.says(bytes([byte]))
+        assert client.message()["type"] == "hello"
+
+
+def test_many_messages_at_once_are_all_read(site: ThreadSite) -> None:
+    with Socket(site) as client:
+        client.says(masked(json.dumps({"type": "ack", "n": 1}).encode()) * 20 + masked(b"last", 9))
+        frame = client.frame()
+    assert frame is not None
+    assert bytes(frame.data) == b"last"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [masked(b"{", fin=False), masked(b"{", 2, fin=False) + masked(b"}", 0), masked(b"}", 0)],
+    ids=["a beginning", "both", "an end"],
+)
+def test_a_message_in_several_frames_is_refused(site: ThreadSite, pieces: bytes) -> None:
+    with Socket(site) as client:
+        assert client.says(pieces).closing()[0] in {1002, 1003}
+        assert client.frame() is None
+    until_nobody_is_there()
+
+
+def test_half_a_frame_and_then_silence_is_silence(site: ThreadSite) -> None:
+    with Socket(site) as client, Socket(site) as other:
+        client.says(masked(b"x" * 100)[:50])
+        telltale.publish("project:7", "x", 1)
+        assert client.event() == other.event() == 1
+    until_nobody_is_there()
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (b"\xff" * 20, 1002),
+        (b"\x81\x05hello", 1002),  # not masked
+        (masked(b"", 3), 1002),  # no such opcode
+        (masked(b"x" * 126, 9), 1002),  # a control frame that is too long
+        (masked(b"x" * (MOST_BYTES + 1)), 1009),
+        (b"\x81\xff" + (1 << 62).to_bytes(8, "big"), 1009),
+        (masked(b"x", 8), 1002),  # half a closing code
+    ],
+)
+def test_what_breaks_the_protocol_ends_the_line_and_nobody_elses(site: ThreadSite, said: bytes, code: int) -> None:
+    with Socket(site) as good, Socket(site) as bad:
+        assert bad.says(said).closing()[0] == code
+        assert bad.frame() is None
+        good.says(masked(b"still", 9))
+        frame = good.frame()
+        assert frame is not None
+        assert bytes(frame.data) == b"still"
+
+
+def test_a_message_that_is_only_too_long_for_us_is_told_why(site: ThreadSite) -> None:
+    with Socket(site) as client:
+        code, messages = client.says(masked(b"x" * 20_000)).closing()
+    assert code == messages[-1]["code"] == 4400
+
+
+def test_two_clients_who_send_in_halves_and_in_whole_are_not_mixed_up(site: ThreadSite) -> None:
+    with Socket(site) as halves, Socket(site) as whole:
+        for n in range(20):
+            frame = masked(f"half {n}".encode(), 9)
+            halves.says(frame[: 1 + n % (len(frame) - 1)])
+            pause()
+            whole.says(masked(f"whole {n}".encode(), 9))
+            pause()
+            halves.says(frame[1 + n % (len(frame) - 1) :])
+        for client, name in ((halves, "half"), (whole, "whole")):
+            pongs = [client.frame() for _ in range(20)]
+            assert [bytes(pong.data) for pong in pongs if pong] == [f"{name} {n}".encode() for n in range(20)]
+
+
+def test_one_who_closes_does_not_close_the_parser_for_others(site: ThreadSite) -> None:
+    with Socket(site) as stays:
+        for _ in range(5):
+            with Socket(site) as goes:
+                assert goes.says(masked(b"first", 9) + close_frame() + masked(b"after", 9)).frame() is not None
+                assert goes.closing()[0] == 1000
+            stays.says(masked(b"still", 9))
+            frame = stays.frame()
+            assert frame is not None
+            assert bytes(frame.data) == b"still"
+
+
+# The end
+
+
+def test_a_client_that_closes_is_answered_once_and_let_go_of(site: ThreadSite) -> None:
+    with Socket(site) as client:
+        assert client.says(close_frame(1001)).closing() == (1001, [])
+        assert client.frame() is None
+        until_nobody_is_there()
+
+
+def test_a_client_that_hangs_up_is_let_go_of(site: ThreadSite) -> None:
+    with Socket(site):
+        pass
+    until_nobody_is_there()
+
+
+def test_the_servers_closing_frame_is_its_last_word(site: ThreadSite) -> None:
+    with Socket(site, ttl_s=0.5) as client:
+        code, messages = client.closing()
+        assert (code, messages[-1]["type"]) == (4402, "bye")
+        client.says(masked(b"late", 9) + close_frame(4402))
+        assert client.frame() is None
+    until_nobody_is_there()
+
+
+def test_a_client_that_does_not_answer_the_closing_frame_is_cut(site: ThreadSite) -> None:
+    with Socket(site, ttl_s=0.5) as client:
+        client.closing()
+        began = time.monotonic()
+        assert client.frame() is None
+        assert time.monotonic() - began > 1
+    until_nobody_is_there()
+
+
+def test_after_the_end_nothing_is_heard(site: ThreadSite) -> None:
+    with Socket(site) as client:
+        client.says(b"\x81\x05hello")
+        telltale.publish("project:7", "x", 1)
+        assert client.closing()[0] == 1002
+        assert client.frame() is None
+
+
+# The limits
+
+
+def test_one_address_has_so_many_connections_whatever_it_says_of_itself(site: ThreadSite, settings: Any) -> None:
+    settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS_PER_ADDRESS": 1}
+
+    def comes(address: str) -> Line:
+        return Line(site).asks(*UPGRADE, "X-Forwarded-For: 1.1.1.1", f"X-Forwarded-For: {address}")
+
+    with comes("198.51.100.1") as first, comes("198.51.100.2") as other, comes("198.51.100.1:99") as second:
+        for line in (first, other, second):
+            assert b" 101 " in line.hears(b"\r\n\r\n")
+        assert b"4429" in second.hears(b"}")
+        for line in (first, other):
+            line.says(masked(hello("project:7")))
+            assert b'"hello"' in line.hears(b"}")
+
+
+def test_one_process_has_so_many_connections(site: ThreadSite, settings: Any) -> None:
+    settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS": 2}
+    with Socket(site), Socket(site):
+        with Socket(site, None) as third:
+            code, messages = third.closing()
+        assert code == messages[-1]["code"] == 4429
+        assert messages[-1]["again"] == "later"
+    until_nobody_is_there()
+    with Socket(site):
+        pass
+
+
+def until_nobody_is_there() -> None:
+    """The driver of the test's server holds nobody."""
+    from telltale.live.driver import _drivers
+
+    until(
+        lambda: sum(one.connection_count for one in _drivers.values() if not one._loop.is_closed()) == 0,
+        "all have gone",
+    )
