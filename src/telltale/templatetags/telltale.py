@@ -136,9 +136,11 @@ def _request(context: template.Context, tag: str) -> HttpRequest:
 
 
 def _nonce(context: template.Context, request: HttpRequest) -> SafeString:
-    """Django 6's nonce is in the context, django-csp's on the request; both are made by being asked for."""
-    nonce = context.get("csp_nonce") or getattr(request, "csp_nonce", None) or getattr(request, "_csp_nonce", None)
-    return format_html(' nonce="{}"', str(nonce)) if nonce else mark_safe("")
+    """Django 6's nonce is in the context or in `request._csp_nonce`, django-csp's in `request.csp_nonce`."""
+    found = (context.get("csp_nonce"), getattr(request, "csp_nonce", None), getattr(request, "_csp_nonce", None))
+    # Both make the nonce when it is read, and it is false until then: so it is read before it is tested.
+    nonce = next((text for lazy in found if lazy is not None and (text := str(lazy))), "")
+    return format_html(' nonce="{}"', nonce) if nonce else mark_safe("")
 
 
 def _script(text: str, kind: str, nonce: SafeString, more: str = "") -> SafeString:
