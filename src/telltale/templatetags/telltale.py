@@ -24,7 +24,7 @@ from telltale.conf import settings
 from telltale.core.health import health
 from telltale.core.states import RETRIABLE, State
 from telltale.models import TaskState
-from telltale.owners import Owner
+from telltale.owners import Owner, django_request
 from telltale.runners.enqueue import is_repeatable
 from telltale.web import tickets, words
 
@@ -126,8 +126,8 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
 
 
 def _request(context: template.Context, tag: str) -> HttpRequest:
-    request = context.get("request")
-    if not isinstance(request, HttpRequest):
+    request: HttpRequest | None = context.get("request")
+    if request is None or django_request(request) is None:
         raise template.TemplateSyntaxError(
             f"{{% {tag} %}} must know who asks, but the context has no request: render with the request, and put "
             "'django.template.context_processors.request' into the template engine's context processors."
