@@ -14,6 +14,7 @@ A task's life, in order:
 - `wholes`: a group of tasks as one bar
 - `notices`: what its owner is told, once
 - `reading`: what followers see, whatever lapsed ended first
+- `by_reader`: what a read writes as a side effect, where that is possible
 - `pruning`: what is kept no longer
 
 What these share: `values` (what goes in and comes out), `clock`, `rows` (the way to the tables), `columns` (what an
@@ -27,7 +28,7 @@ from telltale.store.ending import end, expire, is_cancel_requested, request_canc
 from telltale.store.notices import add_notice, claim_notice, show_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import KEY_LENGTH, queue, queue_many, requeue
-from telltale.store.reading import NEWEST, get, read, read_topics
+from telltale.store.reading import NEWEST, end_lapsed, get, read, read_topics
 from telltale.store.running import claim, retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.values import Changed, Claim, Part, Pruned, Queued, Refusal, Report, Saved
@@ -55,6 +56,7 @@ __all__ = [
     "claim_notice",
     "count_before",
     "end",
+    "end_lapsed",
     "expire",
     "gather",
     "get",

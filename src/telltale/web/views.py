@@ -204,7 +204,7 @@ def _mine(request: HttpRequest) -> list[TaskState]:
     newest = rows.order_by("-created_at")[:NEWEST]
     found = list(newest)
     lapsed = [row.pk for row in found if row.lease_until is not None and row.lease_until < store.now()]
-    if lapsed and store.expire(lapsed):
+    if lapsed and store.end_lapsed(lapsed):
         found = list(newest.all())
     return sorted(found, key=lambda row: row.ended_at is not None)
 
