@@ -37,23 +37,33 @@ class Owner:
     def of(cls, asker: Any, *, create_session: bool = False) -> Self:
         """The owner that a request, a user, another Owner or None stands for.
 
+        A wrapper around Django's request, such as Django REST framework's, is a request too: its `user` counts.
         `create_session`: give an anonymous request a session if it has none, so that it can own a task.
         """
         if asker is None or isinstance(asker, cls):
             return asker or cls()
-        if not isinstance(asker, HttpRequest):
+        request = django_request(asker)
+        if request is None:
             if getattr(asker, "pk", None) is None:
                 raise TypeError(f"owner={asker!r} is nobody who can own a task: give a saved user, a request or None.")
             return cls(user_id=asker.pk)
-        user = getattr(asker, "user", None)
+        user = getattr(asker, "user", getattr(request, "user", None))
         if user is not None and user.is_authenticated:
             return cls(user_id=user.pk)
-        session = getattr(asker, "session", None)
+        session = getattr(request, "session", None)
         if session is None:
             return cls()
         if session.session_key is None and create_session:
             session.create()
         return cls(session=session_digest(session.session_key) if session.session_key else "")
+
+
+def django_request(asker: Any) -> HttpRequest | None:
+    """Django's own request: `asker` itself, or what it wraps as `_request`; None if it is no request."""
+    if isinstance(asker, HttpRequest):
+        return asker
+    wrapped = getattr(asker, "_request", None)
+    return wrapped if isinstance(wrapped, HttpRequest) else None
 
 
 def session_digest(key: str) -> str:

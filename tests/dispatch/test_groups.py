@@ -1,10 +1,12 @@
 """A whole and its parts in the store: the sum is right however its parts end, and read by whomever."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 
 from telltale import store
 from telltale.core.states import State
@@ -116,3 +118,30 @@ def test_it_can_be_cancelled_before_anything_has_begun() -> None:
         store.request_cancel(part.pk)
     assert shown(whole) == (State.CANCELLED, 0)
     assert store.parts_of(whole) == []
+
+
+@contextmanager
+def transaction_that_only_reads() -> Iterator[None]:
+    """MariaDB is told before it begins, the others within."""
+    only_read = "PRAGMA query_only = ON" if connection.vendor == "sqlite" else "SET TRANSACTION READ ONLY"
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute(only_read)
+        with transaction.atomic():
+            if connection.vendor != "mysql":
+                cursor.execute(only_read)
+            yield
+            if connection.vendor == "sqlite":
+                cursor.execute("PRAGMA query_only = OFF")
+
+
+def test_where_nothing_can_be_written_a_whole_is_read_as_it_is_and_the_transaction_stays_usable() -> None:
+    whole = whole_of(2)
+    first, _second = claims(whole)
+    assert shown(whole) == (State.RUNNING, 0)
+    # As if the process that ended it was killed before it counted the parts.
+    TaskState.objects.filter(pk=first.id).update(state=State.SUCCEEDED.value, ended_at=store.now(), lease_until=None)
+    with transaction_that_only_reads():
+        assert shown(whole) == (State.RUNNING, 0)
+        assert TaskState.objects.filter(pk=whole.pk).exists()
+    assert shown(whole) == (State.RUNNING, 1)

@@ -1,5 +1,6 @@
 """The tags: what they put into a page, with hashed files, under a strict policy, and before any script runs."""
 
+import copy
 import json
 import re
 from html.parser import HTMLParser
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import csp.constants
 import pytest
+from django import VERSION as DJANGO_VERSION
 from django.core.management import call_command
 from django.http import HttpRequest
 from django.template import Context, Template, TemplateSyntaxError
-from django.test import RequestFactory, override_settings
+from django.test import Client, RequestFactory, override_settings
 from django.utils import translation
+from django.utils.module_loading import import_string
 
 from telltale import store
 from telltale.core.states import ENDS, State
@@ -147,6 +151,42 @@ def test_everything_that_a_policy_asks_about_carries_the_nonce(from_context: boo
     assert len(page.all("script")) == 3
     assert {script.get("nonce") for script in page.all("script")} == {"r4nd0m"}
     assert {link.get("nonce") for link in page.all("link") if link["rel"] == "modulepreload"} == {"r4nd0m"}
+
+
+def nonces_of_page_and_policy(client: Client) -> tuple[set[str | None], set[str]]:
+    """Of the scripts in the list of tasks, and of the policy that it was sent with."""
+    client.force_login(person())
+    answer = client.get("/telltale/tasks/", headers={"accept": "text/html"})
+    page = Page(answer.content.decode())
+    assert len(page.all("script")) == 3
+    carried = {a.get("nonce") for a in page.all("script") + page.all("link") if a.get("rel") != "stylesheet"}
+    return carried, set(re.findall(r"'nonce-([^']+)'", answer.headers["Content-Security-Policy"]))
+
+
+@pytest.mark.django_db
+def test_scripts_carry_the_nonce_that_django_csp_makes_when_it_is_read(client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = ["csp.middleware.CSPMiddleware", *settings.MIDDLEWARE]
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"script-src": [csp.constants.SELF, csp.constants.NONCE]}}
+    carried, allowed = nonces_of_page_and_policy(client)
+    assert len(allowed) == 1
+    assert carried == allowed
+
+
+@pytest.mark.skipif(DJANGO_VERSION < (6, 0), reason="Django has a policy of its own from 6.0 on")
+@pytest.mark.parametrize("in_context", [True, False], ids=["with its context processor", "without"])
+@pytest.mark.django_db
+def test_scripts_carry_the_nonce_that_django_makes_when_it_is_read(
+    client: Client, settings: Any, in_context: bool
+) -> None:
+    settings.MIDDLEWARE = ["django.middleware.csp.ContentSecurityPolicyMiddleware", *settings.MIDDLEWARE]
+    settings.SECURE_CSP = {"script-src": ["'self'", import_string("django.utils.csp.CSP").NONCE]}
+    if in_context:
+        processor = "django.template.context_processors.csp"
+        settings.TEMPLATES = copy.deepcopy(settings.TEMPLATES)
+        settings.TEMPLATES[0]["OPTIONS"]["context_processors"].append(processor)
+    carried, allowed = nonces_of_page_and_policy(client)
+    assert len(allowed) == 1
+    assert carried == allowed
 
 
 @pytest.mark.django_db

@@ -26,6 +26,7 @@ LOOKS_S: Final = (0.05, 0.1, 0.2, 0.4)
 def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wait: float = 0.0) -> HttpResponseBase:
     """202 with `Location` and `Retry-After` for programs, 303 for browsers.
 
+    `request`: Django's, or a wrapper around it such as Django REST framework's.
     `task`: what `telltale.enqueue` gave, or what the runner's own call did. `next_url`: where browsers go
     instead of the task's page. `wait`: seconds to wait for the end where the client does not say (at most 30).
     Raises `LookupError` if the task has no row: its function is not tracked.

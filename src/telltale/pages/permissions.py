@@ -1,7 +1,8 @@
 """Who may follow what: what is your own, and what the site's hook shares with you. Nothing else.
 
 Owner-only is the default, for superusers too. The hook, `TELLTALE["CAN_FOLLOW"]`, is a dotted path of
-`(request, topic) -> bool`; it is asked for every topic that is not the asker's own. Called by `tickets` and `views`.
+`(request, topic) -> bool`; it is asked for every topic that is not the asker's own, and for anonymous visitors too,
+also behind `LoginRequiredMiddleware`. Called by `tickets` and `views`.
 """
 
 from collections.abc import Callable, Iterable

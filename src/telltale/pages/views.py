@@ -2,11 +2,15 @@
 
 Each view is as short as its rule. Who may see what is decided in `permissions`, what happens in `dispatch.control`
 and `store`; how it is said, in `answers` and the templates. "Not there" and "not yours" are one answer.
+
+Behind Django's `LoginRequiredMiddleware`, the pages and what is done to tasks need a signed-in user. What a page's
+script asks for in the background does not (`login_not_required`): a login page is no answer to a script.
 """
 
 from functools import wraps
 from typing import Any, Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -114,6 +118,7 @@ def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
     return _done(request, row)
 
 
+@login_not_required
 @csrf_protect
 @require_POST
 def ticket(request: HttpRequest) -> HttpResponseBase:
@@ -136,6 +141,7 @@ def ticket(request: HttpRequest) -> HttpResponseBase:
 def _by_ticket(view: Any) -> Any:
     """Opened by the ticket in `Authorization` alone: no cookie counts, so there is nothing to forge."""
 
+    @login_not_required
     @csrf_exempt
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -155,6 +161,7 @@ def claim_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResp
     return JsonResponse({"granted": store.claim_notice(notice_id, grant.topics)})
 
 
+@login_not_required
 @csrf_exempt
 def live(request: HttpRequest) -> HttpResponseBase:
     """The live address without `telltale.asgi`: polls are answered at once, at the pace that the settings say."""
@@ -199,7 +206,7 @@ def _mine(request: HttpRequest) -> list[TaskState]:
     newest = rows.order_by("-created_at")[:NEWEST]
     found = list(newest)
     lapsed = [row.pk for row in found if row.lease_until is not None and row.lease_until < store.now()]
-    if lapsed and store.expire(lapsed):
+    if lapsed and store.end_lapsed(lapsed):
         found = list(newest.all())
     return sorted(found, key=lambda row: row.ended_at is not None)
 

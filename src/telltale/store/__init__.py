@@ -14,6 +14,7 @@ A task's life, in order:
 - `wholes`: a group of tasks as one bar
 - `notices`: what its owner is told, once
 - `reading`: what followers see, whatever lapsed ended first
+- `by_reader`: what a read writes as a side effect, where that is possible
 - `pruning`: what is kept no longer
 
 What these share: `values` (what goes in and comes out), `clock`, `rows` (the way to the tables), `columns` (what an
@@ -28,7 +29,7 @@ from telltale.store.groups import begin_whole, gather, part_ids, parts_of, queue
 from telltale.store.notices import add_notice, claim_notice, show_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import KEY_LENGTH, abandon, adopt, count_before, put_off, queue, queue_many, requeue, waits
-from telltale.store.reading import NEWEST, get, read, read_topics
+from telltale.store.reading import NEWEST, end_lapsed, get, read, read_topics
 from telltale.store.running import claim, retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.values import Changed, Claim, Part, Pruned, Queued, Refusal, Report, Saved
@@ -54,6 +55,7 @@ __all__ = [
     "claim_notice",
     "count_before",
     "end",
+    "end_lapsed",
     "expire",
     "gather",
     "get",

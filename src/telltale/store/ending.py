@@ -98,7 +98,7 @@ def is_cancel_requested(task_id: UUID | str) -> bool:
 def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> list[Changed]:
     """Say of tasks whose lease has lapsed that they are lost; of these only, or of all.
 
-    Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that
+    Every read calls this, by `reading`, so no scheduler is needed. The condition is part of the UPDATE: a worker that
     renews in between keeps its task.
     """
     at = instant(now)

@@ -4,7 +4,7 @@ The race: of many pages that ask to show a notice, one may; the UPDATE is condit
 Must not know who follows what. Called by `messages` and `web`, and for the notice of an end by `closing`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from django.db.models import Q
@@ -15,8 +15,9 @@ from telltale.core.snapshot import bounded
 from telltale.core.states import State
 from telltale.core.wire import Notice
 from telltale.models import StoredNotice, TaskState
+from telltale.store.by_reader import write_for_reader
 from telltale.store.clock import instant
-from telltale.store.rows import database, ids_among, is_id, notice_rows
+from telltale.store.rows import database, ids_among, in_transaction, is_id, notice_rows
 
 
 def add_notice(
@@ -37,11 +38,19 @@ def claim_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | N
 
 
 def show_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
-    """Take all that wait of a task (its id) or for a follower (a topic): each is handed out once, to be shown."""
+    """Take all that wait of a task (its id) or for a follower (a topic): each is handed out once, to be shown.
+
+    None are handed out while the database can't be written: they wait on.
+    """
     about = Q(topic=of) if isinstance(of, str) and ":" in of else Q(task_id__in=ids_among([of]))
     at = instant(now)
-    waiting = notice_rows().filter(about, shown_at=None).order_by("created_at")
-    return [s.notice for s in waiting if notice_rows().filter(pk=s.pk, shown_at=None).update(shown_at=at)]
+    waiting = list(notice_rows().filter(about, shown_at=None).order_by("created_at"))
+    return (write_for_reader(lambda: _taken(waiting, at)) or []) if waiting else []
+
+
+def _taken(waiting: Collection[StoredNotice], at: float) -> list[Notice]:
+    with in_transaction():  # All or none: one that was taken and then not handed out would never be shown.
+        return [s.notice for s in waiting if notice_rows().filter(pk=s.pk, shown_at=None).update(shown_at=at)]
 
 
 def tell_owner(row: TaskState, at: float) -> Notice | None:

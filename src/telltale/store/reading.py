@@ -1,10 +1,11 @@
 """What a reader finds: present snapshots, and the notices that wait. Whatever lapsed is ended before it is shown.
 
-So no spinner outlives its lease by more than a read, and no scheduler is needed. Must not know who may see what:
+So no spinner outlives its lease by more than a read, and no scheduler is needed. Where the database can't be written,
+what lapsed is shown as it is, and its health says that contact is lost. Must not know who may see what:
 topics come from tickets that `web` has checked. Called by `web`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,10 +17,12 @@ from telltale import conf
 from telltale.core.topics import InvalidTopic, parse
 from telltale.core.wire import Envelope
 from telltale.models import TaskState
+from telltale.store.by_reader import write_for_reader
 from telltale.store.clock import instant
 from telltale.store.ending import expire, has_lapsed
 from telltale.store.groups import gather, part_ids
 from telltale.store.rows import ids_among, notice_rows, task_rows
+from telltale.store.values import Changed
 
 NEWEST: Final = 50
 """How many tasks, and how many notices, a follower's snapshot holds."""
@@ -66,16 +69,26 @@ def get(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
     return rows[0] if rows else None
 
 
+def end_lapsed(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> bool:
+    """End what lapsed, of these tasks or of all, for a reader of their rows: whether these are to be read again."""
+    return bool(write_for_reader(lambda: expire(ids, now=now)))
+
+
 def _fresh(rows: "QuerySet[TaskState]", at: float) -> list[TaskState]:
     found = list(rows)
     lapsed = [row.pk for row in found if has_lapsed(row, at)]
     wholes = [row for row in found if row.ended_at is None and "steps" in row.call]
     if not lapsed and not wholes:
         return found
-    expire([*lapsed, *(pk for row in wholes for pk in part_ids(row))], now=at)
-    for row in wholes:
-        gather(row.pk, now=at)
-    return list(rows.all())
+    is_written = write_for_reader(lambda: _brought_up_to_date(lapsed, wholes, at)) is not None
+    # Read again also where nothing was changed: somebody else may have been quicker.
+    return list(rows.all()) if is_written else found
+
+
+def _brought_up_to_date(lapsed: Collection[UUID], wholes: Collection[TaskState], at: float) -> list[Changed]:
+    ended = expire([*lapsed, *(pk for row in wholes for pk in part_ids(row))], now=at)
+    counted = [gather(row.pk, now=at) for row in wholes]
+    return [*ended, *(changed for changed in counted if changed is not None)]
 
 
 def _sorted(topics: Iterable[str]) -> tuple[list[UUID], list[Any], list[str]]:

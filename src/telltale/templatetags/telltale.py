@@ -25,7 +25,7 @@ from telltale.core.health import health
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
-from telltale.owners import Owner
+from telltale.owners import Owner, django_request
 from telltale.pages import permissions, task_text
 
 register = template.Library()
@@ -127,8 +127,8 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
 
 
 def _request(context: template.Context, tag: str) -> HttpRequest:
-    request = context.get("request")
-    if not isinstance(request, HttpRequest):
+    request: HttpRequest | None = context.get("request")
+    if request is None or django_request(request) is None:
         raise template.TemplateSyntaxError(
             f"{{% {tag} %}} must know who asks, but the context has no request: render with the request, and put "
             "'django.template.context_processors.request' into the template engine's context processors."
@@ -137,9 +137,11 @@ def _request(context: template.Context, tag: str) -> HttpRequest:
 
 
 def _nonce(context: template.Context, request: HttpRequest) -> SafeString:
-    """Django 6's nonce is in the context, django-csp's on the request; both are made by being asked for."""
-    nonce = context.get("csp_nonce") or getattr(request, "csp_nonce", None) or getattr(request, "_csp_nonce", None)
-    return format_html(' nonce="{}"', str(nonce)) if nonce else mark_safe("")
+    """Django 6's nonce is in the context or in `request._csp_nonce`, django-csp's in `request.csp_nonce`."""
+    found = (context.get("csp_nonce"), getattr(request, "csp_nonce", None), getattr(request, "_csp_nonce", None))
+    # Both make the nonce when it is read, and it is false until then: so it is read before it is tested.
+    nonce = next((text for lazy in found if lazy is not None and (text := str(lazy))), "")
+    return format_html(' nonce="{}"', nonce) if nonce else mark_safe("")
 
 
 def _script(text: str, kind: str, nonce: SafeString, more: str = "") -> SafeString:

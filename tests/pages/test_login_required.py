@@ -1,0 +1,85 @@
+"""Behind Django's LoginRequiredMiddleware: pages need a signed-in user, what a page's script asks for does not."""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
+from django.urls import reverse
+
+from telltale import store, urls
+from telltale.core.topics import task_topic, user_topic
+from telltale.live import tickets
+from telltale.owners import Owner, session_digest
+from tests.factories import person, task_of
+
+pytestmark = pytest.mark.django_db
+
+PAGES = {"tasks", "task", "cancel", "retry"}
+"""For people, by their cookie."""
+
+FOR_SCRIPTS = {"live", "claim_notice", "ticket"}
+"""Two authorise by a ticket, and the third says itself what an anonymous visitor may follow."""
+
+
+@pytest.fixture(autouse=True)
+def wall(settings: Any) -> None:
+    after = settings.MIDDLEWARE.index("django.contrib.auth.middleware.AuthenticationMiddleware") + 1
+    wall = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE[:after], wall, *settings.MIDDLEWARE[after:]]
+    settings.LOGIN_URL = "/sign-in/"
+
+
+def test_each_address_is_in_one_of_the_two_groups() -> None:
+    assert {pattern.name for pattern in urls.urlpatterns} == PAGES | FOR_SCRIPTS
+    assert not PAGES & FOR_SCRIPTS
+
+
+@pytest.mark.parametrize("name", [str(pattern.name) for pattern in urls.urlpatterns])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_anonymous_visitor_is_sent_to_the_login_from_pages_alone(name: str, method: str) -> None:
+    pattern = next(pattern for pattern in urls.urlpatterns if pattern.name == name)
+    address = reverse(f"telltale:{name}", args=[uuid4() for _ in pattern.pattern.converters])
+    answer: Any = getattr(Client(), method)(address)
+    is_sent_away = answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in/")
+    assert is_sent_away is (name in PAGES)
+
+
+def test_a_page_goes_on_by_its_ticket_without_a_cookie() -> None:
+    ada = person()
+    task, notice = task_of(ada), store.add_notice(user_topic(ada.pk), "Ready")
+    bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
+    polled = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
+    assert [told["id"] for told in polled.json()["tasks"]] == [str(task.pk)]
+    claimed = Client().post(f"/telltale/notices/{notice.id}/claim/", headers=bearer)
+    assert claimed.json() == {"granted": True}
+
+
+def test_without_a_ticket_nothing_is_told() -> None:
+    for address in ("/telltale/live/", f"/telltale/notices/{uuid4()}/claim/"):
+        answer = Client().post(address)
+        assert (answer.status_code, answer.json()["code"]) == (401, 4401)
+
+
+def test_a_visitor_who_signed_out_is_refused_a_ticket_in_json_and_an_anonymous_one_gets_their_own() -> None:
+    ada, session = person(), SessionStore()
+    session.create()
+    theirs, own = task_of(ada), task_of(Owner(session=session_digest(str(session.session_key))))
+    client = Client()
+    client.cookies["sessionid"] = str(session.session_key)
+    refused = ask_for(client, task_topic(theirs.pk))
+    assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/json")
+    assert ask_for(client, task_topic(own.pk)).json()["topics"] == [task_topic(own.pk)]
+
+
+def ask_for(client: Client, topic: str) -> Any:
+    return client.post("/telltale/ticket/", json.dumps({"topics": [topic]}), "application/json")
+
+
+def test_a_signed_in_user_passes() -> None:
+    client, ada = Client(), person()
+    client.force_login(ada)
+    assert client.get("/telltale/tasks/", headers={"Accept": "text/html"}).status_code == 200
+    assert client.get(f"/telltale/tasks/{task_of(ada).pk}/").status_code == 200

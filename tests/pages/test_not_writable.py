@@ -1,0 +1,214 @@
+"""A database that can be read and not written: what lapsed is shown as it is, and every page goes on."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.db.backends.signals import connection_created
+from django.test import Client
+
+from telltale import store
+from telltale.core.states import State
+from telltale.core.topics import task_topic, user_topic
+from telltale.live import tickets
+from telltale.live.reader import Reader
+from telltale.models import TaskState
+from telltale.owners import Owner
+from telltale.store import by_reader
+from tests.factories import ended, person, started, task_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAIT_MS = 50
+"""How long SQLite waits for a lock here."""
+
+
+@contextmanager
+def every_connection(on: str, off: str) -> Iterator[None]:
+    """Run a statement on the present connection and on all that are opened meanwhile, and then another."""
+
+    def run(sql: str, *, on: Any) -> None:
+        with on.cursor() as cursor:
+            cursor.execute(sql)
+
+    def opened(*, connection: Any, **_more: object) -> None:
+        run(on, on=connection)
+
+    connection_created.connect(opened)
+    run(on, on=connection)
+    try:
+        yield
+    finally:
+        connection_created.disconnect(opened)
+        run(off, on=connection)
+
+
+def read_only() -> AbstractContextManager[None]:
+    """SQLite refuses to write: "attempt to write a readonly database"."""
+    return every_connection("PRAGMA query_only = ON", "PRAGMA query_only = OFF")
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Another connection holds the lock for writing: "database is locked"."""
+    path = connection.settings_dict["NAME"]
+    with (
+        every_connection(f"PRAGMA busy_timeout = {WAIT_MS}", "PRAGMA busy_timeout = 20000"),
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_outage() -> Iterator[None]:
+    """No test inherits another's."""
+    by_reader._outage.end(now=0)
+    yield
+    by_reader._outage.end(now=0)
+
+
+@pytest.fixture(params=[read_only, locked], ids=["read-only", "locked"])
+def not_writable(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
+    made: Callable[[], AbstractContextManager[None]] = request.param
+    return made
+
+
+@pytest.fixture
+def ada() -> Any:
+    return person("ada", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def signed_in(ada: Any) -> Client:
+    client = Client()
+    client.force_login(ada)
+    return client
+
+
+def lapsed_task(owner: Any = None) -> TaskState:
+    """Its worker was heard last a long time ago."""
+    task = task_of(owner)
+    store.claim(task_id=task.pk, worker="w1", now=store.now() - 1_000)
+    return task
+
+
+def state_of(task: TaskState) -> str:
+    return TaskState.objects.get(pk=task.pk).state
+
+
+@pytest.mark.parametrize("address", ["/telltale/tasks/{}/", "/telltale/tasks/"])
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_page_shows_a_lapsed_task_as_it_is_and_that_contact_is_lost(
+    ada: Any, signed_in: Client, not_writable: Callable[[], Any], address: str, accept: str
+) -> None:
+    task = lapsed_task(ada)
+    address = address.format(task.pk)
+    with not_writable():
+        answer = signed_in.get(address, headers={"Accept": accept})
+    assert answer.status_code == 200
+    if accept == "application/json":
+        told = answer.json().get("tasks", [answer.json()])[0]
+        assert (told["state"], told["health"]) == ("running", "stalled")
+    else:
+        assert 'health="stalled"' in answer.content.decode()
+    signed_in.get(address)
+    assert state_of(task) == "lost"
+
+
+def test_a_poll_is_answered(ada: Any, not_writable: Callable[[], Any]) -> None:
+    task = lapsed_task(ada)
+    bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
+    for state, place in (("running", not_writable), ("lost", nullcontext)):
+        with place():
+            answer = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
+        assert [(told["id"], told["state"]) for told in answer.json()["tasks"]] == [(str(task.pk), state)]
+
+
+def test_the_admins_list_is_shown(signed_in: Client, not_writable: Callable[[], Any]) -> None:
+    task = lapsed_task()
+    with not_writable():
+        answer = signed_in.get("/admin/telltale/taskstate/")
+    assert answer.status_code == 200
+    assert "running (stalled)" in answer.content.decode()
+    assert state_of(task) == "running"
+    assert "lost" in signed_in.get("/admin/telltale/taskstate/").content.decode()
+
+
+def test_followers_of_a_live_connection_get_their_snapshot(not_writable: Callable[[], Any]) -> None:
+    topic = task_topic(lapsed_task().pk)
+    assert states_read_live(topic, within=not_writable) == [State.RUNNING]
+    assert states_read_live(topic, within=nullcontext) == [State.LOST]
+
+
+def states_read_live(topic: str, *, within: Callable[[], Any]) -> list[State]:
+    reader = Reader(lambda _topics: None)
+    try:
+        with within():
+            found = asyncio.run(reader.read([topic]))
+    finally:
+        reader.close()
+    return [envelope.snapshot.state for envelope in found[topic] if envelope.snapshot is not None]
+
+
+def test_a_whole_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]) -> None:
+    parts = [store.Part(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
+    whole = store.queue_whole([parts], whole_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
+    part, _other = store.part_ids(whole)
+    store.claim(task_id=part, worker="w1", now=store.now() - 1_000)
+    with not_writable():
+        found = store.get(whole.pk)
+        assert found is not None
+        assert found.snapshot.progress.current == 0
+    fresh = store.get(whole.pk)
+    assert fresh is not None
+    assert fresh.snapshot.progress.current == 1
+
+
+def test_notices_wait_until_they_can_be_taken(ada: Any, signed_in: Client, not_writable: Callable[[], Any]) -> None:
+    task = task_of(ada)
+    notice = ended(started(task)).notice
+    assert notice is not None
+    with not_writable():
+        answer = signed_in.get(f"/telltale/tasks/{task.pk}/", headers={"Accept": "text/html"})
+        assert answer.status_code == 200
+    assert [taken.id for taken in store.show_notices(task.pk)] == [notice.id]
+    assert store.show_notices(task.pk) == []
+
+
+def test_a_callers_transaction_stays_usable() -> None:
+    task = lapsed_task()
+    with transaction.atomic(), read_only():
+        assert [envelope.snapshot.state for envelope in store.read([task.pk]) if envelope.snapshot] == ["running"]
+        assert state_of(task) == "running"
+    assert store.read([task.pk])[0].snapshot.state == "lost"  # type: ignore[union-attr]
+
+
+def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
+    not_writable: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "telltale")
+    task, waiting = lapsed_task(), task_of()
+    with not_writable():
+        for _ in range(3):
+            store.get(task.pk)
+            store.end_lapsed([waiting.pk])
+    store.get(task.pk)
+    store.get(task.pk)
+    begun, over = (record.getMessage() for record in caplog.records)
+    assert begun.startswith("Writing for a reader failed: OperationalError(")
+    assert over.startswith("Writing for a reader works again")
+
+
+def test_writers_still_hear_of_it(not_writable: Callable[[], Any]) -> None:
+    task = lapsed_task()
+    with not_writable(), pytest.raises(DatabaseError):
+        store.expire([task.pk])
+    with not_writable(), pytest.raises(DatabaseError):
+        store.request_cancel(task.pk)
