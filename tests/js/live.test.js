@@ -342,3 +342,23 @@ test("a server away for a minute is not hammered, and found again when it is bac
   while (!stage.open.length) await stage.passes(0.5)
   assert.ok(stage.now - before < 31)
 })
+
+test("a listener that comes later hears the notices that still wait, not those decided", async () => {
+  const stage = await follows()
+  stage.line.hello()
+  stage.line.hear({ type: "update", notices: [{ id: "n1" }, { id: "n2" }, { id: "n3" }] })
+  stage.live.decided("n2")
+  const heard = []
+  stage.live.notices(({ id }) => heard.push(id))
+  stage.line.hear({ type: "update", notices: [{ id: "n3" }, { id: "n4" }] })
+  assert.deepEqual(heard, ["n1", "n3", "n4"])
+})
+
+test("of notices that nobody claims a thousand are kept", async () => {
+  const stage = await follows()
+  stage.line.hello()
+  stage.line.hear({ type: "update", notices: Array.from({ length: 1_200 }, (_, i) => ({ id: `n${i}` })) })
+  const heard = []
+  stage.live.notices(({ id }) => heard.push(id))
+  assert.deepEqual([heard.length, heard[0], heard.at(-1)], [1_000, "n200", "n1199"])
+})

@@ -1,14 +1,16 @@
 /**
  * `<task-toasts>`: shows notices, each on whichever of the visitor's pages gets it first, on none twice.
  *
- * A notice is claimed when it can really be seen, and shown only if the server grants it. Good news leaves by
+ * A notice is claimed when it can really be seen and there is room for it, and shown only if the server grants it;
+ * the others wait unclaimed until a toast leaves, on this page, another or the next. Good news leaves by
  * itself, its clock standing still while somebody points at it, has it in focus or is elsewhere; trouble stays
  * until dismissed. F6 leads here, Esc dismisses. What a visible `<task-progress>` says already is not said again.
  */
 import { announce, prepare } from "telltale/elements/announce.js"
 import { claim } from "telltale/requests.js"
-import { make } from "telltale/elements/dom.js"
+import { make, setText } from "telltale/elements/dom.js"
 import { connect } from "telltale/index.js"
+import { NoticeQueue } from "telltale/elements/notice-queue.js"
 import { safeUrl } from "telltale/page.js"
 import { wordsHere } from "telltale/elements/page-text.js"
 
@@ -20,11 +22,10 @@ const TICK_MS = 250
 export class TaskToasts extends HTMLElement {
   #life = null
   #live = null
-  /** @type {import("telltale/live/snapshots.js").Notice[]} not yet claimed */
-  #waiting = []
-  /** Granted, with no room yet. */
-  #granted = []
-  #isClaiming = false
+  /** @type {?NoticeQueue} */
+  #queue = null
+  /** How many toasts there is room for. */
+  #room = AT_MOST
   #more = null
 
   connectedCallback() {
@@ -36,9 +37,11 @@ export class TaskToasts extends HTMLElement {
     this.setAttribute("aria-label", wordsHere().say("toasts"))
     this.#more ??= make("button", { type: "button", className: "telltale-more", hidden: true, onclick: () => this.#openTray() })
     if (!this.#more.isConnected) this.append(this.#more)
-    this.#live.notices(notice => this.#hear(notice), { signal })
-    this.#live.states(state => state === "live" && this.#claim(), { signal })
-    document.addEventListener("visibilitychange", () => this.#claim(), { signal })
+    const queue = (this.#queue = new NoticeQueue(this.#stage(), browser()))
+    signal.addEventListener("abort", () => queue.end())
+    this.#live.notices(notice => queue.hear(notice), { signal })
+    this.#live.states(() => queue.wake(), { signal })
+    document.addEventListener("visibilitychange", () => queue.wake(), { signal })
     document.addEventListener("keydown", event => this.#key(event), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
@@ -49,36 +52,26 @@ export class TaskToasts extends HTMLElement {
     this.#life = null
   }
 
-  #hear(notice) {
-    this.#waiting.push(notice)
-    this.#claim()
-  }
-
-  /** One at a time, in order, and only while the page can paint. */
-  async #claim() {
-    if (this.#isClaiming || document.hidden) return
-    this.#isClaiming = true
-    try {
-      while (this.#waiting.length && this.#life) {
-        // A hidden page gets no frame: this waits until what is claimed can be seen.
-        await new Promise(resolve => requestAnimationFrame(resolve))
-        if (document.hidden) break
-        const notice = this.#waiting[0]
-        const isGranted = await claim(this.#live, notice.id)
-        this.#waiting.shift()
-        if (isGranted && !isSaidBy(notice)) this.#show(notice)
-      }
-    } catch {
-      // Out of reach for now. It stays first in line, for when the line is back or somebody looks.
-    } finally {
-      this.#isClaiming = false
+  /** What the queue needs of this element. @returns {import("telltale/elements/notice-queue.js").Stage} */
+  #stage() {
+    return {
+      isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),
+      hasRoom: () => this.#shown.length < this.#room,
+      isSaid: isSaidBy,
+      // A hidden page gets no frame: this waits until what is claimed can be seen.
+      painted: () => new Promise(resolve => requestAnimationFrame(() => resolve())),
+      claim: async id => {
+        const isGranted = await claim(this.#live, id)
+        this.#live.decided(id)
+        return isGranted
+      },
+      show: notice => this.#show(notice),
+      changed: () => this.#count(),
     }
   }
 
   #show(notice) {
-    if (this.#shown.length >= AT_MOST) this.#granted.push(notice)
-    else this.insertBefore(this.#toast(notice), this.#more)
-    this.#count()
+    this.insertBefore(this.#toast(notice), this.#more)
     const isBad = notice.level === "error" || notice.level === "warning"
     announce(notice.id, notice.text, { urgent: isBad })
   }
@@ -112,22 +105,26 @@ export class TaskToasts extends HTMLElement {
   #dismiss(toast) {
     const next = toast.contains(document.activeElement) && (toast.nextElementSibling ?? toast.previousElementSibling)
     toast.remove()
-    if (this.#granted.length) this.insertBefore(this.#toast(this.#granted.shift()), this.#more)
-    this.#count()
+    this.#room = Math.max(AT_MOST, Math.min(this.#room, this.#shown.length))
     if (next) next.querySelector("button")?.focus()
+    this.#count()
+    this.#queue?.go()
   }
 
+  /** "and 4 more": those for which there is no room beside the toasts that are shown. */
   #count() {
-    const { length } = this.#granted
+    const shown = this.#shown.length
+    const length = shown ? Math.max(0, this.#queue.length - (this.#room - shown)) : 0
     this.#more.hidden = length === 0
-    this.#more.textContent = length ? wordsHere().plural("more", length) : ""
+    setText(this.#more, length ? wordsHere().plural("more", length) : "")
   }
 
+  /** The tray lists the tasks; without one there is room for some more toasts. */
   #openTray() {
     const tray = document.querySelector("task-tray")
     if (tray?.open) return tray.open()
-    for (const notice of this.#granted.splice(0)) this.insertBefore(this.#toast(notice), this.#more)
-    this.#count()
+    this.#room = this.#shown.length + AT_MOST
+    this.#queue.go()
   }
 
   #key(event) {
@@ -140,6 +137,13 @@ export class TaskToasts extends HTMLElement {
     if (focused) this.#dismiss(focused)
   }
 }
+
+/** What the queue needs of the browser. */
+const browser = () => ({
+  setTimeout: (then, ms) => setTimeout(then, ms),
+  clearTimeout: timer => clearTimeout(timer),
+  random: Math.random,
+})
 
 /** Whether the task's own bar tells the end already, where it can be seen. */
 function isSaidBy({ task }) {

@@ -25,6 +25,8 @@ const FRESH_S = 22
 const HIDDEN_MS = 60_000
 /** The one reason for closing that a client must know: fetch a new ticket. */
 const EXPIRED = 4402
+/** How many notices are kept for listeners that come later. */
+const UNDECIDED = 1_000
 
 /** @typedef {"idle" | "connecting" | "live" | "polling" | "reconnecting" | "offline" | "signed out"} LiveState */
 
@@ -35,6 +37,8 @@ export class Live {
   #rungs
   #clock
   #newest = new Newest()
+  /** Notices that may still be claimed, by id, oldest first. */
+  #undecided = new Map()
   #listeners = new Listeners()
   #ladder
   #tickets
@@ -116,10 +120,16 @@ export class Live {
     this.#start()
   }
 
-  /** Every notice for the visitor. Claim it before showing it. */
+  /** Every notice for the visitor, also those that came before and wait. Claim it before showing it. */
   notices(listener, { signal } = {}) {
     this.#listeners.add("notices", listener, signal)
+    ;[...this.#undecided.values()].forEach(notice => listener(notice))
     this.#start()
+  }
+
+  /** The server has decided who shows this notice: later listeners do not hear of it. */
+  decided(id) {
+    this.#undecided.delete(id)
   }
 
   /** Every change of `state`. */
@@ -134,7 +144,10 @@ export class Live {
       this.#listeners.tell(`task ${snapshot.id}`, snapshot)
       this.#listeners.tell("tasks", snapshot)
     }
-    for (const notice of notices) this.#listeners.tell("notices", notice)
+    for (const notice of notices) {
+      this.#keep(notice)
+      this.#listeners.tell("notices", notice)
+    }
     for (const event of events) this.#listeners.tell(`topic ${event.topic}`, event)
   }
 
@@ -355,6 +368,11 @@ export class Live {
   }
 
   // Small things --------------------------------------------------------------------------------
+
+  #keep(notice) {
+    this.#undecided.set(notice.id, notice)
+    if (this.#undecided.size > UNDECIDED) this.#undecided.delete(this.#undecided.keys().next().value)
+  }
 
   #say(state) {
     if (state === this.#state) return
