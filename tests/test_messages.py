@@ -1,4 +1,4 @@
-"""Telling people and topics: from anywhere, with no request, never before it is true."""
+"""TaskText people and topics: from anywhere, with no request, never before it is true."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -30,7 +30,7 @@ from telltale.models import TaskState
 from telltale.server import processes, serve, websocket_protocol
 
 SLICE: Final = hub.SLICE
-PACE_S: Final = websocket_protocol.TERMS.pace_s
+PACE_S: Final = websocket_protocol.POLICY.pace_s
 REST_S: Final = loop_listener.REST_S
 SEATS: Final = refresher.SEATS
 BATCH: Final = reader.BATCH

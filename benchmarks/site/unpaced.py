@@ -17,11 +17,11 @@ class Unpaced(AppConfig):
 
     def ready(self) -> None:
         """Before anybody follows."""
-        from telltale.core.policy import Terms
+        from telltale.core.policy import ConnectionPolicy
         from telltale.live import driver
         from telltale.server import http_protocol, websocket_protocol
         from telltale.transports import sse, websocket
 
-        driver.Terms = partial(Terms, pace_s=0.0)
+        driver.ConnectionPolicy = partial(ConnectionPolicy, pace_s=0.0)
         for transport in (http_protocol, websocket_protocol, sse, websocket):
-            transport.TERMS = replace(transport.TERMS, pace_s=0.0)
+            transport.POLICY = replace(transport.POLICY, pace_s=0.0)

@@ -1,4 +1,4 @@
-"""Telling: people (`notify`), topics (`publish`), and whoever follows a task (`announce`).
+"""TaskText: people (`notify`), topics (`publish`), and whoever follows a task (`announce`).
 
 Nothing is told before it is true: inside a transaction, telling waits for the commit. A broker that is out
 of order is no caller's trouble: it is logged once, and followers find everything in the store. Called from

@@ -68,7 +68,7 @@ def sleep(seconds: float) -> None:
     _original(time, "sleep")(seconds)
 
 
-class Signal:
+class Event:
     """What `threading.Event` is, for a native thread to wait for."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Signal:
             sleep(POLL_S)
 
 
-class Gate:
+class OneShotEvent:
     """Opened once, by one thread; any number may wait for it, in vain for a time at most.
 
     Who waits blocks its whole thread, and all greenlets in it.
@@ -120,7 +120,7 @@ class Gate:
         return True
 
 
-class Bell:
+class SocketWaker:
     """Wakes one native thread that waits for sockets, too: `await_any([bell.fileno(), …])`."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class Forked(Protocol):
 _inherited: "weakref.WeakSet[Forked]" = weakref.WeakSet()
 
 
-def tell_after_fork(thing: Forked) -> None:
+def call_after_fork(thing: Forked) -> None:
     """Call `thing.forked()` in each child forked from here on, for as long as `thing` lives."""
     _inherited.add(thing)
 

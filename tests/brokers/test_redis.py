@@ -15,7 +15,7 @@ import pytest
 
 from telltale.brokers import build
 from telltale.brokers.base import Broker, BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.line import open_line
 from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import places
@@ -268,7 +268,7 @@ def test_an_event_loop_may_drive_a_subscription_without_a_thread(
 
     async def main() -> None:
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        subscription = Subscription(places(parse(urlsplit(url))), Hearer(heard.deliver, heard.miss), lambda: None)
+        subscription = Subscription(places(parse(urlsplit(url))), Callbacks(heard.deliver, heard.miss), lambda: None)
         await asyncio.to_thread(subscription.connect)
         fence = subscription.follow(["project:7"])
         subscription.speak()

@@ -10,26 +10,26 @@ from hypothesis import strategies as st
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import due, serve
-from telltale.core.policy import Grant, Phase, Terms
+from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import Envelope, Event, Notice
 
 ADA = "user:1"
-TERMS = Terms()
+POLICY = ConnectionPolicy()
 
 
 def grant(*topics: str, until: float = 300.0) -> Grant:
     return Grant(topics=frozenset(topics or (ADA,)), expires_at=until)
 
 
-def waiting(terms: Terms = TERMS) -> Connection:
-    return Connection(opened_at=0.0, terms=terms, limits={"quiet_s": 60.0})
+def waiting(policy: ConnectionPolicy = POLICY) -> Connection:
+    return Connection(opened_at=0.0, policy=policy, limits={"quiet_s": 60.0})
 
 
-def live(*known: Envelope, terms: Terms = TERMS) -> Connection:
+def live(*known: Envelope, policy: ConnectionPolicy = POLICY) -> Connection:
     """A connection that has been greeted and told `known`, at 0."""
-    connection = waiting(terms)
+    connection = waiting(policy)
     connection.admit(grant(), now=0.0)
     connection.catch_up(known)
     sent(connection, 0.0)
@@ -157,7 +157,7 @@ def test_the_first_goes_at_once_and_the_rest_waits_for_the_tick() -> None:
 
 
 def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
-    connection = live(terms=Terms(remembered=2))
+    connection = live(policy=ConnectionPolicy(remembered=2))
     connection.offer(at(9, task="a"))
     connection.offer(at(1, task="b"))
     connection.offer(at(3, task="a"))
@@ -165,14 +165,14 @@ def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
 
 
 def test_more_tasks_than_can_be_remembered_are_no_reason_to_grow() -> None:
-    connection = live(terms=Terms(remembered=2))
+    connection = live(policy=ConnectionPolicy(remembered=2))
     for task in "abc":
         connection.offer(at(1, task=task))
     assert connection.closed is reasons.RESYNC
 
 
 def test_a_clock_that_is_put_back_does_not_silence_it() -> None:
-    connection = live(terms=Terms(credit=None))
+    connection = live(policy=ConnectionPolicy(credit=None))
     connection.offer(at(1))
     sent(connection, 200.0)
     connection.offer(at(2))
@@ -193,7 +193,7 @@ def test_a_notice_is_sent_once_however_often_it_is_offered() -> None:
 
 def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_reads() -> None:
     stored = [notice(f"n{number}") for number in range(5)]
-    connection = waiting(Terms(queue=2))
+    connection = waiting(ConnectionPolicy(queue=2))
     connection.admit(grant(), now=0.0)
     told: list[str] = []
     for now in (0.0, 15.0, 30.0):
@@ -204,7 +204,7 @@ def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_re
 
 
 def test_events_beyond_the_bound_end_the_connection_so_that_the_client_knows() -> None:
-    connection = live(terms=Terms(queue=2))
+    connection = live(policy=ConnectionPolicy(queue=2))
     for _ in range(3):
         connection.offer(event())
     assert connection.closed is reasons.RESYNC
@@ -254,7 +254,7 @@ def test_a_wish_to_cancel_is_for_workers_and_not_for_browsers() -> None:
 
 
 def test_without_credit_nothing_more_is_sent_and_an_acknowledgement_frees_the_newest() -> None:
-    connection = live(terms=Terms(credit=100))
+    connection = live(policy=ConnectionPolicy(credit=100))
     connection.offer(at(1))
     sent(connection, 1.0, ack=False)
     connection.offer(at(2))
@@ -268,8 +268,8 @@ def test_without_credit_nothing_more_is_sent_and_an_acknowledgement_frees_the_ne
 
 @given(st.lists(st.integers(1, 12), max_size=60))
 def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(sizes: list[int]) -> None:
-    terms = Terms(credit=4_000)
-    connection = live(terms=terms)
+    policy = ConnectionPolicy(credit=4_000)
+    connection = live(policy=policy)
     owed, now = 0, 0.0
     for seq, size in enumerate(sizes, 1):
         now += 0.2
@@ -281,11 +281,11 @@ def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(siz
                 connection.ack(message["n"], now=now)
                 owed = 0
         assert connection.closed is None, seq
-    assert not connection.pending or connection.wake_at == pytest.approx(now + terms.pace_s)
+    assert not connection.pending or connection.wake_at == pytest.approx(now + policy.pace_s)
 
 
 def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
-    connection = live(terms=Terms(frame=100))
+    connection = live(policy=ConnectionPolicy(frame=100))
     for task in "abc":
         connection.offer(at(1, task=task))
     connection.offer(notice("n1"))
@@ -295,7 +295,7 @@ def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
 
 
 def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
-    connection = live(terms=Terms(credit=100))
+    connection = live(policy=ConnectionPolicy(credit=100))
     connection.offer(at(1))
     sent(connection, 1.0, ack=False)
     assert sent(connection, 1.2, ack=False)[0]["type"] == "ping"
@@ -307,7 +307,7 @@ def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
 
 
 def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
-    connection = live(terms=Terms(credit=600, frame=100))
+    connection = live(policy=ConnectionPolicy(credit=600, frame=100))
     for task in "abcdef":
         connection.offer(at(1, task=task))
     frames = [frame for tick in range(6) for frame in sent(connection, 1.0 + tick, ack=False)]
@@ -318,7 +318,7 @@ def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
 
 
 def test_without_a_way_back_nothing_is_counted() -> None:
-    connection = live(terms=Terms(credit=None))
+    connection = live(policy=ConnectionPolicy(credit=None))
     for seq in range(1, 200):
         connection.offer(at(seq))
         assert seqs(sent(connection, float(seq), ack=False)) == [seq]
@@ -379,13 +379,13 @@ def test_an_expired_ticket_is_not_accepted_and_one_that_expires_ends_it() -> Non
     late = waiting()
     late.admit(grant(until=5.0), now=5.0)
     assert late.closed is reasons.EXPIRED
-    connection = live(terms=Terms(credit=None))
+    connection = live(policy=ConnectionPolicy(credit=None))
     assert connection.take(300.0) is None
     assert connection.closed is reasons.EXPIRED
 
 
 def test_a_renewed_ticket_keeps_it_open() -> None:
-    connection = live(terms=Terms(credit=None))
+    connection = live(policy=ConnectionPolicy(credit=None))
     connection.admit(grant(until=600.0), now=250.0)
     sent(connection, 300.0)
     assert connection.phase is Phase.LIVE
@@ -436,7 +436,7 @@ def test_the_first_reason_stands_and_nothing_follows_it() -> None:
 def test_a_driver_that_sleeps_until_wake_at_never_spins_and_never_oversleeps(
     credit: int | None, steps: list[tuple[str, int]]
 ) -> None:
-    connection, now = live(terms=Terms(credit=credit)), 0.0
+    connection, now = live(policy=ConnectionPolicy(credit=credit)), 0.0
     for what, number in steps:
         if what == "offer":
             connection.offer(at(number))

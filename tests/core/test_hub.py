@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import Hub
-from telltale.core.policy import Grant, Terms
+from telltale.core.policy import ConnectionPolicy, Grant
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import Envelope, Event
@@ -173,7 +173,7 @@ def test_who_is_served_last_is_free_for_the_next_tick_as_soon_as_who_is_served_f
 
 def test_a_follower_that_is_closed_on_the_way_is_named() -> None:
     hub = Hub()
-    connection = follower(ADA, terms=Terms(queue=1), numbers=hub.numbers)
+    connection = follower(ADA, policy=ConnectionPolicy(queue=1), numbers=hub.numbers)
     hub.attach(connection)
     hub.tell([said(1), said(2)], now=1.0)
     assert turn(hub, 1.0) == [([], {connection})]

@@ -18,16 +18,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def whole_of(*steps: int, owner: Owner = Owner()) -> TaskState:  # noqa: B008 (a value)
-    def part() -> store.Part:
-        return store.Part(runner_id=str(uuid4()), name="work", label="Work", args=[], kwargs={})
+    def part() -> store.Member:
+        return store.Member(runner_id=str(uuid4()), name="work", label="Work", args=[], kwargs={})
 
     parts = [[part() for _ in range(size)] for size in steps]
-    return store.queue_whole(parts, whole_id=uuid4(), runner="test", name="all", label="All", owner=owner)
+    return store.queue_group(parts, group_id=uuid4(), runner="test", name="all", label="All", owner=owner)
 
 
 def claims(whole: TaskState) -> list[store.Claim]:
-    parts = TaskState.objects.in_bulk(store.part_ids(whole))
-    return [claim(parts[pk]) for pk in store.part_ids(whole)]
+    parts = TaskState.objects.in_bulk(store.member_ids(whole))
+    return [claim(parts[pk]) for pk in store.member_ids(whole)]
 
 
 def end(one: store.Claim, state: State = State.SUCCEEDED) -> store.Changed | None:
@@ -69,7 +69,7 @@ def test_it_is_read_as_running_though_nobody_has_said_that_it_began() -> None:
 def test_it_outlives_the_lease_of_any_worker_and_is_neither_stalled_nor_lost() -> None:
     whole = whole_of(2)
     end(claims(whole)[0])
-    TaskState.objects.filter(pk__in=store.part_ids(whole), ended_at=None).update(
+    TaskState.objects.filter(pk__in=store.member_ids(whole), ended_at=None).update(
         state=State.QUEUED, lease_until=None
     )  # it waits behind others
     row = store.get(whole.pk, now=store.now() + 3_600)
@@ -103,7 +103,7 @@ def test_it_ends_as_badly_as_its_worst_part(states: Sequence[State], expected: S
 
 def test_it_ends_with_the_first_step_that_failed_and_a_later_part_may_begin_all_the_same() -> None:
     whole = whole_of(1, 1)
-    first, later = store.part_ids(whole)
+    first, later = store.member_ids(whole)
     end(claim(TaskState.objects.get(pk=first)), State.FAILED)
     assert shown(whole)[0] == State.FAILED
     assert TaskState.objects.get(pk=later).state == State.FAILED
@@ -113,11 +113,11 @@ def test_it_ends_with_the_first_step_that_failed_and_a_later_part_may_begin_all_
 def test_it_can_be_cancelled_before_anything_has_begun() -> None:
     whole = whole_of(3)
     assert store.request_cancel(whole.pk) is not None
-    assert len(store.parts_of(whole)) == 3
-    for part in store.parts_of(whole):
+    assert len(store.open_members(whole)) == 3
+    for part in store.open_members(whole):
         store.request_cancel(part.pk)
     assert shown(whole) == (State.CANCELLED, 0)
-    assert store.parts_of(whole) == []
+    assert store.open_members(whole) == []
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import telltale
 from telltale import store
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
-from telltale.dispatch.queue_status import Asker, wonder
+from telltale.dispatch.queue_status import QueueStatusPoller, request_queue_status
 from telltale.models import TaskState
 from telltale.runners.threads import ThreadRunner
 from tests.app import celery_tasks, thread_tasks
@@ -33,7 +33,7 @@ def asked_often(settings: Any) -> None:
 
 
 def ask(*rows: TaskState) -> None:
-    wonder([fresh(row).snapshot for row in rows], now=store.now() + 10)
+    request_queue_status([fresh(row).snapshot for row in rows], now=store.now() + 10)
 
 
 def place(row: TaskState) -> tuple[int | None, bool | None]:
@@ -69,9 +69,9 @@ def test_a_task_is_asked_about_at_a_bounded_rate(
 def test_who_has_only_just_come_or_is_due_later_is_not_asked_about(threads: ThreadBench, tmp_path: Path) -> None:
     threads.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
-    wonder([row.snapshot], now=store.now())
-    store.put_off(row.pk, store.now() + 3_600)
-    wonder([fresh(row).snapshot], now=store.now() + 10)
+    request_queue_status([row.snapshot], now=store.now())
+    store.reschedule(row.pk, store.now() + 3_600)
+    request_queue_status([fresh(row).snapshot], now=store.now() + 10)
     time.sleep(0.3)
     assert place(row) == (None, None)
 
@@ -96,9 +96,11 @@ def test_a_runner_that_is_out_of_order_is_no_ones_trouble(
 @pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])
 def test_only_what_is_queued_is_asked_about(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(Asker, "wonder", lambda self, ids, *, every_s: asked.extend(ids))
+    monkeypatch.setattr(QueueStatusPoller, "request_queue_status", lambda self, ids, *, every_s: asked.extend(ids))
     of = {"attempt": 1, "seq": 1, "created_at": 0.0}
-    wonder([Snapshot(id="x", state=state, **of), Snapshot(id="y", state=State.QUEUED, **of)], now=store.now())
+    request_queue_status(
+        [Snapshot(id="x", state=state, **of), Snapshot(id="y", state=State.QUEUED, **of)], now=store.now()
+    )
     assert asked == ["y"]
 
 

@@ -12,8 +12,8 @@ from django.db import connections
 
 import telltale
 from telltale.core.states import State
-from telltale.dispatch.runner import mark_of
-from telltale.dispatch.tracked import words_of
+from telltale.dispatch.runner import options_of
+from telltale.dispatch.tracked import label_from_name
 from telltale.models import TaskState
 from tests.app import thread_tasks
 from tests.runners.benches import ThreadBench
@@ -56,13 +56,13 @@ def test_async_stays_async() -> None:
     ("name", "words"), [("import_contacts", "Import contacts"), ("run", "Run"), ("_hidden", "Hidden"), ("_", "_")]
 )
 def test_a_label_is_made_of_the_functions_name(name: str, words: str) -> None:
-    assert words_of(name) == words
+    assert label_from_name(name) == words
 
 
 def test_the_mark_has_label_and_key() -> None:
-    mark = mark_of(telltale.tracked(label="Import", key=str)(plain))
-    assert mark is not None
-    assert (mark.label, mark.key) == ("Import", str)
+    options = options_of(telltale.tracked(label="Import", key=str)(plain))
+    assert options is not None
+    assert (options.label, options.key) == ("Import", str)
 
 
 def test_above_the_runners_decorator_it_says_where_it_belongs() -> None:

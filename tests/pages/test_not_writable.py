@@ -158,9 +158,9 @@ def states_read_live(topic: str, *, within: Callable[[], Any]) -> list[State]:
 
 
 def test_a_whole_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]) -> None:
-    parts = [store.Part(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
-    whole = store.queue_whole([parts], whole_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
-    part, _other = store.part_ids(whole)
+    parts = [store.Member(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
+    whole = store.queue_group([parts], group_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
+    part, _other = store.member_ids(whole)
     store.claim(task_id=part, worker="w1", now=store.now() - 1_000)
     with not_writable():
         found = store.get(whole.pk)

@@ -118,10 +118,10 @@ class TestCarried:
 
 
 def carried(row: TaskState) -> dict[str, Any]:
-    from telltale.dispatch.task_header import HEADER, Carried
+    from telltale.dispatch.task_header import HEADER, TaskHeader
     from telltale.owners import Owner
 
-    return {HEADER: Carried(task_id=row.pk, owner=Owner()).to_json()}
+    return {HEADER: TaskHeader(task_id=row.pk, owner=Owner()).to_json()}
 
 
 class TestThousands:

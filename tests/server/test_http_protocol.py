@@ -191,8 +191,8 @@ def test_a_stream_that_asks_to_become_a_socket_becomes_a_socket(site: ThreadSite
 
 
 def test_who_never_ends_its_request_is_let_go_of(site: ThreadSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    terms = http_protocol.TERMS
-    monkeypatch.setattr(http_protocol, "TERMS", type(terms)(credit=None, admit_s=0.5))
+    policy = http_protocol.POLICY
+    monkeypatch.setattr(http_protocol, "POLICY", type(policy)(credit=None, admit_s=0.5))
     with Line(site) as line:
         assert line.asks(*wants(), "Content-Length: 100", verb="POST").says(b"{").rest() == b""
 

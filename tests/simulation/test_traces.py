@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from telltale.core.connection import Connection
-from telltale.core.policy import Grant, Terms
+from telltale.core.policy import ConnectionPolicy, Grant
 from tests.simulation import traces
 from tests.simulation.view import View
 
@@ -52,7 +52,7 @@ def test_a_view_that_tells_what_it_has_is_sent_nothing_again() -> None:
         for frame in load(name)["frames"]:
             view.receive(frame)
         grant = Grant(topics=frozenset({traces.ADA}), expires_at=traces.BEGIN + 9)
-        connection = Connection(opened_at=traces.BEGIN, terms=Terms())
+        connection = Connection(opened_at=traces.BEGIN, policy=ConnectionPolicy())
         connection.admit(grant, have=view.have, now=traces.BEGIN)
         connection.catch_up(traces.of(snapshot) for snapshot in view.tasks.values())
         connection.take(traces.BEGIN)

@@ -15,7 +15,7 @@ from uuid import UUID
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import Hub
-from telltale.core.policy import Grant, Terms
+from telltale.core.policy import ConnectionPolicy, Grant
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order, Progress, Snapshot
 from telltale.core.states import State
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent.parent / "traces"
 BEGIN = 1_750_000_000.0
 LIMITS = {"quiet_s": 60.0, "stalled_s": 45.0, "lease_s": 105.0}
 ADA = "user:1"
-TERMS = Terms()
+POLICY = ConnectionPolicy()
 
 
 def task_id(number: int) -> str:
@@ -48,9 +48,11 @@ class Story:
         self.hub = Hub()
         self.frames: list[dict[str, Any]] = []
 
-    def connects(self, *known: Envelope, have: Mapping[str, Order] | None = None, terms: Terms = TERMS) -> Connection:
+    def connects(
+        self, *known: Envelope, have: Mapping[str, Order] | None = None, policy: ConnectionPolicy = POLICY
+    ) -> Connection:
         """A page connects with a ticket for Ada, and is told what the store knows."""
-        connection = Connection(opened_at=self.now, terms=terms, limits=LIMITS, numbers=self.hub.numbers)
+        connection = Connection(opened_at=self.now, policy=policy, limits=LIMITS, numbers=self.hub.numbers)
         connection.outlet = []
         connection.admit(Grant(topics=frozenset({ADA}), expires_at=self.now + 300), have=have, now=self.now)
         self.hub.attach(connection)
@@ -293,7 +295,7 @@ def events_come_in_their_order(story: Story) -> None:
 def a_slow_page_is_told_why(story: Story) -> None:
     """A page that acknowledges nothing is closed with a reason, and shows the newest after coming back."""
     task = queued(1)
-    page = story.connects(of(task), terms=Terms(credit=700))
+    page = story.connects(of(task), policy=ConnectionPolicy(credit=700))
     story.hears(page)
     for seq in range(1, 5):
         story.happens(of(moved(task, seq, seq / 10, after_s=seq)))

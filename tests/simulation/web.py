@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from telltale.core.connection import Connection
 from telltale.core.hub import due
-from telltale.core.policy import Grant, Phase, Terms
+from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
 from tests.simulation.ledger import Ledger
@@ -46,10 +46,12 @@ class Read(NamedTuple):
 
 
 class Web:
-    """`recheck` is whether it re-reads what is watched; `terms` how it treats its followers."""
+    """`recheck` is whether it re-reads what is watched; `policy` how it treats its followers."""
 
-    def __init__(self, store: Store, ledger: Ledger, terms: Terms, sabotage: Sabotages, *, recheck: bool) -> None:
-        self._store, self._ledger, self._terms, self._sabotage = store, ledger, terms, sabotage
+    def __init__(
+        self, store: Store, ledger: Ledger, policy: ConnectionPolicy, sabotage: Sabotages, *, recheck: bool
+    ) -> None:
+        self._store, self._ledger, self._terms, self._sabotage = store, ledger, policy, sabotage
         self._recheck = recheck and Sabotage.NO_RECHECK not in sabotage
         self._make = connection_of(sabotage)
         self.start()
@@ -78,7 +80,7 @@ class Web:
 
     def connects(self, grant: Grant, have: Mapping[str, Order], seen: Iterable[str], now: float, luck: Luck) -> Link:
         """A page connects: attach first, read second."""
-        connection = self._make(opened_at=now, terms=self._terms, limits=LIMITS, numbers=self.hub.numbers)
+        connection = self._make(opened_at=now, policy=self._terms, limits=LIMITS, numbers=self.hub.numbers)
         connection.admit(grant, have=have, seen=seen, now=now)
         link = Link(connection)
         self.links.append(link)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from telltale.core.connection import Connection
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.states import State
 from telltale.core.wire import Envelope
 from tests.simulation.browser import Page
@@ -70,8 +70,8 @@ class World:
         self.ledger = Ledger()
         self.store = Store(self.ledger, sabotage)
         tight = self.rough and luck.happens(0.3)
-        terms = Terms(credit=900, frame=300, queue=3, remembered=4) if tight else Terms()
-        self.webs = [Web(self.store, self.ledger, terms, sabotage, recheck=self.rough) for _ in range(2)]
+        policy = ConnectionPolicy(credit=900, frame=300, queue=3, remembered=4) if tight else ConnectionPolicy()
+        self.webs = [Web(self.store, self.ledger, policy, sabotage, recheck=self.rough) for _ in range(2)]
         self.workers = [self._worker(n) for n in (1, 2)]
         self.pages = [
             self._page("Ada's page", {ADA}),
@@ -255,7 +255,7 @@ class World:
         due = [poll for poll in self.polled if poll[0] <= self.now]
         self.polled = [poll for poll in self.polled if poll[0] > self.now]
         for _, page, found in due:
-            connection = Connection(opened_at=self.now, terms=Terms(credit=None), limits=LIMITS)
+            connection = Connection(opened_at=self.now, policy=ConnectionPolicy(credit=None), limits=LIMITS)
             connection.admit(page.grant(self.now), have=page.view.have, seen=page.view.notices, now=self.now)
             connection.catch_up(found)
             while (frame := connection.take(self.now)) is not None:

@@ -96,8 +96,8 @@ def test_a_key_held_by_a_dead_worker_is_free() -> None:
 def test_what_could_not_be_enqueued_leaves_no_row_but_what_began_stays() -> None:
     left, begun = queue(), queue()
     claim(begun)
-    store.abandon(left.pk)
-    store.abandon(begun.pk)
+    store.delete_queued(left.pk)
+    store.delete_queued(begun.pk)
     assert [row.pk for row in TaskState.objects.all()] == [begun.pk]
 
 
@@ -379,7 +379,7 @@ def test_many_short_runs_are_learnt_together() -> None:
 
 def test_what_is_usual_is_learnt_from_enough_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durations, "LEARN_EVERY_S", 0.0)
-    monkeypatch.setattr(durations, "USUAL_FOR_S", 0.0)
+    monkeypatch.setattr(durations, "CACHED_S", 0.0)
     for _ in range(5):
         task = queue()
         store.end(task.pk, claim(task).attempt, State.SUCCEEDED)

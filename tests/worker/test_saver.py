@@ -96,7 +96,7 @@ def test_one_that_cant_be_saved_keeps_its_lease_and_keeps_no_other_from_being_sa
 
 def test_what_is_left_over_when_a_spell_ends_is_first_in_the_next(monkeypatch) -> None:
     monkeypatch.setattr(store, "SAVED_AT_ONCE", 2)
-    monkeypatch.setattr(saving, "SPELL_S", 0.0)
+    monkeypatch.setattr(saving, "SLICE_S", 0.0)
     attempts, saved, save = running(6), [], store.save
     monkeypatch.setattr(store, "save", lambda reports: saved.extend(r.id for r in reports) or save(reports))
     saver = Saver(lambda: attempts)
@@ -107,7 +107,7 @@ def test_what_is_left_over_when_a_spell_ends_is_first_in_the_next(monkeypatch) -
 
 
 def test_leases_are_renewed_while_many_wait_to_be_claimed_and_some_never_can_be(monkeypatch) -> None:
-    monkeypatch.setattr(saving, "SPELL_S", 0.05)
+    monkeypatch.setattr(saving, "SLICE_S", 0.05)
     [held] = running(1)
 
     def ask() -> None:
@@ -139,7 +139,7 @@ def test_an_end_that_cant_be_written_keeps_no_other_from_being_written(caplog) -
 
 
 def test_a_process_that_exits_writes_all_ends_however_many_spells_they_take(monkeypatch) -> None:
-    monkeypatch.setattr(saving, "SPELL_S", 0.0)
+    monkeypatch.setattr(saving, "SLICE_S", 0.0)
     written: list[int] = []
     saver = Saver(list)
     for n in range(5):

@@ -17,7 +17,7 @@ logger = logging.getLogger("telltale.brokers")
 
 
 @dataclass(frozen=True, slots=True)
-class Hearer:
+class Callbacks:
     """The two callables of `Broker.listen`. What they raise is logged: a listener outlives its caller's mistakes."""
 
     deliver: Deliver

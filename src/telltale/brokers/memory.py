@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import SplitResult
 
 from telltale.brokers.base import BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Hearer, carriable
+from telltale.brokers.delivery import Callbacks, carriable
 from telltale.brokers.urls import refuse_parts
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
 """How many messages wait for one listener; at some 300 bytes each about a megabyte."""
@@ -27,7 +27,7 @@ class MemoryBroker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: tuple[MemoryListener, ...] = ()
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Append to every listener's queue; never waits for one."""
@@ -37,7 +37,7 @@ class MemoryBroker:
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Begin with what is published from now on."""
-        listener = MemoryListener(Hearer(deliver, missed), self._remove)
+        listener = MemoryListener(Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners = (*self._listeners, listener)
         return listener
@@ -59,7 +59,7 @@ class MemoryBroker:
 class MemoryListener:
     """One queue and the thread that empties it."""
 
-    def __init__(self, hearer: Hearer, remove: "Callable[[MemoryListener], None]") -> None:
+    def __init__(self, hearer: Callbacks, remove: "Callable[[MemoryListener], None]") -> None:
         self._hearer = hearer
         self._remove = remove
         self._changed = threading.Condition()
@@ -67,7 +67,7 @@ class MemoryListener:
         self._overflowed = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="telltale-memory-listener", daemon=True)
-        tell_after_fork(self)
+        call_after_fork(self)
         try:
             self._thread.start()
         except RuntimeError as error:

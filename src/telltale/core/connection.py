@@ -9,7 +9,7 @@ the overlap. A connection that has nothing waiting `is_ready`: then one frame, m
 that are (`serving.py`), and what it costs is a few plain attributes.
 
 What waits is bounded: one slot a task, whatever the pace (a slow reader costs a slot, never a queue),
-and `Terms.queue` notices and events. Past that, a notice is left to the next re-read of the store, which
+and `ConnectionPolicy.queue` notices and events. Past that, a notice is left to the next re-read of the store, which
 keeps it until shown; an event is lost to nobody else, so the connection is closed with a reason and comes
 back by recovery. Flow control is ours, by acknowledged text, for servers differ: some never push back.
 """
@@ -19,7 +19,7 @@ from itertools import count
 from typing import Any, Final
 
 from telltale.core import reasons
-from telltale.core.policy import Grant, Phase, Terms
+from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import VERSION, Envelope, Kind, encode, update
@@ -55,7 +55,7 @@ class Connection:
         "look_at",
         "outlet",
         "phase",
-        "terms",
+        "policy",
         "write",
     )
 
@@ -63,12 +63,12 @@ class Connection:
         self,
         *,
         opened_at: float,
-        terms: Terms = Terms(),  # noqa: B008 (a value)
+        policy: ConnectionPolicy = ConnectionPolicy(),  # noqa: B008 (a value)
         limits: Mapping[str, float] | None = None,
         numbers: Iterator[int] | None = None,
     ) -> None:
         """`limits`: the thresholds of health, told to the client. `numbers`: of frames; its hub's, where it has one."""
-        self.terms = terms
+        self.policy = policy
         self.limits = limits or {}
         self.phase = Phase.WAITING
         self.grant: Grant | None = None
@@ -83,10 +83,10 @@ class Connection:
         """When the next frame may go."""
         self.is_blocked = False
         """Its line takes nothing more just now."""
-        self.look_at = opened_at + terms.admit_s
+        self.look_at = opened_at + policy.admit_s
         """Nothing becomes due by itself before: whoever has many of them need not look."""
         self._numbers = count(1) if numbers is None else numbers
-        self._credit: float = float("inf") if terms.credit is None else terms.credit
+        self._credit: float = float("inf") if policy.credit is None else policy.credit
         self._newest: dict[str, Order] = {}
         self._slots: dict[str, Envelope] = {}
         self._queue: list[Envelope] = []
@@ -158,7 +158,7 @@ class Connection:
         elif envelope.kind is Kind.NOTICE:
             self._offer_notice(envelope)
         elif envelope.kind is Kind.EVENT:
-            if len(self._queue) >= self.terms.queue:
+            if len(self._queue) >= self.policy.queue:
                 return self.close(reasons.RESYNC)
             self._queue.append(envelope)
         self.is_ready = self.is_ready and not self._waits
@@ -174,14 +174,14 @@ class Connection:
         task, order = envelope.about, envelope.order
         if order <= self._newest.get(task, _NOTHING):
             return
-        if task not in self._slots and len(self._slots) >= self.terms.remembered:
+        if task not in self._slots and len(self._slots) >= self.policy.remembered:
             return self.close(reasons.RESYNC)
         self._slots[task] = envelope
         self._remember(task, order)
 
     def _offer_notice(self, envelope: Envelope) -> None:
         # One that finds no room is not remembered either: the next re-read offers it again.
-        if envelope.about not in self._seen and len(self._queue) < self.terms.queue:
+        if envelope.about not in self._seen and len(self._queue) < self.policy.queue:
             self._see(envelope.about)
             self._queue.append(envelope)
 
@@ -193,13 +193,13 @@ class Connection:
 
     def _see(self, notice: str) -> None:
         self._seen[notice] = None
-        if len(self._seen) > self.terms.remembered:
+        if len(self._seen) > self.policy.remembered:
             del self._seen[next(iter(self._seen))]
 
     def _remember(self, task: str, order: Order) -> None:
         self._newest.pop(task, None)  # So that it stands last: the first to stand is the first to be forgotten.
         self._newest[task] = order
-        if len(self._newest) <= self.terms.remembered:
+        if len(self._newest) <= self.policy.remembered:
             return
         # What waits must stay remembered, or an older snapshot could take its slot.
         forgotten = next((task for task in self._newest if task not in self._slots), None)
@@ -211,7 +211,7 @@ class Connection:
     def take(self, now: float) -> str | None:
         """The next frame, holding all that is pending; None while there is nothing, or it must wait."""
         self.tick(now)
-        self.free_at = min(self.free_at, now + self.terms.pace_s)  # a clock that was put back must not silence it
+        self.free_at = min(self.free_at, now + self.policy.pace_s)  # a clock that was put back must not silence it
         if self.phase is not Phase.LIVE or self.is_blocked or now < self.free_at:
             return None
         if not self._has_credit:
@@ -243,14 +243,14 @@ class Connection:
 
     @property
     def _ping_at(self) -> float:
-        return self.free_at - self.terms.pace_s + self.terms.ping_s
+        return self.free_at - self.policy.pace_s + self.policy.ping_s
 
     @property
     def _ask_at(self) -> float:
         """When it must be asked whether it is there: who hears little and often owes too little to speak by itself."""
-        if self.terms.credit is None or self._asked:
+        if self.policy.credit is None or self._asked:
             return float("inf")
-        return self._heard_at + self.terms.silence_s / 2
+        return self._heard_at + self.policy.silence_s / 2
 
     @property
     def wake_at(self) -> float | None:
@@ -258,7 +258,7 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return None
         if self.phase is not Phase.LIVE:
-            return self._heard_at + self.terms.admit_s
+            return self._heard_at + self.policy.admit_s
         assert self.grant is not None
         times = [self.grant.expires_at]
         if self._has_credit:
@@ -266,9 +266,9 @@ class Connection:
         elif not self._asked and not self.is_blocked:
             times.append(self.free_at)
         if self._broke_at is not None:
-            times.append(self._broke_at + self.terms.slow_s)
-        if self.terms.credit is not None:
-            times.append(self._heard_at + self.terms.silence_s)
+            times.append(self._broke_at + self.policy.slow_s)
+        if self.policy.credit is not None:
+            times.append(self._heard_at + self.policy.silence_s)
         return min(times)
 
     def look(self, now: float) -> str | None:
@@ -295,7 +295,7 @@ class Connection:
                 "topics": sorted(self.grant.topics),
                 "expires_at": self.grant.expires_at,
                 "limits": dict(self.limits),
-                **({} if self.terms.credit is None else {"ack_every": self.terms.credit // 4}),
+                **({} if self.policy.credit is None else {"ack_every": self.policy.credit // 4}),
             }
         )
 
@@ -303,7 +303,7 @@ class Connection:
         tasks: list[str] = []
         notices: list[str] = []
         events: list[str] = []
-        room, queued = self.terms.frame, 0
+        room, queued = self.policy.frame, 0
         while self._slots and room > 0:
             tasks.append(self._slots.pop(next(iter(self._slots))).text)
             room -= len(tasks[-1])
@@ -316,7 +316,7 @@ class Connection:
         return update(self._next(), now, tasks=tasks, notices=notices, events=events)
 
     def _ping(self, now: float) -> str:
-        self.free_at = now + self.terms.pace_s
+        self.free_at = now + self.policy.pace_s
         return f'{{"type":"ping","now":{now:.3f}}}'
 
     def _ask(self, now: float) -> str | None:
@@ -336,7 +336,7 @@ class Connection:
 
     def _sent(self, frame: str, now: float, *, paced: bool = True) -> str:
         # The greeting is no news: what is pending behind it must not wait for a tick.
-        self.free_at = now + self.terms.pace_s if paced else now
+        self.free_at = now + self.policy.pace_s if paced else now
         self._owed += len(frame)
         self._settle(now)
         return frame
@@ -358,7 +358,7 @@ class Connection:
     def _broke(self, now: float) -> None:
         self.is_ready = False
         self._broke_at = now
-        self.look_at = min(self.look_at, now + self.terms.slow_s)
+        self.look_at = min(self.look_at, now + self.policy.slow_s)
 
     # What comes in -------------------------------------------------------------------------------
 
@@ -388,19 +388,19 @@ class Connection:
 
     def tick(self, now: float) -> None:
         """Close it if its time is up: no ticket, an expired one, too slow, or silent."""
-        terms = self.terms
+        policy = self.policy
         if self.phase is Phase.CLOSED:
             return
         if self.phase is not Phase.LIVE:
-            if now >= self._heard_at + terms.admit_s:
+            if now >= self._heard_at + policy.admit_s:
                 self.close(reasons.NO_TICKET if self.grant is None else reasons.RESYNC)
             return
         assert self.grant is not None
         if now >= self.grant.expires_at:
             self.close(reasons.EXPIRED)
-        elif self._broke_at is not None and now >= self._broke_at + terms.slow_s:
+        elif self._broke_at is not None and now >= self._broke_at + policy.slow_s:
             self.close(reasons.SLOW)
-        elif terms.credit is not None and now >= self._heard_at + terms.silence_s:
+        elif policy.credit is not None and now >= self._heard_at + policy.silence_s:
             self.close(reasons.SILENT)
 
     @property

@@ -1,4 +1,4 @@
-"""What a connection lives by: the server's terms, the grant of a verified ticket, and the phases that it goes through.
+"""What a connection lives by: the server's policy, the grant of a verified ticket, and the phases that it goes through.
 
 Values only.
 """
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ConnectionPolicy:
     """How a server treats its followers. Times in seconds, sizes in characters of encoded text."""
 
     admit_s: float = 10.0

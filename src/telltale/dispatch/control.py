@@ -34,7 +34,7 @@ def cancel(task: TaskState, *, force: bool = False) -> bool:
     if changed is None:
         return False
     announce([*changed.envelopes, Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
-    for part in store.parts_of(task):
+    for part in store.open_members(task):
         cancel(part, force=force)
     transaction.on_commit(partial(_tell_runner, task.pk, force=force), using=conf.settings().database)
     return True
@@ -117,4 +117,4 @@ def _hand_over_again(runner: Runner, row: TaskState, attempt: int, runner_id: st
         announce(ended.envelopes if ended else [])
         raise enqueue_failed(runner, task, error) from error
     if known_id != runner_id:
-        store.adopt(row.pk, known_id)
+        store.set_runner_id(row.pk, known_id)

@@ -22,12 +22,12 @@ from telltale.dispatch.runner import (
     ChoosesId,
     EnqueueFailed,
     EnqueuesMany,
-    Handover,
-    Mark,
+    PendingCall,
     Runner,
-    mark_of,
+    TaskOptions,
+    options_of,
 )
-from telltale.dispatch.tracked import words_of
+from telltale.dispatch.tracked import label_from_name
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
@@ -47,7 +47,7 @@ def enqueue(
 
     Raises `EnqueueFailed` if the runner can't take it: at once, or inside a transaction from its commit.
     """
-    runner, name, mark = _known(task)
+    runner, name, options = _known(task)
     _refuse_unstorable(name, args, kwargs)
     whose = chosen_owner(owner)
     runner_id = new_runner_id(runner)
@@ -55,11 +55,11 @@ def enqueue(
         runner=runner.name,
         runner_id=runner_id,
         name=name,
-        label=_words(label, mark, name),
+        label=_words(label, options, name),
         args=args,
         kwargs=kwargs,
         owner=whose,
-        key=key if key is not None or mark.key is None else mark.key(*args, **kwargs),
+        key=key if key is not None or options.key is None else options.key(*args, **kwargs),
     )
     if queued.joined:
         return queued.task
@@ -79,12 +79,14 @@ def enqueue_many(
     In one go where the runner can (`Ability.BULK`), else one by one. Keys join nothing here. Raises as
     `enqueue`; where the runner takes one by one and refuses, those before it are queued and stay so.
     """
-    runner, name, mark = _known(task)
+    runner, name, options = _known(task)
     whose, args_of = chosen_owner(owner), [tuple(args) for args in calls]
     for args in args_of:
         _refuse_unstorable(name, args, {})
-    handovers = [Handover(args=args, kwargs={}, task_id=uuid4(), runner_id=new_runner_id(runner)) for args in args_of]
-    words = _words(label, mark, name)
+    handovers = [
+        PendingCall(args=args, kwargs={}, task_id=uuid4(), runner_id=new_runner_id(runner)) for args in args_of
+    ]
+    words = _words(label, options, name)
     rows = store.queue_many(
         [(h.task_id, h.runner_id, h.args) for h in handovers], runner=runner.name, name=name, label=words, owner=whose
     )
@@ -93,34 +95,34 @@ def enqueue_many(
     return rows
 
 
-def _known(task: object) -> tuple[Runner, str, Mark]:
+def _known(task: object) -> tuple[Runner, str, TaskOptions]:
     runner = runner_of(task)
     name = runner.name_of(task)
-    mark = mark_of(runner.function_of(task))
-    if mark is None:
+    options = options_of(runner.function_of(task))
+    if options is None:
         raise TypeError(
             f"{name} is not tracked, so its run would stay queued for ever: put @telltale.tracked beneath its "
             "runner's decorator."
         )
-    return runner, name, mark
+    return runner, name, options
 
 
-def _words(label: object, mark: Mark, name: str) -> str:
-    return str(label or mark.label or words_of(name.rpartition(".")[2]))
+def _words(label: object, options: TaskOptions, name: str) -> str:
+    return str(label or options.label or label_from_name(name.rpartition(".")[2]))
 
 
 def new_runner_id(runner: Runner) -> str | None:
     return runner.new_id() if isinstance(runner, ChoosesId) else None
 
 
-def _hand_over_many(runner: Runner, task: object, handovers: Sequence[Handover], owner: Owner) -> None:
+def _hand_over_many(runner: Runner, task: object, handovers: Sequence[PendingCall], owner: Owner) -> None:
     if not isinstance(runner, EnqueuesMany):
         for done, one in enumerate(handovers):
             try:
                 _hand_over_first(runner, task, one.args, one.kwargs, one.task_id, one.runner_id, owner)
             except EnqueueFailed:
                 for other in handovers[done + 1 :]:
-                    store.abandon(other.task_id)
+                    store.delete_queued(other.task_id)
                 raise
         return
     try:
@@ -128,11 +130,11 @@ def _hand_over_many(runner: Runner, task: object, handovers: Sequence[Handover],
             known_ids = runner.enqueue_many(task, handovers)
     except BaseException as error:
         for one in handovers:
-            store.abandon(one.task_id)
+            store.delete_queued(one.task_id)
         raise enqueue_failed(runner, task, error) from error
     for one, known_id in zip(handovers, known_ids, strict=True):
         if known_id != one.runner_id:
-            store.adopt(one.task_id, known_id)
+            store.set_runner_id(one.task_id, known_id)
 
 
 def _hand_over_first(
@@ -150,10 +152,10 @@ def _hand_over_first(
     except BaseException as error:
         if has_begun(task_id):
             raise  # It is the task's own error: an eager mode has run it on the spot.
-        store.abandon(task_id)
+        store.delete_queued(task_id)
         raise enqueue_failed(runner, task, error) from error
     if known_id != runner_id:
-        store.adopt(task_id, known_id)
+        store.set_runner_id(task_id, known_id)
 
 
 def has_begun(task_id: UUID) -> bool:

@@ -7,10 +7,10 @@ runs, such as an `AppConfig.ready`. So far Celery's tasks have names of their ow
 from fnmatch import fnmatchcase
 
 from telltale import conf
-from telltale.dispatch.runner import Mark
+from telltale.dispatch.runner import TaskOptions
 
 _patterns: dict[str, object] = {}
-_marks: dict[tuple[str, object], Mark] = {}
+_marks: dict[tuple[str, object], TaskOptions] = {}
 
 
 def follow(pattern: str, *, label: object = None) -> None:
@@ -21,12 +21,12 @@ def follow(pattern: str, *, label: object = None) -> None:
     _patterns.setdefault(pattern, label)
 
 
-def mark_by_name(name: str) -> Mark | None:
-    """The mark of a task that is followed; always the same one. None if nobody follows it."""
-    from telltale.dispatch.tracked import words_of
+def options_by_name(name: str) -> TaskOptions | None:
+    """The options of a task that is followed; always the same one. None if nobody follows it."""
+    from telltale.dispatch.tracked import label_from_name
 
     for pattern, label in {**conf.settings().follow, **_patterns}.items():
         if fnmatchcase(name, pattern):
-            words = label or words_of(name.rpartition(".")[2])
-            return _marks.setdefault((name, str(label)), Mark(label=words))
+            words = label or label_from_name(name.rpartition(".")[2])
+            return _marks.setdefault((name, str(label)), TaskOptions(label=words))
     return None

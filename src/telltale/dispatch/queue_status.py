@@ -1,7 +1,7 @@
 """Why a task waits: how many are before it, and whether anybody listens; asked of its runner, at a bounded rate.
 
-Whoever shows tasks that wait hands them in here (`wonder`), and is not kept: one thread a process asks each
-runner, at most every `waiting_every_s` for each task, and writes what is new, so that all who follow the task
+Views pass queued tasks to `request_queue_status`, which returns at once: one thread a process asks each runner, at
+most every `waiting_every_s` for each task, and writes what is new, so that all who follow the task
 hear of it. Asking may take a second. Called by `web`.
 """
 
@@ -35,21 +35,21 @@ LISTENING_FOR_S: Final = 15.0
 """How long an answer holds to whether anybody listens: asking is slow."""
 
 
-def wonder(snapshots: Iterable[Snapshot], *, now: float) -> None:
+def request_queue_status(snapshots: Iterable[Snapshot], *, now: float) -> None:
     """Have these asked about, those among them that wait and are due. Returns at once, and never raises."""
     every_s = conf.settings().waiting_every_s
     if every_s is None:
         return
     waiting = [s.id for s in snapshots if s.state is State.QUEUED and _is_due(s, now)]
     if waiting:
-        _asker().wonder(waiting, every_s=every_s)
+        _asker().request_queue_status(waiting, every_s=every_s)
 
 
 def _is_due(snapshot: Snapshot, now: float) -> bool:
     return now - snapshot.created_at >= AFTER_S and (snapshot.due_at is None or snapshot.due_at < now - AFTER_S)
 
 
-class Asker:
+class QueueStatusPoller:
     """Of this process. Its thread starts with the first question, and is a daemon."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Asker:
         self._some = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def wonder(self, ids: list[str], *, every_s: float) -> None:
+    def request_queue_status(self, ids: list[str], *, every_s: float) -> None:
         """Ask about these, unless they were asked about lately."""
         at = time.monotonic()
         with self._lock:
@@ -103,7 +103,7 @@ class Asker:
             if runner is None or task is None:
                 continue
             ahead, is_listening = self._ahead(runner, task, row), self._is_listening(runner, task, row.name)
-            changed = store.waits(row.pk, ahead=ahead, is_listening=is_listening)
+            changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening)
             announce(changed.envelopes if changed else [])
 
     def _ahead(self, runner: Runner, task: object, row: TaskState) -> int | None:
@@ -124,10 +124,10 @@ class Asker:
 
 
 @cache
-def _of(pid: int) -> Asker:
-    return Asker()
+def _of(pid: int) -> QueueStatusPoller:
+    return QueueStatusPoller()
 
 
-def _asker() -> Asker:
+def _asker() -> QueueStatusPoller:
     """This process's: a forked child has its own, for threads are not copied."""
     return _of(os.getpid())

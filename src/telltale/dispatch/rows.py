@@ -23,17 +23,17 @@ from telltale.owners import Owner, present_owner
 logger = logging.getLogger(__name__)
 
 
-def queue_call(call: Call, *, owner: Owner | None = None) -> UUID:
+def create_queued_row(call: Call, *, owner: Owner | None = None) -> UUID:
     """Write the row and tell its followers; returns its id. Raises `IntegrityError` if it exists.
 
     `owner`: None stands for the call's, or else for whoever is present.
     """
-    args, kwargs = storable(call.args, call.kwargs or {})
+    args, kwargs = storable_arguments(call.args, call.kwargs or {})
     queued = store.queue(
         runner=call.runner,
         runner_id=call.runner_id,
         name=call.name,
-        label=str(call.mark.label) if call.mark else "",
+        label=str(call.options.label) if call.options else "",
         task_id=call.task_id,
         args=args,
         kwargs=kwargs,
@@ -45,15 +45,17 @@ def queue_call(call: Call, *, owner: Owner | None = None) -> UUID:
     return pk
 
 
-def queue_published(call: Call) -> None:
+def create_row_unless_there(call: Call) -> None:
     """Write the row of a message that is out; a worker may have been quicker, and have written it."""
     try:
-        queue_call(call)
+        create_queued_row(call)
     except IntegrityError:
         logger.debug("A worker was quicker to make the row of %s %s.", call.runner, call.runner_id)
 
 
-def storable(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any] | None, Mapping[str, Any] | None]:
+def storable_arguments(
+    args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any] | None, Mapping[str, Any] | None]:
     """The call as JSON can hold it; (None, None) if it can't: then a person can't run it again from here."""
     try:
         json.dumps([list(args), dict(kwargs)], allow_nan=False)
@@ -62,7 +64,7 @@ def storable(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[A
     return list(args), dict(kwargs)
 
 
-def ended_elsewhere(runner: str, runner_id: str, state: State, *, error: str | None = None, detail: str = "") -> None:
+def end_from_outside(runner: str, runner_id: str, state: State, *, error: str | None = None, detail: str = "") -> None:
     """End the present attempt of the runner's call, if it is open. Never raises.
 
     `error`: words for people; `detail`: for staff.

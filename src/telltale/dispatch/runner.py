@@ -2,7 +2,7 @@
 
 A runner makes the queued row when its own call enqueues (`install` connects that), tells inside a worker
 which call is being run (`current_call`), and can enqueue by our word (`enqueue`). Ends seen from outside
-the task, such as a parent that reports a child's death, come in through `elsewhere.ended_elsewhere`.
+the task, such as a parent that reports a child's death, come in through `elsewhere.end_from_outside`.
 Everything that a runner cannot tell, the lease does. To write one, satisfy `Runner` and pass
 `telltale.testing.runners.RunnerContract`.
 
@@ -44,7 +44,7 @@ class EnqueueFailed(Exception):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Mark:
+class TaskOptions:
     """What `tracked` remembers on the function that it wraps. Each is itself and no other."""
 
     label: object
@@ -55,14 +55,14 @@ class Mark:
     """Whose task it is, where the function itself does not tell: some runners enqueue plain functions."""
 
 
-MARK = "__telltale__"
-"""The attribute that carries a function's `Mark`; `functools.wraps` copies it along."""
+OPTIONS_ATTRIBUTE = "__telltale__"
+"""The attribute that carries a function's `TaskOptions`; `functools.wraps` copies it along."""
 
 
-def mark_of(function: object) -> Mark | None:
-    """The mark of a function; None where `tracked` is not beneath."""
-    mark = getattr(function, MARK, None)
-    return mark if isinstance(mark, Mark) else None
+def options_of(function: object) -> TaskOptions | None:
+    """The options of a function; None where `tracked` is not beneath."""
+    options = getattr(function, OPTIONS_ATTRIBUTE, None)
+    return options if isinstance(options, TaskOptions) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Call:
     kwargs: Mapping[str, Any] | None = None
     task_id: UUID | None = None
     """Our own id, where the runner carried it."""
-    mark: Mark | None = None
+    options: TaskOptions | None = None
     """Of the function that is being run; None if that is not tracked."""
     delivery: int = 0
     """Tells apart runs that share a `runner_id`, such as a retry nested in its first run."""
@@ -118,7 +118,7 @@ class Runner(Protocol):
         """The dotted name by which `find` gets it back."""
 
     def function_of(self, task: object) -> object:
-        """The function beneath, on which `tracked` may have left its mark."""
+        """The function beneath, on which `tracked` may have left its options."""
 
     def find(self, name: str) -> object | None:
         """The task of that name; None if this process does not know it."""
@@ -154,12 +154,12 @@ class ChoosesId(Protocol):
 class EnqueuesMany(Protocol):
     """Takes many calls of one task in one go; of those it takes all or none."""
 
-    def enqueue_many(self, task: object, calls: Sequence["Handover"]) -> Sequence[str]:
+    def enqueue_many(self, task: object, calls: Sequence["PendingCall"]) -> Sequence[str]:
         """As `Runner.enqueue` for each; returns the runner's ids in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class PendingCall:
     """One of many calls to be enqueued."""
 
     args: Sequence[Any]

@@ -18,7 +18,7 @@ HEADER: Final = "telltale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class TaskHeader:
     """A task's birth certificate."""
 
     task_id: UUID
@@ -48,14 +48,14 @@ class Carried:
         return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")), whole=whole)
 
 
-_handed: ContextVar[tuple[Carried, ...]] = ContextVar("telltale_handed", default=())
+_handed: ContextVar[tuple[TaskHeader, ...]] = ContextVar("telltale_handed", default=())
 
 
 @contextmanager
-def handing_over(*task_ids: UUID, runner_id: str | None = None) -> Iterator[None]:
+def sending(*task_ids: UUID, runner_id: str | None = None) -> Iterator[None]:
     """Within it the runner's own hook is called for these rows, and is to make no second ones."""
     owner = present_owner()
-    rows = tuple(Carried(task_id=task_id, owner=owner, runner_id=runner_id) for task_id in task_ids)
+    rows = tuple(TaskHeader(task_id=task_id, owner=owner, runner_id=runner_id) for task_id in task_ids)
     token = _handed.set(rows)
     try:
         yield
@@ -63,31 +63,31 @@ def handing_over(*task_ids: UUID, runner_id: str | None = None) -> Iterator[None
         _handed.reset(token)
 
 
-def handed() -> Carried | None:
-    """The one row that is being handed over, if any is; see `handed_all`."""
-    rows = handed_all()
+def current_header() -> TaskHeader | None:
+    """The one row that is being current_header over, if any is; see `current_headers`."""
+    rows = current_headers()
     return rows[0] if rows else None
 
 
-def handed_all() -> tuple[Carried, ...]:
-    """What is being handed over; taken off, for what runs on the spot may enqueue tasks of its own."""
+def current_headers() -> tuple[TaskHeader, ...]:
+    """What is being current_header over; taken off, for what runs on the spot may enqueue tasks of its own."""
     rows = _handed.get()
     _handed.set(())
     return rows
 
 
-def born(parent: Carried | None = None) -> Carried:
+def new_header(parent: TaskHeader | None = None) -> TaskHeader:
     """For a message that a runner's own call publishes; `parent`: of the task that publishes it, if one does."""
-    carried = handed()
+    carried = current_header()
     if carried is not None:
         return carried
     owner = present_owner()
     if owner == Owner() and parent is not None:
         # Between two runs of a chain nobody is present: whoever asked for the first asked for all.
         owner = parent.owner
-    return Carried(task_id=uuid4(), owner=owner, is_fresh=True)
+    return TaskHeader(task_id=uuid4(), owner=owner, is_fresh=True)
 
 
-def taken_over(parent: Carried) -> Carried:
+def inherit(parent: TaskHeader) -> TaskHeader:
     """For a task that goes on under another name: the row goes on as its next attempt."""
     return replace(parent, is_fresh=False)

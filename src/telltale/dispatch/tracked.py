@@ -17,7 +17,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from telltale.dispatch.runner import MARK, Call, Mark, Stops, mark_of
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, Stops, TaskOptions, options_of
 from telltale.owners import Owner, owned_by, present_owner
 
 if TYPE_CHECKING:
@@ -69,29 +69,29 @@ def tracked(
         raise TypeError(
             f"@telltale.tracked wraps functions, not {fn!r}: put it beneath the runner's own decorator, not above."
         )
-    if mark_of(fn) is not None:
+    if options_of(fn) is not None:
         raise TypeError(f"{fn.__qualname__} is tracked twice: one @telltale.tracked is enough.")
-    mark = Mark(label=label or words_of(fn.__name__), key=key, runner=runner)
-    return wrapped(fn, mark)
+    options = TaskOptions(label=label or label_from_name(fn.__name__), key=key, runner=runner)
+    return wrapped(fn, options)
 
 
-def wrapped(fn: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
-    """The function with its runs made visible under `mark`."""
-    wrapper = _async(fn, mark) if inspect.iscoroutinefunction(fn) else _sync(fn, mark)
-    setattr(wrapper, MARK, mark)
+def wrapped(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
+    """The function with its runs made visible under `options`."""
+    wrapper = _async(fn, options) if inspect.iscoroutinefunction(fn) else _sync(fn, options)
+    setattr(wrapper, OPTIONS_ATTRIBUTE, options)
     return wrapper
 
 
-def words_of(name: str) -> str:
+def label_from_name(name: str) -> str:
     """A function's name as a sentence's beginning: `import_contacts` is "Import contacts"."""
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:] or name
 
 
-def _sync(fn: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+def _sync(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
     @wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
-        found = _call_of(mark)
+        found = _call_of(options)
         if found is None:
             return fn(*args, **kwargs)
         runner, call = found
@@ -102,10 +102,10 @@ def _sync(fn: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
     return run
 
 
-def _async(fn: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+def _async(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
     @wraps(fn)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        found = _call_of(mark)
+        found = _call_of(options)
         if found is None:
             return await fn(*args, **kwargs)
         runner, call = found
@@ -156,13 +156,13 @@ def _identity(call: Call) -> tuple[str, str, int]:
     return (call.runner, call.runner_id, call.delivery)
 
 
-def _call_of(mark: Mark) -> "tuple[Runner, Call] | None":
+def _call_of(options: TaskOptions) -> "tuple[Runner, Call] | None":
     """The run of exactly this function, unless its attempt is open already."""
     from telltale.dispatch.registry import all_runners
 
     for runner in all_runners():
         call = runner.current_call()
-        if call is not None and call.mark is mark and _identity(call) != _open.get():
+        if call is not None and call.options is options and _identity(call) != _open.get():
             return runner, call
     return None
 
@@ -223,7 +223,7 @@ def row_of(call: Call) -> tuple[UUID, Owner] | None:
 
 
 def _make(call: Call) -> tuple[UUID, Owner]:
-    from telltale.dispatch.rows import queue_call
+    from telltale.dispatch.rows import create_queued_row
 
     owner = call.owner if call.owner is not None else present_owner()
-    return queue_call(call, owner=owner), owner
+    return create_queued_row(call, owner=owner), owner

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from telltale.live.driver import Driver
 
 
-class Seat:
+class ConnectedClient:
     """One client, from the moment it comes until it leaves."""
 
     __slots__ = ("_driver", "_is_ended", "address", "connection", "is_counted")

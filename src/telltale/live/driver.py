@@ -17,12 +17,12 @@ from telltale.brokers.base import Reach
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import SLICE, Hub, due
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import Ear, Inbox
-from telltale.live.client import Seat
-from telltale.live.refresher import Freshness
+from telltale.live.client import ConnectedClient
+from telltale.live.refresher import Refresher
 from telltale.transports.base import Outlet
 
 SWEEP_S: Final = 1.0
@@ -39,13 +39,13 @@ class Driver:
     """Satisfies `transports.base.Server`. Everything but the inbox's and the reader's threads is on its loop."""
 
     def __init__(self) -> None:
-        self.hub = Hub(Terms().pace_s)
+        self.hub = Hub(ConnectionPolicy().pace_s)
         self._loop = asyncio.get_running_loop()
-        self._seats: dict[Connection, Seat] = {}
+        self._seats: dict[Connection, ConnectedClient] = {}
         self._followers: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._ear = Ear(self._loop, Inbox(self._loop, self.deliver, self._missed))
-        self._freshness = Freshness(self.hub, self._ear, self.deliver)
+        self._freshness = Refresher(self.hub, self._ear, self.deliver)
         self._sweeping: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._turn_at = 0.0
@@ -83,12 +83,12 @@ class Driver:
         """The store's clock, by the offset that was last measured."""
         return time.time() + self._freshness.offset_s
 
-    def open(self, terms: Terms, outlet: Outlet, address: str = "") -> Seat:
+    def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> ConnectedClient:
         """A new client; a server that is full or going away turns it away at once."""
         s = conf.settings()
         limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
-        connection = Connection(opened_at=self.now(), terms=terms, limits=limits, numbers=self.hub.numbers)
-        seat = Seat(self, connection, outlet, address)
+        connection = Connection(opened_at=self.now(), policy=policy, limits=limits, numbers=self.hub.numbers)
+        seat = ConnectedClient(self, connection, outlet, address)
         self._seats[connection] = seat
         self.counts["opened"] += 1
         self._addresses[address] += 1
@@ -106,7 +106,7 @@ class Driver:
         """Whether this person has all the connections that one may have here."""
         return bool(person) and self._followers[person] >= conf.settings().connections_per_user
 
-    def attach(self, seat: Seat) -> None:
+    def attach(self, seat: ConnectedClient) -> None:
         """From now on it hears what its ticket covers; again after a renewal."""
         if seat.connection.closed is not None:
             return
@@ -116,7 +116,7 @@ class Driver:
         self.hub.attach(seat.connection)
         self._freshness.keep()
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: ConnectedClient) -> None:
         """Its client has gone; harmless when repeated."""
         if self._seats.pop(seat.connection, None) is None:
             return
@@ -129,7 +129,7 @@ class Driver:
         """A connection was closed for this reason."""
         self.counts[f"closed {reason.word}"] += 1
 
-    def read_for(self, seat: Seat, topics: frozenset[str]) -> None:
+    def read_for(self, seat: ConnectedClient, topics: frozenset[str]) -> None:
         """Have it catch up with what the store knows of these topics, as soon as that is read."""
         self._freshness.read_for(seat, topics)
 

@@ -15,7 +15,7 @@ from django.db import close_old_connections
 
 from telltale import store
 from telltale.core.wire import Envelope
-from telltale.dispatch.queue_status import wonder
+from telltale.dispatch.queue_status import request_queue_status
 
 BATCH: Final = 400
 """Topics in one query; databases bound the parameters of one (SQLite's default: 999 on old versions)."""
@@ -51,7 +51,7 @@ class Reader:
             found: Found = {}
             for start in range(0, len(topics), BATCH):
                 envelopes = store.read_topics(topics[start : start + BATCH])
-                wonder([e.snapshot for e in envelopes if e.snapshot is not None], now=now)
+                request_queue_status([e.snapshot for e in envelopes if e.snapshot is not None], now=now)
                 for envelope in envelopes:
                     for topic in envelope.topics:
                         found.setdefault(topic, []).append(envelope)

@@ -18,7 +18,7 @@ from telltale.core.hub import Hub
 from telltale.core.outage import Outage
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import Ear
-from telltale.live.client import Seat
+from telltale.live.client import ConnectedClient
 from telltale.live.reader import Found, Reader, together
 
 logger = logging.getLogger(__name__)
@@ -33,14 +33,14 @@ SEATS: Final = 100
 """Of those who wait for what was read, so many are served before others have their turn."""
 
 
-class Freshness:
+class Refresher:
     """Of one driver's followers."""
 
     def __init__(self, hub: Hub, ear: Ear, deliver: Callable[[Collection[Envelope]], None]) -> None:
         """`deliver`: hands on what was read again."""
         self._hub, self._ear, self._deliver = hub, ear, deliver
         self._reader = Reader(ear.hear)
-        self._unread: dict[Seat, frozenset[str]] = {}
+        self._unread: dict[ConnectedClient, frozenset[str]] = {}
         self._missed: set[str] = set()
         self._is_stale = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -57,7 +57,7 @@ class Freshness:
         """Whether the store worked when it was last read."""
         return not self._outage.lasts
 
-    def read_for(self, seat: Seat, topics: frozenset[str]) -> None:
+    def read_for(self, seat: ConnectedClient, topics: frozenset[str]) -> None:
         """Have it catch up with what the store knows of these topics, as soon as that is read."""
         self._unread[seat] = self._unread.get(seat, frozenset()) | topics
         if self._reading is None or self._reading.done():
@@ -93,7 +93,7 @@ class Freshness:
             else:
                 await self._hand_out(unread, found)
 
-    async def _hand_out(self, unread: dict[Seat, frozenset[str]], found: Found) -> None:
+    async def _hand_out(self, unread: dict[ConnectedClient, frozenset[str]], found: Found) -> None:
         waiting = iter(unread.items())
         while some := list(islice(waiting, SEATS)):
             for seat, topics in some:

@@ -16,7 +16,7 @@ from django.utils.cache import patch_vary_headers
 
 from telltale import conf, store
 from telltale.models import TaskState
-from telltale.pages.responses import kept_private, task_answer, wants_page
+from telltale.pages.responses import no_store, task_answer, wants_page
 
 MOST_WAIT_S: Final = 30.0
 LOOKS_S: Final = (0.05, 0.1, 0.2, 0.4)
@@ -34,7 +34,7 @@ def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wa
     row = _row_of(task)
     if wants_page(request):
         response = HttpResponse(status=303, headers={"Location": next_url or _page(row)})
-        return kept_private(response)
+        return no_store(response)
     wish = Wish.of(request)
     waits_s = wish.wait_s if wish.wait_s is not None else 0.0 if wish.is_async else wait
     row = _awaited(row, min(waits_s, MOST_WAIT_S))

@@ -32,7 +32,7 @@ def wants_page(request: HttpRequest) -> bool:
     return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
 
 
-def kept_private(response: HttpResponseBase) -> HttpResponseBase:
+def no_store(response: HttpResponseBase) -> HttpResponseBase:
     """Nobody may keep it, and it depends on who asks and how."""
     patch_cache_control(response, no_store=True, private=True)
     patch_vary_headers(response, ["Accept", "Cookie"])
@@ -49,7 +49,7 @@ def absent(request: HttpRequest) -> HttpResponseBase:
     words = _("There is no such task, or it is not yours.")
     if wants_page(request):
         raise Http404(words)
-    return kept_private(refused(404, words))
+    return no_store(refused(404, words))
 
 
 def body_of(request: HttpRequest) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> 
     response.headers["ETag"] = f'W/"{order}.{data["health"] or "-"}.{can}"'
     if not task.snapshot.ended:
         response.headers["Retry-After"] = str(retry_after_s(task.snapshot, now=now))
-    kept_private(response)
+    no_store(response)
     return response
 
 

@@ -105,7 +105,7 @@ BEFORE_END: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class TaskText:
     """What one snapshot says to people at one moment."""
 
     status: str
@@ -118,12 +118,12 @@ class Telling:
     """The bar's value in words, for those who hear it."""
 
 
-def tell(snapshot: Snapshot, health: Health | None, *, now: float) -> Telling:
+def tell(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskText:
     """What to show of `snapshot` at `now`, by the store's clock."""
     share = filled(snapshot, now=now)
     percent = say("percent", n=number(math.floor(share * 100))) if share is not None else ""
     is_measured = snapshot.progress.fraction is not None and not snapshot.ended
-    return Telling(
+    return TaskText(
         status=_status(snapshot, health, now),
         quiet=_quiet(snapshot, health, now),
         filled=share,

@@ -28,7 +28,7 @@ from telltale.core.health import health
 from telltale.core.policy import Grant
 from telltale.core.wire import Malformed
 from telltale.dispatch import control
-from telltale.dispatch.queue_status import wonder
+from telltale.dispatch.queue_status import request_queue_status
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.live import tickets
 from telltale.models import TaskState
@@ -39,7 +39,7 @@ from telltale.pages.responses import (
     absent,
     body_of,
     can_cancel,
-    kept_private,
+    no_store,
     refused,
     retry_after_s,
     task_answer,
@@ -48,7 +48,7 @@ from telltale.pages.responses import (
 )
 from telltale.transports.base import STATUS, Hello
 from telltale.transports.http import bearer
-from telltale.transports.polling import TERMS, Answer
+from telltale.transports.polling import POLICY, Answer
 
 NEWEST: Final = 50
 """Tasks on the list."""
@@ -62,11 +62,11 @@ def tasks(request: HttpRequest) -> HttpResponseBase:
     """The asker's own tasks: what is open first, then the newest."""
     mine, now = _mine(request), store.now()
     if not wants_page(request):
-        return kept_private(JsonResponse({"tasks": [task_json(request, task, now=now) for task in mine], "now": now}))
+        return no_store(JsonResponse({"tasks": [task_json(request, task, now=now) for task in mine], "now": now}))
     open_ones = [task.snapshot for task in mine if not task.snapshot.ended]
     pace_s = min((retry_after_s(snapshot, now=now) for snapshot in open_ones), default=None)
     context = {"tasks": mine, "refresh_s": _refresh_s(request, pace_s)}
-    return kept_private(render(request, "telltale/tasks.html", context))
+    return no_store(render(request, "telltale/tasks.html", context))
 
 
 @require_safe
@@ -75,9 +75,9 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     row = _visible(request, task_id)
     if row is None:
         return absent(request)
-    wonder([row.snapshot], now=store.now())
+    request_queue_status([row.snapshot], now=store.now())
     if wants_page(request):
-        return kept_private(render(request, "telltale/task.html", _on_page(request, row)))
+        return no_store(render(request, "telltale/task.html", _on_page(request, row)))
     answer = task_answer(request, row)
     said = get_conditional_response(request, etag=answer.headers["ETag"], response=answer) or answer
     if "Retry-After" in answer.headers:
@@ -130,12 +130,12 @@ def ticket(request: HttpRequest) -> HttpResponseBase:
         if len(wanted) > tickets.MAX_TOPICS:
             raise Malformed(_("A ticket holds at most %(n)s topics.") % {"n": tickets.MAX_TOPICS})
     except Malformed as error:
-        return kept_private(refused(400, str(error)))
+        return no_store(refused(400, str(error)))
     granted = permissions.for_asker(request, wanted)
     if wanted and not granted.topics:
-        return kept_private(refused(404, _("There is nothing there that you may follow.")))
+        return no_store(refused(404, _("There is nothing there that you may follow.")))
     said = {"ticket": granted.ticket, "topics": sorted(granted.topics), "expires_at": granted.expires_at}
-    return kept_private(JsonResponse(said))
+    return no_store(JsonResponse(said))
 
 
 def _by_ticket(view: Any) -> Any:
@@ -149,7 +149,7 @@ def _by_ticket(view: Any) -> Any:
             grant = tickets.verify(bearer(request.headers.get("Authorization", "")))
         except tickets.Refused as refusal:
             return _turned_away(refusal.reason)
-        return kept_private(view(request, grant, *args, **kwargs))
+        return no_store(view(request, grant, *args, **kwargs))
 
     return guarded
 
@@ -183,10 +183,10 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
         return _turned_away(reasons.MALFORMED)
     now, s = store.now(), conf.settings()
     limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
-    connection = Connection(opened_at=now, terms=TERMS, limits=limits)
+    connection = Connection(opened_at=now, policy=POLICY, limits=limits)
     connection.admit(grant, have=hello.have, seen=hello.seen, now=now)
     envelopes = store.read_topics(grant.topics, now=now)
-    wonder([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
+    request_queue_status([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
     connection.catch_up(envelopes)
     told = Answer()
     while (frame := connection.take(now)) is not None:
@@ -248,7 +248,7 @@ def _done(request: HttpRequest, row: TaskState) -> HttpResponseBase:
         answer = task_answer(request, row, status=200 if row.snapshot.ended else 202)
         answer.headers["Location"] = reverse("telltale:task", args=[row.pk])
         return answer
-    return kept_private(HttpResponse(status=303, headers={"Location": _back(request, row)}))
+    return no_store(HttpResponse(status=303, headers={"Location": _back(request, row)}))
 
 
 def _back(request: HttpRequest, row: TaskState) -> str:
@@ -259,10 +259,10 @@ def _back(request: HttpRequest, row: TaskState) -> str:
 
 def _cannot(request: HttpRequest, row: TaskState, words: str, *, status: int = 409) -> HttpResponseBase:
     if not wants_page(request):
-        return kept_private(refused(status, words))
-    return kept_private(render(request, "telltale/cannot.html", {"task": row, "words": words}, status=status))
+        return no_store(refused(status, words))
+    return no_store(render(request, "telltale/cannot.html", {"task": row, "words": words}, status=status))
 
 
 def _turned_away(reason: reasons.Reason) -> HttpResponseBase:
     bye = {"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again}
-    return kept_private(JsonResponse(bye, status=STATUS.get(reason, 400)))
+    return no_store(JsonResponse(bye, status=STATUS.get(reason, 400)))

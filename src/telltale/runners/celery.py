@@ -21,9 +21,9 @@ from celery.utils import uuid
 from django.utils.translation import gettext as _
 
 from telltale.core.states import State
-from telltale.dispatch.follow import mark_by_name
-from telltale.dispatch.runner import Call, Mark, mark_of, never_raises
-from telltale.dispatch.task_header import HEADER, Carried, born, taken_over
+from telltale.dispatch.follow import options_by_name
+from telltale.dispatch.runner import Call, TaskOptions, never_raises, options_of
+from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
 from telltale.dispatch.tracked import wrapped
 from telltale.owners import present_owner
 from telltale.runners import celery_maps
@@ -85,7 +85,7 @@ class CeleryRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """Publish it."""
-        header = Carried(task_id=task_id, owner=present_owner()).to_json()
+        header = TaskHeader(task_id=task_id, owner=present_owner()).to_json()
         return str(task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header}).id)
 
     def revoke(self, task: object, runner_id: str) -> None:
@@ -122,7 +122,7 @@ class CeleryRunner:
             args=request.args or (),
             kwargs=request.kwargs or {},
             task_id=carried.task_id if carried else None,
-            mark=_mark(current_task),
+            options=_mark(current_task),
             delivery=request.retries or 0,
             owner=carried.owner if carried else None,
         )
@@ -160,16 +160,16 @@ class CeleryRunner:
         return ignored
 
 
-def _mark(task: Any) -> Mark | None:
-    return mark_of(getattr(task, "_orig_run", None)) or mark_of(getattr(task, "run", None))
+def _mark(task: Any) -> TaskOptions | None:
+    return options_of(getattr(task, "_orig_run", None)) or options_of(getattr(task, "run", None))
 
 
-def _mark_of_message(name: str, body: Any) -> Mark | None:
+def _mark_of_message(name: str, body: Any) -> TaskOptions | None:
     """Also of a task that this process does not have, if its name is followed."""
     _args, kwargs, *_embedded = body
     name = celery_maps.element_of(name, kwargs) or name
     task = current_app.tasks.get(name)
-    return (_mark(task) if task is not None else None) or mark_by_name(name)
+    return (_mark(task) if task is not None else None) or options_by_name(name)
 
 
 @never_raises
@@ -180,12 +180,12 @@ def _follow(**_ignored: object) -> None:
             continue
         if name in celery_maps.NAMES:
             task.run = wrapped(celery_maps.counting(task.run), celery_maps.MARK_OF_MAPS)
-        elif mark := mark_by_name(name):
-            task.run = wrapped(task.run, mark)
+        elif options := options_by_name(name):
+            task.run = wrapped(task.run, options)
 
 
-def _carried(request: Any) -> Carried | None:
-    return Carried.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
+def _carried(request: Any) -> TaskHeader | None:
+    return TaskHeader.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 def _instant(when: object) -> float | None:
@@ -224,20 +224,20 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
     parent = _carried(request) if request is not None else None
     if request is not None and parent is not None and request.id == headers["id"]:
         # `self.replace()`: another task takes over under the same id.
-        headers[HEADER] = taken_over(parent).to_json()
+        headers[HEADER] = inherit(parent).to_json()
         request.telltale_replaced = True
         return
-    headers[HEADER] = born(parent).to_json()
+    headers[HEADER] = new_header(parent).to_json()
 
 
 @never_raises
 def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Make the row once the message is out, so that a failure to publish leaves none."""
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
 
-    carried = Carried.from_json(headers.get(HEADER))
-    mark = _mark_of_message(sender, body)
-    if mark is None or carried is None:
+    carried = TaskHeader.from_json(headers.get(HEADER))
+    options = _mark_of_message(sender, body)
+    if options is None or carried is None:
         return
     due_at = datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None
     if headers.get("retries"):
@@ -253,19 +253,19 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
         args=args,
         kwargs=kwargs,
         task_id=carried.task_id,
-        mark=mark,
+        options=options,
         owner=carried.owner,
         due_at=due_at,
     )
-    queue_published(call)
+    create_row_unless_there(call)
 
 
-def _comes_again(carried: Carried, due_at: float | None) -> None:
+def _comes_again(carried: TaskHeader, due_at: float | None) -> None:
     """`autoretry_for` works out its delay after the wrapper has been left: its message tells the time."""
     from telltale import store
     from telltale.messages import announce
 
-    changed = store.put_off(carried.task_id, due_at) if due_at is not None else None
+    changed = store.reschedule(carried.task_id, due_at) if due_at is not None else None
     announce(changed.envelopes if changed else [])
 
 
@@ -276,47 +276,49 @@ def _begins(*, task: Any, **_ignored: object) -> None:
     from telltale.messages import announce
 
     carried = _carried(task.request)
-    changed = store.begin_whole(carried.whole) if carried is not None and carried.whole is not None else None
+    changed = store.start_group(carried.whole) if carried is not None and carried.whole is not None else None
     announce(changed.envelopes if changed else [])
 
 
 @never_raises
 def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
     """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
 
     if _mark(sender) is None:
         return
     if isinstance(exception, WorkerLostError):
-        ended_elsewhere(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
+        end_from_outside(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
     elif isinstance(exception, TimeLimitExceeded):
         words = _("It took too long and was stopped.")
-        ended_elsewhere(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
+        end_from_outside(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
 
 
 @never_raises
 def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
     """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
 
     if _mark(sender) is None:
         return
     if expired:
         words = _("No worker was free before it expired.")
-        ended_elsewhere(CeleryRunner.name, str(request.id), State.FAILED, error=words)
+        end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=words)
     else:
-        ended_elsewhere(CeleryRunner.name, str(request.id), State.CANCELLED)
+        end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED)
 
 
 @never_raises
 def _unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
     """In the parent: the message was thrown away, for no task of its worker has that name."""
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
     from telltale.dispatch.tracked import row_of
 
-    carried = Carried.from_json(message.headers.get(HEADER))
+    carried = TaskHeader.from_json(message.headers.get(HEADER))
     if carried is None:
         return
     call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=carried.task_id, row_wait_s=ROW_WAIT_S)
     if row_of(call) is not None:
-        ended_elsewhere(call.runner, id, State.FAILED, error=_("The worker does not know this task."), detail=repr(exc))
+        end_from_outside(
+            call.runner, id, State.FAILED, error=_("The worker does not know this task."), detail=repr(exc)
+        )

@@ -1,7 +1,7 @@
 """A Celery group, chord or chain under one bar: "7 of 20", one owner, one end, one message.
 
 Each member is a part: a row of its own, claimed, leased and ended as any task's, but nobody's, so that it
-shows no bar. The whole is the sum (`store.gather`). All rows are made before anything is published; which
+shows no bar. The whole is the sum (`store.recount`). All rows are made before anything is published; which
 row a member is travels in its signature. Called by sites; knows Celery's canvas and the store.
 """
 
@@ -18,9 +18,9 @@ from django.db import transaction
 from telltale import conf, store
 from telltale.core.states import State
 from telltale.core.wire import Envelope
-from telltale.dispatch.rows import storable
-from telltale.dispatch.runner import EnqueueFailed, mark_of
-from telltale.dispatch.task_header import HEADER, Carried
+from telltale.dispatch.rows import storable_arguments
+from telltale.dispatch.runner import EnqueueFailed, options_of
+from telltale.dispatch.task_header import HEADER, TaskHeader
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
@@ -40,12 +40,12 @@ def enqueue_together(canvas: Signature, /, *, label: object = None, owner: Any =
     It can't be run again from its page. Raises `TypeError` for members that are not tracked or not plain
     tasks, and `EnqueueFailed`, as `telltale.enqueue` does.
     """
-    steps, whose, whole_id = _steps(canvas), chosen_owner(owner), uuid4()
+    steps, whose, group_id = _steps(canvas), chosen_owner(owner), uuid4()
     parts = [[_part(member) for member in step] for step in steps]
     first = parts[0][0]
-    row = store.queue_whole(
+    row = store.queue_group(
         parts,
-        whole_id=whole_id,
+        group_id=group_id,
         runner="celery",
         name=f"{first.name}{TOGETHER}",
         label=str(label or first.label),
@@ -76,30 +76,32 @@ def _members(tasks: Any) -> Sequence[Signature]:
     return list(tasks.tasks if isinstance(tasks, group) else tasks)
 
 
-def _part(member: Signature) -> store.Part:
-    mark = None if isinstance(member, chord | group | chain) else _mark(member)
-    if mark is None:
+def _part(member: Signature) -> store.Member:
+    options = None if isinstance(member, chord | group | chain) else _mark(member)
+    if options is None:
         raise TypeError(
             f"{member!r:.80} is not tracked, so nobody would know when it has ended: put @telltale.tracked beneath "
             "its task's decorator, and make the canvas of plain tasks."
         )
-    args, kwargs = storable(member.args, member.kwargs)
-    return store.Part(runner_id=uuid(), name=str(member.task), label=str(mark.label), args=args, kwargs=kwargs or {})
+    args, kwargs = storable_arguments(member.args, member.kwargs)
+    return store.Member(
+        runner_id=uuid(), name=str(member.task), label=str(options.label), args=args, kwargs=kwargs or {}
+    )
 
 
 def _mark(member: Signature) -> Any:
     task = member.type
-    return mark_of(getattr(task, "_orig_run", None)) or mark_of(task.run)
+    return options_of(getattr(task, "_orig_run", None)) or options_of(task.run)
 
 
-def _marked(steps: Steps, parts: Sequence[Sequence[store.Part]], row: TaskState, owner: Owner) -> Steps:
+def _marked(steps: Steps, parts: Sequence[Sequence[store.Member]], row: TaskState, owner: Owner) -> Steps:
     """The members, each with its row's and its message's id."""
-    ids = iter(store.part_ids(row))
+    ids = iter(store.member_ids(row))
     return [
         [
             member.clone().set(
                 task_id=part.runner_id,
-                headers={HEADER: Carried(task_id=next(ids), owner=owner, whole=row.pk).to_json()},
+                headers={HEADER: TaskHeader(task_id=next(ids), owner=owner, whole=row.pk).to_json()},
             )
             for member, part in zip(step, step_parts, strict=True)
         ]
@@ -124,6 +126,6 @@ def _hand_over(canvas: Signature, row: TaskState, owner: Owner) -> None:
         fresh = TaskState.objects.using(conf.settings().database).filter(pk=row.pk).first()
         if fresh is not None and fresh.state != State.QUEUED:
             raise  # Some have begun: an eager mode runs them on the spot.
-        for pk in [row.pk, *store.part_ids(row)]:
-            store.abandon(pk)
+        for pk in [row.pk, *store.member_ids(row)]:
+            store.delete_queued(pk)
         raise EnqueueFailed(f"celery could not take {row.name}, so nothing was queued: {error!r}") from error

@@ -1,7 +1,7 @@
 """Celery's own `map` and `starmap`: one task that calls another for each of many arguments, shown as one bar.
 
 The elements are counted, and what each says of itself stays its own business. `chunks` is a group of these.
-Used by `celery.py`: Celery makes these tasks itself, so they carry a mark of ours, and a row only where what
+Used by `celery.py`: Celery makes these tasks itself, so they carry a options of ours, and a row only where what
 they call is tracked.
 """
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final
 
-from telltale.dispatch.runner import Mark
+from telltale.dispatch.runner import TaskOptions
 
 NAMES: Final = frozenset({"celery.map", "celery.starmap"})
 
-MARK_OF_MAPS: Final = Mark(label="Many at once")
+MARK_OF_MAPS: Final = TaskOptions(label="Many at once")
 """Of Celery's own two tasks; people read the label of what they call."""
 
 

@@ -1,6 +1,6 @@
 """Tasks of django-q2 (1.8 or newer), over the ORM, Redis or any other of its brokers.
 
-Reach: wherever its clusters are. It enqueues plain functions, so a function is its own if the mark says so:
+Reach: wherever its clusters are. It enqueues plain functions, so a function is its own if the options says so:
 `@telltale.tracked(runner="django_q")`. What Telltale needs travels in the task's package.
 
 What is not acknowledged comes again after the cluster's `retry` seconds: a killed worker's task, and, unless
@@ -26,8 +26,8 @@ from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
 from django_q.status import Stat
 
 from telltale.core.states import State
-from telltale.dispatch.runner import MARK, Call, mark_of, never_raises
-from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, never_raises, options_of
+from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -49,13 +49,13 @@ class DjangoQRunner:
         pre_enqueue.connect(_before, dispatch_uid="telltale.runners.django_q", weak=False)
         pre_execute.connect(_begun, dispatch_uid="telltale.runners.django_q", weak=False)
         post_execute_in_worker.connect(_done, dispatch_uid="telltale.runners.django_q", weak=False)
-        if not hasattr(django_q.tasks.get_broker, MARK):
+        if not hasattr(django_q.tasks.get_broker, OPTIONS_ATTRIBUTE):
             django_q.tasks.get_broker = _telling(django_q.tasks.get_broker)
 
     def owns(self, task: object) -> bool:
-        """Whether its mark says so."""
-        mark = mark_of(task)
-        return mark is not None and mark.runner == self.name
+        """Whether its options says so."""
+        options = options_of(task)
+        return options is not None and options.runner == self.name
 
     def name_of(self, task: Any) -> str:
         """Where it can be imported from."""
@@ -81,7 +81,7 @@ class DjangoQRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """By its own `async_task`."""
-        with handing_over(task_id, runner_id=runner_id):
+        with sending(task_id, runner_id=runner_id):
             return str(django_q.tasks.async_task(self.name_of(task), *args, **kwargs))
 
     def current_call(self) -> Call | None:
@@ -129,7 +129,7 @@ def _function(package: Mapping[str, Any]) -> object | None:
 
 
 def _call(package: Mapping[str, Any]) -> Call:
-    carried = Carried.from_json(package.get(HEADER))
+    carried = TaskHeader.from_json(package.get(HEADER))
     function: Any = _function(package)
     return Call(
         runner=DjangoQRunner.name,
@@ -139,7 +139,7 @@ def _call(package: Mapping[str, Any]) -> Call:
         kwargs=package["kwargs"],
         task_id=carried.task_id if carried else None,
         owner=carried.owner if carried else None,
-        mark=mark_of(function),
+        options=options_of(function),
     )
 
 
@@ -157,10 +157,10 @@ def _comes_again(package: Mapping[str, Any]) -> bool:
 @never_raises
 def _before(sender: object, task: dict[str, Any], **_ignored: object) -> None:
     """Give the package its birth certificate."""
-    if mark_of(_function(task)) is None or HEADER in task:
+    if options_of(_function(task)) is None or HEADER in task:
         return
     here = _running.get()
-    carried = born(Carried.from_json(here.get(HEADER)) if here else None)
+    carried = new_header(TaskHeader.from_json(here.get(HEADER)) if here else None)
     if carried.runner_id is not None:
         task["id"] = carried.runner_id
     task[HEADER] = carried.to_json()
@@ -178,24 +178,24 @@ def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
             _published()
             return answer
 
-        if not hasattr(enqueue, MARK):
-            setattr(telling, MARK, True)
+        if not hasattr(enqueue, OPTIONS_ATTRIBUTE):
+            setattr(telling, OPTIONS_ATTRIBUTE, True)
             broker.enqueue = telling
         return broker
 
-    setattr(get, MARK, True)
+    setattr(get, OPTIONS_ATTRIBUTE, True)
     return get
 
 
 @never_raises
 def _published() -> None:
     """Make the row once the package is out, so that a failure to enqueue leaves none."""
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
 
     package = _publishing.get()
     _publishing.set(None)
     if package is not None:
-        queue_published(_call(package))
+        create_row_unless_there(_call(package))
 
 
 @never_raises

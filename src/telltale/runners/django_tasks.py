@@ -16,8 +16,8 @@ from uuid import UUID
 
 from django.utils.module_loading import import_string
 
-from telltale.dispatch.runner import Call, mark_of, never_raises
-from telltale.dispatch.task_header import handed, handing_over
+from telltale.dispatch.runner import Call, never_raises, options_of
+from telltale.dispatch.task_header import current_header, sending
 
 try:
     from django.tasks.base import Task
@@ -74,7 +74,7 @@ class DjangoTasksRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """Its own `enqueue`; `_enqueued` ties the row to the result before an immediate back end runs it."""
-        with handing_over(task_id):
+        with sending(task_id):
             return str(task.enqueue(*args, **kwargs).id)
 
     def current_call(self) -> Call | None:
@@ -95,7 +95,7 @@ def _call(task_result: Any) -> Call:
         name=str(task.module_path),
         args=task_result.args,
         kwargs=task_result.kwargs,
-        mark=mark_of(task.func),
+        options=options_of(task.func),
         delivery=len(task_result.worker_ids),
         due_at=task.run_after.timestamp() if task.run_after else None,
         row_wait_s=ROW_WAIT_S,
@@ -105,18 +105,18 @@ def _call(task_result: Any) -> Call:
 @never_raises
 def _enqueued(sender: object, task_result: Any, **_: object) -> None:
     from telltale import store
-    from telltale.dispatch.rows import queue_call
+    from telltale.dispatch.rows import create_queued_row
 
     call = _call(task_result)
-    if call.mark is None:
+    if call.options is None:
         return
-    carried = handed()
+    carried = current_header()
     if carried is None:
-        queue_call(call)
+        create_queued_row(call)
         return
-    store.adopt(carried.task_id, call.runner_id)
+    store.set_runner_id(carried.task_id, call.runner_id)
     if call.due_at is not None:
-        store.put_off(carried.task_id, call.due_at)
+        store.reschedule(carried.task_id, call.due_at)
 
 
 @never_raises

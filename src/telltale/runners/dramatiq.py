@@ -20,8 +20,8 @@ from dramatiq.message import generate_unique_id
 from dramatiq.middleware import Middleware, Retries, SkipMessage, TimeLimitExceeded
 
 from telltale.core.states import State
-from telltale.dispatch.runner import Call, Mark, mark_of, never_raises
-from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
+from telltale.dispatch.runner import Call, TaskOptions, never_raises, options_of
+from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -69,7 +69,7 @@ class DramatiqRunner:
         message = task.message_with_options(args=tuple(args), kwargs=dict(kwargs))
         if runner_id is not None:
             message = message.copy(message_id=runner_id)
-        with handing_over(task_id, runner_id=runner_id):
+        with sending(task_id, runner_id=runner_id):
             return str(task.broker.enqueue(message).message_id)
 
     def current_call(self) -> Call | None:
@@ -124,13 +124,13 @@ class TelltaleMiddleware(Middleware):
         _skipped(broker, message)
 
 
-def _mark(broker: Any, message: Any) -> Mark | None:
+def _mark(broker: Any, message: Any) -> TaskOptions | None:
     actor = broker.actors.get(message.actor_name)
-    return None if actor is None else mark_of(actor.fn)
+    return None if actor is None else options_of(actor.fn)
 
 
-def _carried(message: Any) -> Carried | None:
-    return Carried.from_json(message.options.get(HEADER))
+def _carried(message: Any) -> TaskHeader | None:
+    return TaskHeader.from_json(message.options.get(HEADER))
 
 
 def _call(message: Any, due_at: float | None = None) -> Call:
@@ -144,7 +144,7 @@ def _call(message: Any, due_at: float | None = None) -> Call:
         kwargs=message.kwargs,
         task_id=carried.task_id if carried else None,
         owner=carried.owner if carried else None,
-        mark=_mark(broker, message),
+        options=_mark(broker, message),
         delivery=message.options.get("retries", 0),
         due_at=due_at,
     )
@@ -160,11 +160,11 @@ def _before_enqueue(broker: Any, message: Any, delay: int | None) -> None:
     carried = _carried(message)
     if carried is None:
         here = _running.get()
-        carried = born(_carried(here) if here is not None else None)
+        carried = new_header(_carried(here) if here is not None else None)
         message.options[HEADER] = carried.to_json()
         _fresh.set(message.message_id if carried.is_fresh else None)
     elif delay:
-        changed = store.put_off(carried.task_id, store.now() + delay / 1000)
+        changed = store.reschedule(carried.task_id, store.now() + delay / 1000)
         _announce(changed)
 
 
@@ -177,22 +177,22 @@ def _announce(changed: Any) -> None:
 @never_raises
 def _after_enqueue(message: Any, delay: int | None) -> None:
     from telltale import store
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
 
     if _fresh.get() != message.message_id:
         return
     _fresh.set(None)
-    queue_published(_call(message, store.now() + delay / 1000 if delay else None))
+    create_row_unless_there(_call(message, store.now() + delay / 1000 if delay else None))
 
 
 @never_raises
 def _skipped(broker: Any, message: Any) -> None:
     """As too old, for one; a run that was cancelled has ended already."""
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
 
     if _mark(broker, message) is not None:
         words = _("No worker was free before it expired.")
-        ended_elsewhere(DramatiqRunner.name, str(message.message_id), State.FAILED, error=words)
+        end_from_outside(DramatiqRunner.name, str(message.message_id), State.FAILED, error=words)
 
 
 def _comes_again(message: Any, error: BaseException) -> bool:

@@ -20,8 +20,8 @@ from huey.api import Huey, Task, TaskWrapper
 from huey.exceptions import CancelExecution, RetryTask
 
 from telltale.core.states import State
-from telltale.dispatch.runner import MARK, Call, Mark, mark_of, never_raises
-from telltale.dispatch.task_header import handed, handing_over
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, TaskOptions, never_raises, options_of
+from telltale.dispatch.task_header import current_header, sending
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -75,7 +75,7 @@ class HueyRunner:
     ) -> str:
         """Enqueue it under that id."""
         made = task.task_class(tuple(args), dict(kwargs), id=runner_id)
-        with handing_over(task_id, runner_id=runner_id):
+        with sending(task_id, runner_id=runner_id):
             task.huey.enqueue(made)
         return str(made.id)
 
@@ -123,8 +123,8 @@ def _function(task: Task) -> Any:
     return _functions[made]
 
 
-def _mark(task: Task) -> Mark | None:
-    return mark_of(_function(task))
+def _mark(task: Task) -> TaskOptions | None:
+    return options_of(_function(task))
 
 
 def _call(task: Task) -> Call:
@@ -135,7 +135,7 @@ def _call(task: Task) -> Call:
         name=f"{func.__module__}.{func.__qualname__}",
         args=task.args,
         kwargs={key: value for key, value in task.kwargs.items() if not isinstance(value, Task)},
-        mark=_mark(task),
+        options=_mark(task),
         delivery=task.retries or 0,
         due_at=_instant(task.eta),
         row_wait_s=ROW_WAIT_S,
@@ -163,21 +163,21 @@ def _due_at(task: Task, error: BaseException) -> float | None:
 
 def _wrap(name: str, around: Callable[..., Any]) -> None:
     original = getattr(Huey, name)
-    if hasattr(original, MARK):
+    if hasattr(original, OPTIONS_ATTRIBUTE):
         return
 
     @wraps(original)
     def method(self: Huey, *args: Any, **kwargs: Any) -> Any:
         return around(original, self, *args, **kwargs)
 
-    setattr(method, MARK, original)
+    setattr(method, OPTIONS_ATTRIBUTE, original)
     setattr(Huey, name, method)
 
 
 def _enqueueing(original: Callable[..., Any], self: Huey, task: Any) -> Any:
     """Make the row once the task is stored, so that a failure to store leaves none."""
     is_ours = isinstance(task, Task) and _mark(task) is not None
-    known = is_ours and (handed() is not None or _is_going_on(task))
+    known = is_ours and (current_header() is not None or _is_going_on(task))
     result = original(self, task)
     if is_ours and not known:
         _enqueued(task)
@@ -193,13 +193,13 @@ def _is_going_on(task: Task) -> bool:
 @never_raises
 def _enqueued(task: Task) -> None:
     from telltale.conf import settings
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
     from telltale.models import TaskState
 
     # A scheduler moves what has fallen due through the same door.
     rows = TaskState.objects.using(settings().database).filter(runner=HueyRunner.name, runner_id=str(task.id))
     if not rows.exists():
-        queue_published(_call(task))
+        create_row_unless_there(_call(task))
 
 
 def _executing(original: Callable[..., Any], self: Huey, task: Any, *args: Any, **kwargs: Any) -> Any:
@@ -219,11 +219,11 @@ def _telling(original: Callable[..., Any], self: Huey, signal: str, task: Any, *
 @never_raises
 def _ended(signal: str, task: Task) -> None:
     """Ends that no wrapper sees: what was revoked or had expired never began; what was interrupted is gone."""
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
 
     state = _ENDS[signal]
     words = _("No worker was free before it expired.") if signal == signals.SIGNAL_EXPIRED else None
-    ended_elsewhere(HueyRunner.name, str(task.id), state, error=words, detail=f"Huey: {signal}")
+    end_from_outside(HueyRunner.name, str(task.id), state, error=words, detail=f"Huey: {signal}")
 
 
 _ENDS: Final = {

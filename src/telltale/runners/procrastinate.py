@@ -25,8 +25,8 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
-from telltale.dispatch.runner import MARK, Call, Handover, Mark, mark_of, never_raises
-from telltale.dispatch.task_header import Carried, handed_all, handing_over
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, never_raises, options_of
+from telltale.dispatch.task_header import TaskHeader, current_headers, sending
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -45,7 +45,7 @@ class ProcrastinateRunner:
 
     def install(self) -> None:
         """Wrap the two doors for new jobs, and the one place where jobs are run; harmless when repeated."""
-        if hasattr(JobManager.batch_defer_jobs, MARK):
+        if hasattr(JobManager.batch_defer_jobs, OPTIONS_ATTRIBUTE):
             return
         _wrap_doors()
         _wrap_worker()
@@ -73,12 +73,12 @@ class ProcrastinateRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """Defer it; the hook ties the row to the job, in the same transaction."""
-        with handing_over(task_id):
+        with sending(task_id):
             return str(task.defer(**_named(task, args, kwargs)))
 
-    def enqueue_many(self, task: Any, calls: Sequence[Handover]) -> Sequence[str]:
+    def enqueue_many(self, task: Any, calls: Sequence[PendingCall]) -> Sequence[str]:
         """In one statement."""
-        with handing_over(*(call.task_id for call in calls)):
+        with sending(*(call.task_id for call in calls)):
             ids = task.batch_defer(*(_named(task, call.args, call.kwargs) for call in calls))
         return [str(job_id) for job_id in ids]
 
@@ -127,18 +127,18 @@ def _named(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[st
     return {name: given.arguments[name] for name in (names[1:] if task.pass_context else names)}
 
 
-def _mark(app: Any, job: Job) -> Mark | None:
+def _mark(app: Any, job: Job) -> TaskOptions | None:
     task = app.tasks.get(job.task_name)
-    return None if task is None else mark_of(task.func)
+    return None if task is None else options_of(task.func)
 
 
-def _call(job: Job, mark: Mark | None, carried: Carried | None = None) -> Call:
+def _call(job: Job, options: TaskOptions | None, carried: TaskHeader | None = None) -> Call:
     return Call(
         runner=ProcrastinateRunner.name,
         runner_id=str(job.id),
         name=job.task_name,
         kwargs=job.task_kwargs,
-        mark=mark,
+        options=options,
         delivery=job.attempts,
         task_id=carried.task_id if carried else None,
         due_at=job.scheduled_at.timestamp() if job.scheduled_at else None,
@@ -154,40 +154,40 @@ def _wrap_doors() -> None:
 
     @wraps(batch)
     def batch_defer_jobs(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = handed_all()
+        carried = current_headers()
         deferred = batch(self, jobs, *args, **kwargs)
         _deferred(deferred, carried)
         return deferred
 
     @wraps(batch_async)
     async def batch_defer_jobs_async(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = handed_all()
+        carried = current_headers()
         deferred = await batch_async(self, jobs, *args, **kwargs)
         await sync_to_async(_deferred)(deferred, carried)
         return deferred
 
-    setattr(batch_defer_jobs, MARK, batch)
+    setattr(batch_defer_jobs, OPTIONS_ATTRIBUTE, batch)
     JobManager.batch_defer_jobs = batch_defer_jobs  # type: ignore[method-assign]
     JobManager.batch_defer_jobs_async = batch_defer_jobs_async  # type: ignore[method-assign]
 
 
 @never_raises
-def _deferred(jobs: list[Job], handed: Sequence[Carried]) -> None:
+def _deferred(jobs: list[Job], current_header: Sequence[TaskHeader]) -> None:
     from procrastinate.contrib.django import app
 
     from telltale import store
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
 
-    for job, carried in zip_longest(jobs, handed):
-        mark = _mark(app, job)
-        if mark is None:
+    for job, carried in zip_longest(jobs, current_header):
+        options = _mark(app, job)
+        if options is None:
             continue
         if carried is None:
-            queue_published(_call(job, mark))
+            create_row_unless_there(_call(job, options))
             continue
-        store.adopt(carried.task_id, str(job.id))
+        store.set_runner_id(carried.task_id, str(job.id))
         if job.scheduled_at is not None:
-            store.put_off(carried.task_id, job.scheduled_at.timestamp())
+            store.reschedule(carried.task_id, job.scheduled_at.timestamp())
 
 
 def _wrap_worker() -> None:

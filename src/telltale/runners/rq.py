@@ -4,7 +4,7 @@ Reach: wherever its workers are. What Telltale needs travels in the job's `meta`
 three doors for new jobs, the performing of one, and the place where a worker's parent buries it, are wrapped.
 
 Limits: a job that *returns* `Retry(…)` is shown as succeeded until it begins again; one that raises is
-shown as retrying. Plain functions are RQ's if their mark says `runner="rq"`; those under RQ's `@job` are anyhow.
+shown as retrying. Plain functions are RQ's if their options says `runner="rq"`; those under RQ's `@job` are anyhow.
 """
 
 import inspect
@@ -25,8 +25,8 @@ from rq.worker import BaseWorker
 
 from telltale import brokers
 from telltale.core.states import State
-from telltale.dispatch.runner import MARK, Call, Handover, Mark, mark_of, never_raises
-from telltale.dispatch.task_header import HEADER, Carried, born, handing_over
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, never_raises, options_of
+from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 from telltale.owners import present_owner
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class RQRunner:
         _wrap(BaseWorker, "perform_job", _performing)
 
     def owns(self, task: object) -> bool:
-        """Whether RQ's `@job` made it, or its mark says so."""
-        mark = mark_of(task)
-        return mark is not None and (mark.runner == self.name or _is_decorated(task))
+        """Whether RQ's `@job` made it, or its options says so."""
+        options = options_of(task)
+        return options is not None and (options.runner == self.name or _is_decorated(task))
 
     def name_of(self, task: Any) -> str:
         """Where it can be imported from."""
@@ -79,11 +79,11 @@ class RQRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """By the task's own `delay`, which knows its queue and options; else to the default queue."""
-        with handing_over(task_id, runner_id=runner_id):
+        with sending(task_id, runner_id=runner_id):
             job = task.delay(*args, **kwargs) if hasattr(task, "delay") else _queue(task).enqueue(task, *args, **kwargs)
         return str(job.id if job is not None else runner_id)
 
-    def enqueue_many(self, task: Any, calls: Sequence[Handover]) -> Sequence[str]:
+    def enqueue_many(self, task: Any, calls: Sequence[PendingCall]) -> Sequence[str]:
         """In one round trip, with RQ's default options."""
         queue, owner = _queue(task), present_owner()
         datas = [
@@ -92,7 +92,7 @@ class RQRunner:
                 tuple(call.args),
                 dict(call.kwargs),
                 job_id=call.runner_id,
-                meta={HEADER: Carried(task_id=call.task_id, owner=owner).to_json()},
+                meta={HEADER: TaskHeader(task_id=call.task_id, owner=owner).to_json()},
             )
             for call in calls
         ]
@@ -174,18 +174,18 @@ def _queue(task: object) -> Any:
     return get_queue(queue or "default")
 
 
-def _mark(job: Job) -> Mark | None:
+def _mark(job: Job) -> TaskOptions | None:
     # A job may name a method of an object, or a function that is not here.
     if job.instance is not None or not job.func_name:
         return None
     try:
-        return mark_of(job.func)
+        return options_of(job.func)
     except (ImportError, AttributeError, ValueError):
         return None
 
 
 def _call(job: Job, due_at: datetime | None = None) -> Call:
-    carried = Carried.from_json((job.meta or {}).get(HEADER))
+    carried = TaskHeader.from_json((job.meta or {}).get(HEADER))
     return Call(
         runner=RQRunner.name,
         runner_id=str(job.id),
@@ -194,7 +194,7 @@ def _call(job: Job, due_at: datetime | None = None) -> Call:
         kwargs=job.kwargs or {},
         task_id=carried.task_id if carried else None,
         owner=carried.owner if carried else None,
-        mark=_mark(job),
+        options=_mark(job),
         delivery=job.number_of_retries or 0,
         due_at=due_at.timestamp() if due_at else None,
     )
@@ -205,23 +205,23 @@ def _call(job: Job, due_at: datetime | None = None) -> Call:
 
 def _wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
     original = getattr(owner, name)
-    if hasattr(original, MARK):
+    if hasattr(original, OPTIONS_ATTRIBUTE):
         return
 
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return around(original, self, *args, **kwargs)
 
-    setattr(method, MARK, original)
+    setattr(method, OPTIONS_ATTRIBUTE, original)
     setattr(owner, name, method)
 
 
 def _creating(original: Callable[..., Job], self: Queue, func: Any, *args: Any, **kwargs: Any) -> Job:
     """Give the job its birth certificate, before it is stored."""
     carried = None
-    if mark_of(func if callable(func) else _imported(func)) is not None and HEADER not in (kwargs.get("meta") or {}):
+    if options_of(func if callable(func) else _imported(func)) is not None and HEADER not in (kwargs.get("meta") or {}):
         here = get_current_job()
-        carried = born(Carried.from_json((here.meta or {}).get(HEADER)) if here is not None else None)
+        carried = new_header(TaskHeader.from_json((here.meta or {}).get(HEADER)) if here is not None else None)
         if carried.runner_id is not None:
             kwargs["job_id"] = carried.runner_id
     job = original(self, func, *args, **kwargs)
@@ -254,13 +254,13 @@ def _publishing_many(original: Callable[..., Any], self: Queue, *args: Any, **kw
 @never_raises
 def _published(job: Job | None, due_at: datetime | None = None) -> None:
     """Make the row once the job is out, so that a failure to enqueue leaves none."""
-    from telltale.dispatch.rows import queue_published
+    from telltale.dispatch.rows import create_row_unless_there
 
     if job is None:
         return  # django-rq waits for the transaction to commit, and comes through this door then
-    carried = Carried.from_json((job.meta or {}).get(HEADER))
+    carried = TaskHeader.from_json((job.meta or {}).get(HEADER))
     if carried is not None and carried.is_fresh:
-        queue_published(_call(job, due_at))
+        create_row_unless_there(_call(job, due_at))
 
 
 def _performing(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
@@ -289,13 +289,13 @@ def _burying(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kw
 
 @never_raises
 def _buried(job: Job, *, was_stopped: bool) -> None:
-    from telltale.dispatch.rows import ended_elsewhere
+    from telltale.dispatch.rows import end_from_outside
 
     if _mark(job) is None:
         return
     state = State.CANCELLED if was_stopped else State.LOST
     status = job.get_status(refresh=False)
-    ended_elsewhere(RQRunner.name, str(job.id), state, detail=f"RQ: {status.value if status else 'gone'}")
+    end_from_outside(RQRunner.name, str(job.id), state, detail=f"RQ: {status.value if status else 'gone'}")
 
 
 def _imported(func: object) -> object | None:

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from telltale.dispatch.runner import Call, mark_of
+from telltale.dispatch.runner import Call, options_of
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -41,8 +41,8 @@ class ThreadRunner:
 
     def owns(self, task: object) -> bool:
         """Whether it is a function that `tracked` wraps, and nobody else's."""
-        mark = mark_of(task) if inspect.isfunction(task) else None
-        return mark is not None and mark.runner in (None, self.name)
+        options = options_of(task) if inspect.isfunction(task) else None
+        return options is not None and options.runner in (None, self.name)
 
     def name_of(self, task: object) -> str:
         """Where it can be imported from."""
@@ -77,7 +77,7 @@ class ThreadRunner:
             args=args,
             kwargs=kwargs,
             task_id=task_id,
-            mark=mark_of(task),
+            options=options_of(task),
         )
         _pool(os.getpid()).submit(_run, task, call)
         return call.runner_id

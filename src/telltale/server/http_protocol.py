@@ -23,7 +23,7 @@ from telltale.server.frames import LAST_CHUNK, chunk, event_chunk
 from telltale.server.websocket_protocol import WebSocketProtocol
 from telltale.transports.base import STATUS, Follower, Hello
 from telltale.transports.http import Scope, bearer, header
-from telltale.transports.sse import HEADERS, OPENING, TERMS, event_of
+from telltale.transports.sse import HEADERS, OPENING, POLICY, event_of
 
 _CHUNKED: Final = [*HEADERS, (b"transfer-encoding", b"chunked")]
 _UNTIL_CLOSED: Final = [*HEADERS, (b"connection", b"close")]
@@ -46,7 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._asks_for_stream():
             return super().on_headers_complete()
         self._hello = bytearray()
-        self._impatience = self.loop.call_later(TERMS.admit_s, self.transport.abort)
+        self._impatience = self.loop.call_later(POLICY.admit_s, self.transport.abort)
         if self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -112,13 +112,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._impatience is not None:
             self._impatience.cancel()
-        stream = LiveStream(self.transport, self.server_state, is_chunked=self.parser.get_http_version() != "1.0")
+        stream = StreamProtocol(self.transport, self.server_state, is_chunked=self.parser.get_http_version() != "1.0")
         self.connections.discard(self)
         self.transport.set_protocol(stream)
         stream.open({"headers": self.headers}, body, self.config)
 
 
-class LiveStream(ClientProtocol):
+class StreamProtocol(ClientProtocol):
     """One stream. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
 
     __slots__ = ("_is_chunked", "form", "write")
@@ -133,7 +133,7 @@ class LiveStream(ClientProtocol):
 
     def open(self, scope: Scope, body: bytes, config: Config) -> None:
         """Answer the request: by the stream's beginning, or by why there is none."""
-        follower = driver().open(TERMS, self, client_of(self._transport, scope, config))
+        follower = driver().open(POLICY, self, client_of(self._transport, scope, config))
         try:
             hello = Hello.from_body(body)
         except Malformed:

@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.wire import INBOUND_BYTES
 from telltale.live.access import is_live
 from telltale.live.driver import driver
@@ -31,7 +31,7 @@ from telltale.transports.base import Server
 from telltale.transports.http import Scope
 from telltale.transports.websocket import Listener
 
-TERMS: Final = Terms(credit=262_144, ping_s=20.0, silence_s=150.0)
+POLICY: Final = ConnectionPolicy(credit=262_144, ping_s=20.0, silence_s=150.0)
 
 MOST_BYTES: Final = 2 * INBOUND_BYTES
 """Of one message: one that is too long for the protocol is still read, and answered with the reason."""
@@ -115,7 +115,7 @@ class WebSocketProtocol(ClientProtocol):
             return self._transport.close()
         mind_the_gone(self._transport)
         server: Server = driver()
-        self._follower = server.open(TERMS, self, client_of(self._transport, scope, config))
+        self._follower = server.open(POLICY, self, client_of(self._transport, scope, config))
         self._listener = Listener(self._follower, server)
         self._state.connections.add(self)  # type: ignore[arg-type]
         if self._follower.connection.closed is not None:

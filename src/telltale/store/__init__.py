@@ -25,14 +25,24 @@ Called by `worker`, `runners`, `web` and `messages`, by the names below alone; k
 
 from telltale.store.clock import now
 from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
-from telltale.store.groups import begin_whole, gather, part_ids, parts_of, queue_whole
+from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.notices import add_notice, claim_notice, show_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
-from telltale.store.queueing import KEY_LENGTH, abandon, adopt, count_before, put_off, queue, queue_many, requeue, waits
+from telltale.store.queueing import (
+    KEY_LENGTH,
+    count_before,
+    delete_queued,
+    queue,
+    queue_many,
+    requeue,
+    reschedule,
+    set_queue_status,
+    set_runner_id,
+)
 from telltale.store.reading import NEWEST, end_lapsed, get, read, read_topics
 from telltale.store.running import claim, retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
-from telltale.store.values import Changed, Claim, Part, Pruned, Queued, Refusal, Report, Saved
+from telltale.store.values import Changed, Claim, Member, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
     "KEY_LENGTH",
@@ -41,39 +51,39 @@ __all__ = [
     "SAVED_AT_ONCE",
     "Changed",
     "Claim",
-    "Part",
+    "Member",
     "Pruned",
     "Queued",
     "Refusal",
     "Report",
     "Saved",
-    "abandon",
     "add_notice",
-    "adopt",
-    "begin_whole",
     "claim",
     "claim_notice",
     "count_before",
+    "delete_queued",
     "end",
     "end_lapsed",
     "expire",
-    "gather",
     "get",
     "is_cancel_requested",
+    "member_ids",
     "now",
-    "part_ids",
-    "parts_of",
+    "open_members",
     "prune",
-    "put_off",
     "queue",
+    "queue_group",
     "queue_many",
-    "queue_whole",
     "read",
     "read_topics",
+    "recount",
     "request_cancel",
     "requeue",
+    "reschedule",
     "retrying",
     "save",
+    "set_queue_status",
+    "set_runner_id",
     "show_notices",
-    "waits",
+    "start_group",
 ]

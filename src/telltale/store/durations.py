@@ -16,7 +16,7 @@ from telltale.store.rows import database, in_transaction
 
 logger = logging.getLogger(__name__)
 
-USUAL_FOR_S: Final = 10.0
+CACHED_S: Final = 10.0
 """How long what is usual is taken for known: it changes slowly."""
 
 LEARN_EVERY_S: Final = 10.0
@@ -26,10 +26,10 @@ _usual: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
 _unlearnt: dict[tuple[str, str], tuple[float, list[float]]] = {}
 
 
-def known_usual_s(name: str) -> tuple[float, float] | None:
-    """As it was at most `USUAL_FOR_S` ago."""
+def usual_s_of(name: str) -> tuple[float, float] | None:
+    """As it was at most `CACHED_S` ago."""
     asked_at, usual_s = _usual.get((database(), name), (float("-inf"), None))
-    if time.monotonic() - asked_at >= USUAL_FOR_S:
+    if time.monotonic() - asked_at >= CACHED_S:
         usual_s = _read_usual_s(name)
         _usual[database(), name] = (time.monotonic(), usual_s)
     return usual_s

@@ -18,7 +18,7 @@ from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.store.clock import instant
 from telltale.store.closing import close
-from telltale.store.groups import gather
+from telltale.store.groups import recount
 from telltale.store.rows import change_of, ids_among, in_transaction, is_id, task_rows
 from telltale.store.values import Changed
 
@@ -132,5 +132,5 @@ def end_if(
         return None
     row, notice = ended
     # After its own end is committed: of two last parts that end at once, at least one must see both.
-    whole = gather(row.call["whole"], now=at) if "whole" in row.call else None
+    whole = recount(row.call["whole"], now=at) if "whole" in row.call else None
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, whole=whole)

@@ -23,13 +23,13 @@ from telltale.store.clock import instant
 from telltale.store.closing import close
 from telltale.store.columns import BEGUN
 from telltale.store.rows import TRIES, change_of, in_transaction, task_rows
-from telltale.store.values import Changed, Part
+from telltale.store.values import Changed, Member
 
 
-def queue_whole(
-    steps: Sequence[Sequence[Part]],
+def queue_group(
+    steps: Sequence[Sequence[Member]],
     *,
-    whole_id: UUID,
+    group_id: UUID,
     runner: str,
     name: str,
     label: str,
@@ -39,7 +39,7 @@ def queue_whole(
     """Make the queued rows of a whole and of its parts; all of a step end before the next one begins."""
     same: dict[str, Any] = {"runner": runner, "created_at": instant(now)}
     whole = TaskState(
-        id=whole_id,
+        id=group_id,
         name=bounded(name, SHORT_BYTES),
         label=bounded(label, SHORT_BYTES),
         call={"args": None, "kwargs": {}, "steps": [len(step) for step in steps]},
@@ -57,51 +57,51 @@ def queue_whole(
             call={
                 "args": None if part.args is None else list(part.args),
                 "kwargs": dict(part.kwargs),
-                "whole": str(whole_id),
+                "whole": str(group_id),
             },
             **same,
         )
-        for pk, part in zip(part_ids(whole), (part for step in steps for part in step), strict=True)
+        for pk, part in zip(member_ids(whole), (part for step in steps for part in step), strict=True)
     ]
     task_rows().bulk_create([whole, *parts])
     return whole
 
 
-def part_ids(whole: TaskState) -> list[UUID]:
+def member_ids(whole: TaskState) -> list[UUID]:
     """Of its parts, in their order: worked out from its own, so that no row has to hold them. Empty for a part."""
     return [uuid5(whole.pk, str(number)) for number in range(sum(whole.call.get("steps", ())))]
 
 
-def parts_of(whole: TaskState) -> list[TaskState]:
+def open_members(whole: TaskState) -> list[TaskState]:
     """Its parts that have not ended; none if it is no whole."""
-    ids = part_ids(whole)
+    ids = member_ids(whole)
     return list(task_rows().filter(pk__in=ids, ended_at=None)) if ids else []
 
 
-def begin_whole(whole_id: UUID | str, *, now: float | None = None) -> Changed | None:
+def start_group(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
     """Its first part begins; None if one had begun before."""
     at = instant(now)
     with in_transaction():
-        queued = task_rows().filter(pk=whole_id, state=State.QUEUED.value)
+        queued = task_rows().filter(pk=group_id, state=State.QUEUED.value)
         fields = {"started_at": at, "moved_at": at, **BEGUN, **_kept_alive(at)}
         if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **fields):
             return None
-        return change_of(whole_id)
+        return change_of(group_id)
 
 
-def gather(whole_id: UUID | str, *, now: float | None = None) -> Changed | None:
+def recount(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
     """Count its parts anew; None if that changes nothing. With the first step that went badly it has ended."""
     at = instant(now)
     for _try in range(TRIES):
-        row = task_rows().filter(pk=whole_id, ended_at=None).first()
+        row = task_rows().filter(pk=group_id, ended_at=None).first()
         if row is None:
             return None
-        known = dict(task_rows().filter(pk__in=part_ids(row)).values_list("pk", "state"))
-        states = [State(known.get(pk, State.LOST)) for pk in part_ids(row)]
+        known = dict(task_rows().filter(pk__in=member_ids(row)).values_list("pk", "state"))
+        states = [State(known.get(pk, State.LOST)) for pk in member_ids(row)]
         done = sum(state.ended for state in states)
         progress = _share(done, len(states))
         if row.state == State.QUEUED and any(state is not State.QUEUED for state in states):
-            begin_whole(row.pk, now=at)
+            start_group(row.pk, now=at)
             continue
         end_state, words = _end_of(row, states)
         if end_state is not None:
@@ -135,7 +135,7 @@ def _end_whole(row: TaskState, state: State, fields: Mapping[str, Any], at: floa
         return None
     if state is not State.SUCCEEDED:
         # Of the steps that were to follow. Should their runner begin them yet: what failed may be claimed.
-        task_rows().filter(pk__in=part_ids(row), state=State.QUEUED.value).update(
+        task_rows().filter(pk__in=member_ids(row), state=State.QUEUED.value).update(
             state=State.FAILED.value, ended_at=at, seq=F("seq") + 1
         )
     ended, notice = closed

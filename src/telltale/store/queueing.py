@@ -125,12 +125,12 @@ def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | N
         return None
 
 
-def adopt(task_id: UUID | str, runner_id: str) -> None:
+def set_runner_id(task_id: UUID | str, runner_id: str) -> None:
     """The runner's id became known. Harmless when repeated."""
     task_rows().filter(~Q(runner_id=runner_id), pk=task_id).update(runner_id=runner_id)
 
 
-def put_off(task_id: UUID | str, due_at: float | None) -> Changed | None:
+def reschedule(task_id: UUID | str, due_at: float | None) -> Changed | None:
     """The runner said when a task that waits is due; None if it does not wait, or was known to be due then."""
     with in_transaction():
         waiting = task_rows().filter(pk=task_id, state__in=[State.QUEUED.value, State.RETRYING.value])
@@ -139,7 +139,7 @@ def put_off(task_id: UUID | str, due_at: float | None) -> Changed | None:
         return change_of(task_id)
 
 
-def waits(task_id: UUID | str, *, ahead: int | None, is_listening: bool | None) -> Changed | None:
+def set_queue_status(task_id: UUID | str, *, ahead: int | None, is_listening: bool | None) -> Changed | None:
     """Why it waits; None if it does not, or that was known. Each None is what nobody can tell."""
     with in_transaction():
         waiting = task_rows().filter(pk=task_id, state=State.QUEUED.value)
@@ -155,6 +155,6 @@ def count_before(row: TaskState) -> int:
     return earlier.filter(Q(due_at=None) | Q(due_at__lte=now())).count()
 
 
-def abandon(task_id: UUID | str) -> None:
+def delete_queued(task_id: UUID | str) -> None:
     """The runner could not take it: no row is left that says "queued". One that has begun stays."""
     task_rows().filter(pk=task_id, attempt=1, state=State.QUEUED.value).delete()

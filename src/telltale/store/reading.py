@@ -20,7 +20,7 @@ from telltale.models import TaskState
 from telltale.store.by_reader import write_for_reader
 from telltale.store.clock import instant
 from telltale.store.ending import expire, has_lapsed
-from telltale.store.groups import gather, part_ids
+from telltale.store.groups import member_ids, recount
 from telltale.store.rows import ids_among, notice_rows, task_rows
 from telltale.store.values import Changed
 
@@ -86,8 +86,8 @@ def _fresh(rows: "QuerySet[TaskState]", at: float) -> list[TaskState]:
 
 
 def _brought_up_to_date(lapsed: Collection[UUID], wholes: Collection[TaskState], at: float) -> list[Changed]:
-    ended = expire([*lapsed, *(pk for row in wholes for pk in part_ids(row))], now=at)
-    counted = [gather(row.pk, now=at) for row in wholes]
+    ended = expire([*lapsed, *(pk for row in wholes for pk in member_ids(row))], now=at)
+    counted = [recount(row.pk, now=at) for row in wholes]
     return [*ended, *(changed for changed in counted if changed is not None)]
 
 

@@ -18,7 +18,7 @@ from telltale.core.states import CLAIMABLE, State, sources
 from telltale.models import TaskState
 from telltale.store.clock import instant
 from telltale.store.columns import AFRESH, BEGUN, open_key_of
-from telltale.store.durations import known_usual_s
+from telltale.store.durations import usual_s_of
 from telltale.store.ending import end
 from telltale.store.rows import TRIES, change_of, in_transaction, task_rows, values_of
 from telltale.store.values import Changed, Claim, Refusal
@@ -71,7 +71,7 @@ def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
         "attempt": attempt,
         "state": State.RUNNING.value,
         "worker": bounded(worker, 128),
-        "usual_s": known_usual_s(row.name),
+        "usual_s": usual_s_of(row.name),
         "started_at": at,
         "beat_at": at,
         "lease_until": at + conf.settings().lease_s,

@@ -25,7 +25,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Member:
     """One task of a whole, as it is to be queued."""
 
     runner_id: str

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import Malformed, decode
@@ -72,7 +72,7 @@ class Server(Protocol):
     def now(self) -> float:
         """The store's clock, without asking the store."""
 
-    def open(self, terms: Terms, outlet: Outlet, address: str = "") -> Follower:
+    def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> Follower:
         """A new client, at this address. Its follower may be closed already: then `end` was called."""
 
 

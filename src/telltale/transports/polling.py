@@ -14,7 +14,7 @@ from typing import Any, Final
 from telltale import conf
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.policy import Phase, Terms
+from telltale.core.policy import ConnectionPolicy, Phase
 from telltale.core.wire import VERSION, Malformed, encode
 from telltale.transports.base import Hello, Server, refuse
 from telltale.transports.http import (
@@ -30,7 +30,7 @@ from telltale.transports.http import (
     read_body,
 )
 
-TERMS: Final = Terms(credit=None, pace_s=0.0)
+POLICY: Final = ConnectionPolicy(credit=None, pace_s=0.0)
 
 
 class Answer:
@@ -95,7 +95,7 @@ class Held:
 async def polling(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
     """Answer one question; satisfies `Transport`."""
     held = Held()
-    follower = server.open(TERMS, held, address_of(scope))
+    follower = server.open(POLICY, held, address_of(scope))
     try:
         try:
             hello = Hello.from_body(await read_body(receive))

@@ -10,13 +10,13 @@ from typing import Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.wire import Malformed
 from telltale.transports.asgi import AsgiOutlet, Message
 from telltale.transports.base import Hello, Server, refuse
 from telltale.transports.http import Disconnected, Receive, Scope, Send, address_of, bearer, header, read_body
 
-TERMS: Final = Terms(credit=None)
+POLICY: Final = ConnectionPolicy(credit=None)
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -38,7 +38,7 @@ def event_of(text: str) -> bytes:
 async def sse(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
     """Serve one stream; satisfies `Transport`."""
     outlet = AsgiOutlet(send, _part, _goodbye)
-    follower = server.open(TERMS, outlet, address_of(scope))
+    follower = server.open(POLICY, outlet, address_of(scope))
     try:
         follower.block()  # Nothing may go before the headers.
         try:

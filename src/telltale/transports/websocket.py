@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.policy import Terms
+from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.wire import VERSION, Malformed, decode
 from telltale.transports.asgi import AsgiOutlet, Message
 from telltale.transports.base import Follower, Hello, Server
 from telltale.transports.http import Receive, Scope, Send, address_of
 
-TERMS: Final = Terms()
+POLICY: Final = ConnectionPolicy()
 
 RATE: Final = 20.0
 """Messages a second that a client may send on the long run."""
@@ -46,7 +46,7 @@ async def websocket(scope: Scope, receive: Receive, send: Send, server: Server) 
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     outlet = AsgiOutlet(send, _message, _goodbye)
-    follower = server.open(TERMS, outlet, address_of(scope))
+    follower = server.open(POLICY, outlet, address_of(scope))
     outlet.open(follower)
     listener = Listener(follower, server)
     try:

@@ -43,7 +43,7 @@ class Reporter:
         self.saver = Saver(self._attempts)
         self._running: dict[int, Attempt] = {}
         self._clock_offset = 0.0
-        self._some = native.Signal()
+        self._some = native.Event()
         self._start = native.lock()
         self._is_started = False
         self._heard: Broker | None = None

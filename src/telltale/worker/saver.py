@@ -33,7 +33,7 @@ T = TypeVar("T")
 LOOK_S: Final = 0.25
 """How often it is seen whether something is to be saved, while anything runs."""
 
-SPELL_S: Final = 1.0
+SLICE_S: Final = 1.0
 """How long it may be at one kind of work before it looks at the others."""
 
 GIVE_WAY_S: Final = 0.05
@@ -45,7 +45,7 @@ AGAIN_S: Final = 1.0
 LAST_TRY_S: Final = 5.0
 """How long a process that exits still tries to write ends."""
 
-UNFIT: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, OverflowError)
+REJECTED: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, OverflowError)
 """How it is said that the database is there, but refuses what it was given."""
 
 
@@ -56,7 +56,7 @@ class Saver:
         self.outage = Outage(logger, "Writing to the database", "Tasks go on; what people see catches up.")
         self._attempts = attempts
         self._ends: deque[Callable[[], None]] = deque()
-        self._some = native.Signal()
+        self._some = native.Event()
         self._start = native.lock()
         self._is_started = False
         self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
@@ -106,10 +106,10 @@ class Saver:
         return True
 
     def _claim(self) -> None:
-        for attempt in within_spell(a for a in self._attempts() if a.claim is None and not a.refused):
+        for attempt in time_slice(a for a in self._attempts() if a.claim is None and not a.refused):
             try:
                 claim(attempt)
-            except UNFIT:
+            except REJECTED:
                 attempt.complain("It can't be claimed")
                 attempt.refused = True
             self.outage.end(now=time.monotonic())
@@ -119,7 +119,7 @@ class Saver:
         due = [attempt for attempt in self._attempts() if attempt.is_due(now=now, save_every_s=every_s)]
         # The longest unsaved first: whoever is left over when the spell ends is not so again.
         due.sort(key=attrgetter("saved_at"))
-        for first in within_spell(range(0, len(due), store.SAVED_AT_ONCE)):
+        for first in time_slice(range(0, len(due), store.SAVED_AT_ONCE)):
             began_at = time.monotonic()
             self._save_some([(a, r) for a in due[first : first + store.SAVED_AT_ONCE] if (r := a.report())])
             self.outage.end(now=time.monotonic())
@@ -131,7 +131,7 @@ class Saver:
         now = store.now()
         try:
             verdicts = store.save([report for _, report in due])
-        except UNFIT:
+        except REJECTED:
             if len(due) > 1:
                 self._save_some(due[: len(due) // 2])
                 self._save_some(due[len(due) // 2 :])
@@ -143,10 +143,10 @@ class Saver:
             attempt.saved(report, verdict, now=now)
 
     def _write_ends(self) -> None:
-        for write in within_spell(self._ends.copy()):
+        for write in time_slice(self._ends.copy()):
             try:
                 write()
-            except UNFIT:
+            except REJECTED:
                 logger.exception("The end of a task can't be written; its lease will end it.")
             self.outage.end(now=time.monotonic())
             with suppress(ValueError):  # when the process exits, two threads may write one
@@ -170,9 +170,9 @@ class Saver:
                 time.sleep(AGAIN_S)
 
 
-def within_spell(work: Iterable[T]) -> Iterator[T]:
-    """Of `work`, as much as a spell of `SPELL_S` allows: at least one, if there is any."""
-    until = time.monotonic() + SPELL_S
+def time_slice(work: Iterable[T]) -> Iterator[T]:
+    """Of `work`, as much as a spell of `SLICE_S` allows: at least one, if there is any."""
+    until = time.monotonic() + SLICE_S
     for one in work:
         yield one
         if time.monotonic() > until:

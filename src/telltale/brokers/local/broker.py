@@ -22,12 +22,12 @@ from urllib.parse import SplitResult, unquote
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers.base import Broker, BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Hearer, carriable
+from telltale.brokers.delivery import Callbacks, carriable
 from telltale.brokers.local.bundles import bundled
 from telltale.brokers.local.directory import Directory, default_path
 from telltale.brokers.local.listener import LocalListener
 from telltale.brokers.none import NoneBroker
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 SUPPORTED: Final = hasattr(socket, "AF_UNIX")
 """Whether this platform has the sockets; elsewhere `local://` is as `none://`."""
@@ -53,7 +53,7 @@ class LocalBroker:
         self._peers: dict[str, Peer] = {}
         self._listed: tuple[int, int] | None = None
         self._listeners: set[LocalListener] = set()
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send to all listeners on this machine; one that is full is skipped and finds a mark that says so."""
@@ -68,7 +68,7 @@ class LocalBroker:
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Bind a socket, creating the directory if need be, and begin with what is sent from now on."""
-        listener = LocalListener(self._directory, Hearer(deliver, missed), self._remove)
+        listener = LocalListener(self._directory, Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
             # Whoever died without a word left a socket behind: looking for peers clears it away.

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.local.bundles import BUNDLE_BYTES, NotABundle, unbundled
 from telltale.brokers.local.directory import Directory
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 IDLE_S: Final = 15.0
 """After so long without a datagram a listener looks whether its socket is still there: temporary directories
@@ -30,14 +30,14 @@ logger = logging.getLogger("telltale.brokers")
 class LocalListener:
     """Hears from its thread until closed. Its socket's file is its own, from binding to unlinking."""
 
-    def __init__(self, directory: Directory, hearer: Hearer, remove: "Callable[[LocalListener], None]") -> None:
+    def __init__(self, directory: Directory, hearer: Callbacks, remove: "Callable[[LocalListener], None]") -> None:
         self._directory = directory
         self._hearer = hearer
         self._remove = remove
         self._closing = False
         self._buffer = memoryview(bytearray(BUNDLE_BYTES + 1))
         self._bind()
-        tell_after_fork(self)
+        call_after_fork(self)
         self._thread = threading.Thread(target=self._run, name="telltale-local-listener", daemon=True)
         try:
             self._thread.start()

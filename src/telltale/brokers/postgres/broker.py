@@ -14,9 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Hearer, carriable
+from telltale.brokers.delivery import Callbacks, carriable
 from telltale.brokers.postgres.listener import PostgresListener
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 if TYPE_CHECKING:
     from telltale.brokers.postgres.address import Address
@@ -35,7 +35,7 @@ class PostgresBroker:
         self.address = address
         self._lock = native.lock()
         self._courier: Courier | None = None
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Queue; the courier sends at once, or 50 ms after it last did. Raises `BrokerUnavailable` while it can't."""
@@ -46,7 +46,7 @@ class PostgresBroker:
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Hear from now on, if the server is there; if not, `missed` is called every 2 s until it is."""
         courier = self._present()
-        listener = PostgresListener(Hearer(deliver, missed), courier.audience.remove)
+        listener = PostgresListener(Callbacks(deliver, missed), courier.audience.remove)
         courier.add(listener, patience_s=LISTEN_S)
         return listener
 

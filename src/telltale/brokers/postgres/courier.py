@@ -21,7 +21,7 @@ from telltale.brokers.postgres.line import Cut, Line
 from telltale.brokers.postgres.listener import Audience, PostgresListener
 from telltale.brokers.postgres.pending import Pending
 from telltale.core.outage import Outage
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 SEND_EVERY_S: Final = 0.05
 """Between two transactions that notify: each takes a lock that all such commits of the server share."""
@@ -59,7 +59,7 @@ class Courier:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._lock = native.lock()
-        self._bell = native.Bell()
+        self._bell = native.SocketWaker()
         self._is_started = self._is_closing = self._has_ended = False
         self.audience = Audience()
         # Shared, under the lock.
@@ -73,7 +73,7 @@ class Courier:
         self._connect_at = self._send_at = self._hear_at = self._tell_at = self._used_at = _LONG_AGO
         self._cuts = Outage(logger, "The connection that hears PostgreSQL's notifications", _MEANWHILE)
         self._deafness = Outage(logger, "Hearing PostgreSQL's notifications", _MEANWHILE)
-        tell_after_fork(self)
+        call_after_fork(self)
 
     # What any thread asks -----------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.postgres.payloads import Arrived, Joiner, Unreadable
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
 """How many messages wait for one listener; at some 300 bytes each about a megabyte."""
@@ -29,17 +29,17 @@ logger = logging.getLogger("telltale.brokers")
 class PostgresListener:
     """Hears from its thread until closed."""
 
-    def __init__(self, hearer: Hearer, remove: "Callable[[PostgresListener], None]") -> None:
+    def __init__(self, hearer: Callbacks, remove: "Callable[[PostgresListener], None]") -> None:
         self.is_awaited = True
         """Whoever asked for it is waiting until it hears, and reads the store after that: it misses nothing yet."""
         self._hearer = hearer
         self._remove = remove
         self._closing = False
-        self._some = native.Signal()
+        self._some = native.Event()
         self._lock, self._calling = native.lock(), native.lock()
         self._thread: int | None = None
         self._clear()
-        tell_after_fork(self)
+        call_after_fork(self)
         try:
             native.start(self._run, name="telltale-postgres-listener")
         except RuntimeError as error:
@@ -66,7 +66,7 @@ class PostgresListener:
 
     def forked(self) -> None:
         """The thread stayed with the parent, with whatever locks it held."""
-        self._closing, self._some = True, native.Signal()
+        self._closing, self._some = True, native.Event()
         self._lock, self._calling = native.lock(), native.lock()
 
     def _run(self) -> None:

@@ -19,7 +19,7 @@ class Attempt(Generic[T]):
         """`discard` is given what `make` made if nobody wants it any more."""
         self._make, self._discard = make, discard
         self._lock = native.lock()
-        self._ended = native.Gate()
+        self._ended = native.OneShotEvent()
         self._made: T | None = None
         self._error: BrokerUnavailable | None = None
         self._is_abandoned = False

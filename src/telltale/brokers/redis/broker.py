@@ -21,13 +21,13 @@ except ImportError as error:
 
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.listener import RedisListener
 from telltale.brokers.redis.loop_listener import RedisLoopListener
 from telltale.brokers.redis.publisher import Publisher
 from telltale.brokers.redis.topology import places
 from telltale.brokers.redis.url import Address, parse
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 
 class RedisBroker:
@@ -40,7 +40,7 @@ class RedisBroker:
         self._publisher = Publisher(self._places)
         self._lock = native.lock()
         self._listeners: set[RedisListener | RedisLoopListener] = set()
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Hand over to Redis, each message to the channel of each of its topics; its answers are read later."""
@@ -48,14 +48,14 @@ class RedisBroker:
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Connect, for some seconds at most; the listener hears nothing until it follows."""
-        listener = RedisListener(self._places, Hearer(deliver, missed), self._remove)
+        listener = RedisListener(self._places, Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
         return listener
 
     def listen_on(self, loop: asyncio.AbstractEventLoop, deliver: Deliver, missed: Missed) -> Listener:
         """As `listen`, on the loop itself."""
-        listener = RedisLoopListener(loop, self._places, Hearer(deliver, missed), self._remove)
+        listener = RedisLoopListener(loop, self._places, Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
         return listener

@@ -11,11 +11,11 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import Places
 from telltale.core.outage import Outage
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 FOLLOW_S: Final = 1.0
 """So long at most blocks `follow`."""
@@ -62,11 +62,11 @@ class Patience:
 class RedisListener:
     """Satisfies `Selective`."""
 
-    def __init__(self, places: Places, hearer: Hearer, remove: "Callable[[RedisListener], None]") -> None:
+    def __init__(self, places: Places, hearer: Callbacks, remove: "Callable[[RedisListener], None]") -> None:
         """Connects; raises `BrokerUnavailable`."""
         self._remove = remove
-        self._bell = native.Bell()
-        self._ended = native.Gate()
+        self._bell = native.SocketWaker()
+        self._ended = native.OneShotEvent()
         self._thread = 0
         self._is_closing = False
         self._patience = Patience()
@@ -81,7 +81,7 @@ class RedisListener:
         except RuntimeError as error:
             self._let_go()
             raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def follow(self, topics: Collection[str]) -> None:
         """See `Selective`. While the line is lost, and from within `deliver`, it does not wait."""
@@ -104,7 +104,7 @@ class RedisListener:
     def forked(self) -> None:
         """The thread stayed with the parent, and so did the lines."""
         self._is_closing = True
-        self._ended = native.Gate()
+        self._ended = native.OneShotEvent()
         self._ended.open()
         self._subscription.forked()
         self._bell.close()

@@ -14,13 +14,13 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.line import Line
 from telltale.brokers.redis.listener import FOLLOW_S, Patience
 from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import Places
 from telltale.core.outage import Outage
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 CLOSE_S: Final = 5.0
 """So long at most `close` waits for the loop."""
@@ -39,13 +39,13 @@ class RedisLoopListener:
         self,
         loop: asyncio.AbstractEventLoop,
         places: Places,
-        hearer: Hearer,
+        hearer: Callbacks,
         remove: "Callable[[RedisLoopListener], None]",
     ) -> None:
         """Connects, in the caller's thread; raises `BrokerUnavailable`."""
         self._loop, self._remove = loop, remove
         self._loop_thread = 0
-        self._ended = native.Gate()
+        self._ended = native.OneShotEvent()
         self._is_closing = self._is_connecting = False
         self._patience = Patience()
         self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
@@ -58,7 +58,7 @@ class RedisLoopListener:
         except BrokerUnavailable:
             self._subscription.close()
             raise
-        tell_after_fork(self)
+        call_after_fork(self)
         self._ring()
 
     def follow(self, topics: Collection[str]) -> None:

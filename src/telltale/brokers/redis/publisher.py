@@ -20,7 +20,7 @@ from telltale.brokers.redis.line import Line, LineLost
 from telltale.brokers.redis.sender import Refused, Sender
 from telltale.brokers.redis.topology import Chart, Places
 from telltale.brokers.redis.url import Node
-from telltale.native import tell_after_fork
+from telltale.native import call_after_fork
 
 WAIT_S: Final = 0.5
 """So long at most blocks one call of `publish`, and one only in a whole outage."""
@@ -50,7 +50,7 @@ class Publisher:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._begin()
-        tell_after_fork(self)
+        call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """See `Broker.publish`."""

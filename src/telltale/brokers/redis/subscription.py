@@ -16,7 +16,7 @@ import hiredis
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Hearer
+from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.channels import Command, ping
 from telltale.brokers.redis.line import Line, LineLost, with_mend
 from telltale.brokers.redis.topology import Chart, Places
@@ -38,7 +38,7 @@ class Fence:
     def __init__(self, topics: Collection[str] | None) -> None:
         self.topics = topics
         """None: all, after a line was lost."""
-        self.gate = native.Gate()
+        self.gate = native.OneShotEvent()
         self.unanswered = 0
         """Pings."""
         self.is_said = False
@@ -57,7 +57,7 @@ class Wish(NamedTuple):
 class Subscription:
     """Of one listener. `follow`, `forget`, `give_up`: any thread; all else: the driver's."""
 
-    def __init__(self, places: Places, hearer: Hearer, ring: Callable[[], None]) -> None:
+    def __init__(self, places: Places, hearer: Callbacks, ring: Callable[[], None]) -> None:
         self._places, self._hearer, self._ring = places, hearer, ring
         self._channels = places.channels
         self._lock = native.lock()
