@@ -39,6 +39,19 @@ def hold(log: str, gate: str) -> None:
     Work.hold(log, gate)
 
 
+@shared_task
+@telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@shared_task
+def track_rows(log: str) -> None:
+    """Not tracked itself: a piece of its work is."""
+    with telltale.track("Rows"):
+        Work.rows(log)
+
+
 @shared_task(bind=True, max_retries=3)
 @telltale.tracked
 def retry_once(self: Any, log: str) -> None:

@@ -37,6 +37,19 @@ def hold(log: str, gate: str) -> None:
 
 @task
 @telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@task
+@telltale.tracked
+def cancels_itself(log: str) -> None:
+    telltale.current().request_cancel()
+    Work.rows(log)
+
+
+@task
+@telltale.tracked
 async def count_async(log: str, steps: int) -> None:
     await Work.count_async(log, steps)
 

@@ -34,6 +34,12 @@ def hold(log: str, gate: str) -> None:
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@dramatiq.actor(max_retries=0)
+@telltale.tracked
 async def count_async(log: str, steps: int) -> None:
     await Work.count_async(log, steps)
 

@@ -31,6 +31,12 @@ def hold(log: str, gate: str) -> None:
 
 
 @db_task()
+@telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@db_task()
 def untracked(log: str) -> None:
     write(log, "untracked")
 

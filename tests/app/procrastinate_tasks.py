@@ -33,6 +33,12 @@ def hold(log: str, gate: str) -> None:
 
 @app.task
 @telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@app.task
+@telltale.tracked
 async def count_async(log: str, steps: int) -> None:
     await Work.count_async(log, steps)
 

@@ -28,6 +28,11 @@ def hold(log: str, gate: str) -> None:
     Work.hold(log, gate)
 
 
+@telltale.tracked(runner="django_q")
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
 def untracked(log: str) -> None:
     write(log, "untracked")
 

@@ -37,6 +37,12 @@ def hold(log: str, gate: str) -> None:
 
 @job
 @telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
+@job
+@telltale.tracked
 async def count_async(log: str, steps: int) -> None:
     await Work.count_async(log, steps)
 

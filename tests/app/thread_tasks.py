@@ -27,6 +27,11 @@ def hold(log: str, gate: str) -> None:
     Work.hold(log, gate)
 
 
+@telltale.tracked
+def rows(log: str) -> None:
+    Work.rows(log)
+
+
 @telltale.tracked(label="Count twice", key=lambda log, gate: f"held-{gate}")
 def hold_alone(log: str, gate: str) -> None:
     Work.hold(log, gate)

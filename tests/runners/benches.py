@@ -26,6 +26,7 @@ class Tasks:
 
     def __init__(self, module: ModuleType) -> None:
         self.count, self.fail, self.crash, self.hold = module.count, module.fail, module.crash, module.hold
+        self.rows = module.rows
         self.count_async: Any = getattr(module, "count_async", None)
         self.deaf: Any = getattr(module, "deaf", None)
         self.comes_again: Any = getattr(module, "hold_late", module.hold)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import telltale
 from telltale.core.states import State
+from telltale.models import TaskState
 from tests.app import celery_app, celery_tasks
 from tests.app.celery import folders
 from tests.runners.benches import ProcessBench, celery_command, publishing_to
@@ -46,6 +48,20 @@ class TestPools:
         until(lambda: fresh(row).state == State.RUNNING, "it runs")
         telltale.cancel(row)
         assert ended(row).state == State.CANCELLED
+
+    @pytest.options.parametrize("task", [celery_tasks.rows, celery_tasks.track_rows])
+    def test_a_cancellation_passes_what_catches_exceptions_and_spares_the_worker(
+        self, pool: ProcessBench, tmp_path: Path, task: Any
+    ) -> None:
+        pool.start()
+        task.delay(str(tmp_path / "log"))
+        until(lambda: TaskState.objects.filter(state=State.RUNNING).exists(), "it runs")
+        row = TaskState.objects.get()
+        telltale.cancel(row)
+        assert ended(row).state == State.CANCELLED
+        after = telltale.enqueue(celery_tasks.count, str(tmp_path / "log2"), 1, 0.0)
+        assert (ended(after).state, pool.is_alive()) == (State.SUCCEEDED, True)
+        assert (fresh(row).state, fresh(row).attempt, lines(tmp_path)) == (State.CANCELLED, 1, ["rows"])
 
 
 @pytest.fixture(scope="class", params=["rabbitmq", "files"])

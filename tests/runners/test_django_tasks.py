@@ -99,6 +99,12 @@ def test_a_failure_of_the_immediate_back_end_is_told(tmp_path: Path) -> None:
     assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
 
 
+def test_a_cancellation_in_the_immediate_back_end_is_recorded_there_too(tmp_path: Path) -> None:
+    result = django_tasks.cancels_itself.using(backend="immediate").enqueue(str(tmp_path / "log"))
+    assert TaskState.objects.get().state == State.CANCELLED
+    assert (str(result.status), issubclass(result.errors[0].exception_class, telltale.Cancelled)) == ("FAILED", True)
+
+
 def test_the_dummy_back_end_runs_nothing_so_its_tasks_wait() -> None:
     dummy = django_tasks.count.using(backend="dummy")
     dummy.enqueue("log", 3, 0.0)

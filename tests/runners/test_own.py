@@ -33,12 +33,14 @@ count = telltale.tracked(runner="shop")(Work.count)
 fail = telltale.tracked(runner="shop")(Work.fail)
 crash = telltale.tracked(runner="shop")(Work.crash)
 hold = telltale.tracked(runner="shop")(Work.hold)
-for made, name in ((count, "count"), (fail, "fail"), (crash, "crash"), (hold, "hold")):
+rows = telltale.tracked(runner="shop")(Work.rows)
+for made, name in ((count, "count"), (fail, "fail"), (crash, "crash"), (hold, "hold"), (rows, "rows")):
     made.__module__, made.__qualname__ = __name__, name
 
 
 class Bench:
     count, fail, crash, hold = staticmethod(count), staticmethod(fail), staticmethod(crash), staticmethod(hold)
+    rows = staticmethod(rows)
     count_async = deaf = comes_again = None
 
     def start(self) -> None:

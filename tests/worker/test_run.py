@@ -3,6 +3,7 @@
 import asyncio
 import time
 from asyncio import CancelledError
+from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import User
@@ -79,6 +80,68 @@ def test_a_cancelled_task_is_cancelled(queue) -> None:
         run(task, telltale.Cancelled())
     task.refresh_from_db()
     assert task.state == "cancelled"
+
+
+def test_a_cancellation_passes_what_catches_exceptions_within_its_run_and_is_one_outside_of_it(queue) -> None:
+    task = queue()
+    with pytest.raises(telltale.Cancelled) as left:  # noqa: SIM117 (the second block is the run itself)
+        with attempt(task_id=task.pk) as tracker, suppress(Exception):
+            tracker.request_cancel()
+            tracker.check_cancelled()
+    assert isinstance(left.value, Exception), "a worker lives on after it"
+    assert store.get(task.pk).state == "cancelled"
+
+
+def test_no_runner_is_asked_whether_a_cancellation_is_to_be_tried_again(queue) -> None:
+    task = queue()
+    with pytest.raises(telltale.Cancelled):
+        run(task, telltale.Cancelled(), verdict=lambda error: Verdict(state=State.RETRYING))
+    assert store.get(task.pk).state == "cancelled"
+
+
+def test_a_task_group_that_is_cancelled_is_a_cancellation(queue) -> None:
+    task = queue()
+
+    async def turn() -> None:
+        telltale.check_cancelled()
+
+    async def both() -> None:
+        telltale.current().request_cancel()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(turn())
+            tasks.create_task(turn())
+
+    with pytest.raises(telltale.Cancelled) as left, attempt(task_id=task.pk):
+        asyncio.run(both())
+    assert isinstance(left.value, Exception)
+    assert store.get(task.pk).state == "cancelled"
+
+
+def test_an_error_beside_a_cancellation_in_one_group_is_a_failure(queue) -> None:
+    task = queue()
+    with pytest.raises(ExceptionGroup) as left:
+        run(task, BaseExceptionGroup("both", [telltale.Cancelled(), ValueError("the row")]))
+    assert [str(error) for error in left.value.exceptions] == ["the row"]
+    row = store.get(task.pk)
+    assert row.state == "failed"
+    assert "the row" in row.detail
+
+
+def test_a_run_around_another_ends_though_the_inner_one_is_within_a_catch_of_exceptions() -> None:
+    with pytest.raises(telltale.Cancelled), telltale.track("Outer") as outer:
+        with suppress(Exception), telltale.track("Inner"):
+            outer.request_cancel()
+            outer.check_cancelled()
+        pytest.fail("the outer run goes on")
+    assert {row.label: row.state for row in TaskState.objects.all()} == {"Outer": "cancelled", "Inner": "cancelled"}
+
+
+def test_tracked_work_that_is_cancelled_leaves_as_an_exception_that_no_worker_dies_of() -> None:
+    with pytest.raises(telltale.Cancelled) as left, telltale.track("Rebuild index") as task:
+        task.request_cancel()
+        telltale.check_cancelled()
+    assert isinstance(left.value, Exception)
+    assert TaskState.objects.get().state == "cancelled"
 
 
 def test_a_task_that_ends_before_it_hears_of_its_cancellation_has_ended(queue) -> None:

@@ -75,6 +75,17 @@ class Work:
         for _ in telltale.progress(iter(lambda: Path(gate).exists(), True)):
             time.sleep(0.02)
 
+    @staticmethod
+    def rows(log: str) -> None:
+        """Go on with the next row after any exception, as libraries for imports do; ten seconds if nothing ends it."""
+        write(log, "rows")
+        for _row in range(500):
+            try:
+                telltale.check_cancelled()
+                time.sleep(0.02)
+            except Exception:  # noqa: S112 (what such libraries do is what is tested)
+                continue
+
 
 class Bench(Protocol):
     """A runner with its tasks and its worker, as the suite needs them."""
@@ -83,6 +94,7 @@ class Bench(Protocol):
     fail: Any
     crash: Any
     hold: Any
+    rows: Any
     count_async: Any
     """Asked for if the runner runs async functions."""
     deaf: Any
@@ -245,6 +257,17 @@ class RunnerContract(AbilitiesContract):
         assert cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
         assert not cancel(row)
+
+    def test_a_task_that_goes_on_after_each_exception_stops_all_the_same(self, bench: Bench, tmp_path: Path) -> None:
+        bench.start()
+        row = telltale.enqueue(bench.rows, str(tmp_path / "log"))
+        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        assert cancel(row)
+        assert wait_for_end(row).state == State.CANCELLED
+        after = telltale.enqueue(bench.count, str(tmp_path / "log2"), 1, 0.0)
+        assert wait_for_end(after).state == State.SUCCEEDED, "its worker is alive"
+        assert (fresh(row).state, fresh(row).attempt) == (State.CANCELLED, 1)
+        assert lines(tmp_path) == ["rows"]
 
     def test_a_failed_task_runs_again_as_its_second_attempt(self, bench: Bench, tmp_path: Path) -> None:
         bench.start()

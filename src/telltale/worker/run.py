@@ -32,7 +32,7 @@ from telltale.owners import PRESENT, chosen_owner
 from telltale.worker.attempts import Attempt
 from telltale.worker.reporter import reporter
 from telltale.worker.saver import claim
-from telltale.worker.tracker import Cancelled, Tracker, tracking
+from telltale.worker.tracker import Cancelled, RunCancelled, Tracker, current, out_of_run, tracking
 
 __all__ = ["Cancelled", "TaskError", "Verdict", "attempt", "track"]
 
@@ -78,9 +78,9 @@ def attempt(
 ) -> Iterator[Tracker]:
     """Claim the task by its id, or by its runner's; run what is within as one attempt of it; end it.
 
-    Raises `Cancelled` at once if cancelling was asked for before it began. Where the task is unknown or may
-    not run again (it succeeded), what is within runs all the same and is told to nobody. `make` is called
-    for a task without a row, and is to make it if nobody else does this moment.
+    A cancellation leaves as `RunCancelled`, at once if it was asked for before the run began. Where the task is
+    unknown or may not run again (it succeeded), what is within runs all the same and is told to nobody. `make`
+    is called for a task without a row, and is to make it if nobody else does this moment.
     """
     known = task_id is not None or runner_id is not None
     ask = partial(store.claim, task_id=task_id, runner=runner, runner_id=runner_id, worker=_worker())
@@ -136,14 +136,20 @@ class track:
 @contextmanager
 def _run(taken: Attempt, verdict: Callable[[BaseException], Verdict | None] | None = None) -> Iterator[Tracker]:
     _begin(taken)
+    outer = current()
     with _reported(taken), tracking(taken.tracker):
         try:
             yield taken.tracker
         except GeneratorExit:
             raise  # Nobody will ever leave the block: the process ends, and the lease tells it.
         except BaseException as error:
-            _end(taken, (verdict(error) if verdict else None) or _verdict(error), error)
-            raise
+            left = out_of_run(error)
+            # A cancellation is one in every runner, also in those that would try again after any other error.
+            asked = verdict(left) if verdict and not isinstance(left, Cancelled) else None
+            _end(taken, asked or _verdict(left), left)
+            if left is error or outer.stopping:
+                raise  # A run around this one is to end too: its own block is where the cancellation leaves.
+            raise left from error
         else:
             _end(taken, Verdict(state=State.SUCCEEDED))
 
@@ -156,7 +162,7 @@ def _begin(taken: Attempt) -> None:
         return
     if refusal is not None and (refusal.state is State.CANCELLED or refusal.is_superseded):
         announce(refusal.changed.envelopes if refusal.changed else [])
-        raise Cancelled
+        raise RunCancelled
 
 
 @contextmanager

@@ -24,8 +24,34 @@ Marks = tuple[int, Any, Any, Any, Any, Any, Any, Any]
 """What a tracker has been told, unread: turns, current, total, unit, message, label, no_cancel, cancel_requested."""
 
 
-class Cancelled(Exception):
-    """Somebody asked for the task's end. Raised inside the task, at its next turn or `check_cancelled()`."""
+class Cancelled(BaseException):
+    """A person asked for the task's end. Raised inside the task, at its next turn or `check_cancelled()`.
+
+    It is no `Exception`, because code that catches `Exception` for each row would otherwise go on to the last row.
+    Source: docs/decisions/0008-cancelled-is-a-base-exception.md.
+    """
+
+
+class RunCancelled(Cancelled, Exception):
+    """A `Cancelled` as it leaves its run, after the end is written.
+
+    It is an `Exception` too, because workers and servers may die of any other `BaseException`.
+    """
+
+
+def out_of_run(error: BaseException) -> BaseException:
+    """What leaves a run in place of `error`: a `RunCancelled` for a `Cancelled`, also for a group of nothing else.
+
+    A group that holds other errors too leaves without its cancellations. All else is returned as it is.
+    """
+    if isinstance(error, Cancelled):
+        return error if isinstance(error, RunCancelled) else RunCancelled(*error.args)
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    cancellations, others = error.split(Cancelled)
+    if cancellations is None:
+        return error
+    return RunCancelled() if others is None else others
 
 
 class Tracker:
