@@ -49,7 +49,7 @@ class TestPools:
         telltale.cancel(row)
         assert ended(row).state == State.CANCELLED
 
-    @pytest.options.parametrize("task", [celery_tasks.rows, celery_tasks.track_rows])
+    @pytest.mark.parametrize("task", [celery_tasks.rows, celery_tasks.track_rows])
     def test_a_cancellation_passes_what_catches_exceptions_and_spares_the_worker(
         self, pool: ProcessBench, tmp_path: Path, task: Any
     ) -> None:
