@@ -1,8 +1,8 @@
-"""Real threads, also where gevent has replaced them: a greenlet would not run while a task computes.
+"""Real threads, locks and waiting, also where gevent has replaced them.
 
-Knows gevent's `get_original`, and nothing else. Used by the reporter and the saver, for the locks that
-they share with tasks, and by brokers that have threads and sockets. Nothing that is held across a switch of
-greenlets may be one of these locks, unless only a native thread waits for it.
+A greenlet would not run while a task computes, so the reporter, the saver and the brokers' threads are native ones.
+The locks here are shared with tasks. Do not hold one across a switch of greenlets, unless only a native thread
+waits for it. Of gevent this module uses `get_original` and `get_hub`, and imports nothing.
 """
 
 import _socket
@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 POLL_S: Final = 0.05
-"""How often a native thread looks for a signal under gevent, whose own events are not for other threads."""
+"""How often a native thread checks an `Event` under gevent, whose own events don't work between threads."""
 
 
 def is_patched() -> bool:
@@ -34,7 +34,7 @@ def _original(module: Any, name: str) -> Any:
     return sys.modules["gevent.monkey"].get_original(module.__name__, name)
 
 
-def start(target: Callable[[], None], name: str) -> None:
+def start_thread(target: Callable[[], None], name: str) -> None:
     """Start a thread that does not keep the process from ending."""
     if is_patched():
         _original(_thread, "start_new_thread")(target, ())
@@ -42,53 +42,54 @@ def start(target: Callable[[], None], name: str) -> None:
         threading.Thread(target=target, name=name, daemon=True).start()
 
 
-def drop_hub() -> None:
-    """At the end of a native thread: what it touched of gevent gave it a hub, whose descriptors nobody else closes.
+def destroy_gevent_hub() -> None:
+    """Close the gevent hub of this native thread; call it last.
 
-    Not if gevent's sockets that it made live on elsewhere: closing them needs it.
+    A thread that uses anything of gevent gets a hub, and nothing else closes the hub's descriptors. Don't call it
+    while gevent sockets that this thread made are in use elsewhere: closing them needs the hub.
     """
     if is_patched():
         sys.modules["gevent"].get_hub().destroy(destroy_loop=True)
 
 
 def lock() -> threading.Lock:
-    """A lock between threads."""
-    made: threading.Lock = _original(_thread, "allocate_lock")()
-    return made
+    """A new lock between native threads."""
+    new_lock: threading.Lock = _original(_thread, "allocate_lock")()
+    return new_lock
 
 
-def ident() -> int:
-    """Which thread this is."""
-    found: int = _original(_thread, "get_ident")()
-    return found
+def get_ident() -> int:
+    """The number of the native thread that calls this."""
+    number: int = _original(_thread, "get_ident")()
+    return number
 
 
 def sleep(seconds: float) -> None:
-    """Let this thread alone sleep."""
+    """Let this native thread sleep, with all its greenlets."""
     _original(time, "sleep")(seconds)
 
 
 class Event:
-    """What `threading.Event` is, for a native thread to wait for."""
+    """A `threading.Event` that a native thread can wait for."""
 
     def __init__(self) -> None:
         self._is_set = False
         self._event = None if is_patched() else threading.Event()
 
     def set(self) -> None:
-        """From any thread or greenlet."""
+        """Wake the waiting thread; call it from any thread or greenlet."""
         self._is_set = True
         if self._event is not None:
             self._event.set()
 
     def clear(self) -> None:
-        """By the thread that waits."""
+        """Make the next `wait` block again; only the waiting thread calls this."""
         self._is_set = False
         if self._event is not None:
             self._event.clear()
 
     def wait(self) -> None:
-        """Until it is set."""
+        """Block until the event is set."""
         if self._event is not None:
             self._event.wait()
         while not self._is_set:
@@ -96,68 +97,72 @@ class Event:
 
 
 class OneShotEvent:
-    """Opened once, by one thread; any number may wait for it, in vain for a time at most.
+    """An event that is set once and never cleared; several threads may wait, with a time limit.
 
-    Who waits blocks its whole thread, and all greenlets in it.
+    Waiting blocks the whole thread, with all its greenlets.
     """
 
     def __init__(self) -> None:
-        self.is_open = False
-        self._bolt = lock()
-        self._bolt.acquire()
+        self._is_set = False
+        self._unset = lock()  # Held until the event is set.
+        self._unset.acquire()
 
-    def open(self) -> None:
-        """Let all pass, from now on; harmless when repeated by the same thread."""
-        if not self.is_open:
-            self.is_open = True
-            self._bolt.release()
+    def set(self) -> None:
+        """Wake all waiting threads; harmless when repeated by the same thread."""
+        if not self._is_set:
+            self._is_set = True
+            self._unset.release()
+
+    def is_set(self) -> bool:
+        """Whether `set` was called."""
+        return self._is_set
 
     def wait(self, timeout_s: float = -1) -> bool:
-        """Whether it is open, after so many seconds at most; without any, however long it takes."""
-        if not self._bolt.acquire(timeout=timeout_s):
+        """Block until the event is set, for at most `timeout_s` (-1: without limit); return whether it is set."""
+        if not self._unset.acquire(timeout=timeout_s):
             return False
-        self._bolt.release()
+        self._unset.release()
         return True
 
 
 class SocketWaker:
-    """Wakes one native thread that waits for sockets, too: `await_any([bell.fileno(), …])`."""
+    """Wakes a native thread that waits for sockets: `wait_for_io([waker.fileno(), …])`."""
 
     def __init__(self) -> None:
-        # The C module's own, where it has one: gevent's would belong to the greenlets of this thread.
+        # The C module's `socketpair` where there is one: gevent's sockets would belong to this thread's greenlets.
         pair: Callable[[], tuple[socket.socket, socket.socket]] = getattr(_socket, "socketpair", socket.socketpair)
-        self._hears, self._rings = pair()
-        for end in (self._hears, self._rings):
+        self._receiver, self._sender = pair()
+        for end in (self._receiver, self._sender):
             end.setblocking(False)
-        self._is_rung = False
+        self._is_woken = False
 
     def fileno(self) -> int:
-        """What the thread waits for."""
-        return self._hears.fileno()
+        """The descriptor that becomes readable on `wake`."""
+        return self._receiver.fileno()
 
-    def ring(self) -> None:
-        """From any thread or greenlet; never blocks, harmless when repeated or after `close`."""
-        if self._is_rung:
+    def wake(self) -> None:
+        """Wake the thread, from any thread or greenlet; never blocks, harmless when repeated or after `close`."""
+        if self._is_woken:
             return
-        self._is_rung = True
+        self._is_woken = True
         with suppress(OSError):
-            self._rings.send(b"!")
+            self._sender.send(b"!")
 
-    def silence(self) -> None:
-        """By the thread, before it looks for what it was woken for."""
-        # Emptied first: whoever rings in between finds it rung, and what they rang for is about to be looked for.
+    def clear(self) -> None:
+        """Make the next wait block again; the woken thread calls this before it looks for its work."""
+        # The socket is emptied first. A `wake` in between sends nothing, but its work is found right after this.
         with suppress(OSError):
-            self._hears.recv(64)
-        self._is_rung = False
+            self._receiver.recv(64)
+        self._is_woken = False
 
     def close(self) -> None:
-        """Let go of both ends."""
-        self._hears.close()
-        self._rings.close()
+        """Close both sockets."""
+        self._receiver.close()
+        self._sender.close()
 
 
-def await_any(reading: Iterable[int], writing: Iterable[int] = (), *, timeout_s: float | None) -> bool:
-    """Wait until one of these descriptors can be read from or written to, or has failed; False if none was in time."""
+def wait_for_io(reading: Iterable[int], writing: Iterable[int] = (), *, timeout_s: float | None) -> bool:
+    """Block until one descriptor is readable, writable or has failed; False if `timeout_s` passed first."""
     timeout_s = None if timeout_s is None else max(0.0, timeout_s)
     if not hasattr(select, "poll"):
         return any(select.select(list(reading), list(writing), [], timeout_s))
@@ -165,28 +170,28 @@ def await_any(reading: Iterable[int], writing: Iterable[int] = (), *, timeout_s:
     for events, descriptors in ((select.POLLIN, reading), (select.POLLOUT, writing)):
         for descriptor in descriptors:
             poll.register(descriptor, events)
-    # A part of a millisecond is rounded up: else whoever waits for a moment wakes just before it, again and again.
+    # Rounded up to a whole millisecond: otherwise the wait ends just before its deadline, again and again.
     return bool(poll.poll(None if timeout_s is None else int(timeout_s * 1_000) + (timeout_s > 0)))
 
 
-class Forked(Protocol):
-    """Something that a forked child inherits but does not own."""
+class ForkAware(Protocol):
+    """An object that a forked child inherits and must not use as it is."""
 
-    def forked(self) -> None:
-        """In the child: drop inherited locks, threads and sockets, leaving the parent's files alone."""
-
-
-_inherited: "weakref.WeakSet[Forked]" = weakref.WeakSet()
+    def after_fork(self) -> None:
+        """In the child: drop inherited locks, threads and sockets; leave the parent's files alone."""
 
 
-def call_after_fork(thing: Forked) -> None:
-    """Call `thing.forked()` in each child forked from here on, for as long as `thing` lives."""
-    _inherited.add(thing)
+_fork_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
+
+
+def call_after_fork(thing: ForkAware) -> None:
+    """Call `thing.after_fork()` in every child forked from now on, as long as `thing` lives."""
+    _fork_aware.add(thing)
 
 
 def _after_fork() -> None:
-    for thing in list(_inherited):
-        thing.forked()
+    for thing in list(_fork_aware):
+        thing.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

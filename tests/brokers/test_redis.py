@@ -242,7 +242,7 @@ def from_a_greenlet(name):
         gevent.sleep(0.002)
 is_ready, has_ended = [], []
 gevent.sleep(0.01)
-native.start(from_a_thread, "thread")
+native.start_thread(from_a_thread, "thread")
 while not is_ready and not failed: gevent.sleep(0.01)
 gevent.joinall([gevent.spawn(from_a_greenlet, name) for name in range(5)], raise_error=True)
 wanted = {b"thread %d" % n for n in range(50)} | {b"%d %d" % (name, n) for name in range(5) for n in range(50)}

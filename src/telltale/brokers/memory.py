@@ -47,7 +47,7 @@ class MemoryBroker:
         for listener in self._listeners:
             listener.close()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The listeners' threads stayed with the parent."""
         self._lock, self._listeners = threading.Lock(), ()
 
@@ -89,7 +89,7 @@ class MemoryListener:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """Another thread may have held the lock when the child was forked."""
         self._changed, self._closing = threading.Condition(), True
 

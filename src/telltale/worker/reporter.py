@@ -58,7 +58,7 @@ class Reporter:
         with self._start:
             if not self._is_started:
                 self._is_started = True
-                native.start(self._work, name="telltale-reporter")
+                native.start_thread(self._work, name="telltale-reporter")
         self._some.set()
         self.saver.wake()
 

@@ -66,7 +66,7 @@ class Saver:
         with self._start:
             if not self._is_started:
                 self._is_started = True
-                native.start(self._work, name="telltale-saver")
+                native.start_thread(self._work, name="telltale-saver")
         self._some.set()
 
     def end_later(self, write: Callable[[], None]) -> None:

@@ -82,7 +82,7 @@ class LocalBroker:
         with self._lock:
             self._forget_peers()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """Locks and listeners are the parent's; the connections are shared, and made anew."""
         self._lock = threading.Lock()
         self._listeners = set()

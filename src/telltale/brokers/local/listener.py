@@ -53,7 +53,7 @@ class LocalListener:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """Close the copies of the parent's sockets: else a dead parent's would look alive, and only full."""
         self._closing = True
         self._socket.close()

@@ -57,7 +57,7 @@ class PostgresBroker:
         if courier is not None:
             courier.close()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The courier and the lock are the parent's."""
         self._lock, self._courier = native.lock(), None
 

@@ -88,7 +88,7 @@ class Courier:
                     self._pending.add(message)
         self._start()
         if is_first:
-            self._bell.ring()
+            self._bell.wake()
         if trouble is not None:
             raise BrokerUnavailable(f"PostgreSQL can't be notified: {trouble}")
 
@@ -96,7 +96,7 @@ class Courier:
         """Hand it whatever is heard; returns once it hears, or when that is known to fail or takes too long."""
         self.audience.add(listener)
         self._start()
-        self._bell.ring()
+        self._bell.wake()
         until = time.monotonic() + patience_s
         while not (self._hears or self._is_deaf or self._trouble) and time.monotonic() < until:
             native.sleep(0.002)
@@ -106,7 +106,7 @@ class Courier:
         """Close all listeners, send what is left within `CLOSE_S`, and hang up."""
         self.audience.close()
         self._is_closing = True
-        self._bell.ring()
+        self._bell.wake()
         if not self._is_started:
             self._bell.close()
             return
@@ -114,20 +114,20 @@ class Courier:
         while not self._has_ended and time.monotonic() < until:
             native.sleep(0.002)
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The thread and the connection are the parent's: the child's broker makes itself another courier."""
         self._lock = native.lock()
-        self.audience.forked()
+        self.audience.after_fork()
         self._bell.close()
         if self._line is not None:
-            self._line.forked()
+            self._line.after_fork()
 
     def _start(self) -> None:
         with self._lock:
             if self._is_started:
                 return
             try:
-                native.start(self._work, name="telltale-postgres")
+                native.start_thread(self._work, name="telltale-postgres")
             except RuntimeError as error:
                 raise BrokerUnavailable(
                     f"No thread could be started for PostgreSQL's notifications: {error}."
@@ -211,8 +211,8 @@ class Courier:
         """Wait for the bell and the line."""
         timeout_s = None if until == float("inf") else until - time.monotonic()
         fds = [self._bell.fileno()] if line is None else [self._bell.fileno(), line.fileno()]
-        native.await_any(fds, timeout_s=timeout_s)
-        self._bell.silence()
+        native.wait_for_io(fds, timeout_s=timeout_s)
+        self._bell.clear()
 
     def _send(self, line: Line) -> None:
         """Send what is pending, if that is due."""

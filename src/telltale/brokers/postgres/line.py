@@ -82,7 +82,7 @@ class Line:
         """Hang up; does not wait for the server."""
         self._connection.finish()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """In a child: close its copy of the socket, and say nothing to the server, which serves the parent."""
         with suppress(OSError):
             os.close(self._fd)
@@ -107,7 +107,7 @@ class Line:
         left_s = until - time.monotonic()
         if left_s <= 0:
             raise Cut(f"The server has not answered for {ANSWER_S:g} s.")
-        native.await_any([self._fd], writing, timeout_s=left_s)
+        native.wait_for_io([self._fd], writing, timeout_s=left_s)
         self._connection.consume_input()
 
 
@@ -127,7 +127,7 @@ def _await_connection(connection: "abc.PGconn") -> None:
         # It may be another socket than a moment ago: libpq goes from host to host.
         fd = [connection.socket]
         is_writing = step == PollingStatus.WRITING
-        native.await_any([] if is_writing else fd, fd if is_writing else [], timeout_s=left_s)
+        native.wait_for_io([] if is_writing else fd, fd if is_writing else [], timeout_s=left_s)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class PostgresListener:
         self._clear()
         call_after_fork(self)
         try:
-            native.start(self._run, name="telltale-postgres-listener")
+            native.start_thread(self._run, name="telltale-postgres-listener")
         except RuntimeError as error:
             raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
 
@@ -59,18 +59,18 @@ class PostgresListener:
         self._remove(self)
         self._closing = True
         self._some.set()
-        if self._thread != native.ident():
+        if self._thread != native.get_ident():
             with self._calling:
                 # Whoever calls is done with it, and looks for this before he calls again.
                 return
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The thread stayed with the parent, with whatever locks it held."""
         self._closing, self._some = True, native.Event()
         self._lock, self._calling = native.lock(), native.lock()
 
     def _run(self) -> None:
-        self._thread = native.ident()
+        self._thread = native.get_ident()
         while not self._closing:
             self._some.wait()
             self._some.clear()
@@ -143,6 +143,6 @@ class Audience:
         """What it has heard half will not be completed."""
         self._joiner = Joiner()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """In a child: all of them are the parent's."""
         self._lock, self._listeners = native.lock(), ()

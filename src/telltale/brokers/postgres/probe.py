@@ -39,7 +39,7 @@ def begin(line: Line, address: Address) -> list[bytes]:
                 f"within {PROOF_S:g} s, as behind a pooler in transaction mode (PgBouncer). Name the PostgreSQL server "
                 f"itself: TELLTALE['BROKER'] = '{FORM}'."
             )
-        native.await_any([line.fileno()], timeout_s=left_s)
+        native.wait_for_io([line.fileno()], timeout_s=left_s)
         heard += line.heard()
     return heard
 

@@ -24,10 +24,10 @@ class Attempt(Generic[T]):
         self._error: BrokerUnavailable | None = None
         self._is_abandoned = False
         try:
-            native.start(self._try, name="telltale-redis-connect")
+            native.start_thread(self._try, name="telltale-redis-connect")
         except RuntimeError as error:
             self._error = BrokerUnavailable(f"No thread could be started to connect to Redis: {error}.")
-            self._ended.open()
+            self._ended.set()
 
     def has_ended(self, timeout_s: float) -> bool:
         """Whether it has, after so many seconds at most."""
@@ -54,13 +54,13 @@ class Attempt(Generic[T]):
             self._fail(error)
         else:
             self._succeed(made)
-        self._ended.open()
+        self._ended.set()
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, BrokerUnavailable):
             error = BrokerUnavailable(f"Connecting to Redis failed: {error!r}.")
         self._error = error
-        native.drop_hub()
+        native.destroy_gevent_hub()
 
     def _succeed(self, made: T) -> None:
         with self._lock:

@@ -66,7 +66,7 @@ class RedisBroker:
             listener.close()
         self._publisher.close()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """Publisher and listeners look after themselves."""
         self._lock, self._listeners = native.lock(), set()
 

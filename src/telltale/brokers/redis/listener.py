@@ -71,10 +71,10 @@ class RedisListener:
         self._is_closing = False
         self._patience = Patience()
         self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
-        self._subscription = Subscription(places, hearer, self._bell.ring)
+        self._subscription = Subscription(places, hearer, self._bell.wake)
         try:
             self._subscription.connect()
-            native.start(self._run, name="telltale-redis-listener")
+            native.start_thread(self._run, name="telltale-redis-listener")
         except BrokerUnavailable:
             self._let_go()
             raise
@@ -86,7 +86,7 @@ class RedisListener:
     def follow(self, topics: Collection[str]) -> None:
         """See `Selective`. While the line is lost, and from within `deliver`, it does not wait."""
         fence = self._subscription.follow(topics)
-        if native.ident() == self._thread or not fence.gate.wait(FOLLOW_S):
+        if native.get_ident() == self._thread or not fence.gate.wait(FOLLOW_S):
             self._subscription.give_up(fence)
 
     def forget(self, topics: Collection[str]) -> None:
@@ -97,28 +97,28 @@ class RedisListener:
         """See `Listener`."""
         self._remove(self)
         self._is_closing = True
-        self._bell.ring()
-        if native.ident() != self._thread:
+        self._bell.wake()
+        if native.get_ident() != self._thread:
             self._ended.wait()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The thread stayed with the parent, and so did the lines."""
         self._is_closing = True
         self._ended = native.OneShotEvent()
-        self._ended.open()
-        self._subscription.forked()
+        self._ended.set()
+        self._subscription.after_fork()
         self._bell.close()
 
     # In the thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._thread = native.ident()
+        self._thread = native.get_ident()
         try:
             while not self._is_closing:
                 self._try_a_turn()
         finally:
             self._let_go()
-            self._ended.open()
+            self._ended.set()
 
     def _try_a_turn(self) -> None:
         try:
@@ -138,11 +138,11 @@ class RedisListener:
             subscription.connect()
             self._patience.succeeded(time.monotonic())
         subscription.speak()
-        native.await_any(
+        native.wait_for_io(
             [self._bell.fileno(), *(line.fileno() for line in subscription.lines())],
             timeout_s=self._patience.due_s(subscription, time.monotonic()),
         )
-        self._bell.silence()
+        self._bell.clear()
         if self._is_closing:
             return
         # Before it is read: a caller that takes long over what it is given must not make Redis look dead.

@@ -64,7 +64,7 @@ class RedisLoopListener:
     def follow(self, topics: Collection[str]) -> None:
         """See `Selective`. While the line is lost, and on the loop itself, it does not wait."""
         fence = self._subscription.follow(topics)
-        if native.ident() == self._loop_thread or not fence.gate.wait(FOLLOW_S):
+        if native.get_ident() == self._loop_thread or not fence.gate.wait(FOLLOW_S):
             self._subscription.give_up(fence)
 
     def forget(self, topics: Collection[str]) -> None:
@@ -80,13 +80,13 @@ class RedisLoopListener:
         except RuntimeError:
             # The loop has ended before us, and nothing of it calls any more.
             return self._subscription.close()
-        if native.ident() != self._loop_thread:
+        if native.get_ident() != self._loop_thread:
             self._ended.wait(CLOSE_S)
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The loop stayed with the parent, and so did the lines."""
         self._is_closing = True
-        self._subscription.forked()
+        self._subscription.after_fork()
 
     # On the loop --------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class RedisLoopListener:
 
     def _turn(self) -> None:
         """Something came, was wished, or is due."""
-        self._loop_thread = native.ident()
+        self._loop_thread = native.get_ident()
         if self._is_connecting:
             return
         if not self._is_closing:
@@ -172,7 +172,7 @@ class RedisLoopListener:
         self._is_connecting = True
         self._watch(())
         try:
-            native.start(self._connect_in_thread, name="telltale-redis-connect")
+            native.start_thread(self._connect_in_thread, name="telltale-redis-connect")
         except RuntimeError as error:
             self._connected(BrokerUnavailable(f"No thread could be started to connect: {error}."))
 
@@ -201,4 +201,4 @@ class RedisLoopListener:
         if self._timer is not None:
             self._timer.cancel()
         self._subscription.close()
-        self._ended.open()
+        self._ended.set()

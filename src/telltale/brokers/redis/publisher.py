@@ -80,7 +80,7 @@ class Publisher:
                 self._attempt.abandon()
             self._begin_without_lines()
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """The lines are the parent's: the child's copies are closed, and it makes its own."""
         for sender in self._senders.values():
             sender.close()

@@ -66,7 +66,7 @@ class Sender:
         """Wait for the last answers, then let go: a socket closed over unread answers takes along what it has sent."""
         try:
             while self.unanswered and time.monotonic() < patience_at:
-                native.await_any([self._line.fileno()], timeout_s=patience_at - time.monotonic())
+                native.wait_for_io([self._line.fileno()], timeout_s=patience_at - time.monotonic())
                 self.settle()
         except BrokerUnavailable:
             return

@@ -82,7 +82,7 @@ class Subscription:
             self._wishes.append(Wish(fence.topics or (), fence))
             if self.is_lost:
                 fence.is_late = True
-                fence.gate.open()
+                fence.gate.set()
         self._ring()
         return fence
 
@@ -96,7 +96,7 @@ class Subscription:
     def give_up(self, fence: Fence) -> None:
         """Stop waiting: if it is not passed yet, its topics will be told as missed when it is."""
         with self._lock:
-            fence.is_late |= not fence.gate.is_open
+            fence.is_late |= not fence.gate.is_set()
 
     # The driver's -------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Subscription:
             server.line.close()
         self._servers = {}
 
-    def forked(self) -> None:
+    def after_fork(self) -> None:
         """In the child: its copies of the parent's lines are closed, and nothing is heard."""
         self._lock = native.lock()
         self.close()
@@ -193,7 +193,7 @@ class Subscription:
             self._wishes = [*forgetting, Wish(tuple(self._followed), Fence(None))]
             self.is_lost = True
         for fence in waiting:
-            fence.gate.open()
+            fence.gate.set()
 
     def _needed(self) -> set[Node]:
         if self._channels.buckets == 1:
@@ -292,7 +292,7 @@ class Subscription:
             return
         with self._lock:
             self._fences = {name: other for name, other in self._fences.items() if other is not fence}
-            fence.gate.open()
+            fence.gate.set()
             if fence.topics is None:
                 self.is_lost = False
         if fence.is_late:
