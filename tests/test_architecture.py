@@ -33,7 +33,7 @@ ROOMS = [
     ["live"],
     ["server"],
     ["pages"],
-    ["checks", "admin", "templatetags", "urls", "asgi", "management", "apps"],
+    ["checks", "admin", "templatetags", "urls", "asgi", "management", "apps", "static_files"],
     ["testing"],
 ]
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -131,14 +131,14 @@ WRITES = {
 
 
 # What a chain that writes task states begins with: the model, or the store's own way to its rows.
-TASK_STATES = {"TaskState", "task_rows"}
+TASK_STATES = {"TaskState", "task_rows", "task_rows_of"}
 
 
 def writes_to_task_states(path: Path) -> Iterator[str]:
     """Calls that write, in a chain that begins there, such as `TaskState.objects.filter(…).update(…)`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.lstrip("a") in WRITES:
-            chain = ast.unparse(node.func.value)
+            chain = ast.unparse(node.func.value).removeprefix("store.")
             if chain.split(".")[0].split("(")[0] in TASK_STATES:
                 yield f"{path.relative_to(SOURCE)}:{node.lineno} {chain}.{node.func.attr}"
 

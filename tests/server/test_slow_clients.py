@@ -37,7 +37,7 @@ def all_moves(topic: str) -> Iterator[None]:
     """A hundred tasks report ten times a second, at length: a quarter of a megabyte each time."""
     task = task_of()
     started(task)
-    snapshot = store.read([task.pk])[0].snapshot
+    snapshot = store.read_tasks([task.pk])[0].snapshot
     assert snapshot is not None
     over = threading.Event()
 

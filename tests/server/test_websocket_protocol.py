@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from websockets.frames import Opcode
+from websockets.protocol import Protocol, Side
 
 import telltale
-from telltale.server.websocket_protocol import MOST_BYTES
+from telltale.server import websocket_protocol
+from telltale.server.websocket_protocol import MOST_BYTES, SLICE_BYTES
+from telltale.transports.websocket import BURST
 from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
 from tests.transports.sites import ThreadSite, in_a_thread, until
 from tests.transports.slow import masked
@@ -217,6 +220,65 @@ def test_after_the_end_nothing_is_heard(site: ThreadSite) -> None:
         telltale.publish("project:7", "x", 1)
         assert client.closing()[0] == 1002
         assert client.frame() is None
+
+
+# Floods
+
+ACK = masked(b'{"type":"ack","n":0}')
+
+
+@pytest.fixture
+def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many frames the server's parsers gave out at each look."""
+    counts: list[int] = []
+
+    class Counting(Protocol):
+        def events_received(self) -> list[Any]:
+            events = super().events_received()
+            counts.append(len(events))
+            return events
+
+    monkeypatch.setattr(websocket_protocol, "_fresh", lambda: Counting(Side.SERVER, max_size=MOST_BYTES))
+    monkeypatch.setattr(websocket_protocol, "_shared", websocket_protocol._fresh())
+    return counts
+
+
+@pytest.mark.parametrize("beginning", [b"", ACK[:7]], ids=["whole frames", "after half a frame"])
+@pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10), ACK], ids=["pings", "pongs", "messages"])
+def test_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_hear_on(
+    site: ThreadSite, frames_read: list[int], frame: bytes, beginning: bytes
+) -> None:
+    with Socket(site) as other, Socket(site) as client:
+        frames_read.clear()
+        client.says(beginning)
+        pause()
+        client.says(ACK[len(beginning) :] + frame * (200_000 // len(frame)))
+        code, messages = client.words_and_closing()
+        telltale.publish("project:7", "x", 1)
+        assert other.event() == 1
+    assert (code, messages[-1]["reason"]) == (4008, "rate")
+    assert sum(frames_read) <= BURST + SLICE_BYTES / len(masked(b""))
+    until_nobody_is_there()
+
+
+@pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10)], ids=["pings", "pongs"])
+def test_control_frames_that_come_one_by_one_count_as_messages_do(site: ThreadSite, frame: bytes) -> None:
+    with Socket(site) as client:
+        for _ in range(int(BURST) // 2):
+            client.says(frame + ACK)
+        client.says(frame * 60)
+        assert client.words_and_closing()[0] == 4008
+    until_nobody_is_there()
+
+
+def test_a_flood_after_the_farewell_is_not_read_either(site: ThreadSite, frames_read: list[int]) -> None:
+    with Socket(site) as client:
+        frames_read.clear()
+        client.says(masked(b"nonsense"))
+        assert client.closing()[0] == 4400
+        client.says(masked(b"", 9) * 30_000)
+        assert client.frame() is None
+    assert sum(frames_read) <= BURST + SLICE_BYTES / len(masked(b""))
 
 
 # The limits

@@ -112,6 +112,15 @@ class Socket(Line):
         assert frame is not None, f"It ended without a closing frame, after {messages}"
         return int.from_bytes(frame.data[:2], "big"), messages
 
+    def words_and_closing(self) -> tuple[int, list[Any]]:
+        """As `closing`, also where pongs come before it."""
+        messages: list[Any] = []
+        while (frame := self.frame()) is not None and frame.opcode is not Opcode.CLOSE:
+            if frame.opcode is Opcode.TEXT:
+                messages.append(json.loads(bytes(frame.data)))
+        assert frame is not None, f"It ended without a closing frame, after {messages}"
+        return int.from_bytes(frame.data[:2], "big"), messages
+
 
 def hello(topic: str, **more: Any) -> bytes:
     """What a client says first."""

@@ -137,4 +137,4 @@ def test_without_a_broker_everything_is_heard_at_the_stores_pace(hears: Any, set
     ended(started(task), State.FAILED, error="Row 7 is bad.")
     assert heard.task(task.pk, lambda s: s["ended"])["error"] == "Row 7 is bad."
     assert heard.until(lambda m: m.get("notices"))["notices"][0]["level"] == "error"
-    assert store.get(task.pk) is not None
+    assert store.get_task(task.pk) is not None

@@ -8,10 +8,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+import telltale
 from telltale.core.topics import task_topic, user_topic
 from telltale.live import tickets
-from telltale.transports.websocket import BURST, RATE, Allowance
+from telltale.transports.websocket import BURST, RATE, Allowance, Listener
 from tests.factories import moved, person, started, task_of
+from tests.transports.raw import Socket
+from tests.transports.sites import in_a_thread
+from tests.transports.slow import masked
 
 pytestmark = pytest.mark.service
 
@@ -68,6 +72,18 @@ def test_a_client_that_floods_is_closed(site: Any) -> None:
         except ConnectionClosed:
             pass
         assert last_words(socket)[1] == 4008
+
+
+def test_no_more_of_a_flood_is_handled_than_is_allowed(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    takes = Listener.takes
+    monkeypatch.setattr(Listener, "takes", lambda self: taken.append(1) or takes(self))
+    with in_a_thread("uvicorn") as site, Socket(site) as other, Socket(site) as client:
+        client.says(masked(b'{"type":"ack","n":0}') * 5_000)
+        assert client.words_and_closing()[0] == 4008
+        telltale.publish("project:7", "x", 1)
+        assert other.event() == 1
+    assert len(taken) < 2 * BURST
 
 
 def test_an_allowance_fills_again_with_time_and_never_above_its_burst() -> None:

@@ -44,10 +44,15 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def are_whole(data: bytes) -> bool:
-    """Whether `data` is nothing but whole messages of a client: frames that end where it ends, none a fragment."""
+def are_whole(data: bytes, *, most: int = 64) -> bool:
+    """Whether `data` is nothing but whole messages of a client: frames that end where it ends, none a fragment.
+
+    False also for more than `most` frames, so that a look costs little whatever a client sends.
+    """
     at, end = 0, len(data)
-    while at + 2 <= end:
+    for _frame in range(most):
+        if at + 2 > end:
+            break
         begins, size = data[at], data[at + 1] & 0x7F
         if not begins & _FIN or not begins & 0x0F:
             return False

@@ -36,6 +36,9 @@ POLICY: Final = ConnectionPolicy(credit=262_144, ping_s=20.0, silence_s=150.0)
 MOST_BYTES: Final = 2 * INBOUND_BYTES
 """Of one message: one that is too long for the protocol is still read, and answered with the reason."""
 
+SLICE_BYTES: Final = 512
+"""So much is read of what a client sends before its allowance is looked at: 85 of the smallest frames."""
+
 LINGER_S: Final = 5.0
 """How long a client may take to read the last words, and to answer a closing frame."""
 
@@ -124,11 +127,21 @@ class WebSocketProtocol(ClientProtocol):
     # What the client says ------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
+        """What the event loop has read, which may be tens of thousands of frames: no more of it than is allowed."""
+        if self._listener is None:
+            return
+        if self._parser is None and are_whole(data):
+            self._read_slice(_shared, data)
+            return
+        # It has to remember the beginning until the rest has come.
+        parser = self._parser = self._parser or _fresh()
+        for at in range(0, len(data), SLICE_BYTES):
+            if not self._read_slice(parser, data[at : at + SLICE_BYTES]):
+                return
+
+    def _read_slice(self, parser: Protocol, data: bytes) -> bool:
+        """Whether more is to be read."""
         global _shared
-        parser = self._parser or _shared
-        if parser is _shared and not are_whole(data):
-            # It has to remember the beginning until the rest has come.
-            parser = self._parser = _fresh()
         parser.receive_data(data)
         frames: list[Any] = parser.events_received()
         if any(_is_piece(frame) for frame in frames):
@@ -141,11 +154,26 @@ class WebSocketProtocol(ClientProtocol):
             _shared = _fresh()
         self._hear(frames)
         self._answer(answer, is_over=is_over)
+        return self._listener is not None
 
     def _hear(self, frames: list[Frame]) -> None:
+        """All kinds of frames count: a ping costs as much as a message."""
         for frame in frames:
-            if self._listener is not None and frame.opcode in _MESSAGES and frame.fin:
+            if self._listener is None:
+                return
+            if not self._listener.takes():
+                return self._stop_reading()
+            if frame.opcode in _MESSAGES and frame.fin:
                 self._listener.hear(bytes(frame.data))
+
+    def _stop_reading(self) -> None:
+        """It has sent too much, and was told so: what else it sends stays with its kernel until it is cut."""
+        self._listener = None
+        if self._transport.is_closing():
+            return
+        self._transport.pause_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def _answer(self, answer: bytes, *, is_over: bool) -> None:
         """What the protocol itself has to say; after the farewell no more of it."""
@@ -154,6 +182,7 @@ class WebSocketProtocol(ClientProtocol):
         if answer and self._follower.connection.closed is None:
             self._transport.write(answer)
         if is_over:
+            self._listener = None
             self._follower.leave()
             self._transport.close()
             self._cut_later()

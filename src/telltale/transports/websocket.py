@@ -1,8 +1,9 @@
 """WebSocket: the first choice of a browser. The ticket comes in the first message, acknowledgements after it.
 
 Reach: whatever lets an upgrade through. Cost: one socket a page. Limits: what a client says is bounded here
-(size, pace, patience), because servers differ. A handshake from another site's page is refused, though no
-cookie opens anything here: defence in depth costs one comparison.
+(size, pace, patience), because servers differ; pings and pongs are the server's own and do not come here. A
+handshake from another site's page is refused, though no cookie opens anything here: defence in depth costs
+one comparison.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,9 +22,9 @@ from telltale.transports.http import Receive, Scope, Send, address_of
 POLICY: Final = ConnectionPolicy()
 
 RATE: Final = 20.0
-"""Messages a second that a client may send on the long run."""
+"""Messages and control frames a second that a client may send on the long run."""
 BURST: Final = 60.0
-"""Messages that it may send at once."""
+"""Messages and control frames that it may send at once."""
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Allowance:
     left: float = BURST
 
     def spend(self, now: float) -> bool:
-        """One message; False if that is one too many."""
+        """One message or control frame; False if that is one too many."""
         self.left = min(BURST, self.left + max(0.0, now - self.at) * RATE)
         self.at = now
         self.left -= 1
@@ -51,6 +52,8 @@ async def websocket(scope: Scope, receive: Receive, send: Send, server: Server) 
     listener = Listener(follower, server)
     try:
         while (event := await outlet.listen(receive))["type"] == "websocket.receive":
+            if not listener.takes():
+                break  # What else has come waits in the server, which drops it now: others get their turn.
             listener.hear(event.get("text") or event.get("bytes") or "")
     finally:
         follower.leave()
@@ -66,11 +69,18 @@ class Listener:
         self._follower, self._server = follower, server
         self._allowance = Allowance(at=server.now())
 
+    def takes(self) -> bool:
+        """Count one message or control frame; False, and the end of the connection, if that is one too many."""
+        if self._allowance.spend(self._server.now()):
+            return True
+        self._follower.close(reasons.RATE)
+        return False
+
     def hear(self, raw: str | bytes) -> None:
-        """One message. One that is wrong, or one too many, ends the connection."""
+        """One message, after `takes`. One that is wrong ends the connection."""
         if self._follower.connection.closed is not None:
             return
-        reason = self._do(raw) if self._allowance.spend(self._server.now()) else reasons.RATE
+        reason = self._do(raw)
         if reason is not None:
             self._follower.close(reason)
 

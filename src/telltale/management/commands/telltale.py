@@ -1,13 +1,13 @@
 """`manage.py telltale …`: what an operator does by hand or from cron. Each word is a method here."""
 
 from argparse import ArgumentParser
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
 from telltale.messages import announce
+from telltale.server.options import CannotServe, Options
 
 
 class Command(BaseCommand):
@@ -19,12 +19,7 @@ class Command(BaseCommand):
         """One subparser a word."""
         words = parser.add_subparsers(dest="word", required=True)
         words.add_parser("prune", help="Delete what is kept no longer, and give up what nobody has begun.")
-        serve = words.add_parser("serve", help="Serve the live address alone, for very many connections.")
-        # The live server is an extra: without it the other words work.
-        with suppress(ImportError):
-            from telltale.server.options import Options
-
-            Options.add_to(serve)
+        Options.add_to(words.add_parser("serve", help="Serve the live address alone, for very many connections."))
 
     def handle(self, *, word: str, **options: Any) -> None:
         """The word's own method."""
@@ -32,7 +27,6 @@ class Command(BaseCommand):
 
     def _serve(self, **options: Any) -> None:
         try:
-            from telltale.server.options import CannotServe, Options
             from telltale.server.processes import serve
         except ImportError as error:
             raise CommandError(
