@@ -38,7 +38,7 @@ def moved(claim: store.Claim, fraction: float, *, seq: int, **more: Any) -> Snap
 
 
 def told(task_id: UUID) -> Snapshot:
-    envelopes = store.read([task_id])
+    envelopes = store.read_tasks([task_id])
     announce(envelopes)
     assert envelopes[0].snapshot is not None
     return envelopes[0].snapshot

@@ -30,7 +30,7 @@ class TaskStateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_queryset(self, request: HttpRequest) -> Any:
         """Lapsed ones end first: a read decides, here as everywhere."""
         store.end_lapsed()
-        return TaskState.objects.using(conf.settings().database)
+        return store.task_rows()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """All."""

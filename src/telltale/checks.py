@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from telltale import brokers, conf
-from telltale.conf import KNOWN, Settings
+from telltale.conf import FIELD_BY_KEY, Settings
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
@@ -137,18 +137,18 @@ def _given() -> dict[str, Any]:
 
 def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for key in given:
-        if key in KNOWN:
+        if key in FIELD_BY_KEY:
             continue
-        near = get_close_matches(str(key).upper(), KNOWN, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"The keys are {', '.join(sorted(KNOWN))}."
+        near = get_close_matches(str(key).upper(), FIELD_BY_KEY, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"The keys are {', '.join(sorted(FIELD_BY_KEY))}."
         yield Error(f"TELLTALE has the key {key!r}, which means nothing here.", hint=hint, id=_id(1))
 
 
 def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for key, value in given.items():
-        if key not in KNOWN:
+        if key not in FIELD_BY_KEY:
             continue
-        kinds, default = _kinds(_TYPES[KNOWN[key]]), getattr(Settings(), KNOWN[key])
+        kinds, default = _kinds(_TYPES[FIELD_BY_KEY[key]]), getattr(Settings(), FIELD_BY_KEY[key])
         hint = f"Leave it out, and it is {default!r}."
         if not any(_is(value, kind) for kind in kinds):
             wanted = " or ".join("None" if kind is type(None) else _IN_WORDS[kind] for kind in kinds)

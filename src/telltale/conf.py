@@ -71,14 +71,14 @@ class Settings:
     """How long an ended task stays in its owner's tray and live snapshot."""
 
 
-KNOWN = {field.name.upper(): field.name for field in fields(Settings)}
+FIELD_BY_KEY = {field.name.upper(): field.name for field in fields(Settings)}
 
 
 @cache
 def settings() -> Settings:
     """The present settings; unknown keys are left to the system check."""
     given: dict[str, Any] = getattr(django_settings, "TELLTALE", {})
-    return Settings(**{KNOWN[key]: value for key, value in given.items() if key in KNOWN})
+    return Settings(**{FIELD_BY_KEY[key]: value for key, value in given.items() if key in FIELD_BY_KEY})
 
 
 def _forget(*, setting: str, **_: object) -> None:

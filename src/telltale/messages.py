@@ -69,12 +69,12 @@ def announce(envelopes: Iterable[Envelope]) -> None:
         return
     connection = connections[conf.settings().database]
     if connection.in_atomic_block:
-        connection.on_commit(partial(hand_over, told), robust=True)
+        connection.on_commit(partial(send_to_broker, told), robust=True)
     else:
-        hand_over(told)
+        send_to_broker(told)
 
 
-def hand_over(envelopes: Iterable[Envelope]) -> bool:
+def send_to_broker(envelopes: Iterable[Envelope]) -> bool:
     """Hand these to the broker now; False if it is out of order, which is logged when it begins and ends."""
     try:
         broker().publish([Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes])

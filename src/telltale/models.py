@@ -10,8 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import ENDS, State
-from telltale.core.topics import session_topic, task_topic, user_topic
+from telltale.core.topics import task_topic
 from telltale.core.wire import LEVELS, Notice
+from telltale.owners import Owner
 
 
 class TaskState(models.Model):
@@ -97,11 +98,14 @@ class TaskState(models.Model):
         return f"{self.label} ({self.state})"
 
     @property
+    def belongs_to(self) -> Owner:
+        """The task's owner as a value: a user, an anonymous session, or neither."""
+        return Owner(user_id=self.owner_id, session=self.session)
+
+    @property
     def owner_topic(self) -> str | None:
-        """The topic of whoever asked for it; None where nobody did."""
-        if self.owner_id is not None:
-            return user_topic(self.owner_id)
-        return session_topic(self.session) if self.session else None
+        """The topic of the task's owner; None if it has none."""
+        return self.belongs_to.topic
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
@@ -17,6 +17,14 @@ from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
 from telltale.core.topics import session_topic, user_topic
+
+
+class Owned(Protocol):
+    """What an owner can own: a row of `models.TaskState`."""
+
+    @property
+    def owner_topic(self) -> str | None:
+        """The topic of its owner; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,10 @@ class Owner:
         if self.user_id is not None:
             return user_topic(self.user_id)
         return session_topic(self.session) if self.session else None
+
+    def owns(self, task: "Owned") -> bool:
+        """Whether the task belongs to this user or session. False for neither, also of a task without an owner."""
+        return self.topic is not None and self.topic == task.owner_topic
 
     @classmethod
     def of(cls, asker: Any, *, create_session: bool = False) -> Self:
@@ -71,18 +83,18 @@ def session_digest(key: str) -> str:
     return salted_hmac("telltale.session", key, algorithm="sha256").hexdigest()[:40]
 
 
-PRESENT: Final = object()
+CURRENT_OWNER: Final = object()
 """As an `owner=`: whoever the present request or task belongs to, or nobody outside of both."""
 
 _asker: ContextVar[Any] = ContextVar("telltale_asker", default=None)
 
 
-def chosen_owner(owner: Any) -> Owner:
-    """What a caller's `owner=` stands for: `PRESENT`, or whatever `Owner.of` takes."""
-    return present_owner() if owner is PRESENT else Owner.of(owner, create_session=True)
+def resolve_owner(owner: Any) -> Owner:
+    """What a caller's `owner=` stands for: `CURRENT_OWNER`, or whatever `Owner.of` takes."""
+    return current_owner() if owner is CURRENT_OWNER else Owner.of(owner, create_session=True)
 
 
-def present_owner() -> Owner:
+def current_owner() -> Owner:
     """The owner of what is enqueued here without saying whose it is; within a request, its asker."""
     return Owner.of(_asker.get(), create_session=True)
 

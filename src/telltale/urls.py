@@ -14,7 +14,7 @@ urlpatterns = [
     path("tasks/<str:task_id>/", views.task, name="task"),
     path("tasks/<str:task_id>/cancel/", views.cancel, name="cancel"),
     path("tasks/<str:task_id>/retry/", views.retry, name="retry"),
-    path("notices/<str:notice_id>/claim/", views.claim_notice, name="claim_notice"),
+    path("notices/<str:notice_id>/take/", views.take_notice, name="take_notice"),
     path("ticket/", views.ticket, name="ticket"),
     path("live/", views.live, name="live"),
 ]

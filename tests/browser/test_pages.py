@@ -49,8 +49,8 @@ def test_a_refresh_in_the_middle_loses_nothing(page: Page, airports: bytes) -> N
 def test_two_tabs_get_one_toast(site: Site, opens: Callable[..., BrowserContext], airports: bytes) -> None:
     context = opens()
     context.add_init_script(COUNT_TOASTS)
-    claims: list[bool] = []
-    context.on("requestfinished", lambda asked: claims.append(True) if "/claim/" in asked.url else None)
+    takes: list[bool] = []
+    context.on("requestfinished", lambda asked: takes.append(True) if "/take/" in asked.url else None)
     tabs = [context.new_page(), context.new_page()]
     uploads(tabs[0], airports)
     task_id = topic_of(tabs[0].url).removeprefix("task:").replace("-", "")
@@ -58,14 +58,14 @@ def test_two_tabs_get_one_toast(site: Site, opens: Callable[..., BrowserContext]
         tab.goto("/")
         is_live(tab)
 
-    until(tabs[0], lambda: len(claims) == 2)
+    until(tabs[0], lambda: len(takes) == 2)
     assert sorted(toasts(tab) for tab in tabs) == [0, 1]
 
     for tab in tabs:
         tab.reload()
         is_live(tab)
     assert [toasts(tab) for tab in tabs] == [0, 0]
-    assert len(claims) == 2
+    assert len(takes) == 2
     notices = "SELECT shown_at IS NOT NULL FROM telltale_storednotice WHERE task_id = ?"
     assert site.rows(notices, task_id) == [(True,)]
 

@@ -1,4 +1,4 @@
-"""Notices beyond what fits on the page: they wait unclaimed, and each is told once."""
+"""Notices beyond what fits on the page: they wait, and each is told once."""
 
 import subprocess
 import sys
@@ -22,17 +22,17 @@ def _nothing_waits(site: Site) -> None:
     site.rows("UPDATE telltale_storednotice SET shown_at = 0 WHERE shown_at IS NULL")
 
 
-def test_notices_beyond_three_wait_unclaimed_and_come_later(site: Site, opens: Callable[..., BrowserContext]) -> None:
+def test_notices_beyond_three_wait_and_come_later(site: Site, opens: Callable[..., BrowserContext]) -> None:
     page = signed_in(opens, "Ada")
-    claims: list[str] = []
-    page.on("request", lambda asked: claims.append(asked.url) if "/claim/" in asked.url else None)
+    takes: list[str] = []
+    page.on("request", lambda asked: takes.append(asked.url) if "/take/" in asked.url else None)
     notifies(site, "ada", "First", 5)
     expect(page.locator(".telltale-toast")).to_have_count(3)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
     page.wait_for_timeout(3_000)  # long enough for a re-read of the store, which finds the waiting notices again
     assert texts(page) == ["First 1.", "First 2.", "First 3."]
-    assert claimed(site, "First") == ["First 1.", "First 2.", "First 3."]
-    assert len(claims) == 3
+    assert taken(site, "First") == ["First 1.", "First 2.", "First 3."]
+    assert len(takes) == 3
 
     page.locator(".telltale-more").click()  # it opens the tray, and takes nothing from what waits
     expect(page.locator(".telltale-tray-panel")).to_be_visible()
@@ -41,12 +41,12 @@ def test_notices_beyond_three_wait_unclaimed_and_come_later(site: Site, opens: C
     expect(page.locator(".telltale-toast", has_text="First 4.")).to_be_visible()
     expect(page.locator(".telltale-more")).to_have_text("and 1 more")
     assert texts(page) == ["First 1.", "First 3.", "First 4."]
-    assert claimed(site, "First") == [f"First {n}." for n in (1, 2, 3, 4)]
+    assert taken(site, "First") == [f"First {n}." for n in (1, 2, 3, 4)]
 
     page.reload()
     expect(page.locator(".telltale-toast")).to_have_text(["First 5.×"])
-    until(page, lambda: len(claimed(site, "First")) == 5)
-    assert len(claims) == 5
+    until(page, lambda: len(taken(site, "First")) == 5)
+    assert len(takes) == 5
     page.reload()
     is_live(page)
     page.wait_for_timeout(500)
@@ -61,15 +61,15 @@ def test_two_tabs_share_what_waits(site: Site, opens: Callable[..., BrowserConte
     notifies(site, "grace", "Second", 9)
     until(tabs[0], lambda: sum(len(texts(tab)) for tab in tabs) == 6)
     told = [text for tab in tabs for text in texts(tab)]
-    assert sorted(told) == claimed(site, "Second")
+    assert sorted(told) == taken(site, "Second")
     while len(told) < 9:
         tab = max(tabs, key=lambda tab: len(texts(tab)))
-        before = len(claimed(site, "Second"))
+        before = len(taken(site, "Second"))
         tab.get_by_role("button", name="Dismiss").first.click()
-        until(tab, lambda before=before: len(claimed(site, "Second")) > before)  # type: ignore[misc]
+        until(tab, lambda before=before: len(taken(site, "Second")) > before)  # type: ignore[misc]
         until(tab, lambda: sum(len(texts(tab)) for tab in tabs) == 6)
         told += [text for tab in tabs for text in texts(tab) if text not in told]
-    assert sorted(told) == claimed(site, "Second") == [f"Second {n}." for n in range(1, 10)]
+    assert sorted(told) == taken(site, "Second") == [f"Second {n}." for n in range(1, 10)]
 
 
 def test_without_a_tray_and_more_shows_the_next_ones(site: Site, opens: Callable[..., BrowserContext]) -> None:
@@ -80,7 +80,7 @@ def test_without_a_tray_and_more_shows_the_next_ones(site: Site, opens: Callable
     page.locator(".telltale-more").click()
     expect(page.locator(".telltale-toast")).to_have_count(6)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
-    assert claimed(site, "Third") == [f"Third {n}." for n in range(1, 7)]
+    assert taken(site, "Third") == [f"Third {n}." for n in range(1, 7)]
 
 
 def test_an_element_that_takes_the_place_of_another_shows_what_waits(
@@ -122,6 +122,6 @@ def texts(page: Page) -> list[str]:
     return page.locator(".telltale-toast p").all_inner_texts()
 
 
-def claimed(site: Site, text: str) -> list[str]:
+def taken(site: Site, text: str) -> list[str]:
     """Which of these notices the database has as shown, oldest first."""
     return [row[0] for row in site.rows(SHOWN, f"{text} %")]

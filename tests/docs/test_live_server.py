@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from telltale.conf import KNOWN, Settings
+from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core.hub import SLICE
 from telltale.live import driver
 from telltale.server.http_protocol import HttpProtocol
@@ -58,9 +58,9 @@ def test_health_has_the_keys_that_are_shown(one: driver.Driver) -> None:
 
 def test_the_limits_are_the_settings() -> None:
     limits = {name.strip("`"): value for name, value, _ in rows("`TELLTALE`")}
-    assert set(limits) == {name for name in KNOWN if name.startswith("CONNECTIONS")}
+    assert set(limits) == {name for name in FIELD_BY_KEY if name.startswith("CONNECTIONS")}
     for name, value in limits.items():
-        assert int(value.replace(",", "")) == getattr(Settings(), KNOWN[name])
+        assert int(value.replace(",", "")) == getattr(Settings(), FIELD_BY_KEY[name])
 
 
 def test_every_option_that_is_named_exists() -> None:

@@ -52,7 +52,7 @@ import telltale
 from telltale import store
 {view}
 until = time.monotonic() + 30
-while not (row := store.get(task.pk)).ended_at and time.monotonic() < until:
+while not (row := store.get_task(task.pk)).ended_at and time.monotonic() < until:
     time.sleep(0.05)
 print(row.state, row.attempt, row.snapshot.progress.current)
 """

@@ -354,7 +354,7 @@ test("a listener that comes later hears the notices that still wait, not those d
   assert.deepEqual(heard, ["n1", "n3", "n4"])
 })
 
-test("of notices that nobody claims a thousand are kept", async () => {
+test("of notices that no page takes a thousand are kept", async () => {
   const stage = await follows()
   stage.line.hello()
   stage.line.hear({ type: "update", notices: Array.from({ length: 1_200 }, (_, i) => ({ id: `n${i}` })) })

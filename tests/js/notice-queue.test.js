@@ -1,4 +1,4 @@
-/** Notices that wait: claimed only when there is room to show them, in order, by one page of all. */
+/** Notices that wait: taken only when there is room to show them, in order, by one page of all. */
 import assert from "node:assert/strict"
 import test from "node:test"
 
@@ -9,11 +9,11 @@ import { settle } from "./stage.js"
 /** As the server decides it: the first that asks may show the notice. */
 class Server {
   shown = new Set()
-  claims = []
+  takes = []
   isWell = true
 
-  async claim(id) {
-    this.claims.push(id)
+  async take(id) {
+    this.takes.push(id)
     if (!this.isWell) throw new Error("Undecided: 503.")
     const isGranted = !this.shown.has(id)
     this.shown.add(id)
@@ -40,7 +40,7 @@ class Tab {
         hasRoom: () => this.toasts.length < 3,
         isSaid: ({ id }) => this.said.has(id),
         painted: async () => {},
-        claim: id => server.claim(id),
+        take: id => server.take(id),
         show: ({ id }) => (this.toasts.push(id), this.told.push(id)),
         changed: () => {},
       },
@@ -79,11 +79,11 @@ class Tab {
 
 const numbered = count => Array.from({ length: count }, (_, i) => `n${i + 1}`)
 
-test("of five notices three are shown, and no more than these are claimed", async () => {
+test("of five notices three are shown, and no more than these are taken", async () => {
   const tab = new Tab()
   await tab.hears(...numbered(5))
   assert.deepEqual(tab.toasts, ["n1", "n2", "n3"])
-  assert.deepEqual(tab.server.claims, ["n1", "n2", "n3"])
+  assert.deepEqual(tab.server.takes, ["n1", "n2", "n3"])
   assert.equal(tab.queue.length, 2)
 })
 
@@ -94,7 +94,7 @@ test("when a toast leaves, the next in order of arrival comes", async () => {
   assert.deepEqual(tab.toasts, ["n1", "n3", "n4"])
   await tab.dismisses("n1")
   assert.deepEqual(tab.toasts, ["n3", "n4", "n5"])
-  assert.deepEqual([tab.server.claims, tab.queue.length], [numbered(5), 0])
+  assert.deepEqual([tab.server.takes, tab.queue.length], [numbered(5), 0])
 })
 
 test("what a page could not show comes on the next", async () => {
@@ -106,11 +106,11 @@ test("what a page could not show comes on the next", async () => {
   assert.deepEqual(next.toasts, ["n4", "n5"])
 })
 
-test("a page that has ended claims nothing more", async () => {
+test("a page that has ended takes nothing more", async () => {
   const tab = new Tab()
   tab.queue.end()
   await tab.hears("n1")
-  assert.deepEqual(tab.server.claims, [])
+  assert.deepEqual(tab.server.takes, [])
 })
 
 test("of two pages that hear the same notices each is shown by one", async () => {
@@ -126,7 +126,7 @@ test("of two pages that hear the same notices each is shown by one", async () =>
   assert.deepEqual(tabs.flatMap(tab => tab.told).sort(), numbered(10).sort())
 })
 
-test("a notice that arrives again while it waits keeps its place and is claimed once", async () => {
+test("a notice that arrives again while it waits keeps its place and is taken once", async () => {
   const tab = new Tab()
   await tab.hears(...numbered(5), "n4", "n1")
   await tab.dismisses("n1")
@@ -145,7 +145,7 @@ test("a hundred notices that wait cost no request until there is room", async ()
     tab.queue.go()
     await tab.passes(1_000)
   }
-  assert.equal(tab.server.claims.length, 3)
+  assert.equal(tab.server.takes.length, 3)
 })
 
 test("a hundred notices cost few requests while the server is not well, and all come in order when it is", async () => {
@@ -154,8 +154,8 @@ test("a hundred notices cost few requests while the server is not well, and all 
   await tab.hears(...numbered(50))
   await tab.hears(...numbered(100))
   await tab.passes(60_000)
-  assert.ok(tab.server.claims.length <= 12, `${tab.server.claims.length} requests`)
-  assert.deepEqual([...new Set(tab.server.claims)], ["n1"])
+  assert.ok(tab.server.takes.length <= 12, `${tab.server.takes.length} requests`)
+  assert.deepEqual([...new Set(tab.server.takes)], ["n1"])
   tab.server.isWell = true
   await tab.passes(60_000)
   assert.deepEqual(tab.toasts, ["n1", "n2", "n3"])
@@ -177,18 +177,18 @@ test("a hundred notices that another page has shown are given up at a steady pac
   for (const id of numbered(100)) tab.server.shown.add(id)
   await tab.hears(...numbered(100), "fresh")
   await tab.passes(1_000)
-  assert.ok(tab.server.claims.length <= 6, `${tab.server.claims.length} requests in a second`)
+  assert.ok(tab.server.takes.length <= 6, `${tab.server.takes.length} requests in a second`)
   await tab.passes(30_000)
   assert.deepEqual([tab.toasts, tab.queue.length], [["fresh"], 0])
-  assert.equal(tab.server.claims.length, 101)
+  assert.equal(tab.server.takes.length, 101)
 })
 
-test("a page that can't be seen claims nothing, and begins when it can", async () => {
+test("a page that can't be seen takes nothing, and begins when it can", async () => {
   const tab = new Tab()
   tab.isVisible = false
   await tab.hears("n1")
   await tab.passes(60_000)
-  assert.deepEqual(tab.server.claims, [])
+  assert.deepEqual(tab.server.takes, [])
   tab.isVisible = true
   tab.queue.wake()
   await settle()
@@ -200,7 +200,7 @@ test("what the page tells elsewhere needs no room, and is not told by a toast la
   await tab.hears(...numbered(4))
   tab.said.add("n5")
   await tab.hears("n5")
-  assert.deepEqual([tab.toasts, tab.server.claims], [["n1", "n2", "n3"], ["n1", "n2", "n3", "n5"]])
+  assert.deepEqual([tab.toasts, tab.server.takes], [["n1", "n2", "n3"], ["n1", "n2", "n3", "n5"]])
   await tab.dismisses("n1")
   assert.deepEqual(tab.toasts, ["n2", "n3", "n4"])
 })

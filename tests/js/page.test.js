@@ -22,7 +22,7 @@ test("only addresses of web pages are links", () => {
 })
 
 test("an id takes its place in an address, and nothing more", () => {
-  assert.equal(urlFor("/t/00000000-0000-0000-0000-000000000000/claim/", "a/../b"), "/t/a%2F..%2Fb/claim/")
+  assert.equal(urlFor("/t/00000000-0000-0000-0000-000000000000/take/", "a/../b"), "/t/a%2F..%2Fb/take/")
 })
 
 test("a page without the tag is told which tag", () => {

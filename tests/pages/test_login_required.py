@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 PAGES = {"tasks", "task", "cancel", "retry"}
 """For people, by their cookie."""
 
-FOR_SCRIPTS = {"live", "claim_notice", "ticket"}
+FOR_SCRIPTS = {"live", "take_notice", "ticket"}
 """Two authorise by a ticket, and the third says itself what an anonymous visitor may follow."""
 
 
@@ -53,12 +53,12 @@ def test_a_page_goes_on_by_its_ticket_without_a_cookie() -> None:
     bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
     polled = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
     assert [told["id"] for told in polled.json()["tasks"]] == [str(task.pk)]
-    claimed = Client().post(f"/telltale/notices/{notice.id}/claim/", headers=bearer)
-    assert claimed.json() == {"granted": True}
+    taken = Client().post(f"/telltale/notices/{notice.id}/take/", headers=bearer)
+    assert taken.json() == {"granted": True}
 
 
 def test_without_a_ticket_nothing_is_told() -> None:
-    for address in ("/telltale/live/", f"/telltale/notices/{uuid4()}/claim/"):
+    for address in ("/telltale/live/", f"/telltale/notices/{uuid4()}/take/"):
         answer = Client().post(address)
         assert (answer.status_code, answer.json()["code"]) == (401, 4401)
 

@@ -157,16 +157,16 @@ def states_read_live(topic: str, *, within: Callable[[], Any]) -> list[State]:
     return [envelope.snapshot.state for envelope in found[topic] if envelope.snapshot is not None]
 
 
-def test_a_whole_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]) -> None:
-    parts = [store.Member(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
-    whole = store.queue_group([parts], group_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
-    part, _other = store.member_ids(whole)
-    store.claim(task_id=part, worker="w1", now=store.now() - 1_000)
+def test_a_group_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]) -> None:
+    members = [store.Member(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
+    group = store.queue_group([members], group_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
+    member, _other = store.member_ids(group)
+    store.claim(task_id=member, worker="w1", now=store.now() - 1_000)
     with not_writable():
-        found = store.get(whole.pk)
+        found = store.get_task(group.pk)
         assert found is not None
         assert found.snapshot.progress.current == 0
-    fresh = store.get(whole.pk)
+    fresh = store.get_task(group.pk)
     assert fresh is not None
     assert fresh.snapshot.progress.current == 1
 
@@ -178,16 +178,16 @@ def test_notices_wait_until_they_can_be_taken(ada: Any, signed_in: Client, not_w
     with not_writable():
         answer = signed_in.get(f"/telltale/tasks/{task.pk}/", headers={"Accept": "text/html"})
         assert answer.status_code == 200
-    assert [taken.id for taken in store.show_notices(task.pk)] == [notice.id]
-    assert store.show_notices(task.pk) == []
+    assert [taken.id for taken in store.take_notices(task.pk)] == [notice.id]
+    assert store.take_notices(task.pk) == []
 
 
 def test_a_callers_transaction_stays_usable() -> None:
     task = lapsed_task()
     with transaction.atomic(), read_only():
-        assert [envelope.snapshot.state for envelope in store.read([task.pk]) if envelope.snapshot] == ["running"]
+        assert [envelope.snapshot.state for envelope in store.read_tasks([task.pk]) if envelope.snapshot] == ["running"]
         assert state_of(task) == "running"
-    assert store.read([task.pk])[0].snapshot.state == "lost"  # type: ignore[union-attr]
+    assert store.read_tasks([task.pk])[0].snapshot.state == "lost"  # type: ignore[union-attr]
 
 
 def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
@@ -197,10 +197,10 @@ def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
     task, waiting = lapsed_task(), task_of()
     with not_writable():
         for _ in range(3):
-            store.get(task.pk)
+            store.get_task(task.pk)
             store.end_lapsed([waiting.pk])
-    store.get(task.pk)
-    store.get(task.pk)
+    store.get_task(task.pk)
+    store.get_task(task.pk)
     begun, over = (record.getMessage() for record in caplog.records)
     assert begun.startswith("Writing for a reader failed: OperationalError(")
     assert over.startswith("Writing for a reader works again")

@@ -114,7 +114,7 @@ def test_not_there_not_yours_and_no_id_are_answered_alike(signed_in: Client, acc
             answers.append((answer.status_code, answer.content.replace(str(task).encode(), b"")))
     assert {status for status, _content in answers} == {404}
     assert len({content for _status, content in answers}) == 1
-    assert store.get(theirs.pk).state == "queued"  # type: ignore[union-attr]
+    assert store.get_task(theirs.pk).state == "queued"  # type: ignore[union-attr]
 
 
 def test_a_stranger_without_a_session_sees_nothing_of_an_anonymous_task() -> None:
@@ -132,7 +132,7 @@ def test_a_task_that_ends_while_it_is_shown_offers_its_result_and_says_no_more_i
     answer = page(signed_in, at(task)).content.decode()
     assert "/imports/7/" in answer
     assert "http-equiv" not in answer
-    assert store.claim_notice(notice.id, [user_topic(ada.pk)]) is False
+    assert store.take_notice(notice.id, [user_topic(ada.pk)]) is False
 
 
 def test_without_scripts_the_page_loads_itself_anew_until_it_is_told_to_stop(ada: Any, signed_in: Client) -> None:
@@ -231,7 +231,7 @@ def test_what_is_past_its_point_of_no_return_says_why_it_goes_on(ada: Any, signe
     answer = post_json(signed_in, at(task, "cancel/"))
     assert answer.status_code == 409
     assert "it is being saved" in answer.json()["error"]
-    assert store.get(task.pk).cancel_requested is False  # type: ignore[union-attr]
+    assert store.get_task(task.pk).cancel_requested is False  # type: ignore[union-attr]
 
 
 def test_a_task_whose_function_is_not_known_here_says_that_it_can_not_be_run_again(ada: Any, signed_in: Client) -> None:
@@ -249,7 +249,7 @@ def test_no_other_site_can_post_in_my_name(ada: Any, what: str) -> None:
     client.force_login(ada)
     task = task_of(ada)
     assert client.post("/telltale/" + what.format(task.pk)).status_code == 403
-    assert store.get(task.pk).state == "queued"  # type: ignore[union-attr]
+    assert store.get_task(task.pk).state == "queued"  # type: ignore[union-attr]
 
 
 # Tickets
@@ -289,20 +289,20 @@ def test_a_ticket_for_too_many_topics_says_how_many_it_holds(signed_in: Client) 
 def test_a_notice_is_granted_to_one_page_of_all_once(ada: Any) -> None:
     notice = store.add_notice(user_topic(ada.pk), "Ready")
     bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
-    path, anybody = f"/telltale/notices/{notice.id}/claim/", Client(enforce_csrf_checks=True)
+    path, anybody = f"/telltale/notices/{notice.id}/take/", Client(enforce_csrf_checks=True)
     assert anybody.post(path, headers=bearer).json() == {"granted": True}
     assert anybody.post(path, headers=bearer).json() == {"granted": False}
 
 
 def test_a_notice_is_not_granted_to_who_may_not_hear_it(ada: Any) -> None:
     notice = store.add_notice(user_topic(ada.pk), "Ready")
-    path = f"/telltale/notices/{notice.id}/claim/"
+    path = f"/telltale/notices/{notice.id}/take/"
     other = {"Authorization": f"Bearer {tickets.issue(['user:999'])}"}
     assert Client().post(path, headers=other).json() == {"granted": False}
-    assert Client().post("/telltale/notices/x/claim/", headers=other).json() == {"granted": False}
+    assert Client().post("/telltale/notices/x/take/", headers=other).json() == {"granted": False}
     none = Client().post(path)
     assert (none.status_code, none.json()["code"]) == (401, 4401)
-    assert store.claim_notice(notice.id, [user_topic(ada.pk)]) is True
+    assert store.take_notice(notice.id, [user_topic(ada.pk)]) is True
 
 
 # Live, without telltale.asgi

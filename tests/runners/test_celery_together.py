@@ -91,7 +91,7 @@ class TestGroup:
     ) -> None:
         celery_bench.start()
         row = enqueue_together(group([*counts(tmp_path, 2).tasks, celery_tasks.fail.si(str(tmp_path / "log2"))]))
-        assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 3 parts failed.")
+        assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 3 tasks failed.")
         with pytest.raises(CannotRetry):
             telltale.retry(fresh(row))
 
@@ -113,7 +113,7 @@ class TestGroup:
         row = enqueue_together(group(celery_tasks.hold.si(str(tmp_path / "log"), str(tmp_path / "gate"))))
         until(lambda: lines(tmp_path) == ["hold"], "it runs")
         celery_bench.kill()
-        assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 1 parts failed.")
+        assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 1 tasks failed.")
 
     def test_a_chain_counts_its_links_and_ends_with_the_one_that_fails(
         self, celery_bench: ProcessBench, tmp_path: Path
@@ -123,7 +123,7 @@ class TestGroup:
         good = enqueue_together(chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)))
         assert (ended(good).state, shown(good)[1]) == (State.SUCCEEDED, 2)
         bad = enqueue_together(chain(celery_tasks.fail.si(log), celery_tasks.count.si(log, 2, 0.0)))
-        assert (ended(bad).state, fresh(bad).error) == (State.FAILED, "1 of 2 parts failed.")
+        assert (ended(bad).state, fresh(bad).error) == (State.FAILED, "1 of 2 tasks failed.")
         assert not TaskState.objects.filter(ended_at=None).exists()
 
 

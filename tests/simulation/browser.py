@@ -1,4 +1,4 @@
-"""A page of somebody's: folds what it hears by the real order, claims the notices, comes back when cut off."""
+"""A page of somebody's: folds what it hears by the real order, takes the notices, comes back when cut off."""
 
 import json
 from collections import deque
@@ -88,7 +88,7 @@ class Page:
                 self._ledger.shown(snapshot, old.order if old else None)
         for notice in self.view.notices.keys() - notices:
             need(self.view.notices[notice]["topic"] in self.topics, f"P: {self.name} saw a notice of somebody else")
-            if self._store.claim_notice(notice):
+            if self._store.take_notice(notice):
                 self._ledger.notice_shown(notice)
 
     def may_see(self, task: str) -> bool:

@@ -151,7 +151,7 @@ class Store:
         waiting = (n for n in self.notices.values() if n.topic in topics and n.id not in self.shown)
         return found + [Envelope(topics=(notice.topic,), notice=notice) for notice in waiting]
 
-    def claim_notice(self, notice: str) -> bool:
+    def take_notice(self, notice: str) -> bool:
         """Whether the page that asks is the one to show it."""
         if notice in self.shown and Sabotage.NOTICE_TWICE not in self._sabotage:
             return False

@@ -59,7 +59,7 @@ def test_a_task_whose_owner_has_not_seen_its_end_stays_until_the_promise_is_over
 def test_a_message_that_was_shown_goes_with_its_task() -> None:
     ada = User.objects.create(username="ada")
     told = ended(0.0, owner=Owner(user_id=ada.pk))
-    store.show_notices(told.pk)
+    store.take_notices(told.pk)
     StoredNotice.objects.update(shown_at=DAY_S)
     store.prune(now=10.5 * DAY_S)
     assert (left(), StoredNotice.objects.count()) == (set(), 1)

@@ -90,7 +90,7 @@ def test_a_key_held_by_a_dead_worker_is_free() -> None:
     claim(first)
     again = store.queue(runner="test", name="work", key="file 7", now=store.now() + 1_000)
     assert not again.joined
-    assert store.get(first.pk).state == "lost"
+    assert store.get_task(first.pk).state == "lost"
 
 
 def test_what_could_not_be_enqueued_leaves_no_row_but_what_began_stays() -> None:
@@ -113,7 +113,7 @@ def test_of_two_workers_that_got_the_same_delivery_at_once_each_has_an_attempt_o
     task = queue()
     answers = all_at_once(*[lambda: store.claim(task_id=task.pk, worker="w")] * 4)
     assert sorted(answer.attempt for answer in answers) == [1, 2, 3, 4]
-    assert store.get(task.pk).attempt == 4
+    assert store.get_task(task.pk).attempt == 4
 
 
 @pytest.mark.parametrize("end", [State.SUCCEEDED, State.CANCELLED])
@@ -149,7 +149,7 @@ def test_a_stale_worker_can_neither_save_nor_end() -> None:
     [verdict] = store.save([report(stale, 0.9)])
     assert verdict.fenced
     assert store.end(task.pk, stale.attempt, State.SUCCEEDED) is None
-    row = store.get(task.pk)
+    row = store.get_task(task.pk)
     assert (row.state, row.attempt, row.snapshot.progress.fraction) == ("running", present.attempt, None)
 
 
@@ -174,10 +174,10 @@ def test_a_sign_of_life_renews_the_lease_counts_on_and_leaves_the_rest_as_it_is(
     later = store.now() + 50
     verdicts = store.save([beat(alive, seq=6), beat(stopping), beat(over)], now=later)
     assert [(v.fenced, v.cancel_requested) for v in verdicts] == [(False, False), (False, True), (True, False)]
-    row = store.get(alive.id)
+    row = store.get_task(alive.id)
     assert (row.seq, row.beat_at, row.snapshot.progress.fraction) == (6, later, 0.5)
     assert row.lease_until > later
-    assert store.get(over.id).lease_until is None
+    assert store.get_task(over.id).lease_until is None
 
 
 def test_two_attempts_of_one_task_in_one_batch_each_have_their_own_verdict() -> None:
@@ -186,7 +186,7 @@ def test_two_attempts_of_one_task_in_one_batch_each_have_their_own_verdict() -> 
     for reports in ([report(present, 0.2), report(stale, 0.9)], [beat(stale), beat(present)]):
         fenced = {verdict.attempt: verdict.fenced for verdict in store.save(reports)}
         assert fenced == {stale.attempt: True, present.attempt: False}
-        assert store.get(task.pk).snapshot.progress.fraction == 0.2
+        assert store.get_task(task.pk).snapshot.progress.fraction == 0.2
 
 
 def test_a_batch_takes_as_many_statements_however_large_it_is() -> None:
@@ -251,7 +251,7 @@ def test_a_batch_waits_for_an_end_under_way_and_is_fenced_if_that_is_committed(
 
     _nothing, verdicts = all_at_once(end, save)
     assert [verdict.fenced for verdict in verdicts] == [False, commits]
-    assert store.get(ending.id).state == ("succeeded" if commits else "running")
+    assert store.get_task(ending.id).state == ("succeeded" if commits else "running")
 
 
 def test_of_all_who_end_a_task_at_once_one_does_and_the_owner_has_one_notice() -> None:
@@ -270,14 +270,14 @@ def test_a_lapsed_lease_is_lost_at_the_next_read_and_a_renewed_one_is_not() -> N
     alive = claim(renewed)
     later = store.now() + 1_000
     store.save([report(alive, 0.5)], now=later)
-    told = {e.snapshot.id: e.snapshot.state for e in store.read([lapsed.pk, renewed.pk], now=later)}
+    told = {e.snapshot.id: e.snapshot.state for e in store.read_tasks([lapsed.pk, renewed.pk], now=later)}
     assert told == {str(lapsed.pk): State.LOST, str(renewed.pk): State.RUNNING}
 
 
 def test_reading_many_takes_one_query(django_assert_num_queries: Any) -> None:
     tasks = [queue() for _ in range(20)]
     with django_assert_num_queries(1):
-        assert len(store.read([task.pk for task in tasks])) == 20
+        assert len(store.read_tasks([task.pk for task in tasks])) == 20
 
 
 def test_following_a_person_takes_two_queries(django_assert_num_queries: Any) -> None:
@@ -291,7 +291,7 @@ def test_following_a_person_takes_two_queries(django_assert_num_queries: Any) ->
 def test_texts_are_kept_within_their_bounds_and_without_what_databases_refuse() -> None:
     task = queue(label="x" * 1_000)
     store.end(task.pk, claim(task).attempt, State.FAILED, error="bad\0 \ud800" + "y" * 9_000)
-    row = store.get(task.pk)
+    row = store.get_task(task.pk)
     assert len(row.label.encode()) <= 255
     assert len(row.error.encode()) <= 2_048
     assert row.error.startswith("bad y")
@@ -312,7 +312,7 @@ def test_of_a_claim_and_a_cancellation_at_once_the_outcome_is_one_of_the_two() -
         all_at_once(
             lambda task=task: store.claim(task_id=task.pk, worker="w"), lambda task=task: store.request_cancel(task.pk)
         )
-        row = store.get(task.pk)
+        row = store.get_task(task.pk)
         assert row.state == "cancelled" or (row.state == "running" and row.cancel_requested)
 
 
@@ -321,7 +321,7 @@ def test_of_many_who_try_again_at_once_one_starts_an_attempt() -> None:
     store.end(task.pk, claim(task).attempt, State.FAILED)
     answers = all_at_once(*[lambda: store.requeue(task.pk)] * 5)
     assert len([answer for answer in answers if answer is not None]) == 1
-    assert (store.get(task.pk).state, store.get(task.pk).attempt) == ("queued", 2)
+    assert (store.get_task(task.pk).state, store.get_task(task.pk).attempt) == ("queued", 2)
 
 
 @pytest.mark.parametrize("state", [None, State.SUCCEEDED])
@@ -338,15 +338,15 @@ def test_what_goes_on_or_succeeded_is_not_tried_again(state: State | None) -> No
 
 def test_of_many_pages_that_claim_a_notice_one_shows_it() -> None:
     notice = store.add_notice("user:7", "Hello")
-    answers = all_at_once(*[lambda: store.claim_notice(notice.id, ["user:7"])] * 6)
+    answers = all_at_once(*[lambda: store.take_notice(notice.id, ["user:7"])] * 6)
     assert answers.count(True) == 1
 
 
 def test_a_notice_is_claimed_only_by_who_follows_its_topic() -> None:
     notice = store.add_notice("user:7", "Hello")
-    assert not store.claim_notice(notice.id, ["user:8"])
-    assert not store.claim_notice("nonsense", ["user:7"])
-    assert store.claim_notice(notice.id, ["user:7"])
+    assert not store.take_notice(notice.id, ["user:8"])
+    assert not store.take_notice("nonsense", ["user:7"])
+    assert store.take_notice(notice.id, ["user:7"])
 
 
 # What the database itself refuses

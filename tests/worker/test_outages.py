@@ -87,7 +87,7 @@ def test_a_database_that_is_locked_in_the_middle_stops_nothing(queue, impatient,
             done.append(n)
             time.sleep(0.02)
     assert len(done) == 60
-    assert store.get(task.pk).state == "succeeded"
+    assert store.get_task(task.pk).state == "succeeded"
     said = [r.message for r in caplog.records if "Writing to the database" in r.message]
     assert len(said) == 2, "an outage is said when it begins and when it ends"
 
@@ -98,7 +98,7 @@ def test_an_end_waits_for_a_database_that_is_locked(queue, impatient) -> None:
         lock.__enter__()
         timer = unlock_after(lock, 0.7)
     timer.join()
-    assert store.get(task.pk).state == "succeeded"
+    assert store.get_task(task.pk).state == "succeeded"
 
 
 def test_an_end_that_outlasts_the_tasks_patience_is_written_later(queue, impatient, settings) -> None:
@@ -122,7 +122,7 @@ def test_a_task_that_begins_while_the_database_is_locked_is_shown_when_it_is_not
         assert told.of(task) == []
         lock.__exit__(None, None, None)
         eventually(lambda: told.of(task) and told.of(task)[-1].progress.fraction == 0.5)
-    assert (store.get(task.pk).state, store.get(task.pk).attempt) == ("succeeded", 1)
+    assert (store.get_task(task.pk).state, store.get_task(task.pk).attempt) == ("succeeded", 1)
 
 
 def test_a_whole_run_while_the_database_is_locked_is_told_afterwards(queue, impatient, settings) -> None:
@@ -130,8 +130,8 @@ def test_a_whole_run_while_the_database_is_locked_is_told_afterwards(queue, impa
     task = queue()
     with locked(), attempt(task_id=task.pk):
         pass
-    eventually(lambda: store.get(task.pk).state == "succeeded")
-    assert store.get(task.pk).attempt == 1
+    eventually(lambda: store.get_task(task.pk).state == "succeeded")
+    assert store.get_task(task.pk).attempt == 1
 
 
 def test_tracked_work_that_begins_while_the_database_is_locked_is_told_afterwards(impatient, settings) -> None:
@@ -147,7 +147,7 @@ def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, capl
     with caplog.at_level(logging.WARNING), attempt(task_id=task.pk):
         for _ in telltale.progress(range(50)):
             time.sleep(0.01)
-    assert store.get(task.pk).state == "succeeded"
+    assert store.get_task(task.pk).state == "succeeded"
     handing = [r.message for r in caplog.records if "Handing over" in r.message]
     hearing = [r.message for r in caplog.records if "Hearing" in r.message]
     assert (len(handing), len(hearing)) == (1, 1)
@@ -164,4 +164,4 @@ def test_a_missing_table_breaks_no_task(queue, settings) -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO telltale_taskstate")
-    eventually(lambda: store.get(task.pk).state == "succeeded")
+    eventually(lambda: store.get_task(task.pk).state == "succeeded")

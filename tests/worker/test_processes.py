@@ -55,7 +55,7 @@ def test_of_many_processes_that_ask_with_one_key_at_one_moment_all_get_the_same_
 
 
 def now(task: TaskState) -> tuple[str, Health | None]:
-    row = store.get(task.pk)
+    row = store.get_task(task.pk)
     assert row is not None
     return row.state, health(row.snapshot, now=store.now(), limits=Limits.of(conf.settings()))
 
@@ -69,7 +69,7 @@ def test_a_killed_worker_is_missed_then_its_task_is_lost_and_another_attempt_may
     eventually(lambda: now(task) == ("lost", None))
     start("exit_at_once", task)
     eventually(lambda: now(task) == ("succeeded", None))
-    assert store.get(task.pk).attempt == 2
+    assert store.get_task(task.pk).attempt == 2
 
 
 def test_a_worker_that_was_stopped_and_wakes_cannot_overwrite_its_successor(queue, start) -> None:
@@ -81,7 +81,7 @@ def test_a_worker_that_was_stopped_and_wakes_cannot_overwrite_its_successor(queu
     successor = store.claim(task_id=task.pk, worker="its successor")
     worker.send_signal(signal.SIGCONT)
     time.sleep(1.0)  # it wakes, and says what it has to say
-    row = store.get(task.pk)
+    row = store.get_task(task.pk)
     assert (row.state, row.attempt, row.worker) == ("running", successor.attempt, "its successor")
 
 
@@ -106,7 +106,7 @@ def test_a_process_that_exits_while_the_database_is_locked_writes_its_end_before
 def test_a_forked_child_reports_by_itself(queue, start) -> None:
     task = queue()
     worker = start("fork", task)
-    eventually(lambda: (store.get(task.pk).snapshot.progress.fraction or 0) == 0.5)
+    eventually(lambda: (store.get_task(task.pk).snapshot.progress.fraction or 0) == 0.5)
     assert worker.wait(30) == 0
     assert {row.label: row.state for row in TaskState.objects.all()} == {
         "In the parent": "succeeded",

@@ -84,12 +84,12 @@ def test_one_that_cant_be_saved_keeps_its_lease_and_keeps_no_other_from_being_sa
     with unfit(bad.id):
         for current in (1, 2):
             move(attempts, current)
-            before = store.get(bad.id).lease_until
+            before = store.get_task(bad.id).lease_until
             for attempt in attempts:
                 attempt.saved_at = 0.0
             assert saver._round()
             assert sorted(map(str, currents())) == [str(current)] * 6 + ["None"]
-            assert store.get(bad.id).lease_until > before
+            assert store.get_task(bad.id).lease_until > before
     said = [record for record in caplog.records if str(bad.id) in record.getMessage()]
     assert len(said) == 1, "it is said once"
 
@@ -151,7 +151,7 @@ def test_a_process_that_exits_writes_all_ends_however_many_spells_they_take(monk
 def test_much_that_moves_is_told_in_turns_and_not_all_at_once(monkeypatch, settings) -> None:
     monkeypatch.setattr(reporting, "TOLD_AT_ONCE", 10)
     batches: list[list[str]] = []
-    monkeypatch.setattr(reporting, "hand_over", lambda told: batches.append([e.snapshot.id for e in told]))
+    monkeypatch.setattr(reporting, "send_to_broker", lambda told: batches.append([e.snapshot.id for e in told]))
     mine = reporting.Reporter()
     attempts = [begun(uuid4(), Snapshot(id=str(n), attempt=1, seq=0, state=State.RUNNING)) for n in range(25)]
     mine._running = dict(enumerate(attempts))
@@ -210,4 +210,4 @@ def test_of_10_000_tasks_in_one_process_none_loses_its_lease_and_ends_do_not_wai
         thread.join()
     assert sorted(waits_s)[len(waits_s) // 2] < 1.0
     assert not any(attempt.over for attempt in attempts)
-    eventually(lambda: min(c or 0 for c in (store.get(a.id).snapshot.progress.current for a in moving[:20])) > 50)
+    eventually(lambda: min(c or 0 for c in (store.get_task(a.id).snapshot.progress.current for a in moving[:20])) > 50)

@@ -77,7 +77,7 @@ def _row_of(task: Any) -> TaskState:
     if isinstance(task, TaskState):
         return task
     runner_id = getattr(task, "id", None)
-    rows = TaskState.objects.using(conf.settings().database)
+    rows = store.task_rows()
     row = rows.filter(runner_id=str(runner_id)).order_by("-created_at").first() if runner_id else None
     if row is None:
         raise LookupError(
@@ -93,7 +93,7 @@ def _awaited(row: TaskState, wait_s: float) -> TaskState:
     looks = iter(LOOKS_S)
     nap_s = LOOKS_S[-1]
     while True:
-        fresh = store.get(row.pk) or row
+        fresh = store.get_task(row.pk) or row
         # Inside a transaction the runner has not been asked yet: waiting would only put that off.
         can_end = not connections[conf.settings().database].in_atomic_block
         left_s = until - time.monotonic()

@@ -34,8 +34,7 @@ def followable(request: HttpRequest, topics: Iterable[str]) -> list[str]:
 
 def is_owner(request: HttpRequest, task: TaskState) -> bool:
     """Whether the asker is whom the task belongs to: they may also cancel it and run it again."""
-    own = Owner.of(request).topic
-    return own is not None and own == task.owner_topic
+    return Owner.of(request).owns(task)
 
 
 def may_see(request: HttpRequest, task: TaskState) -> bool:
@@ -49,9 +48,7 @@ def _own(owner: Owner, topics: Iterable[str]) -> set[str]:
     ids = {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
     if not ids:
         return {owner.topic}
-    rows = TaskState.objects.using(conf.settings().database).filter(pk__in=ids.values())
-    mine = rows.filter(owner_id=owner.user_id) if owner.user_id is not None else rows.filter(session=owner.session)
-    found = set(mine.values_list("pk", flat=True))
+    found = set(store.task_rows_of(owner).filter(pk__in=ids.values()).values_list("pk", flat=True))
     return {owner.topic, *(topic for topic, pk in ids.items() if pk in found)}
 
 

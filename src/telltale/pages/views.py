@@ -96,7 +96,7 @@ def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
     if snapshot.no_cancel is not None and not snapshot.ended:
         return _cannot(request, row, _("It can't be stopped just now: %(why)s") % {"why": snapshot.no_cancel})
     if can_cancel(snapshot) and control.cancel(row):
-        row = store.get(row.pk) or row
+        row = store.get_task(row.pk) or row
     elif snapshot.ended:
         return _cannot(request, row, _("It has ended already, so there is nothing to stop."))
     return _done(request, row)
@@ -156,9 +156,9 @@ def _by_ticket(view: Any) -> Any:
 
 @_by_ticket
 @require_POST
-def claim_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
+def take_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
     """Whether this page may show the notice: said to one page of all, once."""
-    return JsonResponse({"granted": store.claim_notice(notice_id, grant.topics)})
+    return JsonResponse({"granted": store.take_notice(notice_id, grant.topics)})
 
 
 @login_not_required
@@ -198,12 +198,7 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
 
 
 def _mine(request: HttpRequest) -> list[TaskState]:
-    owner = Owner.of(request)
-    if owner.topic is None:
-        return []
-    rows = TaskState.objects.using(conf.settings().database).select_related("owner")
-    rows = rows.filter(owner_id=owner.user_id) if owner.user_id is not None else rows.filter(session=owner.session)
-    newest = rows.order_by("-created_at")[:NEWEST]
+    newest = store.task_rows_of(Owner.of(request)).select_related("owner").order_by("-created_at")[:NEWEST]
     found = list(newest)
     lapsed = [row.pk for row in found if row.lease_until is not None and row.lease_until < store.now()]
     if lapsed and store.end_lapsed(lapsed):
@@ -212,12 +207,12 @@ def _mine(request: HttpRequest) -> list[TaskState]:
 
 
 def _visible(request: HttpRequest, task_id: str) -> TaskState | None:
-    row = store.get(task_id)
+    row = store.get_task(task_id)
     return row if row is not None and may_see(request, row) else None
 
 
 def _own(request: HttpRequest, task_id: str) -> TaskState | None:
-    row = store.get(task_id)
+    row = store.get_task(task_id)
     return row if row is not None and is_owner(request, row) else None
 
 
@@ -232,7 +227,7 @@ def _on_page(request: HttpRequest, row: TaskState) -> dict[str, Any]:
         "can_retry": mine and control.why_no_retry(row) is None,
         "refresh_s": _refresh_s(request, pace_s),
         # The page says the end itself, so no toast needs to say it again.
-        "notices": store.show_notices(row.pk) if mine and snapshot.ended else [],
+        "notices": store.take_notices(row.pk) if mine and snapshot.ended else [],
     }
 
 

@@ -26,7 +26,7 @@ Called by `worker`, `runners`, `web` and `messages`, by the names below alone; k
 from telltale.store.clock import now
 from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
-from telltale.store.notices import add_notice, claim_notice, show_notices
+from telltale.store.notices import add_notice, take_notice, take_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import (
     KEY_LENGTH,
@@ -39,8 +39,9 @@ from telltale.store.queueing import (
     set_queue_status,
     set_runner_id,
 )
-from telltale.store.reading import NEWEST, end_lapsed, get, read, read_topics
-from telltale.store.running import claim, retrying
+from telltale.store.reading import NEWEST, end_lapsed, get_task, read_tasks, read_topics
+from telltale.store.rows import task_rows, task_rows_of
+from telltale.store.running import claim, set_retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.values import Changed, Claim, Member, Pruned, Queued, Refusal, Report, Saved
 
@@ -59,13 +60,12 @@ __all__ = [
     "Saved",
     "add_notice",
     "claim",
-    "claim_notice",
     "count_before",
     "delete_queued",
     "end",
     "end_lapsed",
     "expire",
-    "get",
+    "get_task",
     "is_cancel_requested",
     "member_ids",
     "now",
@@ -74,16 +74,19 @@ __all__ = [
     "queue",
     "queue_group",
     "queue_many",
-    "read",
+    "read_tasks",
     "read_topics",
     "recount",
     "request_cancel",
     "requeue",
     "reschedule",
-    "retrying",
     "save",
     "set_queue_status",
+    "set_retrying",
     "set_runner_id",
-    "show_notices",
     "start_group",
+    "take_notice",
+    "take_notices",
+    "task_rows",
+    "task_rows_of",
 ]

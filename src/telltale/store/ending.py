@@ -132,5 +132,5 @@ def end_if(
         return None
     row, notice = ended
     # After its own end is committed: of two last parts that end at once, at least one must see both.
-    whole = recount(row.call["whole"], now=at) if "whole" in row.call else None
-    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, whole=whole)
+    group = recount(row.call["group"], now=at) if "group" in row.call else None
+    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, group=group)

@@ -57,7 +57,7 @@ def queue_group(
             call={
                 "args": None if part.args is None else list(part.args),
                 "kwargs": dict(part.kwargs),
-                "whole": str(group_id),
+                "group": str(group_id),
             },
             **same,
         )
@@ -124,7 +124,7 @@ def _end_of(row: TaskState, states: Sequence[State]) -> tuple[State | None, str 
         if row.cancel_requested or (State.CANCELLED in step and not bad):
             return State.CANCELLED, None
         if bad:
-            return State.FAILED, _("%(bad)s of %(all)s parts failed.") % {"bad": bad, "all": len(states)}
+            return State.FAILED, _("%(bad)s of %(all)s tasks failed.") % {"bad": bad, "all": len(states)}
     return State.SUCCEEDED, None
 
 

@@ -29,7 +29,7 @@ def add_notice(
     return stored.notice
 
 
-def claim_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | None = None) -> bool:
+def take_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | None = None) -> bool:
     """Whether the asking page may show the notice: true once, for a page that follows its topic."""
     if not is_id(notice_id):
         return False
@@ -37,7 +37,7 @@ def claim_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | N
     return waiting.update(shown_at=instant(now)) == 1
 
 
-def show_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
+def take_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
     """Take all that wait of a task (its id) or for a follower (a topic): each is handed out once, to be shown.
 
     None are handed out while the database can't be written: they wait on.

@@ -28,7 +28,7 @@ NEWEST: Final = 50
 """How many tasks, and how many notices, a follower's snapshot holds."""
 
 
-def read(ids: Iterable[UUID | str], *, now: float | None = None) -> list[Envelope]:
+def read_tasks(ids: Iterable[UUID | str], *, now: float | None = None) -> list[Envelope]:
     """The present snapshots of these tasks, those that lapsed ended first; one query if none has."""
     known = ids_among(ids)
     rows = _fresh(task_rows().filter(pk__in=known), instant(now)) if known else []
@@ -62,7 +62,7 @@ def read_topics(topics: Iterable[str], *, now: float | None = None) -> list[Enve
     return told
 
 
-def get(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
+def get_task(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
     """The row, ended if its lease has lapsed; None for an unknown or malformed id."""
     known = ids_among([task_id])
     rows = _fresh(task_rows().filter(pk__in=known).select_related("owner"), instant(now)) if known else []

@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from telltale import conf
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
+from telltale.owners import Owner
 from telltale.store.values import Changed
 
 TRIES: Final = 10
@@ -25,7 +26,15 @@ def database() -> str:
 
 
 def task_rows() -> "QuerySet[TaskState]":
+    """All tasks, in the database of the settings. Outside the store for reading only."""
     return TaskState.objects.using(database())
+
+
+def task_rows_of(owner: Owner) -> "QuerySet[TaskState]":
+    """The tasks of this user or anonymous session; none if `owner` is neither. Outside the store for reading only."""
+    if owner.user_id is not None:
+        return task_rows().filter(owner_id=owner.user_id)
+    return task_rows().filter(session=owner.session) if owner.session else task_rows().none()
 
 
 def notice_rows() -> "QuerySet[StoredNotice]":

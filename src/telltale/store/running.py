@@ -95,7 +95,7 @@ def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
     return Claim(id=row.pk, attempt=row.attempt, seq=row.seq, topics=row.topics, snapshot=row.snapshot)
 
 
-def retrying(
+def set_retrying(
     task_id: UUID | str,
     attempt: int,
     *,

@@ -43,8 +43,8 @@ class Changed:
     topics: tuple[str, ...]
     notice: Notice | None = None
     """Of the task's end, if somebody owns it."""
-    whole: "Changed | None" = None
-    """What it changed of the whole whose part it is."""
+    group: "Changed | None" = None
+    """The change of the group of which the task is a member, if any."""
 
     @property
     def envelopes(self) -> list[Envelope]:
@@ -52,7 +52,7 @@ class Changed:
         told = [Envelope(topics=self.topics, snapshot=self.snapshot)]
         if self.notice is not None:
             told.append(Envelope(topics=(self.notice.topic,), notice=self.notice))
-        return told + (self.whole.envelopes if self.whole is not None else [])
+        return told + (self.group.envelopes if self.group is not None else [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

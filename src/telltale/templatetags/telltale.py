@@ -118,7 +118,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
             "live": reverse("telltale:live"),
             "ticket": reverse("telltale:ticket"),
             "task": reverse("telltale:task", args=[PLACE_OF_ID]),
-            "claim": reverse("telltale:claim_notice", args=[PLACE_OF_ID]),
+            "take": reverse("telltale:take_notice", args=[PLACE_OF_ID]),
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
         "language": get_language() or "",

@@ -1,5 +1,5 @@
 /**
- * The page's requests to the server's views: fetching a ticket, claiming a notice, cancelling and retrying a task.
+ * The page's requests to the server's views: fetching a ticket, taking a notice, cancelling and retrying a task.
  *
  * @typedef {{ticket: string, topics: string[], expires_at: number}} Ticket
  */
@@ -38,8 +38,8 @@ export async function fetchTicket(page, topics, env = globalThis) {
  * @param {string} id
  * @param {{fetch: typeof fetch}} [env]
  */
-export async function claim(live, id, env = globalThis) {
-  const answer = await env.fetch(urlFor(live.page.urls.claim, id), {
+export async function takeNotice(live, id, env = globalThis) {
+  const answer = await env.fetch(urlFor(live.page.urls.take, id), {
     method: "POST",
     headers: {
       Accept: "application/json",

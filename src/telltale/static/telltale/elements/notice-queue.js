@@ -1,8 +1,8 @@
 /**
  * The notices of a page that wait to be shown, in the order of their arrival.
  *
- * A claimed notice counts as shown, so a notice is claimed only when there is room for it; the others stay
- * unclaimed, for this page, for another or for the next. One claim is asked at a time, and none while there is no
+ * A taken notice counts as shown, so a notice is taken only when there is room for it; the others stay
+ * in the queue, for this page, for another or for the next. One notice is taken at a time, and none while there is no
  * room: a hundred notices that wait cost nothing. All effects come in by `stage` and `env`.
  */
 import { backoff } from "telltale/live/backoff.js"
@@ -14,11 +14,11 @@ const REFUSED_MS = 200
  * @typedef {import("telltale/live/snapshots.js").Notice} Notice
  * @typedef {{
  *   isReady: () => boolean, hasRoom: () => boolean, isSaid: (notice: Notice) => boolean,
- *   painted: () => Promise<void>, claim: (id: string) => Promise<boolean>,
+ *   painted: () => Promise<void>, take: (id: string) => Promise<boolean>,
  *   show: (notice: Notice) => void, changed: () => void,
  * }} Stage
  * `isReady`: whether the page can be seen and the server reached. `isSaid`: whether the page tells it elsewhere
- * already, so that it needs no room. `painted`: resolves when the page paints. `claim`: whether the notice is this
+ * already, so that it needs no room. `painted`: resolves when the page paints. `take`: whether the notice is this
  * page's to show; rejects while that is undecided. `changed`: the number that wait has changed.
  */
 
@@ -27,7 +27,7 @@ export class NoticeQueue {
   #waiting = new Map()
   #stage
   #env
-  #isClaiming = false
+  #isTaking = false
   #isOver = false
   #timer = null
   #failures = 0
@@ -54,16 +54,16 @@ export class NoticeQueue {
     this.go()
   }
 
-  /** Claim and show what there is room for. To be called whenever there may be room. */
+  /** Take and show what there is room for. To be called whenever there may be room. */
   async go() {
-    if (this.#isClaiming || this.#timer !== null) return
-    this.#isClaiming = true
+    if (this.#isTaking || this.#timer !== null) return
+    this.#isTaking = true
     // Notices often come many at a time: look through them once, not once for each.
     await null
     try {
-      while (this.#next()) await this.#claim()
+      while (this.#next()) await this.#take()
     } finally {
-      this.#isClaiming = false
+      this.#isTaking = false
     }
   }
 
@@ -73,20 +73,20 @@ export class NoticeQueue {
     this.go()
   }
 
-  /** Claim nothing more. */
+  /** Take no more notices. */
   end() {
     this.#isOver = true
     this.#clear()
   }
 
-  /** The notice to claim now, if any. */
+  /** The notice to take now, if any. */
   #next() {
     if (this.#isOver || this.#timer !== null || !this.#stage.isReady()) return undefined
     const waiting = [...this.#waiting.values()]
     return this.#stage.hasRoom() ? waiting[0] : waiting.find(notice => this.#stage.isSaid(notice))
   }
 
-  async #claim() {
+  async #take() {
     await this.#stage.painted()
     // Meanwhile the page may have been hidden, or the room taken.
     const notice = this.#next()
@@ -94,7 +94,7 @@ export class NoticeQueue {
     const isSaid = this.#stage.isSaid(notice)
     let isGranted
     try {
-      isGranted = await this.#stage.claim(notice.id)
+      isGranted = await this.#stage.take(notice.id)
     } catch {
       // Nothing is decided, so the notice keeps its place.
       this.#pause(REFUSED_MS + backoff(this.#failures++, this.#env.random()))

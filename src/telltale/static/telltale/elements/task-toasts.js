@@ -1,13 +1,13 @@
 /**
  * `<task-toasts>`: shows notices, each on whichever of the visitor's pages gets it first, on none twice.
  *
- * A notice is claimed when it can really be seen and there is room for it, and shown only if the server grants it;
- * the others wait unclaimed until a toast leaves, on this page, another or the next. Good news leaves by
+ * A notice is taken when it can really be seen and there is room for it, and shown only if the server grants it;
+ * the others wait until a toast leaves, on this page, another or the next. Good news leaves by
  * itself, its clock standing still while somebody points at it, has it in focus or is elsewhere; trouble stays
  * until dismissed. F6 leads here, Esc dismisses. What a visible `<task-progress>` says already is not said again.
  */
 import { announce, prepare } from "telltale/elements/announce.js"
-import { claim } from "telltale/requests.js"
+import { takeNotice } from "telltale/requests.js"
 import { make, setText } from "telltale/elements/dom.js"
 import { connect } from "telltale/index.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
@@ -58,10 +58,10 @@ export class TaskToasts extends HTMLElement {
       isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),
       hasRoom: () => this.#shown.length < this.#room,
       isSaid: isSaidBy,
-      // A hidden page gets no frame: this waits until what is claimed can be seen.
+      // A hidden page gets no frame: this waits until what is taken can be seen.
       painted: () => new Promise(resolve => requestAnimationFrame(() => resolve())),
-      claim: async id => {
-        const isGranted = await claim(this.#live, id)
+      take: async id => {
+        const isGranted = await takeNotice(this.#live, id)
         this.#live.decided(id)
         return isGranted
       },

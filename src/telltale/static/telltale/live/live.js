@@ -37,7 +37,7 @@ export class Live {
   #rungs
   #clock
   #newest = new Newest()
-  /** Notices that may still be claimed, by id, oldest first. */
+  /** Notices that may still be taken, by id, oldest first. */
   #undecided = new Map()
   #listeners = new Listeners()
   #ladder
@@ -120,7 +120,7 @@ export class Live {
     this.#start()
   }
 
-  /** Every notice for the visitor, also those that came before and wait. Claim it before showing it. */
+  /** Every notice for the visitor, also those that came before and wait. Take it before showing it. */
   notices(listener, { signal } = {}) {
     this.#listeners.add("notices", listener, signal)
     ;[...this.#undecided.values()].forEach(notice => listener(notice))
