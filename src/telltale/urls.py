@@ -1,6 +1,6 @@
-"""Telltale's addresses: `path("telltale/", include("telltale.urls"))`.
+"""Telltale's URLs: `path("telltale/", include("telltale.urls"))`.
 
-Ids are taken as text: one that is malformed is answered as one that is not there, and not yours.
+Ids are strings here, so that a malformed id gets the same response as a task that does not exist.
 """
 
 from django.urls import path

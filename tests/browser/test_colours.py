@@ -238,7 +238,7 @@ def content() -> str:
         + '<div popover class="telltale-tray-panel"><div class="telltale-top"><p class="telltale-label">Your tasks</p>'
         + '<button class="telltale-dismiss">×</button></div><ul class="telltale-rows">'
         + "".join(row(state, health) for state, health in STATES)
-        + '</ul><p class="telltale-quiet">Nothing here</p><button class="telltale-clear">Clear</button></div>'
+        + '</ul><p class="telltale-detail">Nothing here</p><button class="telltale-clear">Clear</button></div>'
         + f"</task-tray><task-toasts>{''.join(map(toast, LEVELS))}"
         + '<button class="telltale-more">and 4 more</button></task-toasts>'
     )
@@ -247,11 +247,11 @@ def content() -> str:
 def task(state: str, health: str) -> str:
     return f"""<task-progress state="{state}" health="{health}">
       <div class="telltale-top"><p class="telltale-label"><a href="#">Import</a></p>
-        <span class="telltale-line">offline</span><span class="telltale-figure">40 %</span></div>
+        <span class="telltale-line">offline</span><span class="telltale-figure">40%</span></div>
       <progress class="telltale-bar" max="1" value=".4"></progress>
-      <p class="telltale-status">{state} {health}</p><p class="telltale-quiet">12,400 of 28,000</p>
+      <p class="telltale-status">{state} {health}</p><p class="telltale-detail">12,400 of 28,000</p>
       <p class="telltale-note">That did not reach the server.</p>
-      <div class="telltale-actions"><a class="telltale-result" href="#">Open the result</a>
+      <div class="telltale-actions"><a class="telltale-result" href="#">Open result</a>
         <form class="telltale-cancel"><button>Cancel</button></form>
         <form class="telltale-cancel"><button disabled>Cancel</button></form>
         <form class="telltale-retry"><button>Try again</button></form></div></task-progress>"""
@@ -260,7 +260,7 @@ def task(state: str, health: str) -> str:
 def row(state: str, health: str) -> str:
     return f"""<li class="telltale-row" state="{state}" health="{health}">
       <div class="telltale-top"><a href="#" class="telltale-label">Import</a>
-        <span class="telltale-figure">40 %</span></div>
+        <span class="telltale-figure">40%</span></div>
       <progress class="telltale-bar" max="1" value=".4"></progress>
       <p class="telltale-status">{state} {health}</p></li>"""
 

@@ -113,7 +113,7 @@ def test_without_javascript_it_progresses_by_refreshing_and_can_be_cancelled(
     )
     assert len(loads) >= 1
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("task-progress")).to_contain_text("Stopped", timeout=30_000)
+    expect(page.locator("task-progress")).to_contain_text("Cancelled", timeout=30_000)
 
 
 def test_after_a_kill_the_page_says_the_truth_and_offers_to_try_again(site: Site, page: Page, airports: bytes) -> None:
@@ -121,8 +121,8 @@ def test_after_a_kill_the_page_says_the_truth_and_offers_to_try_again(site: Site
     until_it_moves(page)
     site.kill_worker()
     try:
-        expect(page.locator("task-progress")).to_contain_text("lost contact", timeout=15_000)
-        expect(page.locator("task-progress")).to_contain_text("stopped without finishing", timeout=20_000)
+        expect(page.locator("task-progress")).to_contain_text("Lost contact with the worker", timeout=15_000)
+        expect(page.locator("task-progress")).to_contain_text("Interrupted before it finished", timeout=20_000)
     finally:
         site.start_worker()
     page.get_by_role("button", name="Try again").click()

@@ -5,5 +5,5 @@ const FOLDER = new URL("../traces/", import.meta.url)
 
 const load = name => JSON.parse(readFileSync(new URL(name, FOLDER), "utf-8"))
 
-export const traces = readdirSync(FOLDER).filter(name => name !== "words.json").map(load)
-export const shared = load("words.json")
+export const traces = readdirSync(FOLDER).filter(name => name !== "task-text.json").map(load)
+export const shared = load("task-text.json")

@@ -1,4 +1,4 @@
-"""`telltale.accepted`: at once, where to ask and when, and for those who would wait, the end itself."""
+"""`telltale.accepted`: an immediate response that says where and when to poll, or the end for a client that waits."""
 
 import threading
 import time
@@ -13,57 +13,57 @@ import telltale
 from telltale.core.snapshot import Progress
 from telltale.core.states import State
 from telltale.models import TaskState
-from telltale.pages.accepted import Wish
+from telltale.pages.accepted import Preference
 from telltale.pages.responses import retry_after_s
 from tests.factories import ended, moved, started, task_of
 
 
-def asks(**headers: str) -> Any:
+def request_with(**headers: str) -> Any:
     return RequestFactory().post("/imports/", headers={"Accept": "application/json", **headers})
 
 
 @pytest.mark.django_db
-def test_a_program_is_told_where_to_ask_and_when() -> None:
+def test_a_program_gets_the_tasks_url_and_when_to_poll() -> None:
     task = task_of()
-    answer: Any = telltale.accepted(asks(), task)
-    assert answer.status_code == 202
-    assert answer["Location"] == f"/telltale/tasks/{task.pk}/"
-    assert answer["Retry-After"].isdigit()
-    assert int(answer["Retry-After"]) >= 1
-    assert b'"state": "queued"' in answer.content
-    assert "no-store" in answer["Cache-Control"]
+    response: Any = telltale.accepted(request_with(), task)
+    assert response.status_code == 202
+    assert response["Location"] == f"/telltale/tasks/{task.pk}/"
+    assert response["Retry-After"].isdigit()
+    assert int(response["Retry-After"]) >= 1
+    assert b'"state": "queued"' in response.content
+    assert "no-store" in response["Cache-Control"]
 
 
 @pytest.mark.django_db
-def test_a_browser_is_sent_to_the_tasks_page_or_where_the_view_says() -> None:
-    task, browser = task_of(), asks(Accept="text/html,*/*;q=0.8")
-    answer: Any = telltale.accepted(browser, task)
-    assert (answer.status_code, answer["Location"]) == (303, f"/telltale/tasks/{task.pk}/")
+def test_a_browser_is_redirected_to_the_tasks_page_or_to_the_views_url() -> None:
+    task, browser = task_of(), request_with(Accept="text/html,*/*;q=0.8")
+    response: Any = telltale.accepted(browser, task)
+    assert (response.status_code, response["Location"]) == (303, f"/telltale/tasks/{task.pk}/")
     elsewhere: Any = telltale.accepted(browser, task, next_url="/thanks/")
     assert elsewhere["Location"] == "/thanks/"
 
 
 @pytest.mark.django_db
-def test_what_has_ended_already_is_answered_as_what_it_is() -> None:
+def test_a_task_that_has_already_ended_is_returned_with_200() -> None:
     task = task_of()
     ended(started(task))
-    answer: Any = telltale.accepted(asks(), task)
-    assert answer.status_code == 200
-    assert "Retry-After" not in answer.headers
-    assert b'"state": "succeeded"' in answer.content
+    response: Any = telltale.accepted(request_with(), task)
+    assert response.status_code == 200
+    assert "Retry-After" not in response.headers
+    assert b'"state": "succeeded"' in response.content
 
 
 @pytest.mark.django_db
-def test_what_a_runners_own_call_gave_is_found_by_its_id_and_else_the_mend_is_named() -> None:
+def test_the_result_of_a_runners_own_call_is_found_by_its_id_or_the_error_names_the_fix() -> None:
     task = task_of(runner_id="abc-1")
-    answer: Any = telltale.accepted(asks(), SimpleNamespace(id="abc-1"))
-    assert str(task.pk) in answer["Location"]
-    with pytest.raises(LookupError, match=r"has no row .*@telltale\.tracked"):
-        telltale.accepted(asks(), SimpleNamespace(id="unknown"))
+    response: Any = telltale.accepted(request_with(), SimpleNamespace(id="abc-1"))
+    assert str(task.pk) in response["Location"]
+    with pytest.raises(LookupError, match=r"has no row\. .*@telltale\.tracked"):
+        telltale.accepted(request_with(), SimpleNamespace(id="unknown"))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_would_wait_gets_the_end_if_it_comes_in_time() -> None:
+def test_a_client_that_waits_gets_the_end_if_it_comes_in_time() -> None:
     task = task_of()
 
     def work() -> None:
@@ -74,35 +74,35 @@ def test_who_would_wait_gets_the_end_if_it_comes_in_time() -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    answer: Any = telltale.accepted(asks(Prefer="respond-async, wait=10"), task)
+    response: Any = telltale.accepted(request_with(Prefer="respond-async, wait=10"), task)
     worker.join()
-    assert answer.status_code == 200
-    assert answer["Preference-Applied"] == "respond-async, wait=10"
+    assert response.status_code == 200
+    assert response["Preference-Applied"] == "respond-async, wait=10"
     assert TaskState.objects.get(pk=task.pk).state == "succeeded"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_would_wait_is_answered_when_the_time_is_up() -> None:
-    before = time.monotonic()
-    answer: Any = telltale.accepted(asks(Prefer="wait=1"), task_of())
-    assert answer.status_code == 202
-    assert 0.9 < time.monotonic() - before < 3
+def test_a_client_that_waits_gets_a_response_when_the_time_is_up() -> None:
+    began = time.monotonic()
+    response: Any = telltale.accepted(request_with(Prefer="wait=1"), task_of())
+    assert response.status_code == 202
+    assert 0.9 < time.monotonic() - began < 3
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_view_may_wait_for_those_who_say_nothing_but_not_for_who_would_not() -> None:
-    before = time.monotonic()
-    telltale.accepted(asks(Prefer="respond-async"), task_of(), wait=20)
-    telltale.accepted(asks(Prefer="wait=0"), task_of(), wait=20)
-    assert time.monotonic() - before < 2
+def test_a_view_waits_for_clients_without_a_preference_only() -> None:
+    began = time.monotonic()
+    telltale.accepted(request_with(Prefer="respond-async"), task_of(), wait=20)
+    telltale.accepted(request_with(Prefer="wait=0"), task_of(), wait=20)
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.django_db
-def test_inside_a_transaction_nobody_waits_for_what_can_not_begin() -> None:
-    before = time.monotonic()
-    answer: Any = telltale.accepted(asks(Prefer="wait=10"), task_of())
-    assert answer.status_code == 202
-    assert time.monotonic() - before < 2
+def test_inside_a_transaction_the_response_does_not_wait_for_a_task_that_cannot_start() -> None:
+    began = time.monotonic()
+    response: Any = telltale.accepted(request_with(Prefer="wait=10"), task_of())
+    assert response.status_code == 202
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -118,23 +118,23 @@ def test_inside_a_transaction_nobody_waits_for_what_can_not_begin() -> None:
         ("return=minimal, respond-async; x, wait = 3", True, 3, "respond-async, wait=3"),
     ],
 )
-def test_preferences_are_read_as_the_standard_has_them(
+def test_preferences_are_read_as_in_the_standard(
     header: str, is_async: bool, wait_s: float | None, applied: str
 ) -> None:
-    wish = Wish(header)
-    assert (wish.is_async, wish.wait_s, wish.applied) == (is_async, wait_s, applied)
+    preference = Preference(header)
+    assert (preference.is_async, preference.wait_s, preference.applied) == (is_async, wait_s, applied)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("remaining_s", "expected"), [(0.2, 1), (20, 2), (45, 5), (100_000, 15)])
-def test_when_to_ask_again_follows_from_the_time_left(remaining_s: float, expected: int) -> None:
+def test_the_time_to_the_next_poll_follows_from_the_time_left(remaining_s: float, expected: int) -> None:
     snapshot = moved(started(task_of()), 0.5, seq=2, remaining_s=remaining_s)
     assert retry_after_s(snapshot, now=snapshot.created_at) == expected
 
 
 @pytest.mark.django_db
-def test_when_to_ask_again_is_sooner_for_what_is_young() -> None:
+def test_a_new_task_is_polled_sooner_than_an_old_one() -> None:
     snapshot = task_of().snapshot
-    waits = [retry_after_s(snapshot, now=snapshot.created_at + age_s) for age_s in (0, 15, 60, 10_000)]
-    assert waits == [1, 2, 6, 15]
+    delays_s = [retry_after_s(snapshot, now=snapshot.created_at + age_s) for age_s in (0, 15, 60, 10_000)]
+    assert delays_s == [1, 2, 6, 15]
     assert (snapshot.state, snapshot.progress) == (State.QUEUED, Progress())

@@ -20,7 +20,7 @@ from telltale.live import tickets
 from telltale.live.reader import Reader
 from telltale.models import TaskState
 from telltale.owners import Owner
-from telltale.store import by_reader
+from telltale.store import write_on_read
 from tests.factories import ended, person, started, task_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,9 +69,9 @@ def locked() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_outage() -> Iterator[None]:
     """No test inherits another's."""
-    by_reader._outage.end(now=0)
+    write_on_read._outage.end(now=0)
     yield
-    by_reader._outage.end(now=0)
+    write_on_read._outage.end(now=0)
 
 
 @pytest.fixture(params=[read_only, locked], ids=["read-only", "locked"])
@@ -198,12 +198,12 @@ def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
     with not_writable():
         for _ in range(3):
             store.get_task(task.pk)
-            store.end_lapsed([waiting.pk])
+            store.end_expired([waiting.pk])
     store.get_task(task.pk)
     store.get_task(task.pk)
     begun, over = (record.getMessage() for record in caplog.records)
-    assert begun.startswith("Writing for a reader failed: OperationalError(")
-    assert over.startswith("Writing for a reader works again")
+    assert begun.startswith("Writing while reading tasks failed: OperationalError(")
+    assert over.startswith("Writing while reading tasks works again")
 
 
 def test_writers_still_hear_of_it(not_writable: Callable[[], Any]) -> None:

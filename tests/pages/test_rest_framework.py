@@ -142,7 +142,7 @@ def test_an_anonymous_caller_is_known_by_the_session_of_djangos_request() -> Non
 def test_tickets_and_notices_are_for_the_wrappers_user() -> None:
     ada = person("ada")
     mine, theirs = task_of(ada), task_of(person("grace"))
-    page = permissions.for_page(wrapped("ada"), [mine.pk, theirs.pk])
+    page = permissions.page_ticket(wrapped("ada"), [mine.pk, theirs.pk])
     assert page.topics == {f"user:{ada.pk}", f"task:{mine.pk}"}
     telltale.notify(wrapped("ada"), "Hello")
     assert StoredNotice.objects.get().topic == f"user:{ada.pk}"

@@ -1,4 +1,4 @@
-"""What people read of a task, held to the cases that the browser's words are held to as well."""
+"""The server's text of a task, checked against the same cases as the browser's."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health
 from telltale.pages import task_text
 
-FILE = Path(__file__).parent.parent / "traces" / "words.json"
+FILE = Path(__file__).parent.parent / "traces" / "task-text.json"
 SHARED = json.loads(FILE.read_text(encoding="utf-8"))
 
 
@@ -21,51 +21,52 @@ def snapshot_of(case: dict[str, Any]) -> Snapshot:
 
 
 @pytest.mark.parametrize("case", SHARED["cases"], ids=lambda case: case["about"])
-def test_a_task_is_told_in_these_words(case: dict[str, Any]) -> None:
-    doing = Health(case["health"]) if case["health"] else None
-    told = task_text.tell(snapshot_of(case), doing, now=case["now"])
+def test_a_task_has_this_text(case: dict[str, Any]) -> None:
+    task_health = Health(case["health"]) if case["health"] else None
+    text = task_text.describe(snapshot_of(case), task_health, now=case["now"])
     expected = case["expected"]
-    assert (told.status, told.quiet) == (expected["status"], expected["quiet"])
-    assert (told.figure, told.value_text) == (expected["figure"], expected["value_text"])
-    assert told.filled == pytest.approx(expected["filled"])
+    assert (text.status, text.detail) == (expected["status"], expected["detail"])
+    assert (text.figure, text.value_text) == (expected["figure"], expected["value_text"])
+    assert text.filled == pytest.approx(expected["filled"])
 
 
 @pytest.mark.parametrize("case", SHARED["healths"], ids=lambda case: case["about"])
-def test_a_task_is_seen_to_be_so_well_here_and_in_the_browser(case: dict[str, Any]) -> None:
+def test_a_task_has_this_health_here_and_in_the_browser(case: dict[str, Any]) -> None:
     snapshot = snapshot_of({"progress": {}, "snapshot": case["snapshot"]})
     assert health(snapshot, now=case["now"], limits=Limits(**SHARED["limits"])) == case["expected"]
 
 
 @pytest.mark.parametrize(("value", "text"), SHARED["numbers"])
-def test_a_number_is_written_so(value: float, text: str) -> None:
+def test_a_number_is_formatted_like_this(value: float, text: str) -> None:
     assert task_text.number(value) == text
 
 
-@pytest.mark.parametrize(("seconds", "about", "span"), SHARED["times"])
-def test_a_time_is_said_so(seconds: float, about: str, span: str) -> None:
-    assert task_text.about(seconds) == about
-    assert task_text.span(seconds) == span
+@pytest.mark.parametrize(("seconds", "rough", "exact"), SHARED["times"])
+def test_a_duration_is_formatted_like_this(seconds: float, rough: str, exact: str) -> None:
+    assert task_text.rough_duration(seconds) == rough
+    assert task_text.duration(seconds) == exact
 
 
-def test_the_browser_tests_have_the_catalogue_that_pages_bring() -> None:
-    kept = SHARED["catalogue"]
+def test_the_browser_tests_use_the_catalogue_that_pages_contain() -> None:
+    recorded = SHARED["catalogue"]
     current = task_text.catalogue()
-    assert kept == current, f"put this into {FILE.name} as its catalogue: {json.dumps(current, ensure_ascii=False)}"
+    text = json.dumps(current, ensure_ascii=False)
+    assert recorded == current, f"copy this into {FILE.name} as its catalogue: {text}"
 
 
-def test_every_state_and_health_has_its_words() -> None:
+def test_every_end_and_every_health_has_a_message() -> None:
     ends = {"succeeded", "failed", "cancelled", "lost"}
     assert ends | {"quiet", "slow", "stalled"} <= task_text.MESSAGES.keys()
 
 
-def test_figures_are_written_as_the_language_does() -> None:
+def test_numbers_follow_the_language() -> None:
     with translation.override("de"):
         assert task_text.number(12400) == "12.400"
         assert task_text.number(2.5) == "2,5"
         assert (task_text.catalogue()["group"], task_text.catalogue()["decimal"]) == (".", ",")
 
 
-def test_a_language_with_more_plurals_is_told_which_form_is_for_which_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_language_with_more_plurals_gets_the_form_for_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {1: "jedna", **dict.fromkeys((2, 3, 4), "{n} hodiny")}
     monkeypatch.setitem(task_text.PLURALS, "hours", lambda n: few.get(n, "{n} hodin"))
     task_text._catalogue.cache_clear()
@@ -81,8 +82,8 @@ def test_a_language_with_more_plurals_is_told_which_form_is_for_which_number(mon
     ]
 
 
-def test_a_running_task_that_reports_beyond_its_bounds_still_fits_its_bar() -> None:
-    for fraction, share in ((-1.0, 0.0), (7.0, task_text.BEFORE_END)):
+def test_a_fraction_out_of_bounds_still_fits_the_bar() -> None:
+    for fraction, share in ((-1.0, 0.0), (7.0, task_text.MAX_BEFORE_END)):
         snapshot = snapshot_of({"progress": {"fraction": fraction}, "snapshot": {"state": "running"}})
         assert task_text.filled(snapshot, now=0) == share
     assert Progress().fraction is None

@@ -1,4 +1,4 @@
-"""The pages and answers: mine and nobody else's, by person and by program, with and without scripts."""
+"""The views: a visitor's own tasks and no others, for browsers and programs, with and without JavaScript."""
 
 import json
 import time
@@ -45,115 +45,115 @@ def post_json(client: Client, path: str, data: Any = None, **headers: str) -> An
     return client.post(path, json.dumps(data or {}), "application/json", headers={"Accept": PROGRAM, **headers})
 
 
-def at(task: Any, what: str = "") -> str:
-    return f"/telltale/tasks/{getattr(task, 'pk', task)}/{what}"
+def url_of(task: Any, action: str = "") -> str:
+    return f"/telltale/tasks/{getattr(task, 'pk', task)}/{action}"
 
 
 # One task
 
 
-def test_a_program_gets_the_snapshot_with_health_and_what_it_may_do(ada: Any, signed_in: Client) -> None:
+def test_a_program_gets_the_snapshot_with_health_and_permitted_actions(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     moved(started(task), 0.25, seq=2)
-    answer = get_json(signed_in, at(task))
-    data = answer.json()
-    assert (answer.status_code, data["state"], data["health"], data["attempt"]) == (200, "running", "ok", 1)
+    response = get_json(signed_in, url_of(task))
+    data = response.json()
+    assert (response.status_code, data["state"], data["health"], data["attempt"]) == (200, "running", "ok", 1)
     assert data["progress"]["fraction"] == 0.25
-    assert (data["can_cancel"], data["can_retry"], data["url"]) == (True, False, at(task))
-    assert int(answer["Retry-After"]) >= 1
-    assert set(answer["Cache-Control"].split(", ")) == {"no-store", "private"}
-    assert {"Accept", "Cookie"} <= set(answer["Vary"].split(", "))
+    assert (data["can_cancel"], data["can_retry"], data["url"]) == (True, False, url_of(task))
+    assert int(response["Retry-After"]) >= 1
+    assert set(response["Cache-Control"].split(", ")) == {"no-store", "private"}
+    assert {"Accept", "Cookie"} <= set(response["Vary"].split(", "))
 
 
-def test_a_program_that_names_no_type_gets_json_and_a_browser_the_page(ada: Any, signed_in: Client) -> None:
+def test_a_program_that_names_no_type_gets_json_and_a_browser_gets_the_page(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
-    assert signed_in.get(at(task))["Content-Type"] == "application/json"
-    assert signed_in.get(at(task), headers={"Accept": "*/*"})["Content-Type"] == "application/json"
-    answer = page(signed_in, at(task))
-    assert answer["Content-Type"].startswith("text/html")
-    assert task.label in answer.content.decode()
+    assert signed_in.get(url_of(task))["Content-Type"] == "application/json"
+    assert signed_in.get(url_of(task), headers={"Accept": "*/*"})["Content-Type"] == "application/json"
+    response = page(signed_in, url_of(task))
+    assert response["Content-Type"].startswith("text/html")
+    assert task.label in response.content.decode()
 
 
-def test_nothing_new_is_answered_by_304_until_something_is(ada: Any, signed_in: Client) -> None:
+def test_an_unchanged_task_is_answered_with_304_until_it_changes(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     claim = started(task)
     moved(claim, 0.25, seq=2)
-    first = get_json(signed_in, at(task))
-    again = get_json(signed_in, at(task), **{"If-None-Match": first["ETag"]})
+    first = get_json(signed_in, url_of(task))
+    again = get_json(signed_in, url_of(task), **{"If-None-Match": first["ETag"]})
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
     assert again["Retry-After"]
     assert "no-store" in again["Cache-Control"]
     moved(claim, 0.5, seq=3)
-    assert get_json(signed_in, at(task), **{"If-None-Match": first["ETag"]}).status_code == 200
+    assert get_json(signed_in, url_of(task), **{"If-None-Match": first["ETag"]}).status_code == 200
 
 
-def test_lost_contact_is_news_too(ada: Any, signed_in: Client, settings: Any) -> None:
+def test_lost_contact_changes_the_etag(ada: Any, signed_in: Client, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"BEAT_S": 0.01, "STALLED_S": 0.05, "LEASE_S": 60.0}
     task = task_of(ada)
     store.claim(task_id=task.pk, worker="w1")
-    fresh = get_json(signed_in, at(task))
+    fresh = get_json(signed_in, url_of(task))
     time.sleep(0.1)
-    stalled = get_json(signed_in, at(task), **{"If-None-Match": fresh["ETag"]})
+    stalled = get_json(signed_in, url_of(task), **{"If-None-Match": fresh["ETag"]})
     assert (stalled.status_code, stalled.json()["health"]) == (200, "stalled")
 
 
-def test_a_read_says_that_a_task_is_lost_with_no_scheduler_about(ada: Any, signed_in: Client) -> None:
+def test_reading_a_task_whose_lease_expired_marks_it_as_lost(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     store.claim(task_id=task.pk, worker="w1", now=store.now() - 1_000)
-    data = get_json(signed_in, at(task)).json()
+    data = get_json(signed_in, url_of(task)).json()
     assert (data["state"], data["health"], data["can_cancel"]) == ("lost", None, False)
 
 
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
-def test_not_there_not_yours_and_no_id_are_answered_alike(signed_in: Client, accept: str) -> None:
+def test_unknown_tasks_other_owners_tasks_and_malformed_ids_get_the_same_response(
+    signed_in: Client, accept: str
+) -> None:
     theirs = task_of(person("grace"))
-    answers = []
+    responses = []
     for task in (theirs.pk, unknown_id(), "7", "not-an-id", "%00", theirs.pk.hex.upper()):
         for method, what in (("get", ""), ("post", "cancel/"), ("post", "retry/")):
-            answer = getattr(signed_in, method)(at(task, what), headers={"Accept": accept})
-            answers.append((answer.status_code, answer.content.replace(str(task).encode(), b"")))
-    assert {status for status, _content in answers} == {404}
-    assert len({content for _status, content in answers}) == 1
+            response = getattr(signed_in, method)(url_of(task, what), headers={"Accept": accept})
+            responses.append((response.status_code, response.content.replace(str(task).encode(), b"")))
+    assert {status for status, _content in responses} == {404}
+    assert len({content for _status, content in responses}) == 1
     assert store.get_task(theirs.pk).state == "queued"  # type: ignore[union-attr]
 
 
-def test_a_stranger_without_a_session_sees_nothing_of_an_anonymous_task() -> None:
+def test_a_visitor_without_the_session_does_not_see_an_anonymous_task() -> None:
     task = task_of(Owner(session="someone"))
-    assert get_json(Client(), at(task)).status_code == 404
-    assert get_json(Client(), at(task_of())).status_code == 404
+    assert get_json(Client(), url_of(task)).status_code == 404
+    assert get_json(Client(), url_of(task_of())).status_code == 404
 
 
-def test_a_task_that_ends_while_it_is_shown_offers_its_result_and_says_no_more_in_a_toast(
-    ada: Any, signed_in: Client
-) -> None:
+def test_a_page_that_shows_the_end_offers_the_result_and_takes_the_notice(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     notice = ended(started(task), result="/imports/7/").notice
     assert notice is not None
-    answer = page(signed_in, at(task)).content.decode()
-    assert "/imports/7/" in answer
-    assert "http-equiv" not in answer
+    response = page(signed_in, url_of(task)).content.decode()
+    assert "/imports/7/" in response
+    assert "http-equiv" not in response
     assert store.take_notice(notice.id, [user_topic(ada.pk)]) is False
 
 
-def test_without_scripts_the_page_loads_itself_anew_until_it_is_told_to_stop(ada: Any, signed_in: Client) -> None:
+def test_without_javascript_the_page_refreshes_until_the_visitor_stops_it(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
-    answer = page(signed_in, at(task))
-    assert "Refresh" not in answer.headers
-    assert '<noscript><meta http-equiv="refresh" content="3">' in answer.content.decode()
-    assert "http-equiv" not in page(signed_in, at(task) + "?refresh=off").content.decode()
+    response = page(signed_in, url_of(task))
+    assert "Refresh" not in response.headers
+    assert '<noscript><meta http-equiv="refresh" content="3">' in response.content.decode()
+    assert "http-equiv" not in page(signed_in, url_of(task) + "?refresh=off").content.decode()
 
 
-def test_a_task_can_be_watched_but_not_looked_at_by_other_methods(ada: Any, signed_in: Client) -> None:
+def test_a_page_allows_get_only_and_an_action_post_only(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
-    assert signed_in.post(at(task)).status_code == 405
-    assert signed_in.get(at(task, "cancel/")).status_code == 405
-    assert signed_in.get(at(task, "retry/")).status_code == 405
+    assert signed_in.post(url_of(task)).status_code == 405
+    assert signed_in.get(url_of(task, "cancel/")).status_code == 405
+    assert signed_in.get(url_of(task, "retry/")).status_code == 405
 
 
-# Mine
+# The visitor's own tasks
 
 
-def test_the_list_holds_mine_open_ones_first_and_ends_what_lapsed(ada: Any, signed_in: Client) -> None:
+def test_the_list_shows_own_tasks_unfinished_first_and_marks_expired_ones_as_lost(ada: Any, signed_in: Client) -> None:
     done = task_of(ada, label="Done")
     ended(started(done))
     waiting = task_of(ada, label="Waiting")
@@ -168,13 +168,13 @@ def test_the_list_holds_mine_open_ones_first_and_ends_what_lapsed(ada: Any, sign
     assert "Theirs" not in html
 
 
-def test_who_is_nobody_has_an_empty_list() -> None:
+def test_an_anonymous_visitor_without_tasks_has_an_empty_list() -> None:
     task_of()
     assert get_json(Client(), "/telltale/tasks/").json()["tasks"] == []
     assert page(Client(), "/telltale/tasks/").status_code == 200
 
 
-def test_the_list_costs_a_bounded_number_of_queries(
+def test_the_list_needs_a_bounded_number_of_queries(
     ada: Any, signed_in: Client, django_assert_max_num_queries: Callable[[int], Any]
 ) -> None:
     for _ in range(20):
@@ -186,65 +186,70 @@ def test_the_list_costs_a_bounded_number_of_queries(
 # Cancel and retry
 
 
-def test_cancelling_what_waits_ends_it_at_once(ada: Any, signed_in: Client) -> None:
+def test_cancelling_a_queued_task_ends_it_at_once(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
-    answer = post_json(signed_in, at(task, "cancel/"))
-    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    response = post_json(signed_in, url_of(task, "cancel/"))
+    assert (response.status_code, response.json()["state"]) == (200, "cancelled")
 
 
-def test_cancelling_what_runs_asks_for_its_end(ada: Any, signed_in: Client) -> None:
+def test_cancelling_a_running_task_requests_its_cancellation(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     started(task)
-    answer = post_json(signed_in, at(task, "cancel/"))
-    data = answer.json()
-    assert (answer.status_code, data["state"], data["cancel_requested"]) == (202, "running", True)
+    response = post_json(signed_in, url_of(task, "cancel/"))
+    data = response.json()
+    assert (response.status_code, data["state"], data["cancel_requested"]) == (202, "running", True)
     assert data["can_cancel"] is False
-    assert post_json(signed_in, at(task, "cancel/")).status_code == 202
+    assert post_json(signed_in, url_of(task, "cancel/")).status_code == 202
 
 
-def test_a_browser_is_sent_back_to_where_it_was_on_this_site(ada: Any, signed_in: Client) -> None:
+def test_a_browser_is_redirected_back_to_its_page_on_this_site(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
-    answer = signed_in.post(at(task, "cancel/"), {"next": "/telltale/tasks/?page=2"}, headers={"Accept": BROWSER})
-    assert (answer.status_code, answer["Location"]) == (303, "/telltale/tasks/?page=2")
+    response = signed_in.post(url_of(task, "cancel/"), {"next": "/telltale/tasks/?page=2"}, headers={"Accept": BROWSER})
+    assert (response.status_code, response["Location"]) == (303, "/telltale/tasks/?page=2")
 
 
 @pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
-def test_a_browser_is_never_sent_to_another_site(ada: Any, signed_in: Client, elsewhere: str) -> None:
+def test_a_browser_is_never_redirected_to_another_site(ada: Any, signed_in: Client, elsewhere: str) -> None:
     task = task_of(ada)
-    answer = signed_in.post(at(task, "cancel/"), {"next": elsewhere}, headers={"Accept": BROWSER})
-    assert (answer.status_code, answer["Location"]) == (303, at(task))
+    response = signed_in.post(url_of(task, "cancel/"), {"next": elsewhere}, headers={"Accept": BROWSER})
+    assert (response.status_code, response["Location"]) == (303, url_of(task))
 
 
-@pytest.mark.parametrize("what", ["cancel/", "retry/"])
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [("cancel/", "This task has already ended, so it can"), ("retry/", "so there is nothing to run again.")],
+)
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
-def test_what_can_not_be_done_is_said_in_words(ada: Any, signed_in: Client, what: str, accept: str) -> None:
+def test_an_action_that_is_not_possible_says_why(
+    ada: Any, signed_in: Client, action: str, message: str, accept: str
+) -> None:
     task = task_of(ada)
     ended(started(task))
-    answer = signed_in.post(at(task, what), headers={"Accept": accept})
-    assert answer.status_code == 409
-    assert b"nothing to" in answer.content
+    response = signed_in.post(url_of(task, action), headers={"Accept": accept})
+    assert response.status_code == 409
+    assert message in response.content.decode()
 
 
-def test_what_is_past_its_point_of_no_return_says_why_it_goes_on(ada: Any, signed_in: Client) -> None:
+def test_a_task_that_cannot_be_cancelled_now_says_why(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     moved(started(task), 0.9, seq=2, no_cancel="it is being saved")
-    answer = post_json(signed_in, at(task, "cancel/"))
-    assert answer.status_code == 409
-    assert "it is being saved" in answer.json()["error"]
+    response = post_json(signed_in, url_of(task, "cancel/"))
+    assert response.status_code == 409
+    assert "it is being saved" in response.json()["error"]
     assert store.get_task(task.pk).cancel_requested is False  # type: ignore[union-attr]
 
 
-def test_a_task_whose_function_is_not_known_here_says_that_it_can_not_be_run_again(ada: Any, signed_in: Client) -> None:
+def test_a_task_with_an_unknown_function_cannot_be_run_again(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     ended(started(task), State.FAILED, error="Row 7 is bad.")
-    data = get_json(signed_in, at(task)).json()
+    data = get_json(signed_in, url_of(task)).json()
     assert (data["error"], data["can_retry"]) == ("Row 7 is bad.", False)
-    answer = post_json(signed_in, at(task, "retry/"))
-    assert (answer.status_code, "error" in answer.json()) == (409, True)
+    response = post_json(signed_in, url_of(task, "retry/"))
+    assert (response.status_code, "error" in response.json()) == (409, True)
 
 
 @pytest.mark.parametrize("what", ["tasks/{}/cancel/", "tasks/{}/retry/", "ticket/"])
-def test_no_other_site_can_post_in_my_name(ada: Any, what: str) -> None:
+def test_posts_from_other_sites_are_refused(ada: Any, what: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(ada)
     task = task_of(ada)
@@ -255,7 +260,7 @@ def test_no_other_site_can_post_in_my_name(ada: Any, what: str) -> None:
 # Tickets
 
 
-def test_a_ticket_covers_what_was_asked_for_and_is_mine(ada: Any, signed_in: Client) -> None:
+def test_a_ticket_holds_the_requested_topics_that_the_visitor_may_follow(ada: Any, signed_in: Client) -> None:
     mine, theirs = task_topic(task_of(ada).pk), task_topic(task_of(person("grace")).pk)
     data = post_json(signed_in, "/telltale/ticket/", {"topics": [mine, theirs, user_topic(ada.pk)]}).json()
     assert data["topics"] == sorted([mine, user_topic(ada.pk)])
@@ -264,37 +269,37 @@ def test_a_ticket_covers_what_was_asked_for_and_is_mine(ada: Any, signed_in: Cli
     assert grant.follower == user_topic(ada.pk)
 
 
-def test_a_ticket_for_nothing_that_is_mine_is_not_there(ada: Any) -> None:
-    answer = post_json(Client(), "/telltale/ticket/", {"topics": [user_topic(ada.pk)]})
-    assert (answer.status_code, "error" in answer.json()) == (404, True)
+def test_a_ticket_without_any_permitted_topic_is_refused(ada: Any) -> None:
+    response = post_json(Client(), "/telltale/ticket/", {"topics": [user_topic(ada.pk)]})
+    assert (response.status_code, "error" in response.json()) == (404, True)
 
 
 @pytest.mark.parametrize(
     "body", ["", "[]", "{}", '{"topics": "user:1"}', '{"topics": [1]}', "x" * 20_000, '{"topics": null}', "\xff\xfe"]
 )
-def test_a_malformed_request_for_a_ticket_is_refused_in_words(signed_in: Client, body: str) -> None:
-    answer = signed_in.post("/telltale/ticket/", body, "application/json")
-    assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+def test_a_malformed_ticket_request_gets_an_error_message(signed_in: Client, body: str) -> None:
+    response = signed_in.post("/telltale/ticket/", body, "application/json")
+    assert (response.status_code, bool(response.json()["error"])) == (400, True)
 
 
-def test_a_ticket_for_too_many_topics_says_how_many_it_holds(signed_in: Client) -> None:
-    answer = post_json(signed_in, "/telltale/ticket/", {"topics": [f"p:{n}" for n in range(201)]})
-    assert answer.status_code == 400
-    assert "200" in answer.json()["error"]
+def test_a_request_for_too_many_topics_names_the_limit(signed_in: Client) -> None:
+    response = post_json(signed_in, "/telltale/ticket/", {"topics": [f"p:{n}" for n in range(201)]})
+    assert response.status_code == 400
+    assert "200" in response.json()["error"]
 
 
 # Notices
 
 
-def test_a_notice_is_granted_to_one_page_of_all_once(ada: Any) -> None:
+def test_a_notice_is_granted_to_one_page_once(ada: Any) -> None:
     notice = store.add_notice(user_topic(ada.pk), "Ready")
     bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
-    path, anybody = f"/telltale/notices/{notice.id}/take/", Client(enforce_csrf_checks=True)
-    assert anybody.post(path, headers=bearer).json() == {"granted": True}
-    assert anybody.post(path, headers=bearer).json() == {"granted": False}
+    path, any_client = f"/telltale/notices/{notice.id}/take/", Client(enforce_csrf_checks=True)
+    assert any_client.post(path, headers=bearer).json() == {"granted": True}
+    assert any_client.post(path, headers=bearer).json() == {"granted": False}
 
 
-def test_a_notice_is_not_granted_to_who_may_not_hear_it(ada: Any) -> None:
+def test_a_notice_is_not_granted_without_a_ticket_for_its_topic(ada: Any) -> None:
     notice = store.add_notice(user_topic(ada.pk), "Ready")
     path = f"/telltale/notices/{notice.id}/take/"
     other = {"Authorization": f"Bearer {tickets.issue(['user:999'])}"}
@@ -313,7 +318,7 @@ def poll(ticket: str, **body: Any) -> Any:
     return post_json(client, "/telltale/live/", body, Authorization=f"Bearer {ticket}")
 
 
-def test_a_poll_is_answered_at_once_with_what_is_newer_and_when_to_ask_again(ada: Any, settings: Any) -> None:
+def test_a_poll_returns_newer_snapshots_at_once_and_when_to_poll_again(ada: Any, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"POLL_S": 3.0}
     task = task_of(ada)
     notice = store.add_notice(user_topic(ada.pk), "Hello")
@@ -329,7 +334,7 @@ def test_a_poll_is_answered_at_once_with_what_is_newer_and_when_to_ask_again(ada
     assert len(poll(ticket, have={str(task.pk): [1, False, 0]}).json()["tasks"]) == 1
 
 
-def test_a_poll_holds_many_more_tasks_than_one_frame() -> None:
+def test_a_poll_returns_more_tasks_than_fit_into_one_frame() -> None:
     tasks = [task_of(label="x" * 250, kwargs={"n": n}) for n in range(150)]
     data = poll(tickets.issue([task_topic(task.pk) for task in tasks])).json()
     assert {t["id"] for t in data["tasks"]} == {str(task.pk) for task in tasks}
@@ -338,20 +343,20 @@ def test_a_poll_holds_many_more_tasks_than_one_frame() -> None:
 @pytest.mark.parametrize(
     ("ticket", "status", "code"), [("", 401, 4401), ("nonsense", 401, 4401), ("expired", 401, 4402)]
 )
-def test_a_poll_without_a_good_ticket_gets_nothing_and_is_told_why(ticket: str, status: int, code: int) -> None:
-    answer = poll(tickets.issue(["user:1"], ttl_s=-1) if ticket == "expired" else ticket)
-    assert (answer.status_code, answer.json()["type"], answer.json()["code"]) == (status, "bye", code)
+def test_a_poll_without_a_valid_ticket_is_refused_with_a_reason(ticket: str, status: int, code: int) -> None:
+    response = poll(tickets.issue(["user:1"], ttl_s=-1) if ticket == "expired" else ticket)
+    assert (response.status_code, response.json()["type"], response.json()["code"]) == (status, "bye", code)
 
 
 @pytest.mark.parametrize(
     "body", [{"have": [1]}, {"have": {"x": 1}}, {"seen": {"x": 1}}, {"wait_s": "long"}, {"have": {"x": [1, 2, 3]}}]
 )
-def test_a_malformed_poll_is_told_so(body: dict[str, Any]) -> None:
-    answer = poll(tickets.issue(["user:1"]), **body)
-    assert (answer.status_code, answer.json()["code"]) == (400, 4400)
+def test_a_malformed_poll_is_refused(body: dict[str, Any]) -> None:
+    response = poll(tickets.issue(["user:1"]), **body)
+    assert (response.status_code, response.json()["code"]) == (400, 4400)
 
 
-def test_a_stream_is_refused_where_it_can_not_be_served() -> None:
-    answer = Client().get("/telltale/live/", headers={"Accept": "text/event-stream"})
-    assert answer.status_code == 406
-    assert "telltale.asgi" in answer.json()["error"]
+def test_a_stream_is_refused_without_asgi() -> None:
+    response = Client().get("/telltale/live/", headers={"Accept": "text/event-stream"})
+    assert response.status_code == 406
+    assert "telltale.asgi" in response.json()["error"]

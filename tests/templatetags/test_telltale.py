@@ -224,7 +224,7 @@ def test_data_in_the_page_cannot_end_its_script() -> None:
         page = rendered("{% telltale task %}", asked(), task=shared)
     block = page.script("application/json")
     assert "<" not in block
-    assert json.loads(block)["words"]["messages"]["succeeded"] == "Done"
+    assert json.loads(block)["texts"]["messages"]["succeeded"] == "Done"
 
 
 # What the script is told ------------------------------------------------------------------------
@@ -380,6 +380,6 @@ def test_a_bar_asks_no_database_and_here_there_is_none() -> None:
 
 
 def _fresh(task_id: UUID) -> TaskState:
-    found = store.get(task_id)
+    found = store.get_task(task_id)
     assert found is not None
     return found

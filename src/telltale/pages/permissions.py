@@ -1,8 +1,8 @@
-"""Who may follow what: what is your own, and what the site's hook shares with you. Nothing else.
+"""Permissions: a visitor may follow their own topics and tasks, and those that the site's hook allows.
 
-Owner-only is the default, for superusers too. The hook, `TELLTALE["CAN_FOLLOW"]`, is a dotted path of
-`(request, topic) -> bool`; it is asked for every topic that is not the asker's own, and for anonymous visitors too,
-also behind `LoginRequiredMiddleware`. Called by `tickets` and `views`.
+Without a hook only the owner sees a task; superusers are no exception. `TELLTALE["CAN_FOLLOW"]` is the dotted path of
+the hook, `(request, topic) -> bool`. It is called for every topic that is not the visitor's own, also for anonymous
+visitors and behind `LoginRequiredMiddleware`. Called by the views and template tags.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,33 +23,33 @@ Hook = Callable[[HttpRequest, str], bool]
 
 
 def followable(request: HttpRequest, topics: Iterable[str]) -> list[str]:
-    """Those of `topics` that the asker may follow, in their order, once each; at most one query.
+    """Return the topics that the visitor may follow, in their order, without duplicates; at most one query.
 
-    What is malformed, unknown or another's is left out alike.
+    Malformed topics, unknown ones and those of other owners are left out.
     """
-    wanted = [topic for topic in dict.fromkeys(topics) if _is_topic(topic)]
-    own = _own(Owner.of(request), wanted)
-    return [topic for topic in wanted if topic in own or _is_shared(request, topic)]
+    valid = [topic for topic in dict.fromkeys(topics) if _is_topic(topic)]
+    own = _own_topics(Owner.of(request), valid)
+    return [topic for topic in valid if topic in own or _is_shared(request, topic)]
 
 
 def is_owner(request: HttpRequest, task: TaskState) -> bool:
-    """Whether the asker is whom the task belongs to: they may also cancel it and run it again."""
+    """Whether the visitor owns the task. Only its owner may cancel it or run it again."""
     return Owner.of(request).owns(task)
 
 
 def may_see(request: HttpRequest, task: TaskState) -> bool:
-    """Whether the asker may look at the task."""
+    """Whether the visitor may see the task: as its owner, or because the hook allows it."""
     return is_owner(request, task) or _is_shared(request, task_topic(task.pk))
 
 
-def _own(owner: Owner, topics: Iterable[str]) -> set[str]:
+def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     if owner.topic is None:
         return set()
     ids = {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
     if not ids:
         return {owner.topic}
-    found = set(store.task_rows_of(owner).filter(pk__in=ids.values()).values_list("pk", flat=True))
-    return {owner.topic, *(topic for topic, pk in ids.items() if pk in found)}
+    own_ids = set(store.task_rows_of(owner).filter(pk__in=ids.values()).values_list("pk", flat=True))
+    return {owner.topic, *(topic for topic, pk in ids.items() if pk in own_ids)}
 
 
 def _is_shared(request: HttpRequest, topic: str) -> bool:
@@ -71,7 +71,7 @@ def _is_topic(topic: object) -> bool:
 
 
 def _is_id(name: str) -> bool:
-    # Only the one form that is published: another spelling of the same id would hear nothing.
+    # Topics use the canonical form of an id; nothing is published under another spelling.
     try:
         return str(UUID(name)) == name
     except ValueError:
@@ -80,22 +80,23 @@ def _is_id(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageTicket:
-    """A ticket and what it says, for those who can't read it themselves."""
+    """A signed ticket, with its topics and its expiry in readable form."""
 
     ticket: str
     topics: frozenset[str]
     expires_at: float
+    """In seconds since 1970."""
 
 
-def for_page(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:
-    """The ticket that a page is rendered with: the asker's own topic, and those of `task_ids` they may see."""
+def page_ticket(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:
+    """Return the ticket for a page: the visitor's own topic, and the tasks of `task_ids` that they may follow."""
     own = Owner.of(request).topic
-    wanted = [*([own] if own else []), *(task_topic(task_id) for task_id in task_ids)]
-    return for_asker(request, wanted[: tickets.MAX_TOPICS])
+    topics = [*([own] if own else []), *(task_topic(task_id) for task_id in task_ids)]
+    return ticket_for(request, topics[: tickets.MAX_TOPICS])
 
 
-def for_asker(request: HttpRequest, wanted: Iterable[str]) -> PageTicket:
-    """A ticket for those of `wanted` that the asker may follow; the others are left out."""
-    now, topics = store.now(), followable(request, wanted)
+def ticket_for(request: HttpRequest, requested: Iterable[str]) -> PageTicket:
+    """Return a ticket for the requested topics that the visitor may follow; the others are left out."""
+    now, topics = store.now(), followable(request, requested)
     text = tickets.issue(topics, follower=Owner.of(request).topic or "", now=now)
     return PageTicket(ticket=text, topics=frozenset(topics), expires_at=tickets.expires_at(now=now))

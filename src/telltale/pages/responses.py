@@ -1,6 +1,6 @@
-"""How the views answer: page or JSON, and what a task is in JSON. One refusal for "not there" and "not yours".
+"""The responses of the views: a page or JSON, a task as JSON, and errors.
 
-Knows requests and rows; decides nothing about tasks.
+A task that does not exist and a task of another owner get the same response. Nothing here changes tasks.
 """
 
 import math
@@ -21,65 +21,65 @@ from telltale.dispatch.control import why_no_retry
 from telltale.models import TaskState
 from telltale.pages.permissions import is_owner
 
-LEAST_RETRY_S: Final = 1
-MOST_RETRY_S: Final = 15
-ASKS_TO_THE_END: Final = 10
-"""Of a task whose time left is known, one who polls as told asks about this often."""
+MIN_RETRY_S: Final = 1
+MAX_RETRY_S: Final = 15
+POLLS_TO_THE_END: Final = 10
+"""A client that follows `Retry-After` polls a task about this many times until its end, if the time left is known."""
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Whether a browser asks. Who says nothing, or takes anything, is a program: browsers name text/html."""
+    """Whether the client prefers HTML. Browsers name text/html; without an Accept header, or with */*, JSON is sent."""
     return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
 
 
 def no_store(response: HttpResponseBase) -> HttpResponseBase:
-    """Nobody may keep it, and it depends on who asks and how."""
+    """Forbid caching, and declare that the response varies by Accept and Cookie."""
     patch_cache_control(response, no_store=True, private=True)
     patch_vary_headers(response, ["Accept", "Cookie"])
     return response
 
 
-def refused(status: int, words: str) -> JsonResponse:
-    """An error, in words that name the mend."""
-    return JsonResponse({"error": words}, status=status)
+def json_error(status: int, message: str) -> JsonResponse:
+    """Return an error as JSON; the message says what to do about it."""
+    return JsonResponse({"error": message}, status=status)
 
 
-def absent(request: HttpRequest) -> HttpResponseBase:
-    """The one answer for what is not there and what is not the asker's."""
-    words = _("There is no such task, or it is not yours.")
+def not_found(request: HttpRequest) -> HttpResponseBase:
+    """Return 404, the same for a task that does not exist and for one that the visitor may not see."""
+    message = _("This task doesn't exist, or it isn't yours.")
     if wants_page(request):
-        raise Http404(words)
-    return no_store(refused(404, words))
+        raise Http404(message)
+    return no_store(json_error(404, message))
 
 
-def body_of(request: HttpRequest) -> dict[str, Any]:
-    """The JSON object that was sent, or nothing; raises `Malformed`."""
+def json_body(request: HttpRequest) -> dict[str, Any]:
+    """Return the JSON object in the request's body, {} if the body is empty; raises `Malformed`."""
     if int(request.META.get("CONTENT_LENGTH") or 0) > INBOUND_BYTES:
-        raise Malformed(f"A request's body has more than {INBOUND_BYTES:,} bytes.")
+        raise Malformed(f"The request's body is too large: at most {INBOUND_BYTES:,} bytes are allowed.")
     return decode(request.body) if request.body.strip() else {}
 
 
 def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:
-    """A task's public state as programs get it, with what this asker may do."""
-    snapshot, mine = task.snapshot, is_owner(request, task)
+    """Return the task's snapshot for programs, with its health, its URL and the actions that the visitor may take."""
+    snapshot, is_own = task.snapshot, is_owner(request, task)
     return snapshot.to_json() | {
         "health": health(snapshot, now=now, limits=conf.settings()),
         "now": now,
         "url": reverse("telltale:task", args=[task.pk]),
-        "can_cancel": mine and can_cancel(snapshot),
-        "can_retry": mine and why_no_retry(task) is None,
+        "can_cancel": is_own and can_cancel(snapshot),
+        "can_retry": is_own and why_no_retry(task) is None,
     }
 
 
 def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> HttpResponse:
-    """The task as JSON, with its ETag, and with when to ask again while it goes on."""
+    """Return the task as JSON with an ETag, and with `Retry-After` until it has ended."""
     now = store.now()
     data = task_json(request, task, now=now)
     response = JsonResponse(data, status=status)
-    # `now` is in every answer and no change: so the tag is of the state alone, and weak.
+    # The tag is weak: it leaves out `now`, which differs in every response.
     order = ".".join(str(int(part)) for part in task.snapshot.order)
-    can = f"{int(data['can_cancel'])}{int(data['can_retry'])}"
-    response.headers["ETag"] = f'W/"{order}.{data["health"] or "-"}.{can}"'
+    actions = f"{int(data['can_cancel'])}{int(data['can_retry'])}"
+    response.headers["ETag"] = f'W/"{order}.{data["health"] or "-"}.{actions}"'
     if not task.snapshot.ended:
         response.headers["Retry-After"] = str(retry_after_s(task.snapshot, now=now))
     no_store(response)
@@ -92,14 +92,14 @@ def can_cancel(snapshot: Snapshot) -> bool:
 
 
 def retry_after_s(snapshot: Snapshot, *, now: float) -> int:
-    """When it is worth asking again: whole seconds, at least 1."""
+    """Return after how many whole seconds the client should poll again, from 1 to 15."""
     if snapshot.state is State.RETRYING and snapshot.due_at is not None:
-        wanted = snapshot.due_at - now
+        delay_s = snapshot.due_at - now
     elif snapshot.remaining_s is not None:
-        wanted = snapshot.remaining_s / ASKS_TO_THE_END
+        delay_s = snapshot.remaining_s / POLLS_TO_THE_END
     elif snapshot.usual_s is not None and snapshot.started_at is not None:
-        wanted = snapshot.usual_s[0] / ASKS_TO_THE_END
+        delay_s = snapshot.usual_s[0] / POLLS_TO_THE_END
     else:
-        # Nothing is known but how long it has been so: what has taken long will take long.
-        wanted = (now - (snapshot.started_at or snapshot.created_at)) / ASKS_TO_THE_END
-    return max(LEAST_RETRY_S, min(MOST_RETRY_S, math.ceil(wanted) if math.isfinite(wanted) else MOST_RETRY_S))
+        # Only the task's age is known: the older it is, the less often it is worth polling.
+        delay_s = (now - (snapshot.started_at or snapshot.created_at)) / POLLS_TO_THE_END
+    return max(MIN_RETRY_S, min(MAX_RETRY_S, math.ceil(delay_s) if math.isfinite(delay_s) else MAX_RETRY_S))

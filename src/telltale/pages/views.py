@@ -1,10 +1,10 @@
-"""The pages and answers under Telltale's addresses (`urls.py`): a person's tasks, what they may do, their tickets.
+"""The views under Telltale's URLs (`urls.py`): a visitor's tasks, cancel and retry, tickets, notices, polling.
 
-Each view is as short as its rule. Who may see what is decided in `permissions`, what happens in `dispatch.control`
-and `store`; how it is said, in `answers` and the templates. "Not there" and "not yours" are one answer.
+`permissions` decides who may see a task; `dispatch.control` and `store` carry actions out; `responses` and the
+templates make the responses. A task that does not exist and a task of another owner get the same response.
 
-Behind Django's `LoginRequiredMiddleware`, the pages and what is done to tasks need a signed-in user. What a page's
-script asks for in the background does not (`login_not_required`): a login page is no answer to a script.
+Behind Django's `LoginRequiredMiddleware`, the pages and actions need a signed-in user. The requests that a page's
+script makes in the background do not (`login_not_required`), since a script can't use a login page.
 """
 
 from functools import wraps
@@ -36,11 +36,11 @@ from telltale.owners import Owner
 from telltale.pages import permissions
 from telltale.pages.permissions import is_owner, may_see
 from telltale.pages.responses import (
-    absent,
-    body_of,
     can_cancel,
+    json_body,
+    json_error,
     no_store,
-    refused,
+    not_found,
     retry_after_s,
     task_answer,
     task_json,
@@ -51,136 +51,144 @@ from telltale.transports.http import bearer
 from telltale.transports.polling import POLICY, Answer
 
 NEWEST: Final = 50
-"""Tasks on the list."""
+"""The most tasks that the list shows."""
 
-LEAST_REFRESH_S: Final = 3
-"""A page that loads itself anew does so at most this often: somebody may be reading it."""
+MIN_REFRESH_S: Final = 3
+"""A page without JavaScript refreshes at most this often, so that it stays readable."""
 
 
 @require_safe
 def tasks(request: HttpRequest) -> HttpResponseBase:
-    """The asker's own tasks: what is open first, then the newest."""
-    mine, now = _mine(request), store.now()
+    """The visitor's own tasks: unfinished ones first, then the newest."""
+    rows, now = _own_tasks(request), store.now()
     if not wants_page(request):
-        return no_store(JsonResponse({"tasks": [task_json(request, task, now=now) for task in mine], "now": now}))
-    open_ones = [task.snapshot for task in mine if not task.snapshot.ended]
-    pace_s = min((retry_after_s(snapshot, now=now) for snapshot in open_ones), default=None)
-    context = {"tasks": mine, "refresh_s": _refresh_s(request, pace_s)}
+        return no_store(JsonResponse({"tasks": [task_json(request, row, now=now) for row in rows], "now": now}))
+    context = {"tasks": rows, "refresh_s": _refresh_s(request, rows, now=now)}
     return no_store(render(request, "telltale/tasks.html", context))
 
 
 @require_safe
 def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
-    """One task: a page that comes alive, or JSON with an ETag."""
-    row = _visible(request, task_id)
+    """One task: a page with live updates, or JSON with an ETag."""
+    row = _visible_task(request, task_id)
     if row is None:
-        return absent(request)
+        return not_found(request)
     request_queue_status([row.snapshot], now=store.now())
     if wants_page(request):
-        return no_store(render(request, "telltale/task.html", _on_page(request, row)))
-    answer = task_answer(request, row)
-    said = get_conditional_response(request, etag=answer.headers["ETag"], response=answer) or answer
-    if "Retry-After" in answer.headers:
-        said.headers["Retry-After"] = answer.headers["Retry-After"]
-    return said
+        return no_store(render(request, "telltale/task.html", _page_context(request, row)))
+    full = task_answer(request, row)
+    response = get_conditional_response(request, etag=full.headers["ETag"], response=full) or full
+    if "Retry-After" in full.headers:  # A 304 lacks it.
+        response.headers["Retry-After"] = full.headers["Retry-After"]
+    return response
 
 
 @csrf_protect
 @require_POST
 def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
-    """Ask for the end of one's own task."""
-    row = _own(request, task_id)
+    """Request the cancellation of one of the visitor's own tasks."""
+    row = _own_task(request, task_id)
     if row is None:
-        return absent(request)
+        return not_found(request)
     snapshot = row.snapshot
     if snapshot.no_cancel is not None and not snapshot.ended:
-        return _cannot(request, row, _("It can't be stopped just now: %(why)s") % {"why": snapshot.no_cancel})
+        return _refuse_action(
+            request, row, _("This task can't be cancelled now: %(reason)s") % {"reason": snapshot.no_cancel}
+        )
     if can_cancel(snapshot) and control.cancel(row):
         row = store.get_task(row.pk) or row
     elif snapshot.ended:
-        return _cannot(request, row, _("It has ended already, so there is nothing to stop."))
-    return _done(request, row)
+        return _refuse_action(request, row, _("This task has already ended, so it can't be cancelled."))
+    return _action_done(request, row)
 
 
 @csrf_protect
 @require_POST
 def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
-    """Run one's own task again, after it failed, was cancelled or was lost."""
-    row = _own(request, task_id)
+    """Run one of the visitor's own tasks again, after it failed, was cancelled or was lost."""
+    row = _own_task(request, task_id)
     if row is None:
-        return absent(request)
+        return not_found(request)
     try:
         row = control.retry(row)
-    except control.CannotRetry as why:
-        return _cannot(request, row, str(why))
+    except control.CannotRetry as refusal:
+        return _refuse_action(request, row, str(refusal))
     except EnqueueFailed:
-        return _cannot(request, row, _("It could not be started. Try again later."), status=503)
-    return _done(request, row)
+        return _refuse_action(request, row, _("The task couldn't be started. Try again later."), status=503)
+    return _action_done(request, row)
 
 
 @login_not_required
 @csrf_protect
 @require_POST
 def ticket(request: HttpRequest) -> HttpResponseBase:
-    """A new ticket for the topics that are asked for; those that the asker may not follow are not in it."""
+    """A new ticket for the requested topics, without those that the visitor may not follow."""
     try:
-        wanted = body_of(request).get("topics")
-        if not isinstance(wanted, list) or not all(isinstance(topic, str) for topic in wanted):
-            raise Malformed(_('Send {"topics": ["task:…"]}: a list of texts.'))
-        if len(wanted) > tickets.MAX_TOPICS:
-            raise Malformed(_("A ticket holds at most %(n)s topics.") % {"n": tickets.MAX_TOPICS})
+        requested = _requested_topics(request)
     except Malformed as error:
-        return no_store(refused(400, str(error)))
-    granted = permissions.for_asker(request, wanted)
-    if wanted and not granted.topics:
-        return no_store(refused(404, _("There is nothing there that you may follow.")))
-    said = {"ticket": granted.ticket, "topics": sorted(granted.topics), "expires_at": granted.expires_at}
-    return no_store(JsonResponse(said))
+        return no_store(json_error(400, str(error)))
+    granted = permissions.ticket_for(request, requested)
+    if requested and not granted.topics:
+        return no_store(json_error(404, _("These topics don't exist, or you may not follow them.")))
+    fields = {"ticket": granted.ticket, "topics": sorted(granted.topics), "expires_at": granted.expires_at}
+    return no_store(JsonResponse(fields))
 
 
-def _by_ticket(view: Any) -> Any:
-    """Opened by the ticket in `Authorization` alone: no cookie counts, so there is nothing to forge."""
+def _requested_topics(request: HttpRequest) -> list[str]:
+    """Return the topics in the request's body; raises `Malformed`."""
+    topics = json_body(request).get("topics")
+    if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
+        raise Malformed(_('Send {"topics": ["task:…"]}: a list of strings.'))
+    if len(topics) > tickets.MAX_TOPICS:
+        sizes = {"n": tickets.MAX_TOPICS, "count": len(topics)}
+        raise Malformed(_("A ticket holds at most %(n)s topics, not %(count)s. Request several tickets.") % sizes)
+    return topics
+
+
+def _ticket_required(view: Any) -> Any:
+    """Authorize a view by the ticket in `Authorization` alone; cookies are ignored, so CSRF needs no check."""
 
     @login_not_required
     @csrf_exempt
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def ticketed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             grant = tickets.verify(bearer(request.headers.get("Authorization", "")))
         except tickets.Refused as refusal:
-            return _turned_away(refusal.reason)
+            return _refuse(refusal.reason)
         return no_store(view(request, grant, *args, **kwargs))
 
-    return guarded
+    return ticketed
 
 
-@_by_ticket
+@_ticket_required
 @require_POST
 def take_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
-    """Whether this page may show the notice: said to one page of all, once."""
+    """Take a notice for this page: granted to one page only, once."""
     return JsonResponse({"granted": store.take_notice(notice_id, grant.topics)})
 
 
 @login_not_required
 @csrf_exempt
 def live(request: HttpRequest) -> HttpResponseBase:
-    """The live address without `telltale.asgi`: polls are answered at once, at the pace that the settings say."""
+    """The live URL without `telltale.asgi`: polls are answered at once, and the response says when to poll again."""
     if request.method not in {"GET", "POST"}:
-        return refused(405, _("Use GET or POST."))
+        return json_error(405, _("Use GET or POST."))
     if "text/event-stream" in request.headers.get("Accept", ""):
-        return refused(
-            406, _("This server can't stream: ask with Accept: application/json, or serve it by telltale.asgi.")
+        return json_error(
+            406,
+            _("This server can't stream. Poll with Accept: application/json, or serve the site with telltale.asgi."),
         )
     response: HttpResponseBase = _poll(request)
     return response
 
 
-@_by_ticket
+@_ticket_required
 def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
     try:
-        hello = Hello.read(body_of(request))
+        hello = Hello.read(json_body(request))
     except Malformed:
-        return _turned_away(reasons.MALFORMED)
+        return _refuse(reasons.MALFORMED)
     now, s = store.now(), conf.settings()
     limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
     connection = Connection(opened_at=now, policy=POLICY, limits=limits)
@@ -194,70 +202,71 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
     return HttpResponse(told.text(connection, now, poll_after_s=s.poll_s), content_type="application/json")
 
 
-# What the views share
+# Shared by the views
 
 
-def _mine(request: HttpRequest) -> list[TaskState]:
+def _own_tasks(request: HttpRequest) -> list[TaskState]:
     newest = store.task_rows_of(Owner.of(request)).select_related("owner").order_by("-created_at")[:NEWEST]
-    found = list(newest)
-    lapsed = [row.pk for row in found if row.lease_until is not None and row.lease_until < store.now()]
-    if lapsed and store.end_lapsed(lapsed):
-        found = list(newest.all())
-    return sorted(found, key=lambda row: row.ended_at is not None)
+    rows = list(newest)
+    lapsed = [row.pk for row in rows if row.lease_until is not None and row.lease_until < store.now()]
+    if lapsed and store.end_expired(lapsed):
+        rows = list(newest.all())
+    return sorted(rows, key=lambda row: row.ended_at is not None)
 
 
-def _visible(request: HttpRequest, task_id: str) -> TaskState | None:
+def _visible_task(request: HttpRequest, task_id: str) -> TaskState | None:
     row = store.get_task(task_id)
     return row if row is not None and may_see(request, row) else None
 
 
-def _own(request: HttpRequest, task_id: str) -> TaskState | None:
+def _own_task(request: HttpRequest, task_id: str) -> TaskState | None:
     row = store.get_task(task_id)
     return row if row is not None and is_owner(request, row) else None
 
 
-def _on_page(request: HttpRequest, row: TaskState) -> dict[str, Any]:
-    snapshot, now, mine = row.snapshot, store.now(), is_owner(request, row)
-    pace_s = None if snapshot.ended else retry_after_s(snapshot, now=now)
+def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
+    snapshot, now, is_own = row.snapshot, store.now(), is_owner(request, row)
     return {
         "task": row,
         "snapshot": snapshot,
         "health": health(snapshot, now=now, limits=conf.settings()),
-        "can_cancel": mine and can_cancel(snapshot),
-        "can_retry": mine and control.why_no_retry(row) is None,
-        "refresh_s": _refresh_s(request, pace_s),
-        # The page says the end itself, so no toast needs to say it again.
-        "notices": store.take_notices(row.pk) if mine and snapshot.ended else [],
+        "can_cancel": is_own and can_cancel(snapshot),
+        "can_retry": is_own and control.why_no_retry(row) is None,
+        "refresh_s": _refresh_s(request, [row], now=now),
+        # The page itself shows the end, so its notice must not appear as a toast as well.
+        "notices": store.take_notices(row.pk) if is_own and snapshot.ended else [],
     }
 
 
-def _refresh_s(request: HttpRequest, pace_s: int | None) -> int | None:
-    if pace_s is None or request.GET.get("refresh") == "off":
+def _refresh_s(request: HttpRequest, rows: list[TaskState], *, now: float) -> int | None:
+    """Return after how many seconds a page without JavaScript refreshes; None if all its tasks have ended."""
+    unfinished = [row.snapshot for row in rows if not row.snapshot.ended]
+    if not unfinished or request.GET.get("refresh") == "off":
         return None
-    return max(LEAST_REFRESH_S, pace_s)
+    return max(MIN_REFRESH_S, min(retry_after_s(snapshot, now=now) for snapshot in unfinished))
 
 
-def _done(request: HttpRequest, row: TaskState) -> HttpResponseBase:
-    """It is done, or will be: browsers go back to where they can see it."""
+def _action_done(request: HttpRequest, row: TaskState) -> HttpResponseBase:
+    """Return the task after an action; browsers are redirected back to the page of the button."""
     if not wants_page(request):
-        answer = task_answer(request, row, status=200 if row.snapshot.ended else 202)
-        answer.headers["Location"] = reverse("telltale:task", args=[row.pk])
-        return answer
-    return no_store(HttpResponse(status=303, headers={"Location": _back(request, row)}))
+        response = task_answer(request, row, status=200 if row.snapshot.ended else 202)
+        response.headers["Location"] = reverse("telltale:task", args=[row.pk])
+        return response
+    return no_store(HttpResponse(status=303, headers={"Location": _return_url(request, row)}))
 
 
-def _back(request: HttpRequest, row: TaskState) -> str:
-    asked = request.POST.get("next", "")
-    is_safe = url_has_allowed_host_and_scheme(asked, {request.get_host()}, require_https=request.is_secure())
-    return asked if is_safe else reverse("telltale:task", args=[row.pk])
+def _return_url(request: HttpRequest, row: TaskState) -> str:
+    url = request.POST.get("next", "")
+    is_safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    return url if is_safe else reverse("telltale:task", args=[row.pk])
 
 
-def _cannot(request: HttpRequest, row: TaskState, words: str, *, status: int = 409) -> HttpResponseBase:
+def _refuse_action(request: HttpRequest, row: TaskState, message: str, *, status: int = 409) -> HttpResponseBase:
     if not wants_page(request):
-        return no_store(refused(status, words))
-    return no_store(render(request, "telltale/cannot.html", {"task": row, "words": words}, status=status))
+        return no_store(json_error(status, message))
+    return no_store(render(request, "telltale/action_refused.html", {"task": row, "message": message}, status=status))
 
 
-def _turned_away(reason: reasons.Reason) -> HttpResponseBase:
+def _refuse(reason: reasons.Reason) -> HttpResponseBase:
     bye = {"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again}
     return no_store(JsonResponse(bye, status=STATUS.get(reason, 400)))

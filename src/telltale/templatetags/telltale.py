@@ -1,8 +1,8 @@
-"""`{% telltale %}` for the head of a page, `{% task_progress task %}` for a bar that works before the script does.
+"""The template tags: `{% telltale %}` for the <head>, `{% task_progress task %}` for a task's bar, text and buttons.
 
-What a page may hear is said by the ticket that the first tag puts into it; the browser's modules are mapped
-to their static addresses, hashed or not, by an import map (docs/decisions/0002-import-map.md). Every tag that
-a Content-Security-Policy asks about carries the nonce.
+`{% telltale %}` writes the ticket that lists the topics this page may follow, and an import map from module names to
+static URLs, hashed or not (docs/decisions/0002-import-map.md). Script and preload tags carry the nonce of the
+Content-Security-Policy. `{% task_progress %}` works without JavaScript.
 """
 
 import json
@@ -25,7 +25,7 @@ from telltale.core.health import health
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
-from telltale.owners import Owner, django_request
+from telltale.owners import django_request
 from telltale.pages import permissions, task_text
 
 register = template.Library()
@@ -33,15 +33,18 @@ register = template.Library()
 _STATIC: Final = Path(__file__).parent.parent / "static" / "telltale"
 MODULES: Final = tuple(sorted(path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*.js")))
 PLACE_OF_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""Stands for an id in the addresses that the browser is given."""
+"""Placeholder for an id in the URLs that the page gets."""
 
-# What would end a script element early, or begin another, is written as JSON's own escapes.
-_IN_SCRIPT: Final = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
+# Characters that could end the script element or start another are written as JSON escapes.
+_SCRIPT_ESCAPES: Final = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 
 @register.simple_tag(takes_context=True)
 def telltale(context: template.Context, *shared: TaskState) -> SafeString:
-    """Style, modules and ticket, for the head. Name the tasks of others that the page shows: `{% telltale task %}`."""
+    """Return the style sheet, modules and ticket, for the <head>.
+
+    `shared`: tasks of other people that the page shows, as in `{% telltale task %}`.
+    """
     request = _request(context, "telltale")
     nonce = _nonce(context, request)
     return SafeString(
@@ -60,20 +63,22 @@ def telltale(context: template.Context, *shared: TaskState) -> SafeString:
 
 @register.inclusion_tag("telltale/task_progress.html", takes_context=True)
 def task_progress(context: template.Context, task: TaskState, heading: int = 0, link: bool = False) -> dict[str, Any]:
-    """The task's bar, words and buttons. `heading` makes its label an <h1> (or 2, 3 …), `link` leads to its page."""
+    """Return the context of the task's bar, text and buttons.
+
+    `heading`: the level of the heading that the label becomes (1 for <h1>); 0 for a paragraph. `link`: whether the
+    label links to the task's page.
+    """
     request = _request(context, "task_progress")
     now, snapshot = store.now(), task.snapshot
-    doing = health(snapshot, now=now, limits=settings())
-    owner = Owner.of(request).topic
-    mine = owner is not None and owner == task.owner_topic
+    task_health = health(snapshot, now=now, limits=settings())
     return {
         "task": task,
         "snapshot": snapshot,
-        "health": doing,
-        "words": task_text.tell(snapshot, doing, now=now),
-        "say": {key: task_text.say(key) for key in ("cancel", "try_again", "start_again", "open_result")},
-        "mine": mine,
-        "may_cancel": not snapshot.ended and doing != "stalled" and not snapshot.cancel_requested,
+        "health": task_health,
+        "text": task_text.describe(snapshot, task_health, now=now),
+        "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
+        "is_own": permissions.is_owner(request, task),
+        "may_cancel": not snapshot.ended and task_health != "stalled" and not snapshot.cancel_requested,
         "may_retry": snapshot.state in RETRIABLE,
         "is_repeatable": is_repeatable(task),
         "result": safe_url(snapshot.result),
@@ -87,26 +92,26 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
 
 @register.filter
 def bar_value(share: float | None) -> SafeString:
-    """The attribute that fills a <progress> so far, in no language's figures; nothing while nothing is known."""
+    """Return the `value` attribute of a <progress>, formatted independently of the language; empty for None."""
     return format_html(' value="{}"', f"{share:.4f}".rstrip("0").rstrip(".")) if share is not None else mark_safe("")
 
 
 @register.filter
 def safe_url(url: str | None) -> str:
-    """The address if it leads to a web page of this or another site; a task's own text might not."""
+    """Return the URL if it is relative, http or https, else an empty string: a task may set any text as its result."""
     start = (url or "").strip().lower()
     is_web = start.startswith(("https://", "http://", "/", "?", "#")) or ":" not in start.split("/")[0]
     return url.strip() if url and is_web else ""
 
 
 def import_map() -> dict[str, str]:
-    """The modules' names for `import`, and where each is served."""
+    """Return the URL of each module by its name for `import`."""
     return {"telltale": static("telltale/index.js")} | {f"telltale/{m}": static(f"telltale/{m}") for m in MODULES}
 
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
-    """What the browser's side must know of this page, its follower and the server."""
-    ticket, limits = permissions.for_page(request, [str(task.pk) for task in shared]), settings()
+    """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
+    ticket, limits = permissions.page_ticket(request, [str(task.pk) for task in shared]), settings()
     hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     return {
         "ticket": ticket.ticket,
@@ -122,7 +127,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
         "language": get_language() or "",
-        "words": task_text.catalogue(),
+        "texts": task_text.catalogue(),
     }
 
 
@@ -130,21 +135,24 @@ def _request(context: template.Context, tag: str) -> HttpRequest:
     request: HttpRequest | None = context.get("request")
     if request is None or django_request(request) is None:
         raise template.TemplateSyntaxError(
-            f"{{% {tag} %}} must know who asks, but the context has no request: render with the request, and put "
-            "'django.template.context_processors.request' into the template engine's context processors."
+            f"{{% {tag} %}} needs the request, but the template context has none. Render with the request, and add "
+            "'django.template.context_processors.request' to the template engine's context processors."
         )
     return request
 
 
 def _nonce(context: template.Context, request: HttpRequest) -> SafeString:
-    """Django 6's nonce is in the context or in `request._csp_nonce`, django-csp's in `request.csp_nonce`."""
-    found = (context.get("csp_nonce"), getattr(request, "csp_nonce", None), getattr(request, "_csp_nonce", None))
-    # Both make the nonce when it is read, and it is false until then: so it is read before it is tested.
-    nonce = next((text for lazy in found if lazy is not None and (text := str(lazy))), "")
+    """Return the nonce attribute, empty without a policy.
+
+    Django 6 puts the nonce into the context or `request._csp_nonce`, django-csp into `request.csp_nonce`.
+    """
+    nonces = (context.get("csp_nonce"), getattr(request, "csp_nonce", None), getattr(request, "_csp_nonce", None))
+    # Both create the nonce on first use, and it is falsy before: str() must come before the test.
+    nonce = next((text for lazy in nonces if lazy is not None and (text := str(lazy))), "")
     return format_html(' nonce="{}"', nonce) if nonce else mark_safe("")
 
 
-def _script(text: str, kind: str, nonce: SafeString, more: str = "") -> SafeString:
-    # Everything here is ours or escaped: the text by JSON's escapes, the nonce by format_html.
-    inert = text.translate(_IN_SCRIPT)
-    return mark_safe(f'<script type="{kind}"{more}{conditional_escape(nonce)}>{inert}</script>')  # noqa: S308
+def _script(text: str, kind: str, nonce: SafeString, attributes: str = "") -> SafeString:
+    # Safe: `kind` and `attributes` are constants, the text is escaped as JSON, the nonce by format_html.
+    escaped = text.translate(_SCRIPT_ESCAPES)
+    return mark_safe(f'<script type="{kind}"{attributes}{conditional_escape(nonce)}>{escaped}</script>')  # noqa: S308
