@@ -8,5 +8,5 @@ from telltale.store import durations
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
     """The store keeps for some seconds what it knows of durations."""
-    durations._usual.clear()
-    durations._unlearnt.clear()
+    durations._cached.clear()
+    durations._unwritten.clear()

@@ -82,7 +82,7 @@ def test_what_nobody_begins_is_given_up_in_words() -> None:
     pruned = store.prune(now=8 * DAY_S)
     assert [str(forgotten.pk)] == [changed.snapshot.id for changed in pruned.given_up]
     row = TaskState.objects.get(pk=forgotten.pk)
-    assert (row.state, row.error) == (State.FAILED, "Nobody began it.")
+    assert (row.state, row.error) == (State.FAILED, "No worker started this task.")
 
 
 def test_one_pruning_deletes_a_bounded_number() -> None:

@@ -102,7 +102,7 @@ def test_what_could_not_be_enqueued_leaves_no_row_but_what_began_stays() -> None
 
 
 def test_a_key_that_is_too_long_is_refused_with_the_mend() -> None:
-    with pytest.raises(ValueError, match="hash it"):
+    with pytest.raises(ValueError, match="Use a hash"):
         queue(key="x" * 256)
 
 
@@ -378,7 +378,7 @@ def test_many_short_runs_are_learnt_together() -> None:
 
 
 def test_what_is_usual_is_learnt_from_enough_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durations, "LEARN_EVERY_S", 0.0)
+    monkeypatch.setattr(durations, "WRITE_EVERY_S", 0.0)
     monkeypatch.setattr(durations, "CACHED_S", 0.0)
     for _ in range(5):
         task = queue()

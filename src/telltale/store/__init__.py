@@ -1,26 +1,23 @@
-"""The only writer of `TaskState`: queue, claim, save, end, expire, read. All races are in this folder.
+"""The only code that writes `TaskState`: it queues, claims, saves, ends, expires and reads tasks.
 
-Each race is decided by one conditional UPDATE whose row count is the verdict; who loses it changes nothing
-and publishes nothing. Nothing here publishes: callers hand what is returned to `messages.announce`, after
-the write. Instants are seconds since 1970 by the store's clock (`now()`); None for `now` means that clock.
+Each race is decided by one conditional UPDATE, and its row count is the verdict: the loser changes nothing and
+publishes nothing. The store itself publishes nothing. Callers pass the changes it returns to `messages.announce`, after
+the write. Instants are seconds since 1970 by the store's clock (`now()`); `now=None` means the current time by that
+clock.
 
-A task's life, in order:
+In the order of a task's life:
 
-- `queueing`: its row comes into being, or joins the open one of its key; a person asks for it anew
-- `waiting`: what its runner says of it until it begins
-- `running`: a delivery claims an attempt, or hands it back to be run again
-- `saving`: reports of many tasks, their leases, their verdicts
-- `ending`: by its worker, by a person, by its lease; `closing`: the one statement behind all of these
-- `wholes`: a group of tasks as one bar
-- `notices`: what its owner is told, once
-- `reading`: what followers see, whatever lapsed ended first
-- `by_reader`: what a read writes as a side effect, where that is possible
-- `pruning`: what is kept no longer
+- `queueing`: creates a task's row, joins the open task with the same key, queues another attempt
+- `running`: a delivery claims an attempt, or gives it back to be retried
+- `saving`: saves reports and renews leases, many tasks at a time
+- `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
+- `groups`: many tasks under one bar
+- `notices`: messages for owners, each shown once
+- `reading`: what pages and followers see; `write_on_read`: what a read changes
+- `pruning`: deletes what is no longer kept
 
-What these share: `values` (what goes in and comes out), `clock`, `rows` (the way to the tables), `columns` (what an
-attempt begins with), `usual` (how long runs take). Imports inside the folder make no circle.
-
-Called by `worker`, `runners`, `web` and `messages`, by the names below alone; knows nothing of any of them.
+Shared: `values` (arguments and results), `clock`, `rows` (access to the tables), `columns` (values that several modules
+write), `durations` (how long runs usually take). Other packages use only the names below.
 """
 
 from telltale.store.clock import now
@@ -39,7 +36,7 @@ from telltale.store.queueing import (
     set_queue_status,
     set_runner_id,
 )
-from telltale.store.reading import NEWEST, end_lapsed, get_task, read_tasks, read_topics
+from telltale.store.reading import NEWEST, end_expired, get_task, read_tasks, read_topics
 from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying
 from telltale.store.saving import SAVED_AT_ONCE, save
@@ -63,7 +60,7 @@ __all__ = [
     "count_before",
     "delete_queued",
     "end",
-    "end_lapsed",
+    "end_expired",
     "expire",
     "get_task",
     "is_cancel_requested",

@@ -1,7 +1,6 @@
-"""The store's clock: the database's own, so that machines whose clocks differ agree on leases.
+"""The store's clock. It is the database's clock, so that machines whose clocks differ agree on leases.
 
-Knows how each database is asked, and by how much this process's clock is off. Must not know tasks. Called by the
-store's other modules, and by whoever compares an instant with one that was stored.
+Any code that compares the current time with a stored instant uses this clock.
 """
 
 import time
@@ -12,37 +11,38 @@ from django.db import DatabaseError, connections
 from telltale import conf
 
 CLOCK_CHECK_S: Final = 60.0
-"""How often the database is asked for its clock, at most."""
+"""How often the database is asked for its time, at most."""
 
-_clock: dict[str, tuple[float, float]] = {}  # alias: (database's clock minus ours, when measured)
-_CLOCKS: Final = {
+_offsets: dict[str, tuple[float, float]] = {}  # by alias: (database time minus local time, when that was measured)
+_QUERIES: Final = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
     "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
 }
 
 
 def now() -> float:
-    """The store's clock, in seconds since 1970: the database's own, so that machines agree on leases.
+    """Return the time in seconds since 1970, by the database's clock.
 
-    SQLite runs on this machine, so this machine's clock is its clock.
+    SQLite runs in this process, so for SQLite it is this machine's clock.
     """
     alias = conf.settings().database
-    question = _CLOCKS.get(connections[alias].vendor)
-    if question is None:
+    query = _QUERIES.get(connections[alias].vendor)
+    if query is None:
         return time.time()
-    offset, measured_at = _clock.get(alias, (0.0, float("-inf")))
+    offset, measured_at = _offsets.get(alias, (0.0, float("-inf")))
     if time.monotonic() - measured_at >= CLOCK_CHECK_S:
         try:
             with connections[alias].cursor() as cursor:
                 before = time.time()
-                cursor.execute(question)
+                cursor.execute(query)
                 offset = float(cursor.fetchone()[0]) - (before + time.time()) / 2
         except DatabaseError:
-            pass  # The last offset serves; whatever is done with the instant will meet the same trouble.
+            pass  # The last offset is good enough; the caller's own query will meet the same error.
         else:
-            _clock[alias] = (offset, time.monotonic())
+            _offsets[alias] = (offset, time.monotonic())
     return time.time() + offset
 
 
-def instant(given: float | None) -> float:
-    return now() if given is None else given
+def or_now(instant: float | None) -> float:
+    """Return `instant`; for None, the time by the store's clock."""
+    return now() if instant is None else instant

@@ -1,6 +1,6 @@
-"""What a row's columns hold at the turns of its life: an attempt begins afresh, a wait is over, a key is taken.
+"""Values of a row's columns at certain points: when an attempt begins, when waiting is over, while a key is taken.
 
-Plain values: knows the columns, not the database. Used by each module that makes, begins or ends an attempt.
+This module knows the columns, not the database.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from telltale.core.snapshot import SHORT_BYTES, bounded
 
-# What a new attempt forgets of the one before.
-AFRESH: Final[Mapping[str, Any]] = {
+NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "seq": 0,
     "progress": {},
     "remaining_s": None,
@@ -30,11 +29,13 @@ AFRESH: Final[Mapping[str, Any]] = {
     "beat_at": None,
     "ended_at": None,
 }
+"""Resets what the row says about the previous attempt."""
 
-# What is known of a task only while it waits.
-BEGUN: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None}
+NOT_WAITING: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None}
+"""Resets what the row says only while the task waits."""
 
 
 def open_key_of(name: str, key: str | None) -> str | None:
-    # A digest, for names and keys together are longer than some databases index.
+    """Return the value of `open_key` for a task's name and key; None without a key."""
+    # A digest, because name and key together are longer than some databases can index.
     return None if key is None else sha256(f"{bounded(name, SHORT_BYTES)}\0{key}".encode()).hexdigest()

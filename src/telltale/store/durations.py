@@ -1,7 +1,7 @@
-"""How long runs of a task usually take, so that a bar without a total can say something.
+"""How long the runs of a task usually take, for the bars of tasks that report no total.
 
-Keeps for some seconds what it read, and what it has yet to write: nothing here is worth a statement a task. Must not
-know the task, only its name and the durations. Called by `running` and `closing`.
+Durations are cached for some seconds and written in batches: they are not worth a statement for each task. This module
+knows a task's name and its durations, nothing else.
 """
 
 import logging
@@ -10,54 +10,60 @@ from typing import Final
 
 from django.db import DatabaseError
 
-from telltale.core.estimate import Usual
+from telltale.core.estimate import DurationHistory
 from telltale.models import UsualDuration
 from telltale.store.rows import database, in_transaction
 
 logger = logging.getLogger(__name__)
 
 CACHED_S: Final = 10.0
-"""How long what is usual is taken for known: it changes slowly."""
+"""How long a usual duration is cached; it changes slowly."""
 
-LEARN_EVERY_S: Final = 10.0
-"""Durations of short runs are written together, this often a task and process."""
+WRITE_EVERY_S: Final = 10.0
+"""Durations of short runs are written together, this often for each task and process."""
 
-_usual: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
-_unlearnt: dict[tuple[str, str], tuple[float, list[float]]] = {}
+_cached: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
+"""By database and task name: (when it was read, the usual duration)."""
+_unwritten: dict[tuple[str, str], tuple[float, list[float]]] = {}
+"""By database and task name: (when durations were last written, those of the runs since)."""
 
 
-def usual_s_of(name: str) -> tuple[float, float] | None:
-    """As it was at most `CACHED_S` ago."""
-    asked_at, usual_s = _usual.get((database(), name), (float("-inf"), None))
-    if time.monotonic() - asked_at >= CACHED_S:
+def usual_duration_s(name: str) -> tuple[float, float] | None:
+    """Return (median, 95th percentile) in seconds, at most `CACHED_S` old; None before enough runs are known."""
+    read_at, usual_s = _cached.get((database(), name), (float("-inf"), None))
+    if time.monotonic() - read_at >= CACHED_S:
         usual_s = _read_usual_s(name)
-        _usual[database(), name] = (time.monotonic(), usual_s)
+        _cached[database(), name] = (time.monotonic(), usual_s)
     return usual_s
 
 
 def _read_usual_s(name: str) -> tuple[float, float] | None:
     durations = UsualDuration.objects.using(database()).filter(pk=name).values_list("durations_s", flat=True).first()
-    return Usual.from_list(durations).usual_s if durations else None
+    return DurationHistory.from_list(durations).usual_s if durations else None
 
 
-def learn(name: str, duration_s: float) -> None:
-    """Add a run to what is usual. A run less is no harm, so trouble is passed over.
+def add_duration(name: str, duration_s: float) -> None:
+    """Add a run's duration. A run may be missing without harm, so database errors are only logged.
 
-    Of many short runs of one task, those of `LEARN_EVERY_S` are written together.
+    The durations of many short runs of one task are written together, every `WRITE_EVERY_S`.
     """
-    written_at, waiting = _unlearnt.get((database(), name), (float("-inf"), []))
-    waiting = [*waiting, duration_s]
-    if time.monotonic() - written_at < LEARN_EVERY_S and duration_s < LEARN_EVERY_S:
-        _unlearnt[database(), name] = (written_at, waiting)
+    written_at, unwritten = _unwritten.get((database(), name), (float("-inf"), []))
+    unwritten = [*unwritten, duration_s]
+    if time.monotonic() - written_at < WRITE_EVERY_S and duration_s < WRITE_EVERY_S:
+        _unwritten[database(), name] = (written_at, unwritten)
         return
-    _unlearnt[database(), name] = (time.monotonic(), [])
+    _unwritten[database(), name] = (time.monotonic(), [])
     try:
-        with in_transaction():
-            known, _made = UsualDuration.objects.using(database()).get_or_create(pk=name)
-            usual = Usual.from_list(known.durations_s)
-            for one_s in waiting:
-                usual = usual.add(one_s)
-            known.durations_s = usual.to_list()
-            known.save(using=database(), update_fields=["durations_s"])
+        _write_durations(name, unwritten)
     except DatabaseError as error:
-        logger.info("A run of %s is missing from what is usual: %s", name, error)
+        logger.info("%d durations of %s could not be saved: %s", len(unwritten), name, error)
+
+
+def _write_durations(name: str, durations_s: list[float]) -> None:
+    with in_transaction():
+        row, _created = UsualDuration.objects.using(database()).get_or_create(pk=name)
+        usual = DurationHistory.from_list(row.durations_s)
+        for duration_s in durations_s:
+            usual = usual.add(duration_s)
+        row.durations_s = usual.to_list()
+        row.save(using=database(), update_fields=["durations_s"])

@@ -1,8 +1,7 @@
-"""Every way to an end: by its worker, by a person who cancels, by a lease that lapsed.
+"""Every way to end a task: by its worker, by a person who cancels it, by a lease that expired.
 
-Says what each may end, and from which states; the race itself is `closing`'s. Knows no scheduler: whoever reads says
-what is lost. Called by `worker`, `web`, `runners` and the admin, and by the store's own `queueing`, `running`,
-`reading` and `pruning`.
+This module says what may end, and from which states; `write_end` decides the race. No scheduler is needed: reading
+ends the tasks whose lease expired.
 """
 
 import logging
@@ -16,11 +15,11 @@ from django.db.models.functions import Greatest
 from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
 from telltale.models import TaskState
-from telltale.store.clock import instant
-from telltale.store.closing import close
+from telltale.store.clock import or_now
 from telltale.store.groups import recount
-from telltale.store.rows import change_of, ids_among, in_transaction, is_id, task_rows
+from telltale.store.rows import in_transaction, is_uuid, read_change, task_rows, valid_ids
 from telltale.store.values import Changed
+from telltale.store.write_end import write_end
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +41,10 @@ def end(
     is_owned: bool = True,
     now: float | None = None,
 ) -> Changed | None:
-    """End an attempt, once: None if it had ended, or a newer attempt owns the task. Then publish nothing.
+    """End an attempt, once; None if it had ended or a newer attempt began. After None, publish nothing.
 
-    The owner's notice is written in the same transaction; `is_owned=False` says that there is none to write,
-    and spares the transaction. `error`: words for people; `detail`: for staff.
+    The owner's notice is written in the same transaction. `is_owned=False`: the task has no owner, so there is no
+    notice to write, and no transaction is needed. `error`: a text for people; `detail`: for staff.
     """
     fields: dict[str, Any] = {
         "error": None if error is None else bounded(error),
@@ -60,77 +59,105 @@ def end(
         fields["result"] = _link(result)
     if label is not None:
         fields["label"] = bounded(label, SHORT_BYTES)
-    return end_if(task_id, Q(attempt=attempt), state, sources(state), fields, instant(now), is_owned=is_owned)
+    return end_if(
+        task_id,
+        state,
+        from_states=sources(state),
+        condition=Q(attempt=attempt),
+        fields=fields,
+        ended_at=or_now(now),
+        is_owned=is_owned,
+    )
 
 
 def _link(result: str) -> str | None:
     if bounded(result) == result:
         return result
-    # Half a link leads nowhere.
-    logger.warning("A result's link is left out, for it has more than %d bytes: %.80s…", TEXT_BYTES, result)
+    # A link that is cut off leads nowhere.
+    logger.warning("A result's link is left out, because it has more than %d bytes: %.80s…", TEXT_BYTES, result)
     return None
 
 
 def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed | None:
-    """Ask for a task's end; None if it has ended or is unknown. Harmless when repeated.
+    """Request that a task is cancelled; None if it has ended or is unknown. Harmless when repeated.
 
-    What has not begun ends here and now; what runs is asked to, and its worker hears of it at its next save.
+    A task that has not begun ends at once. The worker of a running task learns of the request at its next save.
     """
-    if not is_id(task_id):
+    if not is_uuid(task_id):
         return None
-    waiting = sources(State.CANCELLED) - {State.RUNNING}
-    ended = end_if(task_id, Q(), State.CANCELLED, waiting, {"cancel_requested": True}, instant(now))
+    ended = end_if(
+        task_id,
+        State.CANCELLED,
+        from_states=sources(State.CANCELLED) - {State.RUNNING},
+        fields={"cancel_requested": True},
+        ended_at=or_now(now),
+    )
     if ended is not None:
         return ended
     with in_transaction():
         running = task_rows().filter(pk=task_id, state=State.RUNNING.value)
         running.filter(cancel_requested=False).update(cancel_requested=True, seq=F("seq") + 1)
-        changed = change_of(task_id)
-    # It may have been queued again between the two: then the next click finds it so.
-    return changed if changed and changed.snapshot.state is State.RUNNING else None
+        change = read_change(task_id)
+    # Between the two statements the task may have been queued again; then cancelling it again will work.
+    return change if change and change.snapshot.state is State.RUNNING else None
 
 
 def is_cancel_requested(task_id: UUID | str) -> bool:
-    """Whether somebody has asked for its end."""
+    """Whether the task's cancellation was requested."""
     return task_rows().filter(pk=task_id, cancel_requested=True).exists()
 
 
 def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> list[Changed]:
-    """Say of tasks whose lease has lapsed that they are lost; of these only, or of all.
+    """Mark tasks whose lease expired as lost: those in `ids`, or all.
 
-    Every read calls this, by `reading`, so no scheduler is needed. The condition is part of the UPDATE: a worker that
-    renews in between keeps its task.
+    Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that renews its
+    lease in between keeps its task.
     """
-    at = instant(now)
-    lapsed = task_rows().filter(ended_at=None, lease_until__lt=at)
+    instant = or_now(now)
+    expired = task_rows().filter(ended_at=None, lease_until__lt=instant)
     if ids is not None:
-        lapsed = lapsed.filter(pk__in=ids_among(ids))
-    ended = [
-        end_if(pk, Q(attempt=attempt, lease_until__lt=at), State.LOST, sources(State.LOST), {}, at)
-        for pk, attempt in lapsed.values_list("pk", "attempt")
+        expired = expired.filter(pk__in=valid_ids(ids))
+    changes = [
+        end_if(
+            pk,
+            State.LOST,
+            from_states=sources(State.LOST),
+            condition=Q(attempt=attempt, lease_until__lt=instant),
+            ended_at=instant,
+        )
+        for pk, attempt in expired.values_list("pk", "attempt")
     ]
-    return [changed for changed in ended if changed is not None]
+    return [change for change in changes if change is not None]
 
 
-def has_lapsed(row: TaskState, at: float) -> bool:
-    return row.ended_at is None and row.lease_until is not None and row.lease_until < at
+def has_expired(row: TaskState, instant: float) -> bool:
+    """Whether the task is open and its lease expired before `instant`."""
+    return row.ended_at is None and row.lease_until is not None and row.lease_until < instant
 
 
 def end_if(
     task_id: UUID | str,
-    only: Q,
     state: State,
-    olds: frozenset[State],
-    fields: Mapping[str, Any],
-    at: float,
     *,
+    from_states: frozenset[State],
+    condition: Q | None = None,
+    fields: Mapping[str, Any] | None = None,
+    ended_at: float,
     is_owned: bool = True,
 ) -> Changed | None:
-    """End it if it is in one of `olds` and what `only` asks for, and count the parts of its whole anew."""
-    ended = close(task_id, only, state, olds, fields, at, is_owned=is_owned)
+    """End a task that is in one of `from_states` and meets `condition`, and recount its group; None if it doesn't."""
+    ended = write_end(
+        task_id,
+        state,
+        from_states=from_states,
+        condition=condition or Q(),
+        fields=fields or {},
+        ended_at=ended_at,
+        is_owned=is_owned,
+    )
     if ended is None:
         return None
     row, notice = ended
-    # After its own end is committed: of two last parts that end at once, at least one must see both.
-    group = recount(row.call["group"], now=at) if "group" in row.call else None
+    # After the task's own end is committed: of two last members that end at once, at least one must see both.
+    group = recount(row.call["group"], now=ended_at) if "group" in row.call else None
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, group=group)

@@ -1,10 +1,8 @@
-"""Wholes: many tasks under one bar.
+"""Groups: many tasks under one bar, such as a Celery group.
 
-Their parts are ordinary rows that nobody owns, so they show no bars and tell nobody. A whole is run by no
-process and has no lease to renew: its parts have theirs, and whoever reads it counts them anew.
-
-Knows the states of parts, not what runs them. Called by `runners` that have groups, and by the store's own `ending`
-and `reading`.
+A group's members are ordinary rows without an owner, so they show no bars and create no notices. The group's own row
+is run by no process and has no worker to renew a lease: its members have leases, and each read of the group counts
+them again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +17,11 @@ from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.owners import Owner
-from telltale.store.clock import instant
-from telltale.store.closing import close
-from telltale.store.columns import BEGUN
-from telltale.store.rows import TRIES, change_of, in_transaction, task_rows
+from telltale.store.clock import or_now
+from telltale.store.columns import NOT_WAITING
+from telltale.store.rows import MAX_TRIES, in_transaction, read_change, task_rows
 from telltale.store.values import Changed, Member
+from telltale.store.write_end import write_end
 
 
 def queue_group(
@@ -36,116 +34,134 @@ def queue_group(
     owner: Owner,
     now: float | None = None,
 ) -> TaskState:
-    """Make the queued rows of a whole and of its parts; all of a step end before the next one begins."""
-    same: dict[str, Any] = {"runner": runner, "created_at": instant(now)}
-    whole = TaskState(
+    """Create the queued rows of a group and its members; all members of a step end before the next step begins."""
+    shared: dict[str, Any] = {"runner": runner, "created_at": or_now(now)}
+    members = [member for step in steps for member in step]
+    group = TaskState(
         id=group_id,
         name=bounded(name, SHORT_BYTES),
         label=bounded(label, SHORT_BYTES),
         call={"args": None, "kwargs": {}, "steps": [len(step) for step in steps]},
         owner_id=owner.user_id,
         session=owner.session,
-        progress=_share(0, sum(map(len, steps))).to_json(),
-        **same,
+        progress=_progress(0, len(members)).to_json(),
+        **shared,
     )
-    parts = [
+    member_rows = [
         TaskState(
-            id=pk,
-            runner_id=part.runner_id,
-            name=bounded(part.name, SHORT_BYTES),
-            label=bounded(part.label, SHORT_BYTES),
+            id=member_id,
+            runner_id=member.runner_id,
+            name=bounded(member.name, SHORT_BYTES),
+            label=bounded(member.label, SHORT_BYTES),
             call={
-                "args": None if part.args is None else list(part.args),
-                "kwargs": dict(part.kwargs),
+                "args": None if member.args is None else list(member.args),
+                "kwargs": dict(member.kwargs),
                 "group": str(group_id),
             },
-            **same,
+            **shared,
         )
-        for pk, part in zip(member_ids(whole), (part for step in steps for part in step), strict=True)
+        for member_id, member in zip(member_ids(group), members, strict=True)
     ]
-    task_rows().bulk_create([whole, *parts])
-    return whole
+    task_rows().bulk_create([group, *member_rows])
+    return group
 
 
-def member_ids(whole: TaskState) -> list[UUID]:
-    """Of its parts, in their order: worked out from its own, so that no row has to hold them. Empty for a part."""
-    return [uuid5(whole.pk, str(number)) for number in range(sum(whole.call.get("steps", ())))]
+def member_ids(group: TaskState) -> list[UUID]:
+    """The ids of the group's members, in order; empty for other tasks.
+
+    They are derived from the group's id, so that its row need not hold them.
+    """
+    return [uuid5(group.pk, str(number)) for number in range(sum(group.call.get("steps", ())))]
 
 
-def open_members(whole: TaskState) -> list[TaskState]:
-    """Its parts that have not ended; none if it is no whole."""
-    ids = member_ids(whole)
+def open_members(group: TaskState) -> list[TaskState]:
+    """The group's members that have not ended; empty for other tasks."""
+    ids = member_ids(group)
     return list(task_rows().filter(pk__in=ids, ended_at=None)) if ids else []
 
 
 def start_group(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
-    """Its first part begins; None if one had begun before."""
-    at = instant(now)
+    """Mark the group as running, because a member began; None if it was not queued."""
+    instant = or_now(now)
     with in_transaction():
         queued = task_rows().filter(pk=group_id, state=State.QUEUED.value)
-        fields = {"started_at": at, "moved_at": at, **BEGUN, **_kept_alive(at)}
-        if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **fields):
+        columns = {"started_at": instant, "moved_at": instant, **NOT_WAITING, **_long_lease(instant)}
+        if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **columns):
             return None
-        return change_of(group_id)
+        return read_change(group_id)
 
 
 def recount(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
-    """Count its parts anew; None if that changes nothing. With the first step that went badly it has ended."""
-    at = instant(now)
-    for _try in range(TRIES):
-        row = task_rows().filter(pk=group_id, ended_at=None).first()
-        if row is None:
+    """Count the group's members and save the count, or the group's end; None if nothing changed.
+
+    A group ends when all members have ended, or with the first step in which a member did not succeed.
+    """
+    instant = or_now(now)
+    for _try in range(MAX_TRIES):
+        group = task_rows().filter(pk=group_id, ended_at=None).first()
+        if group is None:
             return None
-        known = dict(task_rows().filter(pk__in=member_ids(row)).values_list("pk", "state"))
-        states = [State(known.get(pk, State.LOST)) for pk in member_ids(row)]
-        done = sum(state.ended for state in states)
-        progress = _share(done, len(states))
-        if row.state == State.QUEUED and any(state is not State.QUEUED for state in states):
-            start_group(row.pk, now=at)
+        ids = member_ids(group)
+        known_states = dict(task_rows().filter(pk__in=ids).values_list("pk", "state"))
+        states = [State(known_states.get(pk, State.LOST)) for pk in ids]
+        ended_count = sum(state.ended for state in states)
+        progress = _progress(ended_count, len(states)).to_json()
+        if group.state == State.QUEUED and any(state is not State.QUEUED for state in states):
+            start_group(group.pk, now=instant)
             continue
-        end_state, words = _end_of(row, states)
+        end_state, error = _outcome(group, states)
         if end_state is not None:
-            return _end_whole(row, end_state, {"error": words, "progress": progress.to_json()}, at)
-        if done == row.progress.get("current"):
+            return _end_group(group, end_state, {"error": error, "progress": progress}, instant)
+        if ended_count == group.progress.get("current"):
             return None
-        as_found = task_rows().filter(pk=row.pk, seq=row.seq, ended_at=None)
-        if as_found.update(seq=row.seq + 1, progress=progress.to_json(), moved_at=at, **_kept_alive(at)):
-            return change_of(row.pk)
+        unchanged = task_rows().filter(pk=group.pk, seq=group.seq, ended_at=None)
+        if unchanged.update(seq=group.seq + 1, progress=progress, moved_at=instant, **_long_lease(instant)):
+            return read_change(group.pk)
     return None
 
 
-def _end_of(row: TaskState, states: Sequence[State]) -> tuple[State | None, str | None]:
-    first = 0
-    for size in row.call["steps"]:
-        step, first = states[first : first + size], first + size
+def _outcome(group: TaskState, states: Sequence[State]) -> tuple[State | None, str | None]:
+    """The group's end state and error by its members' states; (None, None) while it goes on."""
+    start = 0
+    for size in group.call["steps"]:
+        step, start = states[start : start + size], start + size
         if not all(state.ended for state in step):
             return None, None
-        bad = sum(state in {State.FAILED, State.LOST} for state in step)
-        if row.cancel_requested or (State.CANCELLED in step and not bad):
+        bad_count = sum(state in {State.FAILED, State.LOST} for state in step)
+        if group.cancel_requested or (State.CANCELLED in step and not bad_count):
             return State.CANCELLED, None
-        if bad:
-            return State.FAILED, _("%(bad)s of %(all)s tasks failed.") % {"bad": bad, "all": len(states)}
+        if bad_count:
+            return State.FAILED, _("%(bad)s of %(all)s tasks failed.") % {"bad": bad_count, "all": len(states)}
     return State.SUCCEEDED, None
 
 
-def _end_whole(row: TaskState, state: State, fields: Mapping[str, Any], at: float) -> Changed | None:
-    # No whole is a part of another: nobody counts anew for its end.
-    closed = close(row.pk, Q(attempt=row.attempt), state, sources(state), fields, at)
-    if closed is None:
+def _end_group(group: TaskState, state: State, fields: Mapping[str, Any], instant: float) -> Changed | None:
+    # A group is never a member of another group, so its end changes no other count.
+    ended = write_end(
+        group.pk,
+        state,
+        from_states=sources(state),
+        condition=Q(attempt=group.attempt),
+        fields=fields,
+        ended_at=instant,
+    )
+    if ended is None:
         return None
     if state is not State.SUCCEEDED:
-        # Of the steps that were to follow. Should their runner begin them yet: what failed may be claimed.
-        task_rows().filter(pk__in=member_ids(row), state=State.QUEUED.value).update(
-            state=State.FAILED.value, ended_at=at, seq=F("seq") + 1
+        # The members of later steps will not begin. If their runner begins one nevertheless, a failed task can be
+        # claimed.
+        task_rows().filter(pk__in=member_ids(group), state=State.QUEUED.value).update(
+            state=State.FAILED.value, ended_at=instant, seq=F("seq") + 1
         )
-    ended, notice = closed
-    return Changed(snapshot=ended.snapshot, topics=ended.topics, notice=notice)
+    row, notice = ended
+    return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
 
 
-def _share(done: int, of: int) -> Progress:
-    return Progress(current=done, total=of, fraction=done / of if of else None)
+def _progress(done: int, total: int) -> Progress:
+    return Progress(current=done, total=total, fraction=done / total if total else None)
 
 
-def _kept_alive(at: float) -> dict[str, float]:
-    until = at + conf.settings().keep_queued_s
+def _long_lease(instant: float) -> dict[str, float]:
+    """A beat in the future and a lease that long, because no worker renews the lease of a group."""
+    until = instant + conf.settings().keep_queued_s
     return {"beat_at": until, "lease_until": until}

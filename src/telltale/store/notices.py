@@ -1,7 +1,6 @@
-"""Notices: messages for people, kept until one of their pages has shown them; the words of a task's end among them.
+"""Notices: messages for people, kept until a page has shown them. A task's end creates one for its owner.
 
-The race: of many pages that ask to show a notice, one may; the UPDATE is conditional on its not having been shown.
-Must not know who follows what. Called by `messages` and `web`, and for the notice of an end by `closing`.
+The race: of many pages that want to show a notice, one may. The UPDATE requires that the notice was not shown before.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,66 +14,76 @@ from telltale.core.snapshot import bounded
 from telltale.core.states import State
 from telltale.core.wire import Notice
 from telltale.models import StoredNotice, TaskState
-from telltale.store.by_reader import write_for_reader
-from telltale.store.clock import instant
-from telltale.store.rows import database, ids_among, in_transaction, is_id, notice_rows
+from telltale.store.clock import or_now
+from telltale.store.rows import database, in_transaction, is_uuid, notice_rows, valid_ids
+from telltale.store.write_on_read import write_on_read
 
 
 def add_notice(
     topic: str, text: str, level: str = "info", url: str | None = None, *, now: float | None = None
 ) -> Notice:
-    """Keep a message for whom `topic` stands for, until shown."""
-    stored = StoredNotice(topic=topic, text=bounded(text), level=level, url=url, created_at=instant(now))
+    """Store a message for the user or session of `topic`, until it is shown."""
+    stored = StoredNotice(topic=topic, text=bounded(text), level=level, url=url, created_at=or_now(now))
     stored.save(using=database(), force_insert=True)
     return stored.notice
 
 
 def take_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | None = None) -> bool:
-    """Whether the asking page may show the notice: true once, for a page that follows its topic."""
-    if not is_id(notice_id):
-        return False
-    waiting = notice_rows().filter(pk=notice_id, topic__in=list(topics), shown_at=None)
-    return waiting.update(shown_at=instant(now)) == 1
+    """Take a notice in order to show it: True for the first page that asks and follows the notice's topic.
 
-
-def take_notices(of: UUID | str, *, now: float | None = None) -> list[Notice]:
-    """Take all that wait of a task (its id) or for a follower (a topic): each is handed out once, to be shown.
-
-    None are handed out while the database can't be written: they wait on.
+    A taken notice counts as shown.
     """
-    about = Q(topic=of) if isinstance(of, str) and ":" in of else Q(task_id__in=ids_among([of]))
-    at = instant(now)
-    waiting = list(notice_rows().filter(about, shown_at=None).order_by("created_at"))
-    return (write_for_reader(lambda: _taken(waiting, at)) or []) if waiting else []
+    if not is_uuid(notice_id):
+        return False
+    not_shown = notice_rows().filter(pk=notice_id, topic__in=list(topics), shown_at=None)
+    return not_shown.update(shown_at=or_now(now)) == 1
 
 
-def _taken(waiting: Collection[StoredNotice], at: float) -> list[Notice]:
-    with in_transaction():  # All or none: one that was taken and then not handed out would never be shown.
-        return [s.notice for s in waiting if notice_rows().filter(pk=s.pk, shown_at=None).update(shown_at=at)]
+def take_notices(task_or_topic: UUID | str, *, now: float | None = None) -> list[Notice]:
+    """Take all notices of a task (its id) or of a follower (a topic) that were not shown, in order to show them.
+
+    Each is returned once. While the database can't be written, none is: they are kept for later.
+    """
+    is_topic = isinstance(task_or_topic, str) and ":" in task_or_topic
+    wanted = Q(topic=task_or_topic) if is_topic else Q(task_id__in=valid_ids([task_or_topic]))
+    instant = or_now(now)
+    not_shown = list(notice_rows().filter(wanted, shown_at=None).order_by("created_at"))
+    return (write_on_read(lambda: _take(not_shown, instant)) or []) if not_shown else []
 
 
-def tell_owner(row: TaskState, at: float) -> Notice | None:
+def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
+    with in_transaction():  # All or none: a notice that was taken but not returned would never be shown.
+        return [
+            stored.notice
+            for stored in notices
+            if notice_rows().filter(pk=stored.pk, shown_at=None).update(shown_at=instant)
+        ]
+
+
+def add_end_notice(row: TaskState, instant: float) -> Notice | None:
+    """Store the notice of a task's end; None if the task has no owner."""
     if row.owner_topic is None:
         return None
-    level, text = _words_of_end(row)
+    level, text = _end_text(row)
     url = row.result if row.state == State.SUCCEEDED and row.result else _page_of(row.pk)
-    stored = StoredNotice(topic=row.owner_topic, level=level, text=bounded(text), url=url, created_at=at)
+    stored = StoredNotice(topic=row.owner_topic, level=level, text=bounded(text), url=url, created_at=instant)
     stored.task, stored.attempt = row, row.attempt
     stored.save(using=database(), force_insert=True)
     return stored.notice
 
 
-def _words_of_end(row: TaskState) -> tuple[str, str]:
-    about = {"label": row.label, "error": row.error}
+def _end_text(row: TaskState) -> tuple[str, str]:
+    """The level and the text."""
+    values = {"label": row.label, "error": row.error}
     match State(row.state):
         case State.SUCCEEDED:
-            return "success", _("%(label)s: done.") % about
+            return "success", _("%(label)s: finished.") % values
         case State.CANCELLED:
-            return "info", _("%(label)s: cancelled.") % about
+            return "info", _("%(label)s: cancelled.") % values
         case State.LOST:
-            return "warning", _("%(label)s: stopped without a word. It can be tried again.") % about
+            return "warning", _("%(label)s: interrupted before it finished. You can try again.") % values
         case _:
-            return "error", (_("%(label)s: %(error)s") if row.error else _("%(label)s: failed.")) % about
+            return "error", (_("%(label)s: %(error)s") if row.error else _("%(label)s: failed.")) % values
 
 
 def _page_of(task_id: UUID) -> str | None:

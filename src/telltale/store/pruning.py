@@ -1,7 +1,7 @@
-"""What is kept no longer: ended tasks and shown notices are deleted, what nobody began is given up.
+"""Deletes what the settings no longer keep: ended tasks and shown notices. Tasks that never began end as failed.
 
-Knows how long the settings keep things; nothing goes that somebody has yet to be told of. Must not know how often
-it is called: now and then by `worker`, and by `manage.py telltale prune`.
+A task whose notice was not shown is kept longer. A worker process calls this now and then, and so does
+`manage.py telltale prune`.
 """
 
 from typing import Final
@@ -11,41 +11,51 @@ from django.utils.translation import gettext as _
 
 from telltale import conf
 from telltale.core.states import State, sources
-from telltale.store.clock import instant
+from telltale.store.clock import or_now
 from telltale.store.ending import end_if
 from telltale.store.rows import in_transaction, notice_rows, task_rows
 from telltale.store.values import Changed, Pruned
 
 PRUNED_AT_ONCE: Final = 1_000
-"""How many of each kind one pruning deletes: a large deletion would keep others waiting."""
+"""How many rows of each kind one call deletes: a larger deletion would block other writers for too long."""
 
 
 def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
-    """Give up what nobody has begun, and delete what the settings keep no longer; at most `most` of each kind.
+    """Give up tasks that never began, and delete what the settings no longer keep; at most `most` of each kind.
 
-    Nothing goes of which somebody has yet to be told, until `keep_untold_s` is over.
+    A notice that was not shown is kept for `keep_untold_s`, and with it its task.
     """
-    at, s = instant(now), conf.settings()
-    shown = Q(shown_at__lt=at - s.keep_ended_s) | Q(shown_at=None, created_at__lt=at - s.keep_untold_s)
-    notices = list(notice_rows().filter(shown).values_list("pk", flat=True)[:most])
-    untold = notice_rows().filter(shown_at=None).exclude(pk__in=notices).values("task_id").exclude(task_id=None)
-    kept_no_longer = task_rows().filter(ended_at__lt=at - s.keep_ended_s).exclude(pk__in=untold)
-    tasks = list(kept_no_longer.values_list("pk", flat=True)[:most])
+    instant, settings = or_now(now), conf.settings()
+    old_notices = Q(shown_at__lt=instant - settings.keep_ended_s)
+    old_notices |= Q(shown_at=None, created_at__lt=instant - settings.keep_untold_s)
+    notices = list(notice_rows().filter(old_notices).values_list("pk", flat=True)[:most])
+    not_shown = notice_rows().filter(shown_at=None).exclude(pk__in=notices).exclude(task_id=None)
+    old_tasks = Q(ended_at__lt=instant - settings.keep_ended_s)
+    tasks = list(
+        task_rows().filter(old_tasks).exclude(pk__in=not_shown.values("task_id")).values_list("pk", flat=True)[:most]
+    )
     with in_transaction():
         notice_rows().filter(pk__in=notices).delete()
-        # A person may have run it again this moment.
-        task_rows().filter(pk__in=tasks, ended_at__lt=at - s.keep_ended_s).delete()
-    return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(at, most))
+        # With the condition again, because a person may have restarted the task in the meantime.
+        task_rows().filter(old_tasks, pk__in=tasks).delete()
+    return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(instant, most))
 
 
-def _give_up(at: float, most: int) -> list[Changed]:
-    since = at - conf.settings().keep_queued_s
+def _give_up(instant: float, most: int) -> list[Changed]:
+    """End the tasks that have waited for more than `keep_queued_s`, counted from when they were due if known."""
+    limit = instant - conf.settings().keep_queued_s
     queued, retrying = Q(state=State.QUEUED.value), Q(state=State.RETRYING.value)
-    asked_for = (queued & Q(created_at__lt=since)) | (retrying & Q(beat_at__lt=since))
-    waiting = task_rows().filter((queued | retrying) & Q(due_at__lt=since) | asked_for & Q(due_at=None))
-    words = {"error": _("Nobody began it.")}
-    ended = [
-        end_if(pk, Q(attempt=attempt), State.FAILED, sources(State.FAILED) - {State.RUNNING}, words, at)
-        for pk, attempt in waiting.values_list("pk", "attempt")[:most]
+    overdue = (queued | retrying) & Q(due_at__lt=limit)
+    old = ((queued & Q(created_at__lt=limit)) | (retrying & Q(beat_at__lt=limit))) & Q(due_at=None)
+    changes = [
+        end_if(
+            pk,
+            State.FAILED,
+            from_states=sources(State.FAILED) - {State.RUNNING},
+            condition=Q(attempt=attempt),
+            fields={"error": _("No worker started this task.")},
+            ended_at=instant,
+        )
+        for pk, attempt in task_rows().filter(overdue | old).values_list("pk", "attempt")[:most]
     ]
-    return [changed for changed in ended if changed is not None]
+    return [change for change in changes if change is not None]

@@ -1,7 +1,6 @@
-"""The way to the tables: which database, its rows, its transactions, and the small questions asked of them.
+"""Access to the tables: the database, its rows, its transactions, and small helpers for queries.
 
-Knows the models and nothing of what may happen to a task: the conditions of the races are their modules' own.
-Called by the store's other modules, and by nobody else.
+This module knows nothing about a task's life: the conditions of the races are in the modules that decide them.
 """
 
 from collections.abc import Iterable
@@ -17,49 +16,56 @@ from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
 from telltale.store.values import Changed
 
-TRIES: Final = 10
-"""How often a lost race is run again; each loss means that somebody else got on."""
+MAX_TRIES: Final = 10
+"""How often a lost race is tried again; each loss means that another process made progress."""
 
 
 def database() -> str:
+    """The alias of the database that holds Telltale's tables."""
     return conf.settings().database
 
 
 def task_rows() -> "QuerySet[TaskState]":
-    """All tasks, in the database of the settings. Outside the store for reading only."""
+    """All tasks, in the database of the settings. Outside the store: for reading only."""
     return TaskState.objects.using(database())
 
 
 def task_rows_of(owner: Owner) -> "QuerySet[TaskState]":
-    """The tasks of this user or anonymous session; none if `owner` is neither. Outside the store for reading only."""
+    """The tasks of this user or anonymous session; none if `owner` is neither. Outside the store: for reading only."""
     if owner.user_id is not None:
         return task_rows().filter(owner_id=owner.user_id)
     return task_rows().filter(session=owner.session) if owner.session else task_rows().none()
 
 
 def notice_rows() -> "QuerySet[StoredNotice]":
+    """All stored notices, in the database of the settings."""
     return StoredNotice.objects.using(database())
 
 
 def in_transaction() -> transaction.Atomic:
+    """A transaction in the database of the settings; a savepoint within an outer one."""
     return transaction.atomic(using=database())
 
 
-def change_of(task_id: UUID | str) -> Changed | None:
+def read_change(task_id: UUID | str) -> Changed | None:
+    """The task as it is now, as a change to publish; None if there is no such task."""
     row = task_rows().filter(pk=task_id).first()
     return Changed(snapshot=row.snapshot, topics=row.topics) if row else None
 
 
 def equals(field: str, value: object) -> Q:
-    # `exclude(field=1)` would leave out rows where it is null.
+    """A condition for `exclude`, which also treats null as a value."""
+    # `exclude(field=1)` would also exclude the rows in which it is null.
     return Q(**{f"{field}__isnull": True}) if value is None else Q(**{field: value, f"{field}__isnull": False})
 
 
 def values_of(states: Iterable[State]) -> list[str]:
+    """The states as the column holds them."""
     return [state.value for state in states]
 
 
-def is_id(value: object) -> bool:
+def is_uuid(value: object) -> bool:
+    """Whether `value` is a UUID or the text of one."""
     try:
         UUID(str(value))
     except ValueError:
@@ -67,5 +73,6 @@ def is_id(value: object) -> bool:
     return True
 
 
-def ids_among(values: Iterable[UUID | str]) -> list[UUID]:
-    return [UUID(str(value)) for value in values if is_id(value)]
+def valid_ids(values: Iterable[UUID | str]) -> list[UUID]:
+    """The ids among `values`; malformed ones are left out."""
+    return [UUID(str(value)) for value in values if is_uuid(value)]

@@ -1,7 +1,6 @@
-"""Who may run a task: a claim begins an attempt, and a failure that its runner will make good hands it back.
+"""Which delivery may run a task: a claim begins an attempt, and `set_retrying` gives a failed one back to the runner.
 
-The race: of many deliveries of one task, one begins the attempt; the UPDATE is conditional on the row as it was found.
-Knows deliveries, not runners or threads. Called by `worker`.
+The race: of many deliveries of one task, one begins the attempt. The UPDATE requires the row as it was read.
 """
 
 from collections.abc import Mapping
@@ -16,11 +15,11 @@ from telltale import conf
 from telltale.core.snapshot import bounded
 from telltale.core.states import CLAIMABLE, State, sources
 from telltale.models import TaskState
-from telltale.store.clock import instant
-from telltale.store.columns import AFRESH, BEGUN, open_key_of
-from telltale.store.durations import usual_s_of
+from telltale.store.clock import or_now
+from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
+from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
-from telltale.store.rows import TRIES, change_of, in_transaction, task_rows, values_of
+from telltale.store.rows import MAX_TRIES, in_transaction, read_change, task_rows, values_of
 from telltale.store.values import Changed, Claim, Refusal
 
 
@@ -32,12 +31,12 @@ def claim(
     worker: str,
     now: float | None = None,
 ) -> Claim | Refusal:
-    """Take the right to run a task that was delivered: the queued attempt, or a new one after the last.
+    """Claim the right to run a task that was delivered: the queued attempt, or a new one after the last.
 
-    Succeeded and cancelled refuse redelivery. A cancellation that was requested and not yet obeyed is
-    obeyed here: the task does not begin again.
+    Name the task by `task_id`, or by `runner` and `runner_id`. A task that succeeded or was cancelled refuses another
+    delivery. If a cancellation was requested, the task ends here as cancelled instead of beginning again.
     """
-    for _try in range(TRIES):
+    for _try in range(MAX_TRIES):
         row = _find(task_id, runner, runner_id)
         if row is None:
             return Refusal(state=None)
@@ -50,9 +49,9 @@ def claim(
             return Refusal(state=State.CANCELLED, changed=ended)
         if State(row.state) not in CLAIMABLE:
             return Refusal(state=State(row.state))
-        begun = _begin(row, worker, instant(now))
-        if begun is not None:
-            return begun
+        claimed = _begin_attempt(row, worker, or_now(now))
+        if claimed is not None:
+            return claimed
     return Refusal(state=State.RUNNING)
 
 
@@ -60,37 +59,40 @@ def _find(task_id: UUID | str | None, runner: str | None, runner_id: str | None)
     if task_id is not None:
         return task_rows().filter(pk=task_id).first()
     if runner is None or runner_id is None:
-        raise ValueError("A task is claimed by task_id, or by runner and runner_id together.")
+        raise ValueError(
+            f"claim(runner={runner!r}, runner_id={runner_id!r}) names no task: pass task_id, or both runner and "
+            "runner_id."
+        )
     return task_rows().filter(runner=runner, runner_id=runner_id).first()
 
 
-def _begin(row: TaskState, worker: str, at: float) -> Claim | None:
+def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
     attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
-    fields: dict[str, Any] = dict(AFRESH) if attempt > row.attempt else {"seq": row.seq + 1, **BEGUN}
-    fields |= {
+    columns: dict[str, Any] = dict(NEW_ATTEMPT) if attempt > row.attempt else {"seq": row.seq + 1, **NOT_WAITING}
+    columns |= {
         "attempt": attempt,
         "state": State.RUNNING.value,
         "worker": bounded(worker, 128),
-        "usual_s": usual_s_of(row.name),
-        "started_at": at,
-        "beat_at": at,
-        "lease_until": at + conf.settings().lease_s,
+        "usual_s": usual_duration_s(row.name),
+        "started_at": instant,
+        "beat_at": instant,
+        "lease_until": instant + conf.settings().lease_s,
         "open_key": open_key_of(row.name, row.key),
     }
     try:
-        return _take(row, fields)
+        return _update_if_unchanged(row, columns)
     except IntegrityError:
-        # It had ended, and another task has taken its key since. The runner's word to run it stands, so it
-        # runs without the key.
-        return _take(row, fields | {"key": None, "open_key": None})
+        # The task had ended, and another task has taken its key since. The runner decided to run it nevertheless, so
+        # it runs without the key.
+        return _update_if_unchanged(row, columns | {"key": None, "open_key": None})
 
 
-def _take(row: TaskState, fields: Mapping[str, Any]) -> Claim | None:
-    as_found = task_rows().filter(pk=row.pk, attempt=row.attempt, seq=row.seq, state=row.state, cancel_requested=False)
-    if not as_found.update(**fields):
+def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any]) -> Claim | None:
+    unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, seq=row.seq, state=row.state, cancel_requested=False)
+    if not unchanged.update(**columns):
         return None
-    # The condition holds all that counts, so the row is known without another look.
-    for name, value in fields.items():
+    # The condition includes everything that can change, so the new row is known without reading it again.
+    for name, value in columns.items():
         setattr(row, name, value)
     return Claim(id=row.pk, attempt=row.attempt, seq=row.seq, topics=row.topics, snapshot=row.snapshot)
 
@@ -104,11 +106,11 @@ def set_retrying(
     error: str | None = None,
     now: float | None = None,
 ) -> Changed | None:
-    """The attempt failed and its runner will run the task again; None if it had ended or is not the present one.
+    """Record that the attempt failed and its runner will retry it; None if it had ended or a newer one began.
 
-    Where a cancellation was requested there is no next time: it ends as cancelled.
+    If a cancellation was requested, the task ends as cancelled instead.
     """
-    at = instant(now)
+    instant = or_now(now)
     with in_transaction():
         running = task_rows().filter(pk=task_id, attempt=attempt, state__in=values_of(sources(State.RETRYING)))
         if running.filter(cancel_requested=False).update(
@@ -116,10 +118,10 @@ def set_retrying(
             seq=Greatest(F("seq") + 1, seq),  # Progress may have been published that was never saved.
             due_at=due_at,
             error=None if error is None else bounded(error),
-            lease_until=None,  # It waits as a queued task does, for as long as its runner's queue is.
+            lease_until=None,  # It waits like a queued task, however long the runner's queue is.
             remaining_s=None,
             no_cancel=None,
-            beat_at=at,
+            beat_at=instant,
         ):
-            return change_of(task_id)
+            return read_change(task_id)
     return end(task_id, attempt, State.CANCELLED, now=now) if running.exists() else None

@@ -1,8 +1,7 @@
-"""What workers report is saved, and their leases are renewed with it: many tasks by one statement.
+"""Saves the reports of workers and renews their leases: many tasks in one statement.
 
-The race: an attempt that has ended, or that a newer one follows, must not be written to. The UPDATE is conditional on
-the running attempt, and while its rows are locked the same transaction reads each verdict. Knows nothing of how often
-one reports. Called by `worker`'s saver.
+The race: a report must not be saved once its attempt has ended or a newer attempt began. The UPDATE requires the
+running attempt. While its rows are locked, the same transaction reads the verdict of each report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,67 +14,70 @@ from telltale import conf
 from telltale.core.snapshot import SHORT_BYTES, bounded
 from telltale.core.states import State
 from telltale.models import TaskState
-from telltale.store.clock import instant
+from telltale.store.clock import or_now
 from telltale.store.rows import database, in_transaction, task_rows
 from telltale.store.values import Report, Saved
 
 SAVED_AT_ONCE: Final = 90
-"""How many reports share a transaction: some milliseconds, for which ends may have to wait. Each has ten parameters,
-and a statement has 999 at most wherever they are counted."""
+"""How many reports share a transaction. It takes some milliseconds, for which an end may have to wait. Each report has
+ten parameters, and some databases limit a statement to 999."""
 
 
 def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
-    """Save what workers report and renew their leases, in one transaction; what became of each, in their order.
+    """Save reports and renew their leases in one transaction; return the result of each, in order.
 
-    Give it `SAVED_AT_ONCE` at most: on SQLite everybody else waits meanwhile. If one report can't be saved, none is.
+    Pass at most `SAVED_AT_ONCE`, because SQLite blocks all other writers meanwhile. If one report can't be saved,
+    none is.
     """
-    at = instant(now)
-    clocks = {"beat_at": at, "lease_until": at + conf.settings().lease_s}
-    fields = ("attempt", "state", "cancel_requested", "seq")
-    present = task_rows().filter(pk__in=[report.id for report in reports]).values_list("pk", *fields)
+    instant = or_now(now)
+    lease = {"beat_at": instant, "lease_until": instant + conf.settings().lease_s}
+    columns = ("attempt", "state", "cancel_requested", "seq")
+    rows = task_rows().filter(pk__in=[report.id for report in reports]).values_list("pk", *columns)
     with in_transaction():
-        _save_beats([report for report in reports if report.is_beat], clocks)
-        _save_news([report for report in reports if not report.is_beat], clocks)
-        # Many rows have one count, so the verdicts are read. What was written is locked until the commit, and an
-        # attempt that is over never runs again: so a row that is an attempt's own now was so when it was written.
-        rows = {pk: rest for pk, *rest in present}
-    return [_verdict(report, rows.get(report.id)) for report in reports]
+        _save_beats([report for report in reports if report.is_beat], lease)
+        _save_progress([report for report in reports if not report.is_beat], lease)
+        # One UPDATE of many rows has one count, so the verdicts are read. The rows that were written are locked until
+        # the commit, and an attempt that is over never runs again: a row that belongs to the attempt now also did
+        # when it was written.
+        values_by_id = {pk: values for pk, *values in rows}
+    return [_verdict(report, values_by_id.get(report.id)) for report in reports]
 
 
-def _save_beats(reports: Sequence[Report], clocks: Mapping[str, float]) -> None:
+def _save_beats(reports: Sequence[Report], lease: Mapping[str, float]) -> None:
     for attempt in sorted({report.attempt for report in reports}):
         ids = [report.id for report in reports if report.attempt == attempt]
         running = task_rows().filter(pk__in=ids, attempt=attempt, state=State.RUNNING.value)
-        running.update(seq=F("seq") + 1, **clocks)
+        running.update(seq=F("seq") + 1, **lease)
 
 
-# One UPDATE from a table of values, by hand: the ORM takes ten times as long to build one, and many statements are
-# as many journeys to a server. A request to cancel may have counted on in the row, hence the larger `seq`.
-_CHANGES: Final = """
-    progress = told_progress, moved_at = told_moved_at, remaining_s = told_remaining_s, no_cancel = told_no_cancel,
-    label = COALESCE(told_label, label), seq = CASE WHEN seq < told_seq THEN told_seq ELSE seq END,
-    beat_at = told_beat_at, lease_until = told_lease_until
+# One UPDATE from a table of values, written by hand: building one with the ORM takes ten times as long, and one
+# statement for each report would be as many round trips. The larger `seq` wins, because a request to cancel may have
+# counted up the row's.
+_ASSIGNMENTS: Final = """
+    progress = new_progress, moved_at = new_moved_at, remaining_s = new_remaining_s, no_cancel = new_no_cancel,
+    label = COALESCE(new_label, label), seq = CASE WHEN seq < new_seq THEN new_seq ELSE seq END,
+    beat_at = new_beat_at, lease_until = new_lease_until
 """
-_THEIR_OWN: Final = f"id = told_id AND attempt = told_attempt AND state = '{State.RUNNING.value}'"
+_SAME_ATTEMPT: Final = f"id = new_id AND attempt = new_attempt AND state = '{State.RUNNING.value}'"
 
 
-def _save_news(reports: Sequence[Report], clocks: Mapping[str, float]) -> None:
+def _save_progress(reports: Sequence[Report], lease: Mapping[str, float]) -> None:
     if not reports:
         return
-    connection, rows = connections[database()], TaskState._meta.db_table
-    told = [_stored(report, connection) | dict(clocks) for report in reports]
-    # The first row says what type each column has; some databases would take it for text.
-    first = ", ".join(f"{_placeholder(name, connection)} AS told_{name}" for name in told[0])
-    others = f" UNION ALL SELECT {', '.join(['%s'] * len(told[0]))}" * (len(told) - 1)
+    connection, table = connections[database()], TaskState._meta.db_table
+    rows = [_row_values(report, connection) | dict(lease) for report in reports]
+    # The first SELECT gives each column its type; some databases would take it for text.
+    first = ", ".join(f"{_placeholder(name, connection)} AS new_{name}" for name in rows[0])
+    others = f" UNION ALL SELECT {', '.join(['%s'] * len(rows[0]))}" * (len(rows) - 1)
     if connection.vendor == "mysql":
-        statement = f"UPDATE {rows}, (SELECT {first}{others}) AS told SET {_CHANGES} WHERE {_THEIR_OWN}"  # noqa: S608
+        statement = f"UPDATE {table}, (SELECT {first}{others}) AS reports SET {_ASSIGNMENTS} WHERE {_SAME_ATTEMPT}"  # noqa: S608
     else:
-        statement = f"UPDATE {rows} SET {_CHANGES} FROM (SELECT {first}{others}) AS told WHERE {_THEIR_OWN}"  # noqa: S608
+        statement = f"UPDATE {table} SET {_ASSIGNMENTS} FROM (SELECT {first}{others}) AS reports WHERE {_SAME_ATTEMPT}"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(statement, [value for row in told for value in row.values()])
+        cursor.execute(statement, [value for row in rows for value in row.values()])
 
 
-def _stored(report: Report, connection: Any) -> dict[str, Any]:
+def _row_values(report: Report, connection: Any) -> dict[str, Any]:
     return {
         "id": _field("id").get_db_prep_save(report.id, connection),
         "attempt": report.attempt,

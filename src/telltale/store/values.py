@@ -1,8 +1,4 @@
-"""What the store is told and what it answers: frozen values, the vocabulary of all who call it.
-
-Knows the core's words and the row. Must not know the database: nothing here reads or writes. Every module of the
-store makes these; `worker`, `runners`, `web` and `messages` take them from `telltale.store`.
-"""
+"""The store's arguments and results, as frozen values. Nothing here reads or writes the database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +13,7 @@ from telltale.models import TaskState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """What `queue` found or made."""
+    """The task that `queue` created or joined."""
 
     task: TaskState
     joined: bool
@@ -26,7 +22,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One task of a whole, as it is to be queued."""
+    """One task of a group, before it is queued."""
 
     runner_id: str
     name: str
@@ -37,27 +33,27 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A change that happened, and who may know of it."""
+    """A change that was written, and the topics to publish it to."""
 
     snapshot: Snapshot
     topics: tuple[str, ...]
     notice: Notice | None = None
-    """Of the task's end, if somebody owns it."""
+    """The notice of the task's end, if it has an owner."""
     group: "Changed | None" = None
     """The change of the group of which the task is a member, if any."""
 
     @property
     def envelopes(self) -> list[Envelope]:
-        """As a broker carries it."""
-        told = [Envelope(topics=self.topics, snapshot=self.snapshot)]
+        """The messages to publish."""
+        envelopes = [Envelope(topics=self.topics, snapshot=self.snapshot)]
         if self.notice is not None:
-            told.append(Envelope(topics=(self.notice.topic,), notice=self.notice))
-        return told + (self.group.envelopes if self.group is not None else [])
+            envelopes.append(Envelope(topics=(self.notice.topic,), notice=self.notice))
+        return envelopes + (self.group.envelopes if self.group is not None else [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to run one attempt, until its lease lapses or a newer attempt is claimed."""
+    """The right to run one attempt, until its lease expires or a newer attempt is claimed."""
 
     id: UUID
     attempt: int
@@ -69,18 +65,18 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a delivery may not run: the state that forbids it; None if there is no such task."""
+    """A delivery that must not run. `state`: the task's state, which forbids it; None if there is no such task."""
 
     state: State | None
     is_superseded: bool = False
-    """The runner has been given the task anew since, under another id: this delivery is not to run at all."""
+    """The task was queued again under a newer runner id, so this older delivery must not run."""
     changed: Changed | None = None
-    """What the asking itself changed: a cancellation that had been requested came into force."""
+    """What the claim itself changed: a requested cancellation was carried out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a worker has to say about an attempt that it runs; saving it renews the lease."""
+    """A worker's report on an attempt that it runs; saving it renews the lease."""
 
     id: UUID
     attempt: int
@@ -90,28 +86,28 @@ class Report:
     remaining_s: float | None = None
     no_cancel: str | None = None
     label: str | None = None
-    """None leaves it as it is."""
+    """None leaves the label unchanged."""
     is_beat: bool = False
-    """A sign of life, and nothing else: all but the clocks is saved already."""
+    """Only the lease is renewed: everything else was saved before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What became of a report."""
+    """The result of saving a report."""
 
     id: UUID
     attempt: int
     fenced: bool
-    """The attempt has ended or a newer one owns the task: its worker may say no more."""
+    """The attempt has ended or a newer one began: its worker must publish and save nothing more."""
     unknown: bool = False
-    """There is no such row, or it is not committed yet."""
+    """There is no such row, or its transaction has not been committed yet."""
     cancel_requested: bool = False
     seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How much was deleted, and what was given up."""
+    """How many rows were deleted, and which tasks were given up."""
 
     tasks: int
     notices: int
