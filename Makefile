@@ -1,4 +1,4 @@
-# One door to everything. `make demo` and `make test` do all of their own set-up on a bare machine.
+# All commands. `make demo` and `make test` do all of their own set-up on a bare machine.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,28 +9,28 @@ N ?= 100000
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The newest Python here that runs Django 6: the other end of the matrix. (A shim that starts nothing is none.)
+# The newest Python here that runs Django 6: the other end of the matrix. (A pyenv shim without a version does not count.)
 NEWEST := $(shell for python in python3.13 $(HOME)/.pyenv/versions/3.13.*/bin/python python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
 	"$$python" -c '' 2>/dev/null && echo "$$python" && break; done)
 VENV6 := .venv-django6
 
-# The benchmark's peers never meet the development environment.
+# The benchmark's peers have an environment of their own.
 VENV_BENCH := .venv-bench
 
-# What is worth its time on another database than SQLite.
+# Tests that also run on PostgreSQL and MariaDB.
 ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch
 
 RUNNERS := tests/runners tests/dispatch
-WIRES := tests/brokers tests/transports tests/server tests/live
+NETWORK := tests/brokers tests/transports tests/server tests/live
 
-.PHONY: help install services fmt lint types quick test newest js databases runners wires others browser load simulate bench figures demo clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network others browser load simulate bench figures demo clean
 
-help: ## what there is
+help: ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(VENV)/.demo $(VENV)/.dev ## the virtual environment, with all that development needs
+install: $(VENV)/.demo $(VENV)/.dev ## the virtual environment for development
 
-# The demo needs less than development does, and starts sooner for it.
+# The demo needs fewer packages than development, so it starts sooner.
 $(VENV)/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
@@ -47,24 +47,24 @@ $(VENV6)/.dev: pyproject.toml
 	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,server]' --group test --group demo 'django>=6'
 	touch $@
 
-services: ## Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium and node for the tests, from Debian's packages where they are missing
+services: ## install missing servers for the tests: Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium, node
 	.ci/services
 
-fmt: $(VENV)/.dev ## put the code into its one form
+fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(VENV)/.dev ## form and habits
+lint: $(VENV)/.dev ## format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(VENV)/.dev ## strict types
+types: $(VENV)/.dev ## type checks
 	$(BIN)/mypy
 
 js: ## the browser's modules, in node
 	node --test tests/js/*.test.js
 
-quick: lint types js ## lint, types and all tests that need no service, in under a minute
+quick: lint types js ## lint, types and all tests that need no service: under a minute
 	$(BIN)/pytest -q -m 'not service'
 
 browser: $(VENV)/.dev services ## the pages in a real browser
@@ -86,17 +86,17 @@ databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreS
 runners: $(VENV)/.dev services ## every runner, with its real workers
 	$(BIN)/pytest $(RUNNERS)
 
-wires: $(VENV)/.dev services ## every broker and transport, over real servers
-	$(BIN)/pytest $(WIRES)
+network: $(VENV)/.dev services ## every broker and transport, over real servers
+	$(BIN)/pytest $(NETWORK)
 
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(WIRES:%=--ignore=%)
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%)
 
-# Three at a time: they wait for processes more than they compute, and share no port, directory or database.
-test: services lint types js ## everything, with the real services, which it starts and stops by itself
-	$(MAKE) --keep-going -j3 --output-sync=target runners wires others databases newest
+# Three at a time: they mostly wait for processes, and share no port, directory or database.
+test: services lint types js ## everything, with real services, which it starts and stops; fails if a file is left behind
+	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network others databases newest
 
-load: $(VENV)/.dev services ## ten thousand followers for ten minutes, through Redis, which is restarted (LOAD_MINUTES=1 make load)
+load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
 
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
@@ -107,18 +107,18 @@ $(VENV_BENCH)/.peers: benchmarks/peers/requirements.txt
 	$(VENV_BENCH)/bin/pip install --quiet --requirement $<
 	touch $@
 
-bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against peers, in one run (QUICK=1 make bench: in 6 minutes instead of 20)
+bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against other libraries, in one run (QUICK=1 make bench: 6 minutes instead of 20)
 	$(BIN)/python -m benchmarks.reporting.progress
 	$(BIN)/python -W ignore -m benchmarks.reporting.short_tasks
 	$(BIN)/python -W ignore -m benchmarks.reporting
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## the newest record of the benchmark, as table and plots into docs/performance.md
+figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## write the newest benchmark record into docs/performance.md, as table and plots
 	$(BIN)/python -m benchmarks.report.table
 	$(VENV_BENCH)/bin/python -m benchmarks.report.plots
 
-demo: $(VENV)/.demo ## the main job on SQLite without services (PORT=8123 make demo)
+demo: $(VENV)/.demo ## the main use case on SQLite, without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run
 
-clean: ## remove what the other targets made
+clean: ## remove what the other targets create
 	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

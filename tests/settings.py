@@ -6,19 +6,21 @@ variables, so that a test can say how long a lease is and kill a real process th
 
 import os
 import socket
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from django import VERSION as DJANGO_VERSION
 
-_name = os.environ.get("TELLTALE_TEST_DB") or str(Path(tempfile.gettempdir()) / f"telltale-test-{os.getpid()}.sqlite3")
+from tests.scratch import scratch_directory
+
+SCRATCH = scratch_directory()
+
+_name = os.environ.get("TELLTALE_TEST_DB") or str(SCRATCH / f"test-{os.getpid()}.sqlite3")
 
 # Shared with worker processes: django-q2's clusters report there.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-        "LOCATION": os.environ.setdefault("TELLTALE_TEST_CACHE", tempfile.mkdtemp(prefix="telltale-cache-")),
+        "LOCATION": str(SCRATCH / "cache"),
     }
 }
 
@@ -156,7 +158,7 @@ DRAMATIQ_BROKER = {
 }
 DRAMATIQ_AUTODISCOVER_MODULES = ["dramatiq_tasks"]
 
-_huey_storage = os.environ.get("TELLTALE_HUEY", str(Path(tempfile.gettempdir()) / f"telltale-huey-{os.getpid()}"))
+_huey_storage = os.environ.get("TELLTALE_HUEY", str(SCRATCH / f"huey-{os.getpid()}"))
 HUEY = {
     "huey_class": "huey.RedisHuey" if _huey_storage.startswith("redis:") else "huey.SqliteHuey",
     "name": "tests",
