@@ -16,7 +16,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
 
 POLL_S: Final = 0.05
 """How often a native thread checks an `Event` under gevent, whose own events don't work between threads."""
@@ -187,6 +189,27 @@ _fork_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
 def call_after_fork(thing: ForkAware) -> None:
     """Call `thing.after_fork()` in every child forked from now on, as long as `thing` lives."""
     _fork_aware.add(thing)
+
+
+class PerProcess(Generic[T]):
+    """One object for each process: `make` is called at the first use, and again in each forked child that uses it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self.after_fork()
+        call_after_fork(self)
+
+    def get(self) -> T:
+        """This process's object."""
+        with self._lock:
+            if self._object is None:
+                self._object = self._make()
+            return self._object
+
+    def after_fork(self) -> None:
+        """In the child: forget the parent's object, whose threads were not copied, and whose locks may be held."""
+        self._lock = lock()
+        self._object: T | None = None
 
 
 def _after_fork() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.hub import due, serve
+from telltale.core.health import Limits
+from telltale.core.hub import due_frames, fan_out
 from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
@@ -24,7 +25,7 @@ def grant(*topics: str, until: float = 300.0) -> Grant:
 
 
 def waiting(policy: ConnectionPolicy = POLICY) -> Connection:
-    return Connection(opened_at=0.0, policy=policy, limits={"quiet_s": 60.0})
+    return Connection(opened_at=0.0, policy=policy, limits=Limits(quiet_s=61.0))
 
 
 def live(*known: Envelope, policy: ConnectionPolicy = POLICY) -> Connection:
@@ -85,7 +86,7 @@ def test_the_greeting_comes_first_and_says_what_is_followed_until_when() -> None
             "now": 1.5,
             "topics": ["task:a", ADA],
             "expires_at": 300.0,
-            "limits": {"quiet_s": 60.0},
+            "limits": {"quiet_s": 61.0, "stalled_s": 45.0, "lease_s": 105.0},
             "ack_every": 16_384,
         }
     ]
@@ -157,7 +158,7 @@ def test_the_first_goes_at_once_and_the_rest_waits_for_the_tick() -> None:
 
 
 def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
-    connection = live(policy=ConnectionPolicy(remembered=2))
+    connection = live(policy=ConnectionPolicy(max_remembered=2))
     connection.offer(at(9, task="a"))
     connection.offer(at(1, task="b"))
     connection.offer(at(3, task="a"))
@@ -165,7 +166,7 @@ def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
 
 
 def test_more_tasks_than_can_be_remembered_are_no_reason_to_grow() -> None:
-    connection = live(policy=ConnectionPolicy(remembered=2))
+    connection = live(policy=ConnectionPolicy(max_remembered=2))
     for task in "abc":
         connection.offer(at(1, task=task))
     assert connection.closed is reasons.RESYNC
@@ -193,7 +194,7 @@ def test_a_notice_is_sent_once_however_often_it_is_offered() -> None:
 
 def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_reads() -> None:
     stored = [notice(f"n{number}") for number in range(5)]
-    connection = waiting(ConnectionPolicy(queue=2))
+    connection = waiting(ConnectionPolicy(max_queue=2))
     connection.admit(grant(), now=0.0)
     told: list[str] = []
     for now in (0.0, 15.0, 30.0):
@@ -204,11 +205,11 @@ def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_re
 
 
 def test_events_beyond_the_bound_end_the_connection_so_that_the_client_knows() -> None:
-    connection = live(policy=ConnectionPolicy(queue=2))
+    connection = live(policy=ConnectionPolicy(max_queue=2))
     for _ in range(3):
         connection.offer(event())
     assert connection.closed is reasons.RESYNC
-    assert json.loads(connection.farewell()) == {"type": "bye", "code": 4002, "reason": "resync", "again": "at once"}
+    assert json.loads(connection.bye()) == {"type": "bye", "code": 4002, "reason": "resync", "again": "at once"}
 
 
 def test_events_keep_their_order_and_equal_ones_are_two() -> None:
@@ -281,11 +282,11 @@ def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(siz
                 connection.ack(message["n"], now=now)
                 owed = 0
         assert connection.closed is None, seq
-    assert not connection.pending or connection.wake_at == pytest.approx(now + policy.pace_s)
+    assert not connection.has_pending or connection.wake_at == pytest.approx(now + policy.pace_s)
 
 
 def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
-    connection = live(policy=ConnectionPolicy(frame=100))
+    connection = live(policy=ConnectionPolicy(max_frame=100))
     for task in "abc":
         connection.offer(at(1, task=task))
     connection.offer(notice("n1"))
@@ -300,20 +301,20 @@ def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
     sent(connection, 1.0, ack=False)
     assert sent(connection, 1.2, ack=False)[0]["type"] == "ping"
     assert connection.wake_at == 11.0
-    connection.tick(10.9)
+    connection.close_if_overdue(10.9)
     assert connection.closed is None
-    connection.tick(11.0)
+    connection.close_if_overdue(11.0)
     assert connection.closed is reasons.SLOW
 
 
 def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
-    connection = live(policy=ConnectionPolicy(credit=600, frame=100))
+    connection = live(policy=ConnectionPolicy(credit=600, max_frame=100))
     for task in "abcdef":
         connection.offer(at(1, task=task))
     frames = [frame for tick in range(6) for frame in sent(connection, 1.0 + tick, ack=False)]
     assert len([frame for frame in frames if frame["type"] == "update"]) < 6
     connection.ack(frames[0]["n"], now=9.0)
-    connection.tick(15.0)
+    connection.close_if_overdue(15.0)
     assert connection.closed is None
 
 
@@ -322,7 +323,7 @@ def test_without_a_way_back_nothing_is_counted() -> None:
     for seq in range(1, 200):
         connection.offer(at(seq))
         assert seqs(sent(connection, float(seq), ack=False)) == [seq]
-    connection.tick(290.0)
+    connection.close_if_overdue(290.0)
     assert connection.closed is None
 
 
@@ -342,7 +343,7 @@ def test_a_client_that_was_not_heard_for_long_is_asked_whether_it_is_there() -> 
     [ping] = sent(connection, 30.0, ack=False)
     assert ping == {"type": "ping", "n": 2, "now": 30.0}
     connection.ack(2, now=30.1)
-    connection.tick(60.0)
+    connection.close_if_overdue(60.0)
     assert connection.closed is None
 
 
@@ -362,16 +363,16 @@ def test_frames_are_numbered_from_one_without_a_gap() -> None:
 def test_who_shows_no_ticket_in_time_is_closed(now: float, reason: object) -> None:
     connection = waiting()
     assert connection.wake_at == 10.0
-    connection.tick(now)
+    connection.close_if_overdue(now)
     assert connection.closed is reason
 
 
 def test_who_waits_in_vain_for_the_snapshot_starts_afresh() -> None:
     connection = waiting()
     connection.admit(grant(), now=9.0)
-    connection.tick(18.9)
+    connection.close_if_overdue(18.9)
     assert connection.closed is None
-    connection.tick(19.0)
+    connection.close_if_overdue(19.0)
     assert connection.closed is reasons.RESYNC
 
 
@@ -393,9 +394,9 @@ def test_a_renewed_ticket_keeps_it_open() -> None:
 
 def test_a_client_that_acknowledges_and_falls_silent_is_closed() -> None:
     connection = live()
-    connection.tick(39.9)
+    connection.close_if_overdue(39.9)
     assert connection.closed is None
-    connection.tick(40.0)
+    connection.close_if_overdue(40.0)
     assert connection.closed is reasons.SILENT
 
 
@@ -405,9 +406,9 @@ def test_who_hears_little_and_often_is_asked_before_it_is_taken_for_silent(answe
     questions = 0
     for second in range(1, 100):
         # More often than pings are due, and less than a client acknowledges by itself.
-        served, _ = serve([connection], at(second), n=1_000 + 2 * second, size=300, now=second, free_at=second + 0.1)
+        served, _ = fan_out([connection], at(second), n=1_000 + 2 * second, size=300, now=second, free_at=second + 0.1)
         assert served or connection.closed
-        for _, frame in due([connection], second + 0.5):
+        for _, frame in due_frames([connection], second + 0.5):
             if frame is not None and "n" in (question := json.loads(frame)):
                 assert question["type"] == "ping"
                 questions += 1
@@ -450,6 +451,6 @@ def test_a_driver_that_sleeps_until_wake_at_never_spins_and_never_oversleeps(
         assert connection.wake_at > now, "it would be woken again and again for nothing"
         if what == "wait":
             now = connection.wake_at
-            before = connection.phase, connection.pending
+            before = connection.phase, connection.has_pending
             something = sent(connection, now, ack=False)
             assert something or connection.phase is Phase.CLOSED, f"woken for nothing, at {before}"

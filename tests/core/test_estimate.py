@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telltale.core.estimate import ENOUGH, KEPT, Pace, Usual
+from telltale.core.estimate import ENOUGH, KEPT, DurationHistory, Pace
 
 
 def fed(rate: float, *, until: float, every: float = 0.1, pace: Pace | None = None, begin: float = 0.0) -> Pace:
@@ -94,7 +94,7 @@ def test_it_is_never_negative_and_never_nan(steps: list[tuple[float, float]]) ->
 
 
 def test_nothing_is_usual_before_there_are_enough_runs() -> None:
-    usual = Usual()
+    usual = DurationHistory()
     for _ in range(ENOUGH - 1):
         usual = usual.add(10.0)
     assert usual.usual_s is None
@@ -102,16 +102,16 @@ def test_nothing_is_usual_before_there_are_enough_runs() -> None:
 
 
 def test_usual_is_the_median_and_what_95_percent_stay_below() -> None:
-    usual = Usual.from_list(range(1, 21))
+    usual = DurationHistory.from_list(range(1, 21))
     assert usual.usual_s == (10.5, pytest.approx(19.05))
 
 
 def test_one_run_that_hung_does_not_change_the_median() -> None:
-    assert Usual.from_list([10.0] * 9 + [5_000.0]).usual_s[0] == 10.0
+    assert DurationHistory.from_list([10.0] * 9 + [5_000.0]).usual_s[0] == 10.0
 
 
 def test_only_the_newest_are_kept() -> None:
-    usual = Usual.from_list([1.0] * 200)
+    usual = DurationHistory.from_list([1.0] * 200)
     for _ in range(KEPT):
         usual = usual.add(2.0)
     assert usual.to_list() == [2.0] * KEPT
@@ -119,5 +119,5 @@ def test_only_the_newest_are_kept() -> None:
 
 @pytest.mark.parametrize("nonsense", [math.nan, math.inf, -1.0])
 def test_what_is_no_duration_is_passed_over(nonsense: float) -> None:
-    assert Usual.from_list([1.0, nonsense, "x", None]).to_list() == [1.0]
-    assert Usual().add(nonsense).to_list() == []
+    assert DurationHistory.from_list([1.0, nonsense, "x", None]).to_list() == [1.0]
+    assert DurationHistory().add(nonsense).to_list() == []

@@ -4,11 +4,11 @@ import json
 from collections import deque
 
 from telltale.core.policy import Grant
-from telltale.core.snapshot import Snapshot
+from telltale.core.snapshot import supersedes
 from tests.simulation.ledger import Ledger, need
 from tests.simulation.luck import Luck
 from tests.simulation.sabotage import Sabotage, Sabotages
-from tests.simulation.sabotaged import anything_is_newer, larger_seq_is_newer
+from tests.simulation.sabotaged import always_supersedes, supersedes_by_seq
 from tests.simulation.store import Store
 from tests.simulation.view import View
 from tests.simulation.web import Link, Web
@@ -25,12 +25,12 @@ class Page:
         self.reads = True
         self.links: deque[tuple[Web, Link]] = deque()
         self.again_at = 0.0
-        newer = Snapshot.supersedes
+        rule = supersedes
         if Sabotage.NO_ORDER_IN_BROWSER in sabotage:
-            newer = anything_is_newer
+            rule = always_supersedes
         elif Sabotage.END_AS_PROGRESS in sabotage:
-            newer = larger_seq_is_newer
-        self.view = View(newer)
+            rule = supersedes_by_seq
+        self.view = View(rule)
         self._store, self._ledger = store, ledger
 
     def grant(self, now: float) -> Grant:

@@ -10,7 +10,7 @@ heard. Beside them: a notice is shown once (N), and nobody sees what is not thei
 from collections import Counter
 
 from telltale.core.snapshot import Order, Snapshot
-from telltale.core.states import State, may_move
+from telltale.core.states import MOVES, State
 
 LEASE_S = 105.0
 
@@ -41,7 +41,7 @@ class Ledger:
         key = (new.id, new.attempt)
         if old is not None and old.attempt == new.attempt:
             need(not old.ended, f"I2: attempt {old.attempt} ended {old.state}, and was written again as {new.state}")
-            need(new.state is old.state or may_move(old.state, new.state), f"I2: {old.state} became {new.state}")
+            need(new.state is old.state or new.state in MOVES[old.state], f"I2: {old.state} became {new.state}")
             need(new.seq >= old.seq, f"I4: the row went from seq {old.seq} back to {new.seq}")
         if fence is not None and old is not None:
             need(fence == old.attempt, f"I3: a worker of attempt {fence} wrote to attempt {old.attempt}")

@@ -14,18 +14,20 @@ from uuid import UUID
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
+from telltale.core.health import Limits
 from telltale.core.hub import Hub
 from telltale.core.policy import ConnectionPolicy, Grant
+from telltale.core.protocol import VERSION
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order, Progress, Snapshot
 from telltale.core.states import State
 from telltale.core.topics import task_topic
-from telltale.core.wire import VERSION, Envelope, Event, Notice
+from telltale.core.wire import Envelope, Event, Notice
 from tests.simulation.view import View
 
 FOLDER = Path(__file__).parent.parent / "traces"
 BEGIN = 1_750_000_000.0
-LIMITS = {"quiet_s": 60.0, "stalled_s": 45.0, "lease_s": 105.0}
+LIMITS = Limits(quiet_s=60.0, stalled_s=45.0, lease_s=105.0)
 ADA = "user:1"
 POLICY = ConnectionPolicy()
 
@@ -52,7 +54,7 @@ class Story:
         self, *known: Envelope, have: Mapping[str, Order] | None = None, policy: ConnectionPolicy = POLICY
     ) -> Connection:
         """A page connects with a ticket for Ada, and is told what the store knows."""
-        connection = Connection(opened_at=self.now, policy=policy, limits=LIMITS, numbers=self.hub.numbers)
+        connection = Connection(opened_at=self.now, policy=policy, limits=LIMITS, frame_numbers=self.hub.frame_numbers)
         connection.outlet = []
         connection.admit(Grant(topics=frozenset({ADA}), expires_at=self.now + 300), have=have, now=self.now)
         self.hub.attach(connection)
@@ -62,7 +64,7 @@ class Story:
 
     def happens(self, *envelopes: Envelope) -> None:
         """The broker carries this, in this order."""
-        self.hub.tell(envelopes, now=self.now)
+        self.hub.receive(envelopes, now=self.now)
         self.turns()
 
     def passes(self, seconds: float) -> None:
@@ -79,12 +81,12 @@ class Story:
         for frame in frames:
             connection.ack(frame["n"], now=self.now)
         if connection.closed:
-            frames.append(json.loads(connection.farewell()))
+            frames.append(json.loads(connection.bye()))
         return frames
 
     def turns(self) -> None:
         """The hub writes what is due."""
-        for frame, connections in self.hub.turn(self.now):
+        for frame, connections in self.hub.take(self.now):
             for connection in connections if frame else ():
                 connection.outlet.append(frame)
 
@@ -106,7 +108,7 @@ class Story:
                 "v": VERSION,
                 "now": self.now,
                 "expires_at": BEGIN + 300,
-                "limits": LIMITS,
+                "limits": LIMITS.to_json(),
                 "tasks": [json.loads(e.text) for e in envelopes if e.snapshot],
                 "notices": [json.loads(e.text) for e in envelopes if e.notice],
                 "events": [json.loads(e.text) for e in envelopes if e.event],
@@ -303,7 +305,7 @@ def a_slow_page_is_told_why(story: Story) -> None:
     story.frames += [json.loads(frame) for frame in page.outlet]
     page.outlet.clear()
     story.passes(10)
-    page.tick(story.now)
+    page.close_if_overdue(story.now)
     story.hears(page)
     story.hears(story.connects(of(moved(task, 4, 0.4, after_s=4)), have={task.id: (1, False, 1)}))
 

@@ -6,7 +6,7 @@ The same few lines as `static/telltale/live/snapshots.js`; both are held to `tes
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from telltale.core.snapshot import Order, Snapshot
+from telltale.core.snapshot import Order, Snapshot, supersedes
 
 
 class Ignored(NamedTuple):
@@ -20,9 +20,9 @@ class Ignored(NamedTuple):
 class View:
     """The newest snapshot of each task, the notices in the order they came, the events as they came."""
 
-    def __init__(self, newer: Callable[[Snapshot, Snapshot | None], bool] = Snapshot.supersedes) -> None:
-        """`newer` is the rule itself; another one is sabotage."""
-        self._newer = newer
+    def __init__(self, rule: Callable[[Order, Order | None], bool] = supersedes) -> None:
+        """`rule` decides which snapshot is newer; another than the real one is sabotage."""
+        self._supersedes = rule
         self.tasks: dict[str, Snapshot] = {}
         self.notices: dict[str, Mapping[str, Any]] = {}
         self.events: list[Mapping[str, Any]] = []
@@ -32,7 +32,8 @@ class View:
         ignored = []
         for data in message.get("tasks", ()):
             snapshot = Snapshot.from_json(data)
-            if self._newer(snapshot, self.tasks.get(snapshot.id)):
+            known = self.tasks.get(snapshot.id)
+            if self._supersedes(snapshot.order, known.order if known else None):
                 self.tasks[snapshot.id] = snapshot
             else:
                 ignored.append(Ignored("task", snapshot.id))

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from telltale.core.connection import Connection
-from telltale.core.hub import due
+from telltale.core.health import Limits
+from telltale.core.hub import due_frames
 from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
@@ -16,7 +17,7 @@ from tests.simulation.sabotaged import connection_of, hub_of
 from tests.simulation.store import Away, Store
 
 RECHECK_S = 15.0
-LIMITS = {"quiet_s": 60.0, "stalled_s": 45.0, "lease_s": 105.0}
+LIMITS = Limits(quiet_s=60.0, stalled_s=45.0, lease_s=105.0)
 
 
 class Link:
@@ -51,7 +52,7 @@ class Web:
     def __init__(
         self, store: Store, ledger: Ledger, policy: ConnectionPolicy, sabotage: Sabotages, *, recheck: bool
     ) -> None:
-        self._store, self._ledger, self._terms, self._sabotage = store, ledger, policy, sabotage
+        self._store, self._ledger, self._policy, self._sabotage = store, ledger, policy, sabotage
         self._recheck = recheck and Sabotage.NO_RECHECK not in sabotage
         self._make = connection_of(sabotage)
         self.start()
@@ -80,7 +81,7 @@ class Web:
 
     def connects(self, grant: Grant, have: Mapping[str, Order], seen: Iterable[str], now: float, luck: Luck) -> Link:
         """A page connects: attach first, read second."""
-        connection = self._make(opened_at=now, policy=self._terms, limits=LIMITS, numbers=self.hub.numbers)
+        connection = self._make(opened_at=now, policy=self._policy, limits=LIMITS, frame_numbers=self.hub.frame_numbers)
         connection.admit(grant, have=have, seen=seen, now=now)
         link = Link(connection)
         self.links.append(link)
@@ -100,7 +101,7 @@ class Web:
 
     def hears(self, raw: bytes, now: float) -> None:
         """The broker brings an envelope."""
-        self.hub.tell([Envelope.from_bytes(raw)], now=now)
+        self.hub.receive([Envelope.from_bytes(raw)], now=now)
         self._turn(now)
 
     def works(self, now: float, luck: Luck, publish: Callable[[Iterable[Envelope], Luck], None]) -> None:
@@ -123,7 +124,7 @@ class Web:
             for read in arrived:
                 self._answer(read)
         self._turn(now)
-        for connection, frame in due([link.connection for link in self.links], now):
+        for connection, frame in due_frames([link.connection for link in self.links], now):
             if frame is not None and Sabotage.NO_TRAILING_FRAME not in self._sabotage:
                 self._write(connection, frame, now)
         if any(link.is_cut or link.connection.closed for link in self.links):
@@ -141,7 +142,7 @@ class Web:
 
     def _answer(self, read: Read) -> None:
         if read.link is None:
-            self.hub.tell(read.found, now=self._now)
+            self.hub.receive(read.found, now=self._now)
         elif not read.link.is_cut:
             if Sabotage.SNAPSHOT_FIRST in self._sabotage:
                 self.hub.attach(read.link.connection)
@@ -151,11 +152,11 @@ class Web:
     def acknowledged(self, link: Link, n: int, now: float) -> None:
         """The page has handled all frames up to number `n`."""
         link.connection.ack(n, now=now)
-        if link.connection.can_go_on:
+        if link.connection.can_send:
             self.hub.wake(link.connection)
 
     def _turn(self, now: float) -> None:
-        for frame, connections in self.hub.turn(now):
+        for frame, connections in self.hub.take(now):
             for connection in connections if frame else ():
                 self._write(connection, frame, now)
 
@@ -168,7 +169,7 @@ class Web:
         for link in self.links:
             if link.connection.closed is not None and not link.is_cut:
                 self._ledger.happened[f"closed, {link.connection.closed.word}"] += 1
-                link.wire.append((now + 0.05, link.connection.farewell()))
+                link.wire.append((now + 0.05, link.connection.bye()))
             if link.connection.closed is not None or link.is_cut:
                 self.hub.detach(link.connection)
         self.links = [link for link in self.links if not (link.connection.closed or link.is_cut)]

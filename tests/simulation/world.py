@@ -70,7 +70,9 @@ class World:
         self.ledger = Ledger()
         self.store = Store(self.ledger, sabotage)
         tight = self.rough and luck.happens(0.3)
-        policy = ConnectionPolicy(credit=900, frame=300, queue=3, remembered=4) if tight else ConnectionPolicy()
+        policy = (
+            ConnectionPolicy(credit=900, max_frame=300, max_queue=3, max_remembered=4) if tight else ConnectionPolicy()
+        )
         self.webs = [Web(self.store, self.ledger, policy, sabotage, recheck=self.rough) for _ in range(2)]
         self.workers = [self._worker(n) for n in (1, 2)]
         self.pages = [

@@ -83,7 +83,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class DurationHistory:
     """The newest durations of runs that succeeded, in seconds, oldest first."""
 
     durations_s: tuple[float, ...] = ()

@@ -1,51 +1,36 @@
-"""Health: how a running task is doing, from its two clocks.
+"""Health: how a running task is doing, from its two clocks; and whether a task can be cancelled.
 
-It is never stored or sent: whoever shows a snapshot works it out at that moment, so that a page shows "lost
-contact" though nobody can tell it so. `health.js` is its twin in the browser; both are tested on the same cases.
+Health is never stored or sent. It is worked out when a snapshot is shown, so a page can show "lost contact" although
+no message can tell it so. `health.js` has the same rules for the browser; both are tested with the same cases.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self
 
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import Health, State
 
 
-class HasLimits(Protocol):
-    """Where the limits come from: `Limits`, or the settings themselves."""
-
-    @property
-    def quiet_s(self) -> float:
-        """Without progress for longer than this: quiet."""
-
-    @property
-    def stalled_s(self) -> float:
-        """Without a beat for longer than this: stalled."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The thresholds, in seconds."""
+    """The thresholds, in seconds. `conf.settings().limits` are the site's."""
 
     quiet_s: float = 60.0
+    """Without progress for longer than this: quiet."""
     stalled_s: float = 45.0
+    """Without a beat for longer than this: stalled."""
     lease_s: float = 105.0
-
-    @classmethod
-    def of(cls, settings: object) -> Self:
-        """Those of anything that has attributes of these names."""
-        return cls(**{name: getattr(settings, name) for name in cls.__slots__})
+    """Without a beat for longer than this a task is lost. `health` does not use it; clients are told."""
 
     def to_json(self) -> dict[str, float]:
-        """As a client is told them."""
+        """Return plain JSON values, as clients get them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def health(snapshot: Snapshot, *, now: float, limits: HasLimits) -> Health | None:
-    """The health at `now` (seconds, the store's clock); None unless it is running.
+def health(snapshot: Snapshot, *, now: float, limits: Limits) -> Health | None:
+    """The health at `now` (seconds, the store's clock); None unless the task is running.
 
-    The worst that holds: stalled, then slow, then quiet. So a task that hangs is quiet at first, and slow once it has
-    taken longer than nearly all before it; while its process lives it is never lost.
+    The worst that applies: stalled, then slow, then quiet. So a task that hangs is quiet at first, and slow once it has
+    taken longer than nearly all earlier runs; while its process lives it is never lost.
     """
     if snapshot.state is not State.RUNNING:
         return None
@@ -59,3 +44,20 @@ def health(snapshot: Snapshot, *, now: float, limits: HasLimits) -> Health | Non
     if now - moved_at > limits.quiet_s:
         return Health.QUIET
     return Health.OK
+
+
+def offers_cancel(snapshot: Snapshot) -> bool:
+    """Whether a page shows the button that cancels; it is disabled while `can_cancel` is False.
+
+    Until the task has ended or its cancellation was requested: then there is nothing more to ask.
+    """
+    return not snapshot.ended and not snapshot.cancel_requested
+
+
+def can_cancel(snapshot: Snapshot) -> bool:
+    """Whether a request to cancel would have an effect now. `no_cancel` is the task's own reason why not.
+
+    Health does not count. A request has an effect on a stalled task too: if its worker recovers, the task stops at
+    the worker's next save; if not, no redelivery runs the task again.
+    """
+    return offers_cancel(snapshot) and snapshot.no_cancel is None

@@ -1,13 +1,14 @@
-"""The hub: who follows what, whom an envelope concerns, and what is to be written to whom now.
+"""The hub: which connections follow which topics, and what to write to which of them now.
 
-One a web process. It does no I/O and reads no clock: what happened goes in (`tell`), and what is to be written
-comes out (`turn`), at most so much at a time that its driver can see to others in between. It holds no task
-state but what waits for the tick: what a connection has is the connection's, what is true is the store's. So a
-hub may vanish at any moment, and nothing is lost but time.
+One per web process. It does no I/O and reads no clock: envelopes go in (`receive`), frames with their recipients come
+out (`take`), a limited number at a time, so that its driver can do other work in between. What a client has is in its
+connection, what is true is in the store; the hub keeps only what waits. If a hub vanishes, nothing is lost but time.
 
-    tell ─▶ told of this task a moment ago? ─▶ held, newest by newest, until `pace_s` is over ─┐
-                └─ no ──────────────────────────────────────────────────────────────────────▶ a round to all
-    round ─▶ who is ready gets the one frame made for all; who is not has it waiting, and comes in its turn
+    receive ─▶ was this task's last envelope less than `pace_s` ago?
+                 ├─ yes ─▶ only the newest is kept, until `pace_s` has passed ─┐
+                 └─ no ────────────────────────────────────────────────────────┴─▶ deliver to all followers
+    deliver ─▶ ready connections share one frame; for the others the envelope waits in their outbox, and they
+               join the backlog
 """
 
 from collections import deque
@@ -17,214 +18,221 @@ from itertools import count
 from typing import Final
 
 from telltale.core.connection import Connection
-from telltale.core.snapshot import Order
-from telltale.core.wire import Envelope, Kind, update_of
+from telltale.core.protocol import update_of
+from telltale.core.snapshot import Order, supersedes
+from telltale.core.wire import Envelope, Kind
 
 SLICE: Final = 500
-"""Connections that one turn serves: a millisecond or two, after which handshakes and others have theirs."""
+"""Connections that one `take` serves: a millisecond or two, after which handshakes and other work have their turn."""
 
 Frames = Iterator[tuple[str, Sequence[Connection]]]
-"""Texts, each with those to whom it goes."""
+"""Texts, each with its recipients."""
+
+NO_CONNECTIONS: Final[AbstractSet[Connection]] = frozenset()
 
 
 class Hub:
-    """Followers by topic. Not thread-safe: one thread (the event loop's) owns it."""
+    """Connections by topic. Not thread-safe: one thread (the event loop's) owns it."""
 
     def __init__(self, pace_s: float = 0.1) -> None:
-        """`pace_s`: least time between two rounds about one task."""
-        self.numbers = count(1)
-        """Of frames, for all its connections: a frame that many share has one number."""
+        """`pace_s`: least time between two deliveries of one task's snapshots."""
+        self.frame_numbers = count(1)
+        """For all its connections, because a frame that many share has one number."""
         self._pace_s = pace_s
         self._followers: dict[str, set[Connection]] = {}
-        self._attached: dict[Connection, frozenset[str]] = {}
-        # What happened, those still to be served, and when they may be served again: counted from when it was told,
-        # or the last of many followers would miss the next tick for having been served late.
-        self._rounds: deque[tuple[Envelope, Collection[Connection], float]] = deque()
-        self._held: dict[str, Envelope] = {}
-        self._free_at: dict[str, float] = {}  # Of tasks told of within the last `pace_s`, in that order.
-        self._behind: dict[Connection, None] = {}
-        self._look_at = float("inf")
+        self._topics: dict[Connection, frozenset[str]] = {}
+        # Each envelope with the connections that it must still go to, and when these may be sent the next frame. That
+        # is counted from when it came: otherwise connections that are served late would miss the next tick.
+        self._deliveries: deque[tuple[Envelope, Collection[Connection], float]] = deque()
+        self._throttled: dict[str, Envelope] = {}  # By task: the newest envelope that waits for `_throttled_until`.
+        self._throttled_until: dict[str, float] = {}  # Tasks delivered within the last `pace_s`, the oldest first.
+        self._backlog: dict[Connection, None] = {}  # Connections that have something waiting, in order.
+        self._backlog_at = float("inf")  # When the backlog is to be worked on next.
 
-    # Who follows ---------------------------------------------------------------------------------
+    # Followers -----------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:
-        """Begin to hand on what its grant covers; call again after a renewal. Before the snapshot's read."""
+        """Begin to deliver what its grant covers, before the snapshot is read; call it again after a renewal."""
         assert connection.grant is not None, "admit the connection first"
         self.detach(connection)
-        self._attached[connection] = connection.grant.topics
+        self._topics[connection] = connection.grant.topics
         for topic in connection.grant.topics:
             self._followers.setdefault(topic, set()).add(connection)
 
     def detach(self, connection: Connection) -> None:
-        """Forget it; harmless if it was not attached."""
-        self._behind.pop(connection, None)
-        for topic in self._attached.pop(connection, ()):
+        """Forget the connection; harmless if it is not attached."""
+        self._backlog.pop(connection, None)
+        for topic in self._topics.pop(connection, ()):
             followers = self._followers[topic]
             followers.discard(connection)
             if not followers:
                 del self._followers[topic]
 
-    def follows(self, topic: str) -> bool:
-        """Whether anybody here does."""
+    def has_followers(self, topic: str) -> bool:
+        """Whether any connection follows `topic`."""
         return topic in self._followers
 
     @property
     def topics(self) -> frozenset[str]:
-        """All that anybody here follows: what a re-read must cover."""
+        """All topics that any connection follows: a re-read must cover these."""
         return frozenset(self._followers)
 
     @property
     def connections(self) -> tuple[Connection, ...]:
-        """All that are attached."""
-        return tuple(self._attached)
+        """All attached connections."""
+        return tuple(self._topics)
 
-    # What happens --------------------------------------------------------------------------------
+    # Envelopes in --------------------------------------------------------------------------------
 
-    def tell(self, envelopes: Iterable[Envelope], *, now: float) -> None:
-        """These happened. Of a task that was told of a moment ago, the newest waits for the tick."""
+    def receive(self, envelopes: Iterable[Envelope], *, now: float) -> None:
+        """Prepare `envelopes` for delivery. Of a task that was delivered a moment ago, only the newest is kept."""
         for envelope in envelopes:
-            concerned = self._concerned(envelope.topics)
-            if not concerned or (envelope.kind is Kind.SNAPSHOT and self._is_held(envelope, now)):
+            followers = self._followers_of(envelope.topics)
+            if not followers or (envelope.kind is Kind.SNAPSHOT and self._throttle(envelope, now)):
                 continue
-            self._rounds.append((envelope, concerned, now + self._pace_s))
+            self._deliveries.append((envelope, followers, now + self._pace_s))
 
     def wake(self, connection: Connection) -> None:
-        """Something waits for it, or it can be served again: see to it in the next turn."""
-        self._behind[connection] = None
-        self._look_at = float("-inf")
+        """Serve this connection at the next `take`: something waits for it, or it can be sent to again."""
+        self._backlog[connection] = None
+        self._backlog_at = float("-inf")
 
-    def _concerned(self, topics: Sequence[str]) -> AbstractSet[Connection]:
-        concerned = _NOBODY
+    def _followers_of(self, topics: Sequence[str]) -> AbstractSet[Connection]:
+        found = NO_CONNECTIONS
         for topic in topics:
             if followers := self._followers.get(topic):
-                concerned = concerned | followers if concerned else followers
-        return concerned
+                found = found | followers if found else followers
+        return found
 
-    def _is_held(self, envelope: Envelope, now: float) -> bool:
+    def _throttle(self, envelope: Envelope, now: float) -> bool:
+        """Whether the envelope's task was delivered within the last `pace_s`; then the newest envelope is kept."""
         task, next_at = envelope.about, now + self._pace_s
-        free_at = self._free_at.get(task, now)
-        if not now < free_at <= next_at:  # The second, for a clock that was put back.
-            self._free_at.pop(task, None)
-            self._free_at[task] = next_at
+        until = self._throttled_until.get(task, now)
+        if not now < until <= next_at:  # `until` is beyond `next_at` if the clock was put back.
+            self._throttled_until.pop(task, None)  # It moves to the end: the dict is in the order of its values.
+            self._throttled_until[task] = next_at
             return False
-        held = self._held.get(task)
-        if held is None or envelope.order > held.order:
-            self._held[task] = envelope
+        waiting = self._throttled.get(task)
+        if waiting is None or supersedes(envelope.order, waiting.order):
+            self._throttled[task] = envelope
         return True
 
-    # What is to be written -----------------------------------------------------------------------
+    # Frames out ----------------------------------------------------------------------------------
 
-    def turn(self, now: float, *, most: int = SLICE) -> Frames:
-        """What to write to whom now, to about `most` connections; `wake_at` says when to call again.
+    def take(self, now: float, *, limit: int = SLICE) -> Frames:
+        """Yield what to write now, to about `limit` connections; `wake_at` tells when to call again.
 
-        An empty text stands for a connection that was closed on the way.
+        An empty text names a connection that was closed meanwhile.
         """
-        self._release(now)
-        while self._rounds and most > 0:
-            envelope, some, free_at = self._rounds.popleft()
-            if len(some) > most:
-                every = list(some)
-                some = every[:most]
-                self._rounds.appendleft((envelope, every[most:], free_at))
-            most -= len(some)
-            n = next(self.numbers)
+        self._end_throttling(now)
+        while self._deliveries and limit > 0:
+            envelope, followers, free_at = self._deliveries.popleft()
+            if len(followers) > limit:
+                remaining = list(followers)
+                followers = remaining[:limit]
+                self._deliveries.appendleft((envelope, remaining[limit:], free_at))
+            limit -= len(followers)
+            n = next(self.frame_numbers)
             text = update_of(envelope, n, now)
-            ready, others = serve(some, envelope, n=n, size=len(text), now=now, free_at=free_at)
-            if ready:
-                yield text, ready
-            if others:
-                yield from self._put_back(others)
-        if self._look_at <= now:
-            yield from self._catch_up(now, most)
+            sharing, waiting = fan_out(followers, envelope, n=n, size=len(text), now=now, free_at=free_at)
+            if sharing:
+                yield text, sharing
+            if waiting:
+                yield from self._add_to_backlog(waiting)
+        if self._backlog_at <= now:
+            yield from self._work_off_backlog(now, limit)
 
-    def _put_back(self, connections: Iterable[Connection]) -> Frames:
-        """These have something waiting now, or were closed over it."""
+    def _add_to_backlog(self, connections: Iterable[Connection]) -> Frames:
+        """These have something waiting, or were closed because it found no room."""
         for connection in connections:
             if connection.closed:
-                self._behind.pop(connection, None)
+                self._backlog.pop(connection, None)
                 yield "", (connection,)
             else:
-                self._behind[connection] = None
-                self._look_at = min(self._look_at, connection.free_at)
+                self._backlog[connection] = None
+                self._backlog_at = min(self._backlog_at, connection.free_at)
 
-    def _release(self, now: float) -> None:
-        """Those tasks that were told of long enough ago may be told of again."""
-        while self._free_at and next(iter(self._free_at.values())) <= now:
-            task = next(iter(self._free_at))
-            del self._free_at[task]
-            if (held := self._held.pop(task, None)) is not None:
-                self.tell([held], now=now)
+    def _end_throttling(self, now: float) -> None:
+        """Deliver the newest envelope of each task whose `pace_s` has passed."""
+        while self._throttled_until and next(iter(self._throttled_until.values())) <= now:
+            task = next(iter(self._throttled_until))
+            del self._throttled_until[task]
+            if (waiting := self._throttled.pop(task, None)) is not None:
+                self.receive([waiting], now=now)
 
-    def _catch_up(self, now: float, most: int) -> Frames:
-        """Serve those for whom something waits, each with a frame of its own that holds all of it."""
-        due = [connection for connection in self._behind if connection.free_at <= now]
-        for connection in due[: max(1, most)]:
-            self._behind.pop(connection, None)
+    def _work_off_backlog(self, now: float, limit: int) -> Frames:
+        """Send connections in the backlog a frame each, with all that waits for them."""
+        due = [connection for connection in self._backlog if connection.free_at <= now]
+        for connection in due[: max(1, limit)]:
+            self._backlog.pop(connection, None)
             while (frame := connection.take(now)) is not None:
                 yield frame, (connection,)
             if connection.closed:
                 yield "", (connection,)
-            elif connection.can_go_on:
-                self._behind[connection] = None
-        self._look_at = min((connection.free_at for connection in self._behind), default=float("inf"))
+            elif connection.can_send:
+                self._backlog[connection] = None
+        self._backlog_at = min((connection.free_at for connection in self._backlog), default=float("inf"))
 
     @property
     def wake_at(self) -> float | None:
-        """When `turn` has something to do; None while it has not."""
-        if self._rounds:
+        """When `take` has something to yield; None if nothing waits."""
+        if self._deliveries:
             return float("-inf")
-        times = [self._look_at] if self._behind else []
-        if self._held:
-            times.append(next(iter(self._free_at.values())))
+        times = [self._backlog_at] if self._backlog else []
+        if self._throttled:
+            times.append(next(iter(self._throttled_until.values())))
         return min(times, default=None)
 
 
-_NOBODY: Final[AbstractSet[Connection]] = frozenset()
-
-
-def serve(
+def fan_out(
     connections: Iterable[Connection], envelope: Envelope, *, n: int, size: int, now: float, free_at: float
 ) -> tuple[list[Connection], list[Connection]]:
-    """Hand one thing on to many: (who gets the frame that was made for all, who has it waiting instead).
+    """Deliver one envelope: return (the connections that share its frame, those that have something waiting).
 
-    The frame has number `n` and `size` characters. It is for connections that are ready; all others go the long
-    way, by `offer`. This is the one loop that runs for each delivery.
+    The frame has number `n` and `size` characters. Only ready connections share it, and only a snapshot or an event:
+    a notice is sent once, and each connection knows which it has. All others are offered the envelope.
+
+    This loop runs once per delivery, thousands of times a second, and takes 0.15 µs each. So it updates `newest`,
+    `free_at` and the credit of a ready connection in place: a method call for that would add a third.
     """
-    ready: list[Connection] = []
-    others: list[Connection] = []
+    sharing: list[Connection] = []
+    waiting: list[Connection] = []
     task, order = envelope.about, envelope.order
-    older: Order | None = None  # Most know the same last snapshot: it is compared once.
-    is_shared = envelope.kind is not Kind.NOTICE  # A notice is sent once, and each connection knows which it had.
+    older: Order | None = None  # Most connections know the same last snapshot, so it is compared once.
+    can_share = envelope.kind is not Kind.NOTICE
     for connection in connections:
-        if not (is_shared and connection.is_ready and connection.free_at <= now):
+        if not (can_share and connection.is_ready and connection.free_at <= now):
             if connection.closed is None:
                 connection.offer(envelope)
-                if connection.pending or connection.closed:
-                    others.append(connection)
+                if connection.has_pending or connection.closed:
+                    waiting.append(connection)
             continue
         if task:
-            newest = connection._newest
+            newest = connection.newest
             known = newest.get(task)
             if known is None:
-                connection._remember(task, order)
+                connection.outbox.remember(task, order)
             elif known is not older:
-                if order <= known:
+                if not supersedes(order, known):
                     continue
                 older = known
             newest[task] = order
         connection.free_at = free_at
-        connection._n = n
-        connection._owed = owed = connection._owed + size
-        if owed >= connection._credit:
-            connection._broke(now)
-        ready.append(connection)
-    return ready, others
+        connection.last_number = n
+        connection.credit_left = left = connection.credit_left - size
+        if left <= 0:
+            connection.stop(now)
+        sharing.append(connection)
+    return sharing, waiting
 
 
-def due(connections: Iterable[Connection], now: float) -> Iterator[tuple[Connection, str | None]]:
-    """Those to whom something is due by itself: a ping, or (None) their end. For whoever looks about every second."""
+def due_frames(connections: Iterable[Connection], now: float) -> Iterator[tuple[Connection, str | None]]:
+    """Yield what became due by time alone: connections with a ping, or with None if they were closed.
+
+    The driver calls this about every second.
+    """
     for connection in connections:
-        if connection.look_at <= now:
-            frame = connection.look(now)
+        if connection.due_at <= now:
+            frame = connection.take_due(now)
             if frame is not None or connection.closed:
                 yield connection, frame

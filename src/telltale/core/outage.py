@@ -1,34 +1,34 @@
-"""An outage is said twice: when it begins and when it ends. In between there is silence in the log.
+"""An outage is logged twice: when it begins and when it ends, and not in between.
 
-Called by whatever tries again and again: the reporter's saves, the handing over to a broker.
+For operations that are repeated, such as the reporter's saves and messages to a broker.
 """
 
 import logging
 
 
 class Outage:
-    """One thing that may be out of order. Threads may share it: at worst something is said once more."""
+    """Whether one operation fails at present. Threads may share it: at worst a line is logged twice."""
 
-    def __init__(self, logger: logging.Logger, what: str, meanwhile: str) -> None:
-        """`what` is out of order; `meanwhile`: what that means, in a sentence."""
+    def __init__(self, logger: logging.Logger, operation: str, consequence: str) -> None:
+        """`operation`: its name, as the subject of a sentence; `consequence`: of its failure, as a sentence."""
         self._logger = logger
-        self._what = what
-        self._meanwhile = meanwhile
+        self._operation = operation
+        self._consequence = consequence
         self._began_at: float | None = None
 
     @property
-    def lasts(self) -> bool:
-        """Whether it is going on."""
+    def is_ongoing(self) -> bool:
+        """Whether the operation failed last."""
         return self._began_at is not None
 
     def begin(self, error: BaseException, *, now: float) -> None:
-        """Something failed at `now` (seconds, any clock)."""
+        """The operation failed at `now` (seconds, any clock)."""
         if self._began_at is None:
             self._began_at = now
-            self._logger.warning("%s failed: %r. %s", self._what, error, self._meanwhile)
+            self._logger.warning("%s failed: %r. %s", self._operation, error, self._consequence)
 
     def end(self, *, now: float) -> None:
-        """Something worked."""
+        """The operation worked."""
         began_at, self._began_at = self._began_at, None
         if began_at is not None:
-            self._logger.warning("%s works again, after %.1f s.", self._what, now - began_at)
+            self._logger.warning("%s works again, after %.1f s.", self._operation, now - began_at)

@@ -1,8 +1,7 @@
-"""The one list of reasons for closing a connection or refusing it.
+"""The reasons for closing or refusing a connection.
 
-A client branches on `again`, never on the text. Codes are WebSocket close codes; SSE and polling
-carry the same ones in their `bye` message. `docs/protocol.md` and the JS client are tested against
-this list.
+A client decides by `again`, never by the text. Codes are WebSocket close codes; SSE and polling carry the same codes
+in their `bye` message. `docs/protocol.md` and the JS client are tested against this list.
 """
 
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from enum import StrEnum
 
 
 class Again(StrEnum):
-    """When a client that was turned away should come back."""
+    """When a client that was closed or refused should come back."""
 
     AT_ONCE = "at once"
     LATER = "later"  # with back-off and jitter
-    NEVER = "never"  # until a person acts
+    NEVER = "never"  # until a person does something
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,7 @@
-"""What travels, as values and as JSON: envelopes between processes, messages between hub and browser.
+"""Envelopes, which brokers carry between processes, and the JSON in them and in messages of clients.
 
-Envelopes are what brokers carry; they are whole (no deltas), so that losing, repeating or reordering
-them is harmless. A web process sorts them by their head alone and hands their text on as it came: what a
-worker has encoded once, nobody decodes and encodes again. Messages to and from clients are documented in
-`docs/protocol.md`. Nothing here decides anything; `core/hub.py` and `core/connection.py` do.
+An envelope holds a whole state and no delta, so it is harmless to lose, repeat or reorder it. A web process reads only
+its head and passes its text on as it is: a text that a worker has encoded is not decoded and encoded again on the way.
 """
 
 import json
@@ -14,9 +12,6 @@ from typing import Any, Final
 
 from telltale.core.snapshot import Order, Snapshot
 from telltale.core.topics import is_topic
-
-VERSION: Final = 1
-"""Of the protocol between server and client."""
 
 INBOUND_BYTES: Final = 16_384
 """Upper bound of one message from a client."""
@@ -29,26 +24,16 @@ _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, al
 
 
 class Malformed(ValueError):
-    """A message that can't be understood."""
+    """A message or envelope that has another form than it should."""
 
 
 def encode(message: object) -> str:
-    """Compact JSON; NaN and infinity are refused, for browsers refuse them."""
+    """Return compact JSON; raise `ValueError` for NaN and infinity, because browsers can't read them."""
     return _ENCODER.encode(message)
 
 
-def update(
-    n: int, now: float, *, tasks: Iterable[str] = (), notices: Iterable[str] = (), events: Iterable[str] = ()
-) -> str:
-    """The message number `n` to a client, of texts that are encoded already."""
-    return (
-        f'{{"type":"update","n":{n},"now":{now:.3f},'
-        f'"tasks":[{",".join(tasks)}],"notices":[{",".join(notices)}],"events":[{",".join(events)}]}}'
-    )
-
-
 def decode(raw: str | bytes, *, limit: int = INBOUND_BYTES) -> dict[str, Any]:
-    """One JSON object; raises `Malformed` for anything else, or beyond `limit` bytes or characters."""
+    """Read one JSON object; raise `Malformed` for anything else, or beyond `limit` bytes or characters."""
     if len(raw) > limit:
         raise Malformed(f"A message has {len(raw):,} bytes; at most {limit:,} are read.")
     try:
@@ -66,34 +51,34 @@ class Notice:
 
     id: str
     topic: str
-    """Whom it is for: `user:<pk>` or `session:<digest>`."""
+    """Its recipient's: `user:<pk>` or `session:<digest>`."""
     level: str
     text: str
     url: str | None = None
     task: str | None = None
-    """The id of the task whose end it tells, if any."""
+    """The id of the task that it is about, if any."""
     created_at: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Any other named message with data; fire and forget."""
+    """Any other named message with data; it is not kept."""
 
     topic: str
     name: str
     data: Any = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Kind(StrEnum):
-    """What an envelope holds, as its head says it."""
+    """The kind of an envelope's content, as its head names it."""
 
     SNAPSHOT = "snapshot"
     NOTICE = "notice"
@@ -103,16 +88,16 @@ class Kind(StrEnum):
 
 Content = Snapshot | Notice | Event | str
 
-_MARK: Final = b"t1"
-"""Begins every envelope: processes of another version, during a deployment, do not misread each other."""
+_FORMAT: Final = b"t1"
+"""The first word of every envelope: during a deployment, processes with another format don't misread it."""
 
 _NO_ORDER: Final[Order] = (0, False, 0)
 
 
 class Envelope:
-    """One thing that happened, and the topics whose followers may know: exactly one of the four contents.
+    """One content of the four kinds, with the topics whose followers may have it.
 
-    Immutable. Read from bytes, its text is known at once and its content is decoded when first asked for.
+    Immutable. If it was read from bytes, its text is there at once, and its content is decoded at the first access.
     """
 
     __slots__ = ("_content", "_text", "about", "kind", "order", "topics")
@@ -126,12 +111,12 @@ class Envelope:
         event: Event | None = None,
         cancel: str | None = None,
     ) -> None:
-        """`cancel`: the id of a task whose cancellation was requested: for workers, not for browsers."""
+        """Give exactly one content. `cancel`: the id of a task to be cancelled, for workers and not for browsers."""
         self.topics = tuple(topics)
         self.about = ""
         """The id of the task or notice that it is about; empty for an event."""
         self.order = _NO_ORDER
-        """Of a snapshot: what decides which of two of one task is the newer."""
+        """The order of the snapshot; meaningless for other kinds."""
         self._content: Content | None
         self._text: str | None = None
         if snapshot is not None:
@@ -144,11 +129,11 @@ class Envelope:
         elif cancel is not None:
             self.kind, self._content, self.about = Kind.CANCEL, cancel, cancel
         else:
-            raise TypeError("An envelope holds a snapshot, a notice, an event or a wish to cancel.")
+            raise TypeError("An envelope has no content: give it snapshot=, notice=, event= or cancel=.")
 
     @property
     def text(self) -> str:
-        """The content's JSON, encoded once however many followers there are."""
+        """The content's JSON; it is encoded once, for all followers."""
         if self._text is None:
             content = self._content
             self._text = encode(content if isinstance(content, str) or content is None else content.to_json())
@@ -156,51 +141,51 @@ class Envelope:
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The content, if it is a snapshot; raises `Malformed` if it came so."""
+        """The content if it is a snapshot, else None; raises `Malformed` if it can't be decoded."""
         content = self._decoded() if self.kind is Kind.SNAPSHOT else None
         return content if isinstance(content, Snapshot) else None
 
     @property
     def notice(self) -> Notice | None:
-        """The content, if it is a notice; raises `Malformed` if it came so."""
+        """The content if it is a notice, else None; raises `Malformed` if it can't be decoded."""
         content = self._decoded() if self.kind is Kind.NOTICE else None
         return content if isinstance(content, Notice) else None
 
     @property
     def event(self) -> Event | None:
-        """The content, if it is an event; raises `Malformed` if it came so."""
+        """The content if it is an event, else None; raises `Malformed` if it can't be decoded."""
         content = self._decoded() if self.kind is Kind.EVENT else None
         return content if isinstance(content, Event) else None
 
     @property
     def cancel(self) -> str | None:
-        """The id of the task that is to stop, if that is the content."""
+        """The id of the task to be cancelled if that is the content, else None."""
         return self.about if self.kind is Kind.CANCEL else None
 
     def to_bytes(self) -> bytes:
-        """For a broker: a line that says what it is, about what, in which order and for whom; then the text."""
+        """Return it as a broker carries it: a line with format, kind, id, order and topics, then the text."""
         attempt, ended, seq = self.order
-        # What can't be followed is left out: a space in it would be read as another topic.
+        # An invalid topic is left out: a space in it would be read as the start of another.
         topics = " ".join(filter(is_topic, self.topics))
         head = f"{self.kind} {self.about or '-'} {attempt} {ended:d} {seq} {topics}"
-        return b"%b %b\n%b" % (_MARK, head.encode("utf-8", "replace"), self.text.encode("utf-8", "replace"))
+        return b"%b %b\n%b" % (_FORMAT, head.encode("utf-8", "replace"), self.text.encode("utf-8", "replace"))
 
     @classmethod
     def from_bytes(cls, raw: bytes, *, limit: int = 65_536) -> "Envelope":
-        """The reverse of `to_bytes`; raises `Malformed` for anything else, for brokers may be shared."""
+        """Reverse `to_bytes`; raise `Malformed` for anything else, because other programs may use the broker."""
         if len(raw) > limit:
             raise Malformed(f"An envelope has {len(raw):,} bytes; at most {limit:,} are read.")
         head, _, text = raw.partition(b"\n")
         try:
-            mark, kind, about, attempt, ended, seq, *topics = head.decode().split(" ")
+            format_, kind, about, attempt, ended, seq, *topics = head.decode().split(" ")
             envelope = cls.__new__(cls)
-            envelope.kind = _KINDS[kind]
+            envelope.kind = _KIND_OF[kind]
             envelope.about = "" if about == "-" else about
             envelope.order = (int(attempt), ended == "1", int(seq))
             envelope._text = text.decode()
         except (KeyError, ValueError) as error:
             raise Malformed(f"An envelope's head is {head[:80]!r}.") from error
-        if mark != _MARK.decode() or not text.startswith(_BEGINS[envelope.kind]):
+        if format_ != _FORMAT.decode() or not text.startswith(_FIRST_BYTE[envelope.kind]):
             raise Malformed(f"An envelope begins with {raw[:20]!r}.")
         envelope.topics = tuple(topics) if topics != [""] else ()
         envelope._content = envelope.about if envelope.kind is Kind.CANCEL else None
@@ -210,9 +195,9 @@ class Envelope:
         if self._content is None:
             assert self._text is not None
             try:
-                self._content = _READ[self.kind](decode(self._text, limit=len(self._text)))
+                self._content = _DECODERS[self.kind](decode(self._text, limit=len(self._text)))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise Malformed(f"A {self.kind} lacks something or has too much: {error!r}.") from error
+                raise Malformed(f"A {self.kind} has other fields than it should: {error!r}.") from error
         return self._content
 
     def __eq__(self, other: object) -> bool:
@@ -230,19 +215,12 @@ class Envelope:
         return f"<Envelope {self.kind} {self.about} {self.order} to {' '.join(self.topics)}>"
 
 
-_READ: Final[Mapping[Kind, Callable[[Json], Content]]] = {
+_DECODERS: Final[Mapping[Kind, Callable[[Json], Content]]] = {
     Kind.SNAPSHOT: Snapshot.from_json,
     Kind.NOTICE: lambda data: Notice(**data),
     Kind.EVENT: lambda data: Event(**data),
 }
 
 
-def update_of(envelope: Envelope, n: int, now: float) -> str:
-    """The message number `n` to a client that tells of this one snapshot or event."""
-    if envelope.kind is Kind.EVENT:
-        return f'{{"type":"update","n":{n},"now":{now:.3f},"tasks":[],"notices":[],"events":[{envelope.text}]}}'
-    return f'{{"type":"update","n":{n},"now":{now:.3f},"tasks":[{envelope.text}],"notices":[],"events":[]}}'
-
-
-_KINDS: Final = {kind.value: kind for kind in Kind}
-_BEGINS: Final = {kind: b'"' if kind is Kind.CANCEL else b"{" for kind in Kind}
+_KIND_OF: Final = {kind.value: kind for kind in Kind}
+_FIRST_BYTE: Final = {kind: b'"' if kind is Kind.CANCEL else b"{" for kind in Kind}
