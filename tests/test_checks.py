@@ -1,4 +1,4 @@
-"""The system checks: each says what is wrong and how to mend it."""
+"""The system checks: each names the wrong setting and the fix."""
 
 from typing import Any
 
@@ -9,46 +9,51 @@ from django.db import connection
 from telltale import checks
 
 
-def test_the_tests_own_settings_pass_them_all() -> None:
+def test_the_settings_of_the_tests_pass_all_checks() -> None:
     call_command("check", fail_level="WARNING")
 
 
 @pytest.mark.parametrize(
-    ("given", "said", "hint"),
+    ("given", "message", "hint"),
     [
-        ({"BROKR": "local://"}, "TELLTALE has the key 'BROKR'", "Did you mean 'BROKER'?"),
-        ({"BEAT_S": "often"}, "TELLTALE['BEAT_S'] is 'often', and should be", "Leave it out, and it is 8.0."),
-        ({"BEAT_S": 0}, "TELLTALE['BEAT_S'] is 0, and should be above 0", "Leave it out, and it is 8.0."),
+        ({"BROKR": "local://"}, "TELLTALE has the unknown key 'BROKR'", "Did you mean 'BROKER'?"),
+        ({"BEAT_S": "often"}, "TELLTALE['BEAT_S'] is 'often'; it must be a number", "Without this key, it is 8.0."),
+        ({"BEAT_S": 0}, "TELLTALE['BEAT_S'] is 0; it must be above 0", "Without this key, it is 8.0."),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_mend(settings: Any, given: dict[str, Any], said: str, hint: str) -> None:
+def test_a_wrong_setting_is_named_with_its_fix(settings: Any, given: dict[str, Any], message: str, hint: str) -> None:
     settings.TELLTALE = given
     (error,) = checks.check_settings()
-    assert said in error.msg
+    assert message in error.msg
     assert hint in str(error.hint)
 
 
 @pytest.mark.parametrize(
-    ("middleware", "said"),
+    ("middleware", "message"),
     [
-        ([], "Actors' runs will not be shown"),
-        (["dramatiq.middleware.Retries", "telltale.runners.dramatiq.TelltaleMiddleware"], "Pipelines will lose"),
+        ([], "actors' tasks will not be shown"),
+        (
+            ["dramatiq.middleware.Retries", "telltale.runners.dramatiq.TelltaleMiddleware"],
+            "tasks of pipelines will have no owner",
+        ),
     ],
 )
-def test_dramatiqs_middleware_is_to_be_its_first(settings: Any, middleware: list[str], said: str) -> None:
+def test_telltales_middleware_for_dramatiq_must_be_the_first(
+    settings: Any, middleware: list[str], message: str
+) -> None:
     settings.DRAMATIQ_BROKER = {"MIDDLEWARE": middleware}
     (warning,) = checks.check_dramatiq()
-    assert said in warning.msg
+    assert message in warning.msg
     assert "Put 'telltale.runners.dramatiq.TelltaleMiddleware' first" in str(warning.hint)
 
 
-def test_a_pattern_to_follow_is_a_dict(settings: Any) -> None:
+def test_follow_must_be_a_dict(settings: Any) -> None:
     settings.TELLTALE = {"FOLLOW": ["newsletter.*"]}
     (error,) = checks.check_settings()
-    assert "TELLTALE['FOLLOW'] is ['newsletter.*'], and should be" in error.msg
+    assert "TELLTALE['FOLLOW'] is ['newsletter.*']; it must be a dict" in error.msg
 
 
-def test_a_sqlite_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sqlite_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
     found = [message for message in checks.check_sqlite() if message.id == "telltale.E008"]
     assert len(found) == (1 if connection.vendor == "sqlite" else 0)

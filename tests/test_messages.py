@@ -1,4 +1,4 @@
-"""TaskText people and topics: from anywhere, with no request, never before it is true."""
+"""Messages to people and topics: sent from anywhere, without a request, and only after the commit."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +16,8 @@ from telltale.testing.brokers import eventually
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Deaf:
-    """A broker that is out of order."""
+class BrokenBroker:
+    """A broker that always fails."""
 
     def publish(self, messages: Any) -> None:
         raise ConnectionError("refused")
@@ -32,67 +32,69 @@ def ada() -> User:
 
 
 @pytest.fixture
-def told() -> Iterator[list[Envelope]]:
-    heard: list[Envelope] = []
-    listener = brokers.broker().listen(lambda raw: heard.extend(map(Envelope.from_bytes, raw)), lambda: None)
-    yield heard
+def received() -> Iterator[list[Envelope]]:
+    envelopes: list[Envelope] = []
+    listener = brokers.broker().listen(lambda raw: envelopes.extend(map(Envelope.from_bytes, raw)), lambda: None)
+    yield envelopes
     listener.close()
 
 
-def test_a_message_to_a_person_is_kept_and_told(ada: User, told: list[Envelope]) -> None:
+def test_a_message_to_a_person_is_stored_and_sent(ada: User, received: list[Envelope]) -> None:
     notice = telltale.notify(ada, "Your export is ready", level="success", url="/exports/3/")
-    eventually(lambda: [e.notice for e in told] == [notice], "it is told")
+    eventually(lambda: [e.notice for e in received] == [notice], "the notice was sent")
     assert StoredNotice.objects.get().notice == notice
 
 
-def test_a_message_in_a_transaction_is_told_after_its_commit(ada: User, told: list[Envelope]) -> None:
+def test_a_message_in_a_transaction_is_sent_after_the_commit(ada: User, received: list[Envelope]) -> None:
     with transaction.atomic():
         telltale.notify(ada, "Hello")
         telltale.publish("project:7", "begun")
-        assert told == []
-    eventually(lambda: len(told) == 2, "both are told")
+        assert received == []
+    eventually(lambda: len(received) == 2, "both messages were sent")
 
 
-def test_what_is_rolled_back_is_told_to_nobody(ada: User, told: list[Envelope]) -> None:
+def test_a_message_that_is_rolled_back_is_never_sent(ada: User, received: list[Envelope]) -> None:
     with transaction.atomic():
-        telltale.notify(ada, "Never said")
+        telltale.notify(ada, "Rolled back")
         transaction.set_rollback(True)
     telltale.publish("project:7", "afterwards")
-    eventually(lambda: len(told) > 0, "what came afterwards is told")
-    assert [e.event.name for e in told if e.event] == ["afterwards"]
+    eventually(lambda: len(received) > 0, "the later message was sent")
+    assert [e.event.name for e in received if e.event] == ["afterwards"]
     assert not StoredNotice.objects.exists()
 
 
-def test_a_broker_that_is_down_is_no_trouble_of_the_caller(ada: User, settings: Any, caplog: Any) -> None:
-    settings.TELLTALE = {"BROKER": f"{__name__}.Deaf"}
+def test_a_broker_that_is_down_raises_nothing_in_the_caller(ada: User, settings: Any, caplog: Any) -> None:
+    settings.TELLTALE = {"BROKER": f"{__name__}.BrokenBroker"}
     for _ in range(3):
         telltale.notify(ada, "Hello")
     assert StoredNotice.objects.count() == 3
-    assert len([r for r in caplog.records if "Handing over to the broker failed" in r.message]) == 1
+    assert len([r for r in caplog.records if "Publishing to the broker failed" in r.message]) == 1
     settings.TELLTALE = {"BROKER": "memory://"}
     telltale.publish("project:7", "works again")
     assert "works again, after" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("topic", "name", "data", "mend"),
+    ("topic", "name", "data", "message"),
     [
         ("nonsense", "x", None, "nonsense"),
-        ("project:7", "", None, "1 to 255 bytes"),
-        ("project:7", "x" * 300, None, "1 to 255 bytes"),
-        ("project:7", "x", object(), "JSON can't hold"),
+        ("project:7", "", None, "use 1 to 255 bytes"),
+        ("project:7", "x" * 300, None, "use 1 to 255 bytes"),
+        ("project:7", "x", object(), "not plain JSON"),
         ("project:7", "x", "y" * 9_000, "send a link or an id instead"),
     ],
 )
-def test_what_cant_be_published_is_refused_with_the_mend(topic: str, name: str, data: Any, mend: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=mend):
+def test_an_event_that_cant_be_published_is_refused_with_the_fix(
+    topic: str, name: str, data: Any, message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
         telltale.publish(topic, name, data)
 
 
-def test_what_cant_be_said_to_anybody_is_refused_with_the_mend(ada: User) -> None:
+def test_a_message_without_level_or_recipient_is_refused_with_the_fix(ada: User) -> None:
     with pytest.raises(ValueError, match="info, success, warning, error"):
         telltale.notify(ada, "Hello", level="loud")
-    with pytest.raises(ValueError, match="for nobody"):
+    with pytest.raises(ValueError, match="has no recipient"):
         telltale.notify(None, "Hello")
     with pytest.raises(TypeError, match="saved user"):
         telltale.notify(User(username="new"), "Hello")

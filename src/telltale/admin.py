@@ -1,4 +1,4 @@
-"""The admin's list of tasks, to look at: nothing can be changed here, for only `store/` writes them."""
+"""A read-only list of tasks in the admin. Only `store/` writes tasks, so the admin can't change them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,10 +17,10 @@ from telltale.models import TaskState
 
 @admin.register(TaskState)
 class TaskStateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """State, label, progress, owner, times: newest first."""
+    """Tasks with state, label, progress, owner and times, the newest first."""
 
-    list_display = ("says", "label", "bar", "owner", "attempt", "created", "started", "ended")
-    list_display_links = ("says", "label")
+    list_display = ("status", "label", "bar", "owner", "attempt", "queued", "started", "ended")
+    list_display_links = ("status", "label")
     list_filter = ("state", "runner", "name")
     list_select_related = ("owner",)
     search_fields = ("=id", "label", "name", "reference", "runner_id")
@@ -28,59 +28,60 @@ class TaskStateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Lapsed ones end first: a read decides, here as everywhere."""
-        store.end_lapsed()
+        """End the tasks whose lease expired, as every read does, and return all tasks."""
+        store.end_expired()
         return store.task_rows()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        """All."""
+        """Return all fields."""
         return [field.name for field in TaskState._meta.fields]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Tasks come from runners."""
+        """Refuse: runners create tasks."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only the store writes."""
+        """Refuse: only the store writes tasks."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only the store writes."""
+        """Refuse: only the store writes tasks."""
         return False
 
     @admin.display(description=_("state"), ordering="state")
-    def says(self, task: TaskState) -> str:
-        """The state, and the health of what runs unless it is well."""
-        doing = health(task.snapshot, now=store.now(), limits=conf.settings())
-        return task.state if doing in {None, Health.OK} else f"{task.state} ({doing})"
+    def status(self, task: TaskState) -> str:
+        """Return the state; for a running task that is not well, also its health."""
+        task_health = health(task.snapshot, now=store.now(), limits=conf.settings().limits)
+        return task.state if task_health in {None, Health.OK} else f"{task.state} ({task_health})"
 
     @admin.display(description=_("progress"))
     def bar(self, task: TaskState) -> str:
-        """The share of the whole, where it is known."""
-        share = 1.0 if task.state == "succeeded" else task.snapshot.progress.fraction
-        if share is None:
+        """Return a progress bar; the task's message, or a dash, while the fraction is unknown."""
+        fraction = 1.0 if task.state == "succeeded" else task.snapshot.progress.fraction
+        if fraction is None:
             return task.snapshot.progress.message or "–"
-        percent = f"{share:.0%}"
-        return format_html('<progress max="1" value="{}" title="{}">{}</progress> {}', f"{share:.3f}", *[percent] * 3)
+        percent = f"{fraction:.0%}"
+        return format_html(
+            '<progress max="1" value="{}" title="{}">{}</progress> {}', f"{fraction:.3f}", *[percent] * 3
+        )
 
-    @admin.display(description=_("asked for"), ordering="created_at")
-    def created(self, task: TaskState) -> datetime | None:
-        """When it was queued."""
-        return _instant(task.created_at)
+    @admin.display(description=_("queued"), ordering="created_at")
+    def queued(self, task: TaskState) -> datetime | None:
+        """Return when the task was queued."""
+        return _local_time(task.created_at)
 
     @admin.display(description=_("started"), ordering="started_at")
     def started(self, task: TaskState) -> datetime | None:
-        """When the present attempt was claimed."""
-        return _instant(task.started_at)
+        """Return when the current attempt began."""
+        return _local_time(task.started_at)
 
     @admin.display(description=_("ended"), ordering="ended_at")
     def ended(self, task: TaskState) -> datetime | None:
-        """When the present attempt ended."""
-        return _instant(task.ended_at)
+        """Return when the current attempt ended."""
+        return _local_time(task.ended_at)
 
 
-def _instant(seconds: float | None) -> datetime | None:
+def _local_time(seconds: float | None) -> datetime | None:
     if seconds is None:
         return None
-    instant = datetime.fromtimestamp(seconds, UTC)
-    return timezone.localtime(instant)
+    return timezone.localtime(datetime.fromtimestamp(seconds, UTC))

@@ -1,7 +1,7 @@
-"""System checks: each wrong setting is said before it does harm, with the mend.
+"""System checks: they report each wrong setting at start-up, with the fix.
 
-`E`: Telltale can't do what it promises; `W`: it can, but worse than it could. Registered by being imported
-(`apps.py`); they look at settings only, never at the database.
+`E`: Telltale can't work as documented. `W`: it works, but worse than it could. `apps.py` registers the checks by
+importing this module. They read settings only, never the database.
 """
 
 import sqlite3
@@ -25,75 +25,83 @@ SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 SQLITE: Final = (3, 33)
-"""The first version that updates from a table of values."""
+"""The first version that supports UPDATE … FROM."""
 
 _TYPES: Final = get_type_hints(Settings)
-_IN_WORDS: Final = {
+_TYPE_NAMES: Final = {
     Mapping: "a dict",
-    str: "text",
-    int: "a whole number",
+    str: "a string",
+    int: "an integer",
     float: "a number",
-    tuple: "a tuple or list of texts",
+    tuple: "a tuple or list of strings",
 }
 
 
 @register("telltale")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """The `TELLTALE` dict: known keys, fitting values, durations in their order."""
+    """Check the `TELLTALE` dict: known keys, values of the right type, durations in order."""
     given = getattr(django_settings, "TELLTALE", {})
     if not isinstance(given, dict):
         return [
-            Error(f"TELLTALE is {given!r}, not a dict.", hint='Write TELLTALE = {"BROKER": "local://"}.', id=_id(1))
+            Error(
+                f"TELLTALE is {given!r}; it must be a dict.",
+                hint='For example: TELLTALE = {"BROKER": "local://"}.',
+                id=_id(1),
+            )
         ]
-    wrong = [*_unknown_keys(given), *_wrong_values(given)]
-    # The rest reads the settings as a whole, which is only possible while each is what it should be.
-    return wrong or [*_order(conf.settings()), *_broker(conf.settings()), *_references(conf.settings())]
+    errors = [*_unknown_keys(given), *_wrong_values(given)]
+    # The other checks need all settings to have the right types.
+    return errors or [*_order(conf.settings()), *_broker(conf.settings()), *_references(conf.settings())]
 
 
 @register("telltale")
 def check_urls(**_: Any) -> list[CheckMessage]:
-    """Whether Telltale's addresses are part of the site's."""
+    """Check that the site's URLs include Telltale's."""
     if not getattr(django_settings, "ROOT_URLCONF", None):
         return []
     try:
         reverse("telltale:live")
     except NoReverseMatch:
         hint = 'Add path("telltale/", include("telltale.urls")) to the urlpatterns of ROOT_URLCONF.'
-        return [Error("Telltale's addresses are not part of this site.", hint=hint, id=_id(6))]
+        return [Error("The site's URLs do not include Telltale's.", hint=hint, id=_id(6))]
     return []
 
 
 @register("telltale")
 def check_middleware(**_: Any) -> list[CheckMessage]:
-    """Whether a task that a view starts is known to be its asker's."""
+    """Check that the visitor owns the tasks that a view starts."""
     present = list(django_settings.MIDDLEWARE)
     if MIDDLEWARE not in present:
-        hint = f"Add {MIDDLEWARE!r} to MIDDLEWARE, after sessions and authentication."
-        said = "A task that a view starts by .delay() or .enqueue() will belong to nobody."
-        return [Warning(said, hint=hint, id="telltale.W001")]
-    late = [m for m in (SESSIONS, AUTHENTICATION) if m in present[present.index(MIDDLEWARE) :]]
-    if late:
-        hint = f"Move {MIDDLEWARE!r} below {late[-1]!r} in MIDDLEWARE."
-        return [Warning(f"{MIDDLEWARE} comes before {late[-1]}, on which it depends.", hint=hint, id="telltale.W002")]
+        hint = f"Add {MIDDLEWARE!r} to MIDDLEWARE, after the session and authentication middleware."
+        message = "OwnerMiddleware is missing: a task that a view starts by .delay() or .enqueue() will have no owner."
+        return [Warning(message, hint=hint, id="telltale.W001")]
+    later = [name for name in (SESSIONS, AUTHENTICATION) if name in present[present.index(MIDDLEWARE) :]]
+    if later:
+        hint = f"Move {MIDDLEWARE!r} below {later[-1]!r} in MIDDLEWARE."
+        message = f"{MIDDLEWARE} comes before {later[-1]}, but depends on it."
+        return [Warning(message, hint=hint, id="telltale.W002")]
     return []
 
 
 @register("telltale")
 def check_dramatiq(**_: Any) -> list[CheckMessage]:
-    """Whether Dramatiq's messages, if it is used through django-dramatiq, are seen."""
+    """Check that Telltale's middleware for Dramatiq comes first, if django-dramatiq is installed."""
     if not apps.is_installed("django_dramatiq"):
         return []
     present = list(getattr(django_settings, "DRAMATIQ_BROKER", {}).get("MIDDLEWARE", []))
     if present[:1] == [DRAMATIQ_MIDDLEWARE]:
         return []
-    said = "Actors' runs will not be shown" if DRAMATIQ_MIDDLEWARE not in present else "Pipelines will lose their owner"
-    hint = f"Put {DRAMATIQ_MIDDLEWARE!r} first into DRAMATIQ_BROKER['MIDDLEWARE']."
-    return [Warning(f"{said}: Telltale's middleware for Dramatiq is not its first.", hint=hint, id="telltale.W006")]
+    if DRAMATIQ_MIDDLEWARE in present:
+        message = "Telltale's middleware for Dramatiq is not the first one: tasks of pipelines will have no owner."
+    else:
+        message = "Telltale's middleware for Dramatiq is missing: actors' tasks will not be shown."
+    hint = f"Put {DRAMATIQ_MIDDLEWARE!r} first in DRAMATIQ_BROKER['MIDDLEWARE']."
+    return [Warning(message, hint=hint, id="telltale.W006")]
 
 
 @register("telltale")
 def check_sqlite(**_: Any) -> list[CheckMessage]:
-    """Whether SQLite, if it is used, lets workers and pages go on beside each other."""
+    """Check that SQLite, if it is used, lets workers and pages use the database at the same time."""
     alias = conf.settings().database if not list(_wrong_values(_given())) else "default"
     database = django_settings.DATABASES.get(alias, {})
     if not str(database.get("ENGINE", "")).endswith("sqlite3"):
@@ -102,30 +110,30 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
 
 
 def _sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
-    options, place = database.get("OPTIONS", {}), f'DATABASES["{alias}"]["OPTIONS"]'
+    options, setting = database.get("OPTIONS", {}), f'DATABASES["{alias}"]["OPTIONS"]'
     if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
         yield Warning(
-            f"SQLite ({alias!r}) begins transactions as readers: of two that go on to write, one finds it locked.",
-            hint=f'Set {place}["transaction_mode"] = "IMMEDIATE".',
+            f"SQLite transactions ({alias!r}) take the write lock late: of two that read and then write, one fails.",
+            hint=f'Set {setting}["transaction_mode"] = "IMMEDIATE".',
             id="telltale.W003",
         )
     if "wal" not in str(options.get("init_command", "")).lower():
         yield Warning(
-            f"SQLite ({alias!r}) is not told to keep a write-ahead log: whoever writes makes all readers wait.",
-            hint=f'Set {place}["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;".',
+            f"SQLite ({alias!r}) has no write-ahead log: each write blocks all reads.",
+            hint=f'Set {setting}["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;".',
             id="telltale.W004",
         )
     if sqlite3.sqlite_version_info < SQLITE:
-        wanted, found = ".".join(map(str, SQLITE)), sqlite3.sqlite_version
+        required, version = ".".join(map(str, SQLITE)), sqlite3.sqlite_version
         yield Error(
-            f"SQLite ({alias!r}) is version {found}; saving many tasks at once needs {wanted}.",
-            hint="Use a Python that is built with a newer one, or another database.",
+            f"SQLite ({alias!r}) has version {version}; Telltale needs {required} or newer.",
+            hint="Use a Python built with a newer SQLite, or another database.",
             id=_id(8),
         )
     if database.get("ATOMIC_REQUESTS"):
         yield Warning(
-            f"ATOMIC_REQUESTS holds SQLite's only write lock ({alias!r}) for as long as a view takes.",
-            hint="Use transaction.atomic() around what must be one, and leave ATOMIC_REQUESTS off.",
+            f"ATOMIC_REQUESTS ({alias!r}) holds SQLite's only write lock during the whole view.",
+            hint="Remove ATOMIC_REQUESTS, and use transaction.atomic() where a view needs a transaction.",
             id="telltale.W005",
         )
 
@@ -139,9 +147,9 @@ def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for key in given:
         if key in FIELD_BY_KEY:
             continue
-        near = get_close_matches(str(key).upper(), FIELD_BY_KEY, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"The keys are {', '.join(sorted(FIELD_BY_KEY))}."
-        yield Error(f"TELLTALE has the key {key!r}, which means nothing here.", hint=hint, id=_id(1))
+        similar = get_close_matches(str(key).upper(), FIELD_BY_KEY, n=1)
+        hint = f"Did you mean {similar[0]!r}?" if similar else f"The keys are {', '.join(sorted(FIELD_BY_KEY))}."
+        yield Error(f"TELLTALE has the unknown key {key!r}.", hint=hint, id=_id(1))
 
 
 def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -149,16 +157,16 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
         if key not in FIELD_BY_KEY:
             continue
         kinds, default = _kinds(_TYPES[FIELD_BY_KEY[key]]), getattr(Settings(), FIELD_BY_KEY[key])
-        hint = f"Leave it out, and it is {default!r}."
+        hint = f"Without this key, it is {default!r}."
         if not any(_is(value, kind) for kind in kinds):
-            wanted = " or ".join("None" if kind is type(None) else _IN_WORDS[kind] for kind in kinds)
-            yield Error(f"TELLTALE[{key!r}] is {value!r}, and should be {wanted}.", hint=hint, id=_id(2))
+            expected = " or ".join("None" if kind is type(None) else _TYPE_NAMES[kind] for kind in kinds)
+            yield Error(f"TELLTALE[{key!r}] is {value!r}; it must be {expected}.", hint=hint, id=_id(2))
         elif isinstance(value, int | float) and not 0 < value < float("inf"):
-            yield Error(f"TELLTALE[{key!r}] is {value!r}, and should be above 0 and finite.", hint=hint, id=_id(2))
+            yield Error(f"TELLTALE[{key!r}] is {value!r}; it must be above 0 and finite.", hint=hint, id=_id(2))
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
-    """`float | None` as (float, NoneType), `tuple[str, ...] | None` as (tuple, NoneType)."""
+    """The types of a hint: (float, NoneType) for `float | None`, (tuple, NoneType) for `tuple[str, ...] | None`."""
     options = get_args(hint) if get_origin(hint) in {types.UnionType, Union} else (hint,)
     return tuple(get_origin(option) or option for option in options)
 
@@ -167,45 +175,48 @@ def _is(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is tuple:
-        return isinstance(value, tuple | list) and all(isinstance(one, str) for one in value)
+        return isinstance(value, tuple | list) and all(isinstance(item, str) for item in value)
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
-def _order(s: Settings) -> Iterator[CheckMessage]:
-    if s.beat_s < s.stalled_s < s.lease_s:
+def _order(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.beat_s < settings.stalled_s < settings.lease_s:
         return
     yield Error(
-        f"The settings say BEAT_S = {s.beat_s:g}, STALLED_S = {s.stalled_s:g}, LEASE_S = {s.lease_s:g}: "
-        "a healthy task would look lost.",
-        hint="BEAT_S must be below STALLED_S (by a few beats, for a beat may be late), and that below LEASE_S.",
+        f"TELLTALE has BEAT_S = {settings.beat_s:g}, STALLED_S = {settings.stalled_s:g}, "
+        f"LEASE_S = {settings.lease_s:g}: healthy tasks would look lost.",
+        hint="BEAT_S must be a few times smaller than STALLED_S, because a beat may be late; STALLED_S must be smaller "
+        "than LEASE_S.",
         id=_id(4),
     )
 
 
-def _broker(s: Settings) -> Iterator[CheckMessage]:
+def _broker(settings: Settings) -> Iterator[CheckMessage]:
     try:
-        brokers.build(s.broker)
+        brokers.build(settings.broker)
     except Exception as error:
-        # Brokers are anyone's code: whatever they raise at a URL that they can't serve, the URL is what to mend.
+        # A third-party broker may raise any exception for a wrong URL; the setting must be corrected in each case.
         known = ", ".join(f"{scheme}://" for scheme in sorted(brokers.SCHEMES))
         yield Error(str(error), hint=f"Use one of {known}, or the dotted path of a broker class.", id=_id(3))
 
 
-def _references(s: Settings) -> Iterator[CheckMessage]:
-    if s.database not in django_settings.DATABASES:
+def _references(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.database not in django_settings.DATABASES:
         known = ", ".join(django_settings.DATABASES)
-        said = f"TELLTALE['DATABASE'] is {s.database!r}, which DATABASES does not have."
-        yield Error(said, hint=f"Use one of {known}.", id=_id(5))
-    if s.can_follow is not None:
+        message = f"TELLTALE['DATABASE'] is {settings.database!r}, which is not in DATABASES."
+        yield Error(message, hint=f"Use one of {known}.", id=_id(5))
+    if settings.can_follow is not None:
         try:
-            hook = import_string(s.can_follow)
+            hook = import_string(settings.can_follow)
         except ImportError as error:
-            hook, why = None, str(error)
+            hook, reason = None, str(error)
         else:
-            why = "It is not callable."
+            reason = "It is not callable."
         if not callable(hook):
-            hint = f"{why} Give the dotted path of a function (request, topic) -> bool."
-            yield Error(f"TELLTALE['CAN_FOLLOW'] is {s.can_follow!r}, which can't be asked.", hint=hint, id=_id(7))
+            hint = f"{reason} Use the dotted path of a function (request, topic) -> bool."
+            yield Error(
+                f"TELLTALE['CAN_FOLLOW'] is {settings.can_follow!r}, which can't be called.", hint=hint, id=_id(7)
+            )
 
 
 def _id(number: int) -> str:

@@ -1,8 +1,7 @@
-"""TaskText: people (`notify`), topics (`publish`), and whoever follows a task (`announce`).
+"""Messages to people (`notify`), to topics (`publish`) and to the followers of a task (`announce`).
 
-Nothing is told before it is true: inside a transaction, telling waits for the commit. A broker that is out
-of order is no caller's trouble: it is logged once, and followers find everything in the store. Called from
-anywhere, with no request; knows brokers by their contract only.
+Within a transaction, messages are sent after the commit. A broker that fails raises nothing here: the failure is logged
+once, and followers get everything from the store. These functions need no request and can be called anywhere.
 """
 
 import logging
@@ -25,61 +24,61 @@ from telltale.owners import Owner
 logger = logging.getLogger(__name__)
 
 EVENT_BYTES: Final = 8_192
-"""Upper bound of an event's data, encoded."""
+"""Upper bound of an event's data, in bytes of JSON."""
 
-_outage = Outage(logger, "Handing over to the broker", "Pages are told later, from the database.")
+_outage = Outage(logger, "Publishing to the broker", "Pages get updates later, from the database.")
 
 
 def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -> Notice:
-    """Tell a person something; kept until one of their pages has shown it.
+    """Send a person a message, which is kept until one of their pages has shown it.
 
-    `to`: a user, a request, or an `Owner`. `level`: info, success, warning or error. `url`: where the
-    message leads. Raises what the database raises: a message that can't be kept is not told.
+    `to`: a user, a request or an `Owner`. `level`: info, success, warning or error. `url`: a page to link to. Raises
+    the database's errors: a message that can't be stored is not sent.
     """
     if level not in LEVELS:
-        raise ValueError(f"level={level!r} is none of {', '.join(LEVELS)}.")
+        raise ValueError(f"notify(level={level!r}) is not a level: use one of {', '.join(LEVELS)}.")
     topic = Owner.of(to, create_session=True).topic
     if topic is None:
-        raise ValueError(f"notify({to!r}, …) is for nobody: give a saved user, or a request that has a session.")
+        raise ValueError(f"notify({to!r}, …) has no recipient: pass a saved user, or a request with a session.")
     notice = store.add_notice(topic, str(text), level, url)
     announce([Envelope(topics=(topic,), notice=notice)])
     return notice
 
 
 def publish(topic: str, name: str, data: Any = None) -> None:
-    """Tell whoever follows `topic` just now: fire and forget. `data` is plain JSON of at most 8 KiB."""
+    """Send an event to the current followers of `topic`; it is not stored. `data`: plain JSON of at most 8 KiB."""
     parse(topic)
     if not 0 < len(name.encode("utf-8", "replace")) <= SHORT_BYTES:
-        raise ValueError(f"An event's name has 1 to {SHORT_BYTES} bytes; {name[:SHORT_BYTES]!r} has not.")
+        raise ValueError(f"The event name {name[:SHORT_BYTES]!r} is empty or too long: use 1 to {SHORT_BYTES} bytes.")
     try:
         size = len(encode(data).encode("utf-8", "replace"))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"The data of {name!r} is {data!r:.80}, which JSON can't hold: {error}.") from error
+        raise TypeError(f"The data of {name!r} is {data!r:.80}, which is not plain JSON: {error}.") from error
     if size > EVENT_BYTES:
         raise ValueError(
-            f"The data of {name!r} has {size:,} bytes; at most {EVENT_BYTES:,} travel: send a link or an id instead."
+            f"The data of {name!r} has {size:,} bytes; the limit is {EVENT_BYTES:,}: send a link or an id instead."
         )
     announce([Envelope(topics=(topic,), event=Event(topic=topic, name=name, data=data))])
 
 
 def announce(envelopes: Iterable[Envelope]) -> None:
-    """Hand these to the broker: now, or after the present transaction's commit. Never raises."""
-    told = list(envelopes)
-    if not told:
+    """Send these to the broker: at once, or after the commit of the current transaction. Never raises."""
+    envelopes = list(envelopes)
+    if not envelopes:
         return
     connection = connections[conf.settings().database]
     if connection.in_atomic_block:
-        connection.on_commit(partial(send_to_broker, told), robust=True)
+        connection.on_commit(partial(send_to_broker, envelopes), robust=True)
     else:
-        send_to_broker(told)
+        send_to_broker(envelopes)
 
 
 def send_to_broker(envelopes: Iterable[Envelope]) -> bool:
-    """Hand these to the broker now; False if it is out of order, which is logged when it begins and ends."""
+    """Send these to the broker at once; False if it fails. The log says when failures begin and end."""
     try:
         broker().publish([Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes])
     except Exception as error:
-        # Brokers are anyone's code, and this runs inside people's tasks: whatever it is, they go on.
+        # Brokers may be third-party code, and this runs inside a site's tasks: no error may stop them.
         _outage.begin(error, now=time.monotonic())
         return False
     _outage.end(now=time.monotonic())

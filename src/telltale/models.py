@@ -1,4 +1,4 @@
-"""The tables. Only `store/` writes `TaskState`; everything else reads snapshots."""
+"""The tables. Only `store/` writes `TaskState`; other code reads it."""
 
 import uuid
 from typing import Any
@@ -16,56 +16,56 @@ from telltale.owners import Owner
 
 
 class TaskState(models.Model):
-    """One run of background work that somebody waits for: its truth, and the source of snapshots.
+    """One run of background work: the authoritative state, from which snapshots are made.
 
-    Instants are floats, seconds since 1970 by the store's clock: they are compared, never shown as dates
-    by the database, and travel in snapshots as they are.
+    Instants are floats: seconds since 1970 by the store's clock. They are compared and sent in snapshots as they are,
+    and the database never needs them as dates.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     runner = models.CharField(max_length=64)
-    runner_id = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (unique while known)
+    runner_id = models.CharField(_("runner's id"), max_length=255, null=True, blank=True)  # noqa: DJ001 (unique, and null until known)
     name = models.CharField(max_length=255)
     label = models.CharField(max_length=255)
-    key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (as the caller gave it, or not)
-    open_key = models.CharField(max_length=64, null=True, blank=True, unique=True, editable=False)
-    """A digest of name and key while the task is open; a plain unique column, which every database holds to."""
+    key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (null: no key)
+    open_key = models.CharField(_("open key"), max_length=64, null=True, blank=True, unique=True, editable=False)
+    """A digest of name and key while the task is open. A plain unique column works in every database."""
     call = models.JSONField(default=dict)
-    """How to run it again: {"args": […], "kwargs": {…}}. Private."""
+    """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", for members "group". Private."""
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     session = models.CharField(max_length=64, blank=True, default="")
-    """The owner's session as `owners.Owner` digests it, where nobody is signed in."""
+    """The digest of the owner's session (`owners.session_digest`), if the owner was not signed in."""
 
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     attempt = models.PositiveIntegerField(default=1)
     seq = models.PositiveIntegerField(default=0)
     progress = models.JSONField(default=dict)
-    remaining_s = models.FloatField(null=True, blank=True)
-    usual_s = models.JSONField(null=True, blank=True)
+    remaining_s = models.FloatField(_("time left (s)"), null=True, blank=True)
+    usual_s = models.JSONField(_("usual duration (s)"), null=True, blank=True)
 
     result = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
     error = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
     detail = models.TextField(blank=True, default="")
-    """The error for staff: exception and traceback. Private."""
+    """The error for staff: the exception and its traceback. Private."""
     reference = models.CharField(max_length=16, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
 
     worker = models.CharField(max_length=128, blank=True, default="")
-    """Which incarnation of which process holds the lease. Private."""
-    lease_until = models.FloatField(null=True, blank=True)
-    cancel_requested = models.BooleanField(default=False)
-    no_cancel = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
-    due_at = models.FloatField(null=True, blank=True)
-    ahead = models.PositiveIntegerField(null=True, blank=True)
-    is_listening = models.BooleanField(null=True, blank=True)
+    """The process that holds the lease, as "host:process id". Private."""
+    lease_until = models.FloatField(_("lease until"), null=True, blank=True)
+    cancel_requested = models.BooleanField(_("cancellation requested"), default=False)
+    no_cancel = models.TextField(_("why it can't be cancelled"), null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+    due_at = models.FloatField(_("due"), null=True, blank=True)
+    ahead = models.PositiveIntegerField(_("tasks ahead"), null=True, blank=True)
+    is_listening = models.BooleanField(_("worker listening"), null=True, blank=True)
 
-    created_at = models.FloatField()
-    started_at = models.FloatField(null=True, blank=True)
-    moved_at = models.FloatField(null=True, blank=True)
-    beat_at = models.FloatField(null=True, blank=True)
-    ended_at = models.FloatField(null=True, blank=True)
+    created_at = models.FloatField(_("queued"))
+    started_at = models.FloatField(_("started"), null=True, blank=True)
+    moved_at = models.FloatField(_("last progress"), null=True, blank=True)
+    beat_at = models.FloatField(_("last beat"), null=True, blank=True)
+    ended_at = models.FloatField(_("ended"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("task")
@@ -77,7 +77,7 @@ class TaskState(models.Model):
             models.Index(fields=["ended_at"], name="telltale_task_ended"),
         ]
         constraints = [
-            # Without a condition, which MySQL would leave out: nothing is equal to null.
+            # No condition is needed, because nulls are never equal. MySQL would ignore a condition.
             models.UniqueConstraint(fields=["runner", "runner_id"], name="telltale_task_runner_id"),
             models.CheckConstraint(
                 name="telltale_task_ended_says_when",
@@ -109,28 +109,28 @@ class TaskState(models.Model):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Where its snapshots are published."""
+        """The topics to which its snapshots are published."""
         own = task_topic(self.pk)
         return (own, self.owner_topic) if self.owner_topic else (own,)
 
     @property
     def snapshot(self) -> Snapshot:
-        """Its public state as this row has it."""
-        same: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
+        """The task's public state."""
+        columns: dict[str, Any] = {name: getattr(self, name) for name in _SAME_NAMES}
         return Snapshot(
             id=str(self.pk),
             state=State(self.state),
             progress=Progress.from_json(self.progress),
             usual_s=(self.usual_s[0], self.usual_s[1]) if self.usual_s else None,
-            **same,
+            **columns,
         )
 
 
-_SAME = tuple(name for name in Snapshot.__slots__ if name not in {"id", "state", "progress", "usual_s"})
+_SAME_NAMES = tuple(name for name in Snapshot.__slots__ if name not in {"id", "state", "progress", "usual_s"})
 
 
 class UsualDuration(models.Model):
-    """How long runs of one task took: a small rolling summary, from `core.estimate.Usual`."""
+    """How long the newest runs of one task took; see `core.estimate.DurationHistory`."""
 
     name = models.CharField(max_length=255, primary_key=True)
     durations_s = models.JSONField(default=list)
@@ -145,7 +145,7 @@ class UsualDuration(models.Model):
 
 
 class StoredNotice(models.Model):
-    """A message for people, kept until one of their pages has shown it."""
+    """A message for a person, kept until one of their pages has shown it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     topic = models.CharField(max_length=128)
@@ -170,7 +170,7 @@ class StoredNotice(models.Model):
 
     @property
     def notice(self) -> Notice:
-        """As it travels."""
+        """The notice as it is sent to pages."""
         return Notice(
             id=str(self.pk),
             topic=self.topic,

@@ -1,8 +1,8 @@
-"""Whose a task is: a signed-in person, an anonymous session, or nobody.
+"""Owners of tasks: a signed-in user, an anonymous session, or neither.
 
-`Owner.of` turns what callers have (a request, a user, None) into one value. The middleware remembers the
-present request's owner, so that a plain `.delay()` or `.enqueue()` in a view makes a task that its asker
-may follow. A session's key is a secret, so only a digest of it is stored, published or signed.
+`Owner.of` converts a request, a user or None to an `Owner`. The middleware makes the visitor the current owner during
+a request, so that a plain `.delay()` or `.enqueue()` in a view creates a task that the visitor owns and can follow. A
+session's key is a secret, so only a digest of it is stored, published or signed.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,37 +29,37 @@ class Owned(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """At most one of the two is set; neither is nobody."""
+    """A user or an anonymous session; at most one is set. Neither: the task has no owner."""
 
     user_id: Any = None
     session: str = ""
 
     @property
     def topic(self) -> str | None:
-        """The topic of their tasks and notices; None for nobody."""
+        """The topic of the owner's tasks and notices; None if neither is set."""
         if self.user_id is not None:
             return user_topic(self.user_id)
         return session_topic(self.session) if self.session else None
 
     def owns(self, task: "Owned") -> bool:
-        """Whether the task belongs to this user or session. False for neither, also of a task without an owner."""
+        """Whether the task belongs to this user or session; False if neither is set."""
         return self.topic is not None and self.topic == task.owner_topic
 
     @classmethod
-    def of(cls, asker: Any, *, create_session: bool = False) -> Self:
-        """The owner that a request, a user, another Owner or None stands for.
+    def of(cls, source: Any, *, create_session: bool = False) -> Self:
+        """Return the owner for a request, a user, an `Owner` or None.
 
-        A wrapper around Django's request, such as Django REST framework's, is a request too: its `user` counts.
-        `create_session`: give an anonymous request a session if it has none, so that it can own a task.
+        A wrapper of Django's request, such as Django REST framework's, is accepted too; its `user` is used.
+        `create_session`: create a session for an anonymous request without one, so that it can own a task.
         """
-        if asker is None or isinstance(asker, cls):
-            return asker or cls()
-        request = django_request(asker)
+        if source is None or isinstance(source, cls):
+            return source or cls()
+        request = django_request(source)
         if request is None:
-            if getattr(asker, "pk", None) is None:
-                raise TypeError(f"owner={asker!r} is nobody who can own a task: give a saved user, a request or None.")
-            return cls(user_id=asker.pk)
-        user = getattr(asker, "user", getattr(request, "user", None))
+            if getattr(source, "pk", None) is None:
+                raise TypeError(f"owner={source!r} can't own a task: pass a saved user, a request or None.")
+            return cls(user_id=source.pk)
+        user = getattr(source, "user", getattr(request, "user", None))
         if user is not None and user.is_authenticated:
             return cls(user_id=user.pk)
         session = getattr(request, "session", None)
@@ -70,47 +70,50 @@ class Owner:
         return cls(session=session_digest(session.session_key) if session.session_key else "")
 
 
-def django_request(asker: Any) -> HttpRequest | None:
-    """Django's own request: `asker` itself, or what it wraps as `_request`; None if it is no request."""
-    if isinstance(asker, HttpRequest):
-        return asker
-    wrapped = getattr(asker, "_request", None)
+def django_request(source: Any) -> HttpRequest | None:
+    """Return Django's request: `source` itself, or the one it wraps as `_request`; None if there is none."""
+    if isinstance(source, HttpRequest):
+        return source
+    wrapped = getattr(source, "_request", None)
     return wrapped if isinstance(wrapped, HttpRequest) else None
 
 
 def session_digest(key: str) -> str:
-    """What stands for a session's key wherever others might read it: 40 hexadecimal digits."""
+    """Return the public digest of a session's secret key: 40 hexadecimal digits."""
     return salted_hmac("telltale.session", key, algorithm="sha256").hexdigest()[:40]
 
 
 CURRENT_OWNER: Final = object()
-"""As an `owner=`: whoever the present request or task belongs to, or nobody outside of both."""
+"""Default of `owner=`: the owner of the current request or task; no owner outside of both."""
 
-_asker: ContextVar[Any] = ContextVar("telltale_asker", default=None)
+_current: ContextVar[Any] = ContextVar("telltale_owner", default=None)
 
 
 def resolve_owner(owner: Any) -> Owner:
-    """What a caller's `owner=` stands for: `CURRENT_OWNER`, or whatever `Owner.of` takes."""
+    """Return the owner for an `owner=` argument: `CURRENT_OWNER`, or a value that `Owner.of` takes."""
     return current_owner() if owner is CURRENT_OWNER else Owner.of(owner, create_session=True)
 
 
 def current_owner() -> Owner:
-    """The owner of what is enqueued here without saying whose it is; within a request, its asker."""
-    return Owner.of(_asker.get(), create_session=True)
+    """Return the owner of tasks that are enqueued here without `owner=`; within a request, the visitor."""
+    return Owner.of(_current.get(), create_session=True)
 
 
 @contextmanager
-def owned_by(asker: Any) -> Iterator[None]:
-    """Within it, whatever is enqueued belongs to `asker` (a request, a user, an Owner or None)."""
-    token = _asker.set(asker)
+def owned_by(owner: Any) -> Iterator[None]:
+    """Tasks that are enqueued within this context belong to `owner`: a request, a user, an `Owner` or None."""
+    token = _current.set(owner)
     try:
         yield
     finally:
-        _asker.reset(token)
+        _current.reset(token)
 
 
 class OwnerMiddleware:
-    """Makes the asker of a request the owner of what its view enqueues. Sync and async; after sessions and auth."""
+    """Makes the visitor the owner of the tasks that a view enqueues.
+
+    Place it after the session and authentication middleware. Supports sync and async.
+    """
 
     sync_capable = True
     async_capable = True

@@ -96,5 +96,5 @@ def test_the_command_prunes_to_the_end_and_says_how_much() -> None:
         ended(0.0)
     out = StringIO()
     call_command("telltale", "prune", stdout=out)
-    assert "Deleted 3 tasks that ended more than 10 days ago and 0 messages" in out.getvalue()
+    assert "Deleted 3 tasks that ended more than 10 days ago, and 0 notices." in out.getvalue()
     assert left() == set()

@@ -1,4 +1,4 @@
-"""`manage.py telltale …`: what an operator does by hand or from cron. Each word is a method here."""
+"""`manage.py telltale prune` and `manage.py telltale serve`. Each subcommand is a method."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,19 +11,21 @@ from telltale.server.options import CannotServe, Options
 
 
 class Command(BaseCommand):
-    """One command with words, so that a site's list of commands stays short."""
+    """One command with subcommands, so that a site's list of commands stays short."""
 
-    help = "Telltale's own commands."
+    help = "Delete old tasks and notices, or run the live server."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """One subparser a word."""
-        words = parser.add_subparsers(dest="word", required=True)
-        words.add_parser("prune", help="Delete what is kept no longer, and give up what nobody has begun.")
-        Options.add_to(words.add_parser("serve", help="Serve the live address alone, for very many connections."))
+        """Add a parser for each subcommand."""
+        subcommands = parser.add_subparsers(dest="subcommand", required=True)
+        subcommands.add_parser(
+            "prune", help="Delete old tasks and notices, and end tasks that no worker started, as the settings say."
+        )
+        Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
 
-    def handle(self, *, word: str, **options: Any) -> None:
-        """The word's own method."""
-        getattr(self, f"_{word}")(**options)
+    def handle(self, *, subcommand: str, **options: Any) -> None:
+        """Call the method of the subcommand."""
+        getattr(self, f"_{subcommand}")(**options)
 
     def _serve(self, **options: Any) -> None:
         try:
@@ -41,13 +43,13 @@ class Command(BaseCommand):
         tasks = notices = given_up = 0
         while True:
             pruned = store.prune()
-            for changed in pruned.given_up:
-                announce(changed.envelopes)
+            for change in pruned.given_up:
+                announce(change.envelopes)
             tasks, notices, given_up = tasks + pruned.tasks, notices + pruned.notices, given_up + len(pruned.given_up)
             if max(pruned.tasks, pruned.notices, len(pruned.given_up)) < store.PRUNED_AT_ONCE:
                 break
         days = conf.settings().keep_ended_s / 86_400
         self.stdout.write(
-            f"Deleted {tasks:,} tasks that ended more than {days:g} days ago and {notices:,} messages; "
-            f"gave up {given_up:,} that nobody had begun."
+            f"Deleted {tasks:,} tasks that ended more than {days:g} days ago, and {notices:,} notices. "
+            f"Ended {given_up:,} tasks that no worker started."
         )
