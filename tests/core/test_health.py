@@ -1,8 +1,12 @@
 """Health, from two clocks: the process's and the work's."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from telltale.core.health import Limits, health
+from telltale.core.health import Limits, can_cancel, health, offers_cancel
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import Health, State
 
@@ -42,3 +46,19 @@ def test_what_does_not_run_has_no_health(state: State) -> None:
 
 def test_a_clock_that_runs_ahead_is_no_illness() -> None:
     assert health(running(beat_at=500, moved_at=500), now=100, limits=LIMITS) is Health.OK
+
+
+CANCEL_CASES = json.loads((Path(__file__).parent.parent / "traces" / "can-cancel.json").read_text(encoding="utf-8"))[
+    "cases"
+]
+
+
+@pytest.mark.parametrize("case", CANCEL_CASES, ids=lambda case: case["about"])
+def test_the_server_and_the_page_agree_whether_a_task_can_be_cancelled(case: dict[str, Any]) -> None:
+    snapshot = Snapshot.from_json({"id": "x", "attempt": 1, "seq": 1, **case["snapshot"]})
+    assert snapshot.ended == case["snapshot"]["ended"]
+    assert (offers_cancel(snapshot), can_cancel(snapshot)) == (case["offers_cancel"], case["can_cancel"])
+
+
+def test_every_state_is_among_the_cases_of_cancelling() -> None:
+    assert {case["snapshot"]["state"] for case in CANCEL_CASES} == set(State)

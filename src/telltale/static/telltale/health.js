@@ -1,22 +1,38 @@
 /**
- * How a running task is doing, from its two clocks and the present instant. Pure; as `core/health.py`.
+ * The health of a running task, from its two clocks and the current time; and whether a task can be cancelled. Pure.
+ * The same rules as `core/health.py`.
  *
  * @typedef {{quiet_s: number, stalled_s: number, lease_s: number}} Limits
+ * @typedef {"ok" | "quiet" | "slow" | "stalled"} Health
  */
 
 /**
  * @param {import("telltale/live/snapshots.js").Snapshot} snapshot
  * @param {number} now by the server's clock, in seconds
  * @param {Limits} limits
- * @returns {"ok" | "quiet" | "slow" | "stalled" | null} null unless it is running
+ * @returns {Health | null} null unless the task is running
  */
 export function health(snapshot, now, limits) {
   if (snapshot.state !== "running") return null
-  // A clock that was never told stands where the attempt began.
+  // A clock without a value counts from the start of the attempt.
   const { created_at, started_at, beat_at, moved_at, usual_s } = snapshot
-  const began = started_at ?? created_at
-  if (now - (beat_at ?? began) > limits.stalled_s) return "stalled"
-  if (usual_s && now - began > usual_s[1]) return "slow"
-  if (now - (moved_at ?? began) > limits.quiet_s) return "quiet"
+  const startedAt = started_at ?? created_at
+  if (now - (beat_at ?? startedAt) > limits.stalled_s) return "stalled"
+  if (usual_s && now - startedAt > usual_s[1]) return "slow"
+  if (now - (moved_at ?? startedAt) > limits.quiet_s) return "quiet"
   return "ok"
 }
+
+/**
+ * Whether the button that cancels is shown; it is disabled while `canCancel` is false.
+ *
+ * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "ended" | "cancel_requested">} snapshot
+ */
+export const offersCancel = snapshot => !snapshot.ended && !snapshot.cancel_requested
+
+/**
+ * Whether a request to cancel would have an effect now. Health does not count: see `core/health.py`.
+ *
+ * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "ended" | "cancel_requested" | "no_cancel">} snapshot
+ */
+export const canCancel = snapshot => offersCancel(snapshot) && snapshot.no_cancel == null
