@@ -1,1 +1,1 @@
-"""The demo: a small site that imports the world's airports while its visitors watch. `make demo` serves it."""
+"""The demo: a small site that imports the world's airports and shows the progress live. `make demo` serves it."""

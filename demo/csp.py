@@ -1,4 +1,4 @@
-"""A strict Content-Security-Policy with a nonce, for Django 5.2; from 6.0 on Django brings its own."""
+"""A strict Content-Security-Policy with a nonce, for Django before 6.0, which has its own."""
 
 import secrets
 from collections.abc import Callable
@@ -12,7 +12,7 @@ POLICY = (
 
 
 class ContentSecurityPolicy:
-    """Puts `request.csp_nonce` at the templates' disposal and says so in the answer's header."""
+    """Middleware that sets `request.csp_nonce` and the policy header with the same nonce."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

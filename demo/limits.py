@@ -1,18 +1,18 @@
-"""Refuses a request that is too large by its own word, before any of it is parsed."""
+"""Refuses a request whose Content-Length is too large, before its body is parsed."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from demo.answers import refused
+from demo.responses import error_response
 
 FORM_BYTES = 64 * 1024
-"""What a form may add to the file that it carries."""
+"""Allowance for the form around the uploaded file."""
 
 
 class UploadLimit:
-    """Before everything that reads `request.POST`, which would parse the whole upload first."""
+    """Middleware. Must come before all that read `request.POST`, since that parses the whole upload."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -22,9 +22,9 @@ class UploadLimit:
         if size <= settings.MAX_UPLOAD_BYTES + FORM_BYTES:
             return self.get_response(request)
         mib = 1024 * 1024
-        return refused(
+        return error_response(
             request,
-            f"The upload has {size / mib:,.0f} MB; at most {settings.MAX_UPLOAD_BYTES // mib} MB are taken. "
-            "Split the file, and import its parts one by one.",
+            f"The upload has {size / mib:,.0f} MB; at most {settings.MAX_UPLOAD_BYTES // mib} MB are allowed. "
+            "Split the file and import each part.",
             status=413,
         )

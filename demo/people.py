@@ -1,4 +1,4 @@
-"""The two people one can be in the demo; whoever is neither stays an anonymous visitor."""
+"""The two users of the demo. Visitors sign in as one of them by a click, or stay anonymous."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from django.views.decorators.http import require_POST
 NAMES = {"ada": "Ada", "grace": "Grace"}
 
 
-def make() -> None:
-    """Both exist; without passwords, since one signs in by a click."""
+def create_users() -> None:
+    """Create both users if they do not exist, without passwords."""
     for username, name in NAMES.items():
-        user, made = get_user_model().objects.get_or_create(username=username, defaults={"first_name": name})
-        if made:
+        user, is_new = get_user_model().objects.get_or_create(username=username, defaults={"first_name": name})
+        if is_new:
             user.set_unusable_password()
             user.save()
 
 
-def present(request: HttpRequest) -> dict[str, Any]:
-    """Context processor: who one may become, for the page's header."""
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Context processor for the header and footer: the users to sign in as, and whether there is a worker to kill."""
     return {"people": NAMES, "may_kill": settings.WORKER_PID.exists()}
 
 
 @require_POST
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Become one of the two, or nobody (`name` empty)."""
+    """Sign in as the user `name`, or sign out if `name` is empty."""
     name = request.POST.get("name", "")
     logout(request)
     if name in NAMES:

@@ -1,7 +1,7 @@
-"""`python -m demo.run`: serves the demo until Ctrl-C, then leaves nothing behind.
+"""`python -m demo.run`: serves the demo until Ctrl-C, then ends all its processes.
 
-Two processes: an ASGI web server and a worker. The worker may die at any time (the page has a button for
-that); another takes its place a second later. `PORT` (8000), `HOST` (127.0.0.1) and `DEMO_DIR` (var/demo) say where.
+There are two processes: an ASGI web server and a worker. If the worker dies, which a button on the page can cause,
+another is started a second later. Environment: `PORT` (8000), `HOST` (127.0.0.1), `DEMO_DIR` (var/demo).
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 RESTART_S = 1.0
-"""How long the worker's place stays empty."""
-NEEDED = ("airportsdata", "django_tasks_db", "telltale", "uvicorn", "websockets")
-FAREWELL_S = 4.0
-"""How long a process may take to end when asked to."""
+"""Pause before a dead worker is replaced."""
+REQUIRED = ("airportsdata", "django_tasks_db", "telltale", "uvicorn", "websockets")
+END_WITHIN_S = 4.0
+"""How long a process may take to end after SIGTERM, before SIGKILL."""
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """What the demo's processes are started with; the checkout's own `telltale` comes first."""
+    """Return the environment of the demo's processes; the checkout's own `telltale` comes first in the path."""
     path = os.pathsep.join(filter(None, [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH")]))
     return os.environ | {"DEMO_DIR": str(directory), "PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "demo.settings"}
 
 
 def web_command(host: str, port: int) -> list[str]:
-    """The ASGI server; live streams never end by themselves, so its shutdown gets a limit."""
+    """Return the command of the ASGI server. Live streams never end by themselves, so its shutdown has a time limit."""
     return [
         *(sys.executable, "-m", "uvicorn", "demo.asgi:application", "--host", host, "--port", str(port)),
         *("--log-level", "warning", "--timeout-graceful-shutdown", "2", "--lifespan", "auto"),
@@ -39,42 +39,42 @@ def web_command(host: str, port: int) -> list[str]:
 
 
 def worker_command() -> list[str]:
-    """The worker, which looks for work four times a second."""
+    """Return the command of the worker, which looks for tasks four times a second."""
     options = ("--interval", "0.25", "--no-startup-delay", "--no-reload")
     return [sys.executable, "-m", "demo.manage", "db_worker", *options]
 
 
 class Supervisor:
-    """Starts both processes, keeps a worker there, ends both."""
+    """Starts both processes, replaces a dead worker, ends both."""
 
     def __init__(self, directory: Path, host: str, port: int) -> None:
         self.directory, self.host, self.port = directory, host, port
         self.environment = environment(directory)
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.is_asked_to_end = False
+        self.is_stopping = False
 
     def run(self) -> int:
-        """Until asked to end, or until the web server dies; returns the exit status."""
+        """Run until a signal, or until the web server dies; return the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._end)
-        with self._cleanly():
+            signal.signal(number, self._stop)
+        with self._ending_processes():
             if self._start([sys.executable, "-m", "demo.manage", "prepare"]).wait():
-                say(f"The demo can't begin: what is wrong stands above. Its files are in {self.directory}.")
+                log(f"The demo can't start; see the error above. Its files are in {self.directory}.")
                 return 1
             web = self._start(web_command(self.host, self.port))
             worker = self._start_worker()
-            if _is_there(self.host, self.port, web):
-                say(f"The demo is at http://{self.host}:{self.port}/ (Ctrl-C ends it)")
-            while not self.is_asked_to_end and web.poll() is None:
+            if _is_listening(self.host, self.port, web):
+                log(f"The demo is running at http://{self.host}:{self.port}/ (press Ctrl-C to stop)")
+            while not self.is_stopping and web.poll() is None:
                 if worker.poll() is not None:
-                    say(_last_words(worker.returncode))
+                    log(_worker_ended(worker.returncode))
                     time.sleep(RESTART_S)
                     worker = self._start_worker()
                 time.sleep(0.1)
-        return 0 if self.is_asked_to_end else 1
+        return 0 if self.is_stopping else 1
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        # In sessions of their own: a Ctrl-C in the terminal reaches only us, and we end both in good order.
+        # In a session of its own: Ctrl-C in the terminal reaches only the supervisor, which then ends both processes.
         process = subprocess.Popen(command, env=self.environment, cwd=ROOT, start_new_session=True)
         self.processes.append(process)
         return process
@@ -84,11 +84,11 @@ class Supervisor:
         (self.directory / "worker.pid").write_text(str(worker.pid))
         return worker
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self.is_asked_to_end = True
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_stopping = True
 
     @contextlib.contextmanager
-    def _cleanly(self) -> Iterator[None]:
+    def _ending_processes(self) -> Iterator[None]:
         try:
             yield
         finally:
@@ -97,12 +97,12 @@ class Supervisor:
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Asks all to end, and makes those that don't."""
-    living = [process for process in processes if process.poll() is None]
-    for process in living:
+    """Send SIGTERM to all processes, and SIGKILL to those that have not ended in time."""
+    alive = [process for process in processes if process.poll() is None]
+    for process in alive:
         process.terminate()
-    until = time.monotonic() + FAREWELL_S
-    for process in living:
+    until = time.monotonic() + END_WITHIN_S
+    for process in alive:
         try:
             process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -110,29 +110,29 @@ def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def say(words: str) -> None:
-    """To whoever started the demo."""
-    sys.stdout.write(words + "\n")
+def log(message: str) -> None:
+    """Print a message at once."""
+    sys.stdout.write(message + "\n")
     sys.stdout.flush()
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Reads the environment and runs; what can't work is said before anything starts."""
-    missing = [package for package in NEEDED if find_spec(package) is None]
+    """Check the environment, then run; return the exit status."""
+    missing = [package for package in REQUIRED if find_spec(package) is None]
     if missing:
-        say(f"The demo needs {', '.join(missing)}: `make demo` installs it, or `pip install --group demo`.")
+        log(f"The demo needs {', '.join(missing)}. Install it by `make demo` or `pip install --group demo`.")
         return 1
     host, port = environ.get("HOST") or "127.0.0.1", environ.get("PORT") or "8000"
-    if trouble := _trouble(host, port):
-        say(f"Port {port} of {host} can't be used: {trouble}. Choose another: PORT=8123 make demo")
+    if error := _port_error(host, port):
+        log(f"Port {port} of {host} can't be used: {error}. Choose another one: PORT=8123 make demo")
         return 1
     directory = Path(environ.get("DEMO_DIR") or ROOT / "var" / "demo").resolve()
     directory.mkdir(parents=True, exist_ok=True)
     return Supervisor(directory, host, int(port)).run()
 
 
-def _trouble(host: str, port: str) -> str:
-    """Why nobody can listen there; empty if one can."""
+def _port_error(host: str, port: str) -> str:
+    """Return why the port can't be used; empty if it can."""
     if not port.isdecimal() or not 0 < int(port) < 65_536:
         return "it is not a number from 1 to 65535"
     with socket.socket() as probe:
@@ -144,14 +144,14 @@ def _trouble(host: str, port: str) -> str:
     return ""
 
 
-def _last_words(status: int) -> str:
+def _worker_ended(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "The worker was killed. Another begins."
-    return f"The worker ended by itself (status {status}); why stands above. Another begins."
+        return "The worker was killed. Starting another."
+    return f"The worker ended with status {status}; see the error above. Starting another."
 
 
-def _is_there(host: str, port: int, web: subprocess.Popen[bytes]) -> bool:
-    """Waits until the web server listens; False if it died before."""
+def _is_listening(host: str, port: int, web: subprocess.Popen[bytes]) -> bool:
+    """Wait until the web server listens; return False if it died before."""
     while web.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
             return True

@@ -1,4 +1,4 @@
-"""Settings of the demo: one SQLite file, two processes, no other service. `DEMO_DIR` says where its files go."""
+"""Settings of the demo: one SQLite file, two processes, no other service. `DEMO_DIR` is the directory of its files."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ UPLOADS = DIR / "uploads"
 WORKER_PID = DIR / "worker.pid"
 UPLOADS.mkdir(parents=True, exist_ok=True)
 
-SECRET_KEY = "the-demo-keeps-no-secrets"  # noqa: S105 (it listens on this machine only)
+SECRET_KEY = "the-demo-keeps-no-secrets"  # noqa: S105 (the server listens on this machine only)
 DEBUG = bool(os.environ.get("DEMO_DEBUG"))
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *os.environ.get("DEMO_HOSTS", "").split()]
 ROOT_URLCONF = "demo.urls"
@@ -25,8 +25,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": DIR / "db.sqlite3",
         "OPTIONS": {
-            # Web server and worker write to one file: readers never wait (WAL), and whoever means to write
-            # queues at the start of its transaction instead of failing in the middle of it (IMMEDIATE).
+            # Web server and worker write to one file. With WAL readers never wait. With IMMEDIATE a writer waits
+            # at the start of its transaction instead of failing in the middle.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -69,7 +69,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 *(["django.template.context_processors.csp"] if BUILT_IN_CSP else []),
                 "django.contrib.auth.context_processors.auth",
-                "demo.people.present",
+                "demo.people.context",
             ]
         },
     }
@@ -78,7 +78,7 @@ STATICFILES_DIRS = [HERE / "static"]
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
-# Shorter than the defaults, so that one who kills the worker sees the truth within a sip of coffee.
+# Shorter than the defaults, so that a killed worker shows within seconds.
 TELLTALE = {"BEAT_S": 2.0, "STALLED_S": 6.0, "LEASE_S": 15.0, "QUIET_S": 20.0}
 
 if BUILT_IN_CSP:

@@ -1,1 +1,1 @@
-"""Importing airports and measuring the globe: the work that the demo shows the progress of."""
+"""The demo's app: tasks that import airports and compute distances."""

@@ -1,7 +1,7 @@
-"""The import itself, in two stages: read and check every row, then find each airport's nearest neighbours.
+"""The import in two stages: read and check every row, then find each airport's nearest neighbours.
 
-Writes in batches, each in a short transaction: SQLite has one writer at a time, and the web server and
-Telltale's reporter also want a turn.
+Writes in batches, each in a short transaction: SQLite allows one writer at a time, and the web server and Telltale's
+reporter write as well.
 """
 
 import random
@@ -24,24 +24,24 @@ NEIGHBOURS = 5
 
 
 def begin(upload_id: str) -> Upload:
-    """The upload with the number of this run, the newest; what older runs have left is swept away."""
+    """Start a new run of the import: return the upload with the run's number, and delete the rows of older runs."""
     Upload.objects.filter(pk=upload_id).update(run=F("run") + 1, is_complete=False)
     upload = Upload.objects.get(pk=upload_id)
-    _sweep(upload)
+    _delete_other_runs(upload)
     return upload
 
 
 def finish(upload: Upload) -> bool:
-    """Whether this run is still the newest and so its rows are the import; then what others left is swept away."""
+    """Whether this run is still the newest. If so, mark the import as complete and delete the rows of other runs."""
     newest = Upload.objects.filter(pk=upload.pk, run=upload.run)
     if not newest.update(is_complete=True):
         return False
-    _sweep(upload)
+    _delete_other_runs(upload)
     return True
 
 
 def read(upload: Upload) -> int:
-    """Checks and saves every row; returns how many there were."""
+    """Check and save every row; return their number."""
     path = Path(upload.path)
     numbered = enumerate(files.lines(path, upload.encoding), start=2)  # the header is line 1
     total = files.count_lines(path)
@@ -56,32 +56,32 @@ def read(upload: Upload) -> int:
 
 
 def connect(upload: Upload) -> None:
-    """Finds and saves the nearest neighbours of every airport of this run."""
-    mine = Airport.objects.filter(upload=upload, run=upload.run)
+    """Find and save the nearest neighbours of every airport of this run."""
+    airports = Airport.objects.filter(upload=upload, run=upload.run)
     places = {
         pk: globe.vector(latitude, longitude)
-        for pk, latitude, longitude in mine.order_by("pk").values_list("pk", "latitude", "longitude")
+        for pk, latitude, longitude in airports.order_by("pk").values_list("pk", "latitude", "longitude")
     }
     grid = globe.Grid(places.items())
-    # In no order: airports in crowded regions take longer, and all in a row they would belie the time left.
+    # In random order: airports in dense regions take longer, and together they would distort the time left.
     order = random.sample(list(places), len(places))
-    near = (
+    neighbours = (
         Neighbour(airport_id=pk, other_id=other, rank=rank, distance_km=globe.km(chord))
-        for pk in telltale.progress(order, unit="airports", message="Finding the nearest airports of each")
-        for rank, (chord, other) in enumerate(grid.nearest(places[pk], NEIGHBOURS, but=pk), start=1)
+        for pk in telltale.progress(order, unit="airports", message="Finding the nearest airports")
+        for rank, (chord, other) in enumerate(grid.nearest(places[pk], NEIGHBOURS, exclude=pk), start=1)
     )
-    for batch in _batches(near):
+    for batch in _batches(neighbours):
         Neighbour.objects.bulk_create(batch)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    waiting = iter(items)
-    while batch := list(islice(waiting, BATCH)):
+    remaining = iter(items)
+    while batch := list(islice(remaining, BATCH)):
         yield batch
 
 
-def _sweep(upload: Upload) -> None:
-    """Deletes what other runs of this import have left."""
+def _delete_other_runs(upload: Upload) -> None:
+    """Delete the rows of other runs of this import."""
     others = Airport.objects.filter(upload=upload).exclude(run=upload.run)
     with transaction.atomic():
         Neighbour.objects.filter(airport__in=others).delete()

@@ -1,7 +1,7 @@
-"""What an import makes: airports, and for each its nearest neighbours.
+"""The rows of an import: airports, and the nearest neighbours of each.
 
-Rows carry the number of the run that wrote them. A worker that was presumed dead and wakes up writes rows
-of an older run, which nobody reads and the newer run's end sweeps away.
+Every row has the number of the run that wrote it. A worker that was taken for dead and resumes writes rows of an older
+run; they are never read, and the end of the newer run deletes them.
 """
 
 import uuid
@@ -11,16 +11,16 @@ from django.urls import reverse
 
 
 class Upload(models.Model):
-    """A file that somebody gave us, and how its import stands."""
+    """An uploaded file and the state of its import."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     filename = models.CharField(max_length=255)
     path = models.CharField(max_length=1024)
     encoding = models.CharField(max_length=16)
     owner_topic = models.CharField(max_length=128, blank=True, default="")
-    """The Telltale topic of whoever uploaded it: only they see its page."""
+    """The Telltale topic of the visitor who uploaded it. Only this visitor sees its page."""
     run = models.PositiveIntegerField(default=0)
-    """Which run of its import is the newest, from 1."""
+    """The number of the newest run of its import, from 1."""
     is_complete = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -55,7 +55,7 @@ class Airport(models.Model):
 class Neighbour(models.Model):
     """One of the five airports nearest to another."""
 
-    # An import sweeps its neighbours before its airports: no need for Django to look for them row by row.
+    # An import deletes its neighbours before its airports, so Django need not look for them row by row.
     airport = models.ForeignKey(Airport, on_delete=models.DO_NOTHING, related_name="neighbours")
     other = models.ForeignKey(Airport, on_delete=models.DO_NOTHING, related_name="+")
     rank = models.PositiveSmallIntegerField()

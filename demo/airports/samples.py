@@ -1,4 +1,4 @@
-"""Files to try the demo with, made from the `airportsdata` package: all the world's airports, and one bad file."""
+"""Sample files, made from the `airportsdata` package: all the world's airports, and the same with one bad row."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ HEADER = ("icao", "iata", "name", "city", "subd", "country", "elevation", "lat",
 
 
 def places() -> list[dict[str, object]]:
-    """All airports of the package, in its order."""
+    """Return all airports of the package, in its order."""
     return list(airportsdata.load().values())
 
 
 def airports(limit: int | None = None) -> Iterator[str]:
-    """A CSV of the first `limit` airports (None: all, some 28,000), line by line."""
+    """Yield a CSV file of the first `limit` airports in chunks; None: all, about 28,000."""
     return _csv(places()[:limit])
 
 
 def bad() -> Iterator[str]:
-    """The same file, but in one row somebody has mistyped the latitude."""
+    """Yield the same file with an invalid latitude in one row."""
     rows = places()
     rows[BAD_ROW - 2] = rows[BAD_ROW - 2] | {"lat": 123.4}  # the header is line 1, the first airport line 2
     return _csv(rows)
@@ -37,11 +37,11 @@ def _csv(rows: list[dict[str, object]]) -> Iterator[str]:
     for row in rows:
         writer.writerow(row)
         if buffer.tell() > 64 * 1024:
-            yield _emptied(buffer)
-    yield _emptied(buffer)
+            yield _take_text(buffer)
+    yield _take_text(buffer)
 
 
-def _emptied(buffer: io.StringIO) -> str:
+def _take_text(buffer: io.StringIO) -> str:
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()

@@ -1,4 +1,4 @@
-"""The demo's background tasks, as a site would write them: django.tasks outside, Telltale beneath, work within."""
+"""The demo's background tasks, as a site would write them: the decorator of django.tasks, then Telltale's."""
 
 from collections.abc import Iterator
 from math import dist
@@ -13,19 +13,19 @@ if DJANGO_VERSION >= (6, 0):
 else:
     from django_tasks import task
 
-TAUGHT_COUNT = 1_500
-"""So many airports are measured when the demo is first started, some runs in a row: what is usual."""
+USUAL_COUNT = 1_500
+"""Airports of each run that the demo does at its first start, so that the usual duration is known."""
 SLOW_COUNT = 14_000
-"""And so many when one asks for a run that takes longer than usual."""
+"""Airports of a run that takes longer than usual."""
 REACH_KM = 1_500.0
-"""How far one hop may lead."""
+"""The longest distance of one flight."""
 JOURNEYS = 4
 
 
 @task()
 @telltale.tracked(label="Import airports")
 def import_airports(upload_id: str) -> None:
-    """Reads an uploaded file into tables and connects each airport with its five nearest."""
+    """Import an uploaded file, and find the five nearest neighbours of each airport."""
     upload = importing.begin(upload_id)
     with telltale.stage("Reading", weight=0.05):
         count = importing.read(upload)
@@ -38,34 +38,34 @@ def import_airports(upload_id: str) -> None:
 
 
 @task()
-@telltale.tracked(label="Hop from airport to airport")
+@telltale.tracked(label="Fly from airport to airport")
 def hop(reach_km: float) -> None:
-    """Flies to the nearest airport not yet seen until none is within reach: nobody knows how many hops that takes."""
+    """Fly to the nearest airport not visited yet, until none is within reach. The number of flights is not known."""
     places = {number: globe.vector(row["lat"], row["lon"]) for number, row in enumerate(samples.places())}
     tracker = telltale.current()
-    tracker.unit = "hops"
+    tracker.unit = "flights"
     for number in range(JOURNEYS):
-        tracker.message = f"Journey {number + 1}: to the nearest airport not yet seen"
+        tracker.message = f"Journey {number + 1}: flying to the nearest airport not visited yet"
         for _ in _journey(globe.Grid(places.items()), places, number * len(places) // JOURNEYS, reach_km):
             telltale.check_cancelled()
             tracker.current += 1
-    tracker.message = f"After {tracker.current:,} hops no airport within {reach_km:,g} km is left to see"
+    tracker.message = f"After {tracker.current:,} flights, no unvisited airport is within {reach_km:,g} km"
 
 
 @task()
-@telltale.tracked(label="Measure how far apart airports are")
+@telltale.tracked(label="Measure the distances between airports")
 def measure(count: int) -> None:
-    """The mean distance between any two of the first `count` airports: twice as many take four times as long."""
+    """Compute the mean distance of the first `count` airports. Twice the count takes four times as long."""
     places = [globe.vector(row["lat"], row["lon"]) for row in samples.places()[:count]]
     total = 0.0
     for number, place in enumerate(telltale.progress(places, unit="airports", message="Measuring distances")):
         total += sum(globe.km(dist(place, other)) for other in places[:number])
     mean = total / max(1, count * (count - 1) / 2)
-    telltale.current().message = f"On average they are {mean:,.0f} km apart"
+    telltale.current().message = f"The mean distance is {mean:,.0f} km"
 
 
 def _journey(grid: globe.Grid, places: dict[int, globe.Vector], here: int, reach_km: float) -> Iterator[int]:
-    """The airports that one comes by, from `here` on."""
+    """Yield the airports of a journey that starts at `here`."""
     while True:
         grid.remove(here, places[here])
         near = grid.nearest(places[here], 1, within=reach_km / globe.EARTH_KM)

@@ -1,4 +1,4 @@
-"""From an uploaded file to a queued import: both exist afterwards, or neither."""
+"""Saves an uploaded file and queues its import: both, or neither."""
 
 from pathlib import PurePath
 from uuid import uuid4
@@ -15,10 +15,10 @@ from telltale.owners import Owner
 
 
 def queue(request: HttpRequest, file: UploadedFile) -> TaskState:
-    """Keeps the file and queues its import; raises `files.Unreadable`, and then nothing is kept."""
+    """Save the file and queue its import; raises `files.Unreadable` and then saves nothing."""
     pk = uuid4()
     path = settings.UPLOADS / f"{pk}.csv"
-    encoding = files.take(file, path)
+    encoding = files.save(file, path)
     filename = PurePath(file.name or "airports.csv").name[:200]
     owner = Owner.of(request, create_session=True)
     upload = Upload.objects.create(

@@ -1,4 +1,4 @@
-"""The demo's pages. Every piece of work answers at once, by `telltale.accepted`."""
+"""The demo's views. Each view that starts a task responds at once, with `telltale.accepted`."""
 
 import os
 import signal
@@ -14,49 +14,49 @@ from django.views.decorators.http import require_GET, require_POST
 import telltale
 from demo.airports import files, samples, tasks, uploads
 from demo.airports.models import Airport, Upload
-from demo.answers import refused
+from demo.responses import error_response
 from telltale.owners import Owner
 
-SHOWN = 20
-"""Airports on an import's page."""
+SHOWN_AIRPORTS = 20
+"""Airports that an import's page lists."""
 
 
 @require_GET
 @ensure_csrf_cookie
 def home(request: HttpRequest) -> HttpResponse:
-    """What there is to try."""
+    """The start page: an upload form and four examples."""
     return render(request, "demo/home.html")
 
 
 @require_POST
 def imports(request: HttpRequest) -> HttpResponseBase:
-    """Takes the CSV in field `file`; 202 for programs, 303 to the task's page for browsers."""
+    """Import the CSV file in field `file`: 202 for programs, 303 to the task's page for browsers."""
     file = request.FILES.get("file")
     if file is None:
-        return refused(request, "There is no file. Send one as multipart/form-data, in the field “file”.")
+        return error_response(request, "No file was sent. Send one as multipart/form-data in the field “file”.")
     try:
         task = uploads.queue(request, file)
     except files.Unreadable as error:
-        return refused(request, str(error))
+        return error_response(request, str(error))
     return telltale.accepted(request, task)
 
 
 @require_GET
 def import_page(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """What an import has made; not there and not yours look alike."""
-    upload = Upload.objects.filter(pk=pk, owner_topic=Owner.of(request).topic or "nobody").first()
+    """The imported airports. An unknown import and one of another owner get the same 404."""
+    upload = Upload.objects.filter(pk=pk, owner_topic=Owner.of(request).topic or "no owner").first()
     if upload is None:
-        raise Http404("There is no such import, or it is not yours.")
+        raise Http404("This import doesn't exist, or it isn't yours.")
     airports = Airport.objects.filter(upload=upload, run=upload.run)
-    shown = airports.order_by("row").prefetch_related("neighbours__other")[:SHOWN]
+    shown = airports.order_by("row").prefetch_related("neighbours__other")[:SHOWN_AIRPORTS]
     return render(request, "demo/import.html", {"upload": upload, "count": airports.count(), "airports": shown})
 
 
 @require_GET
 def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
-    """A file to try the import with."""
+    """Download a sample file."""
     if name not in samples.ALL:
-        raise Http404(f"There is no such file; there are {', '.join(samples.ALL)}.")
+        raise Http404(f"There is no sample {name!r}, only {', '.join(samples.ALL)}.")
     return StreamingHttpResponse(
         samples.ALL[name](),
         content_type="text/csv; charset=utf-8",
@@ -66,7 +66,7 @@ def sample(request: HttpRequest, name: str) -> StreamingHttpResponse:
 
 @require_POST
 def run(request: HttpRequest, name: str) -> HttpResponseBase:
-    """One of the other tasks."""
+    """Start one of the examples."""
     if name == "bad-row":
         text = "".join(samples.bad()).encode()
         return telltale.accepted(request, uploads.queue(request, SimpleUploadedFile("bad.csv", text)))
@@ -77,15 +77,15 @@ def run(request: HttpRequest, name: str) -> HttpResponseBase:
         return telltale.accepted(request, telltale.enqueue(tasks.hop, tasks.REACH_KM))
     if name == "slow":
         return telltale.accepted(request, telltale.enqueue(tasks.measure, tasks.SLOW_COUNT))
-    raise Http404("There is no such task; there are import, bad-row, hop and slow.")
+    raise Http404(f"There is no example {name!r}, only import, bad-row, hop and slow.")
 
 
 @require_POST
 def kill_the_worker(request: HttpRequest) -> HttpResponse:
-    """SIGKILL, as an out-of-memory killer would: no goodbye. Its supervisor starts another."""
+    """Send SIGKILL to the worker, as the kernel does when memory runs out. The supervisor starts another worker."""
     try:
         os.kill(int(settings.WORKER_PID.read_text()), signal.SIGKILL)
     except (FileNotFoundError, ValueError, ProcessLookupError):
-        return refused(request, "There is no worker to kill just now; another will be there in a second.", status=409)
-    back = request.headers.get("Referer", "")
-    return redirect(back if back.startswith(f"{request.scheme}://{request.get_host()}/") else "home")
+        return error_response(request, "There is no worker to kill now. Try again in a second.", status=409)
+    referer = request.headers.get("Referer", "")
+    return redirect(referer if referer.startswith(f"{request.scheme}://{request.get_host()}/") else "home")

@@ -1,4 +1,4 @@
-"""One demo for all of this folder's tests, and visitors to it."""
+"""One demo site for all tests of this folder, and its visitors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,15 +16,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SupervisedSite]:
 
 
 @pytest.fixture
-def comes(site: SupervisedSite) -> Iterator[Callable[[], Visitor]]:
-    """Each call is another visitor."""
+def new_visitor(site: SupervisedSite) -> Iterator[Callable[[], Visitor]]:
+    """Each call returns another visitor."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(Visitor(site.url))
 
 
 @pytest.fixture
-def visitor(comes: Callable[[], Visitor]) -> Visitor:
-    return comes()
+def visitor(new_visitor: Callable[[], Visitor]) -> Visitor:
+    return new_visitor()
 
 
 @pytest.fixture(scope="session")

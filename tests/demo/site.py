@@ -1,6 +1,6 @@
-"""The demo as real processes in a directory of its own, and a visitor who knows only HTTP.
+"""The demo as real processes in its own directory, and a visitor that uses HTTP only.
 
-Knows the demo's commands (`demo.run`) and the public addresses; must not know anything within the library.
+Uses the demo's commands (`demo.run`) and public URLs; must not use anything inside the library.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ STARTS_WITHIN_S = 30
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Site:
-    """The demo's web server and worker, to be stopped, started and killed one by one."""
+    """The demo's web server and worker, which tests stop, start and kill separately."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -53,7 +53,7 @@ class Site:
 
     def start_web(self) -> None:
         self.web = subprocess.Popen(run.web_command("127.0.0.1", self.port), env=self.environment, cwd=run.ROOT)
-        wait_until_it_answers(self.url)
+        wait_until_up(self.url)
 
     def stop_web(self) -> None:
         assert self.web
@@ -69,7 +69,7 @@ class Site:
         self.worker.wait()
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database holds."""
+        """Run SQL on the demo's database."""
         return rows(self.directory, sql, *values)
 
 
@@ -86,7 +86,7 @@ class SupervisedSite:
         self.supervisor = subprocess.Popen(
             [sys.executable, "-m", "demo.run"], env=environment, cwd=run.ROOT, start_new_session=True
         )
-        wait_until_it_answers(self.url)
+        wait_until_up(self.url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,17 +99,17 @@ class SupervisedSite:
         return int((self.directory / "worker.pid").read_text())
 
     def processes(self) -> list[int]:
-        """The pids of all living processes that work in this site's directory."""
-        mark = f"DEMO_DIR={self.directory}".encode()
-        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and mark in _environ(path)]
+        """Return the pids of all processes that belong to this site."""
+        marker = f"DEMO_DIR={self.directory}".encode()
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and marker in _environ(path)]
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database holds."""
+        """Run SQL on the demo's database."""
         return rows(self.directory, sql, *values)
 
 
 class Visitor:
-    """A program that knows only HTTP, with cookies of its own."""
+    """A client that uses HTTP only, with its own cookies."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, headers={"Accept": "application/json"}, timeout=30)
@@ -121,53 +121,51 @@ class Visitor:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def becomes(self, name: str) -> Self:
+    def sign_in(self, name: str) -> Self:
         self.post("/sign-in/", data={"name": name})
         return self
 
-    def post(self, path: str, **what: Any) -> httpx.Response:
-        return self.http.post(path, headers={"X-CSRFToken": self.http.cookies["csrftoken"]}, **what)
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.http.post(path, headers={"X-CSRFToken": self.http.cookies["csrftoken"]}, **body)
 
-    def imports(self, content: Any, name: str = "airports.csv") -> httpx.Response:
+    def upload(self, content: Any, name: str = "airports.csv") -> httpx.Response:
         return self.post("/imports/", files={"file": (name, content, "text/csv")})
 
-    def looks(self, location: str) -> dict[str, Any]:
-        """The task as its address tells it just now."""
-        answer = self.http.get(location)
-        answer.raise_for_status()
-        told: dict[str, Any] = answer.json()
-        return told
+    def get_task(self, location: str) -> dict[str, Any]:
+        """Return the task's present snapshot from its URL."""
+        response = self.http.get(location)
+        response.raise_for_status()
+        task: dict[str, Any] = response.json()
+        return task
 
-    def watches(
-        self, location: str, *, until: Any, within_s: float = 120, every_s: float = 0.1
-    ) -> list[dict[str, Any]]:
-        """All that its address told until `until(told)`."""
-        seen = [self.looks(location)]
+    def poll(self, location: str, *, until: Any, within_s: float = 120, every_s: float = 0.1) -> list[dict[str, Any]]:
+        """Poll a task until `until(task)` holds; return all snapshots."""
+        snapshots = [self.get_task(location)]
         end = time.monotonic() + within_s
-        while not until(seen[-1]):
-            assert time.monotonic() < end, f"after {within_s} s still {seen[-1]}"
+        while not until(snapshots[-1]):
+            assert time.monotonic() < end, f"after {within_s} s still {snapshots[-1]}"
             time.sleep(every_s)
-            seen.append(self.looks(location))
-        return seen
+            snapshots.append(self.get_task(location))
+        return snapshots
 
     def ticket(self, *topics: str) -> str:
-        answer = self.post("/telltale/ticket/", json={"topics": list(topics)})
-        answer.raise_for_status()
-        return str(answer.json()["ticket"])
+        response = self.post("/telltale/ticket/", json={"topics": list(topics)})
+        response.raise_for_status()
+        return str(response.json()["ticket"])
 
 
-def ended(told: dict[str, Any]) -> bool:
-    return bool(told["ended"])
+def ended(task: dict[str, Any]) -> bool:
+    return bool(task["ended"])
 
 
-def wait_until_it_answers(url: str) -> None:
+def wait_until_up(url: str) -> None:
     end = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < end:
         with contextlib.suppress(httpx.TransportError):
             httpx.get(url, timeout=5)
             return
         time.sleep(0.1)
-    raise AssertionError(f"nothing answered at {url} within {STARTS_WITHIN_S} s")
+    raise AssertionError(f"no response from {url} within {STARTS_WITHIN_S} s")
 
 
 def rows(directory: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -176,7 +174,7 @@ def rows(directory: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def stream_events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The messages of an event stream."""
+    """Yield the messages of an event stream."""
     for line in lines:
         if line.startswith("data:"):
             yield json.loads(line.removeprefix("data:"))

@@ -1,4 +1,4 @@
-"""An import from the outside: real processes, a real file, nothing but HTTP and sockets."""
+"""An import as a client sees it: real processes, a real file, only HTTP and sockets."""
 
 import json
 import threading
@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
 
 class Follower(threading.Thread):
-    """Follows one task in a thread of its own, until it has ended; remembers when each update came."""
+    """Follows one task in its own thread until it has ended, and records when each update arrived."""
 
     def __init__(self, listen: Callable[["Follower"], None]) -> None:
         super().__init__(daemon=True)
         self.listen = listen
-        self.came_at: list[float] = []
+        self.received_at: list[float] = []
         self.fractions: list[float] = []
         self.states: list[str] = []
         self.start()
@@ -30,17 +30,17 @@ class Follower(threading.Thread):
     def run(self) -> None:
         self.listen(self)
 
-    def hears(self, message: dict[str, Any]) -> bool:
-        """Whether the task has ended."""
+    def receive(self, message: dict[str, Any]) -> bool:
+        """Record an update; return whether the task has ended."""
         for task in message.get("tasks", []):
-            self.came_at.append(time.monotonic())
+            self.received_at.append(time.monotonic())
             self.states.append(task["state"])
             if task["progress"]["fraction"] is not None:
                 self.fractions.append(task["progress"]["fraction"])
         return bool(message.get("tasks")) and message["tasks"][-1]["ended"]
 
     def updates_a_second(self) -> float:
-        return len(self.came_at) / (self.came_at[-1] - self.came_at[0])
+        return len(self.received_at) / (self.received_at[-1] - self.received_at[0])
 
 
 def by_websocket(url: str, ticket: str) -> Follower:
@@ -50,7 +50,7 @@ def by_websocket(url: str, ticket: str) -> Follower:
             for text in socket:
                 message = json.loads(text)
                 socket.send(json.dumps({"type": "ack", "n": message["n"]}))
-                if follower.hears(message):
+                if follower.receive(message):
                     return
 
     return Follower(listen)
@@ -59,31 +59,31 @@ def by_websocket(url: str, ticket: str) -> Follower:
 def by_event_stream(url: str, ticket: str) -> Follower:
     def listen(follower: Follower) -> None:
         headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {ticket}"}
-        with httpx.stream("GET", f"{url}/telltale/live/", headers=headers, timeout=60) as answer:
-            for message in stream_events(answer.iter_lines()):
-                if follower.hears(message):
+        with httpx.stream("GET", f"{url}/telltale/live/", headers=headers, timeout=60) as response:
+            for message in stream_events(response.iter_lines()):
+                if follower.receive(message):
                     return
 
     return Follower(listen)
 
 
-def test_a_script_that_knows_only_http_follows_the_whole_import_to_its_end(
+def test_a_client_follows_an_import_to_its_end_over_http_alone(
     site: SupervisedSite, visitor: Visitor, all_airports: str
 ) -> None:
     count_writes(site)
     began = time.monotonic()
-    answer = visitor.imports(all_airports)
-    assert answer.status_code == 202
+    response = visitor.upload(all_airports)
+    assert response.status_code == 202
     assert time.monotonic() - began < 5
-    assert int(answer.headers["Retry-After"]) >= 1
-    location = answer.headers["Location"]
+    assert int(response.headers["Retry-After"]) >= 1
+    location = response.headers["Location"]
     ticket = visitor.ticket(topic_of(location))
     followers = [by_websocket(site.url, ticket), by_event_stream(site.url, ticket)]
 
-    seen = visitor.watches(location, until=ended, within_s=150)
+    seen = visitor.poll(location, until=ended, within_s=150)
 
     took_s = time.monotonic() - began
-    fractions = [told["progress"]["fraction"] for told in seen if told["progress"]["fraction"] is not None]
+    fractions = [task["progress"]["fraction"] for task in seen if task["progress"]["fraction"] is not None]
     assert seen[-1]["state"] == "succeeded", seen[-1]
     assert len(fractions) > 10
     assert fractions == sorted(fractions)
@@ -97,11 +97,11 @@ def test_a_script_that_knows_only_http_follows_the_whole_import_to_its_end(
     assert writes(site, seen[-1]["id"]) <= 3 + 0.5 * took_s
 
 
-def test_every_row_has_its_five_neighbours_nearest_first(
+def test_every_airport_has_five_neighbours_nearest_first(
     site: SupervisedSite, visitor: Visitor, few_airports: str
 ) -> None:
-    told = visitor.watches(visitor.imports(few_airports).headers["Location"], until=ended)[-1]
-    upload = told["result"].split("/")[2].replace("-", "")
+    task = visitor.poll(visitor.upload(few_airports).headers["Location"], until=ended)[-1]
+    upload = task["result"].split("/")[2].replace("-", "")
     found = site.rows(
         "SELECT airport_id, group_concat(rank, ''), min(distance_km) FROM (SELECT n.* FROM airports_neighbour n "
         "JOIN airports_airport a ON a.id = n.airport_id WHERE a.upload_id = ? ORDER BY n.distance_km, n.rank) "
@@ -112,68 +112,70 @@ def test_every_row_has_its_five_neighbours_nearest_first(
     assert {ranks for _, ranks, _ in found} == {"12345"}
 
 
-def test_a_browser_is_led_to_the_tasks_page(visitor: Visitor, few_airports: str) -> None:
-    answer = visitor.http.post(
+def test_a_browser_is_redirected_to_the_tasks_page(visitor: Visitor, few_airports: str) -> None:
+    response = visitor.http.post(
         "/imports/",
         headers={"Accept": "text/html", "X-CSRFToken": visitor.http.cookies["csrftoken"]},
         files={"file": ("airports.csv", few_airports)},
     )
-    assert answer.status_code == 303
-    page = visitor.http.get(answer.headers["Location"], headers={"Accept": "text/html"})
+    assert response.status_code == 303
+    page = visitor.http.get(response.headers["Location"], headers={"Accept": "text/html"})
     assert page.status_code == 200
     assert "Import airports.csv" in page.text
 
 
-def test_a_follower_without_a_valid_ticket_gets_nothing(site: SupervisedSite, comes: Callable[[], Visitor]) -> None:
-    ada = comes().becomes("ada")
+def test_a_client_without_a_valid_ticket_gets_nothing(site: SupervisedSite, new_visitor: Callable[[], Visitor]) -> None:
+    ada = new_visitor().sign_in("ada")
     location = ada.post("/run/hop/").headers["Location"]
-    forged = comes().becomes("grace").ticket() + "x"
+    forged = new_visitor().sign_in("grace").ticket() + "x"
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": f"Bearer {forged}"}):
-        answer = httpx.get(f"{site.url}/telltale/live/", headers={"Accept": "text/event-stream"} | headers, timeout=10)
-        assert answer.status_code in {401, 403}
-        assert answer.json()["type"] == "bye"
-        assert "task" not in answer.json()
+        response = httpx.get(
+            f"{site.url}/telltale/live/", headers={"Accept": "text/event-stream"} | headers, timeout=10
+        )
+        assert response.status_code in {401, 403}
+        assert response.json()["type"] == "bye"
+        assert "task" not in response.json()
     with connect(site.url.replace("http", "ws") + "/telltale/live/") as socket:
         socket.send(json.dumps({"type": "hello", "v": 1, "ticket": "nonsense"}))
         assert json.loads(socket.recv(10))["type"] == "bye"
         with pytest.raises(ConnectionClosed):
             socket.recv(10)
     ada.post(f"{location}cancel/")
-    assert ada.watches(location, until=ended)[-1]["state"] == "cancelled"
+    assert ada.poll(location, until=ended)[-1]["state"] == "cancelled"
 
 
-def test_another_persons_task_and_one_that_never_was_answer_alike(comes: Callable[[], Visitor]) -> None:
-    ada, grace = comes().becomes("ada"), comes().becomes("grace")
+def test_another_owners_task_and_an_unknown_task_get_the_same_response(new_visitor: Callable[[], Visitor]) -> None:
+    ada, grace = new_visitor().sign_in("ada"), new_visitor().sign_in("grace")
     location = ada.post("/run/bad-row/").headers["Location"]
-    not_hers = grace.http.get(location)
-    never_was = grace.http.get("/telltale/tasks/00000000-0000-4000-8000-000000000000/")
-    assert not_hers.status_code == never_was.status_code == 404
-    assert not_hers.text == never_was.text
-    assert ada.looks(location)["label"] == "Import bad.csv"
+    other_owners = grace.http.get(location)
+    unknown = grace.http.get("/telltale/tasks/00000000-0000-4000-8000-000000000000/")
+    assert other_owners.status_code == unknown.status_code == 404
+    assert other_owners.text == unknown.text
+    assert ada.get_task(location)["label"] == "Import bad.csv"
 
 
-def test_a_bad_row_fails_in_words_for_people(visitor: Visitor) -> None:
-    told = visitor.watches(visitor.post("/run/bad-row/").headers["Location"], until=ended)[-1]
-    assert told["state"] == "failed"
-    assert told["error"] == "Row 1,204: latitude 123.4 is not between −90 and 90."
-    assert told["can_retry"] is True
+def test_a_bad_row_fails_with_a_message_for_people(visitor: Visitor) -> None:
+    task = visitor.poll(visitor.post("/run/bad-row/").headers["Location"], until=ended)[-1]
+    assert task["state"] == "failed"
+    assert task["error"] == "Row 1,204: latitude 123.4 is not between −90 and 90."
+    assert task["can_retry"] is True
 
 
-def imported(site: SupervisedSite, visitor: Visitor, told: dict[str, Any]) -> int:
-    """How many airports the import's own page and the database agree on."""
-    page = visitor.http.get(told["result"], headers={"Accept": "text/html"}).text
-    upload = told["result"].split("/")[2].replace("-", "")
+def imported(site: SupervisedSite, visitor: Visitor, task: dict[str, Any]) -> int:
+    """Return the number of imported airports, which the import's page and the database agree on."""
+    page = visitor.http.get(task["result"], headers={"Accept": "text/html"}).text
+    upload = task["result"].split("/")[2].replace("-", "")
     [(count,)] = site.rows("SELECT count(*) FROM airports_airport WHERE upload_id = ?", upload)
     assert f'value="{count}"' in page
     return int(count)
 
 
 def count_writes(site: SupervisedSite) -> None:
-    """Has the database itself keep count of what is written to the tasks' table."""
+    """Make the database count the writes to the table of tasks."""
     site.rows("CREATE TABLE IF NOT EXISTS test_writes (id TEXT)")
-    then = "ON telltale_taskstate BEGIN INSERT INTO test_writes VALUES (NEW.id); END"
-    site.rows("CREATE TRIGGER IF NOT EXISTS test_insert AFTER INSERT " + then)
-    site.rows("CREATE TRIGGER IF NOT EXISTS test_update AFTER UPDATE " + then)
+    action = "ON telltale_taskstate BEGIN INSERT INTO test_writes VALUES (NEW.id); END"
+    site.rows("CREATE TRIGGER IF NOT EXISTS test_insert AFTER INSERT " + action)
+    site.rows("CREATE TRIGGER IF NOT EXISTS test_update AFTER UPDATE " + action)
 
 
 def writes(site: SupervisedSite, task_id: str) -> int:

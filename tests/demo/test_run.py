@@ -1,4 +1,4 @@
-"""The demo's supervisor before it starts anything: what can't work is said in words that name the mend."""
+"""The demo's checks before it starts: errors say what to do."""
 
 import socket
 from pathlib import Path
@@ -8,25 +8,23 @@ import pytest
 from demo import run
 
 
-def test_a_port_in_use_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert run.main({"PORT": port, "DEMO_DIR": str(tmp_path)}) == 1
-    said = capsys.readouterr().out
-    assert f"Port {port} of 127.0.0.1 can't be used: Address already in use" in said
-    assert "PORT=8123 make demo" in said
+    output = capsys.readouterr().out
+    assert f"Port {port} of 127.0.0.1 can't be used: Address already in use" in output
+    assert "PORT=8123 make demo" in output
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("port", ["http", "-1", "0", "65536"])
-def test_a_port_that_is_none_is_said(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_port_is_an_error(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main({"PORT": port, "DEMO_DIR": str(tmp_path)}) == 1
     assert "not a number from 1 to 65535" in capsys.readouterr().out
 
 
-def test_a_package_that_is_not_there_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(run, "NEEDED", ("telltale", "no_such_package"))
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(run, "REQUIRED", ("telltale", "no_such_package"))
     assert run.main({}) == 1
-    assert "The demo needs no_such_package: `make demo` installs it" in capsys.readouterr().out
+    assert "The demo needs no_such_package. Install it by `make demo`" in capsys.readouterr().out

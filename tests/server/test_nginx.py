@@ -65,17 +65,17 @@ def nginx(request: pytest.FixtureRequest, demo: Demo, live: ProcessSite) -> Iter
 
 def test_the_demos_main_job_is_followed_through_nginx(nginx: Any) -> None:
     with Visitor(nginx.url) as visitor:
-        location = visitor.imports("".join(samples.airports(3_000))).headers["Location"]
+        location = visitor.upload("".join(samples.airports(3_000))).headers["Location"]
         ticket = visitor.ticket(topic_of(location))
         ways = [by_event_stream, *([by_websocket] if nginx.version == "1.1" else [])]
         followers = [follow(nginx.url, ticket) for follow in ways]
-        assert visitor.watches(location, until=ended)[-1]["state"] == "succeeded"
+        assert visitor.poll(location, until=ended)[-1]["state"] == "succeeded"
     for follower in followers:
         follower.join(PATIENCE_S)
         assert follower.states[-1] == "succeeded"
         assert follower.fractions == sorted(follower.fractions)
         # A proxy that held the stream back would let all of it through at once.
-        assert follower.came_at[-1] - follower.came_at[0] > 0.5
+        assert follower.received_at[-1] - follower.received_at[0] > 0.5
         assert len(set(follower.fractions)) > 3
 
 

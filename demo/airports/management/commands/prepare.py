@@ -1,4 +1,4 @@
-"""`prepare`: what the demo needs before it opens: tables, two people, and some experience."""
+"""`prepare`: creates what the demo needs: tables, two users, and runs from which the usual duration is learned."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from demo import people
 from demo.airports import tasks
 from telltale.models import TaskState
 
-LESSONS = 6
-"""Runs from which the worker learns what is usual: one more than are needed."""
+RUNS = 6
+"""Runs from which the usual duration is learned: one more than necessary."""
 
 
 class Command(BaseCommand):
-    """Harmless when repeated."""
+    """May be repeated without harm."""
 
-    help = "Creates tables and people, and at first queues a few short runs, to learn how long they usually take."
+    help = "Create tables and users. The first time, also queue short runs from which the usual duration is learned."
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
-        people.make()
+        people.create_users()
         if TaskState.objects.exists():
             return
-        for _ in range(LESSONS):
-            telltale.enqueue(tasks.measure, tasks.TAUGHT_COUNT, owner=None, label="Learn how long measuring takes")
+        for _ in range(RUNS):
+            telltale.enqueue(tasks.measure, tasks.USUAL_COUNT, owner=None, label="Learn the usual duration")
