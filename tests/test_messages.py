@@ -78,6 +78,7 @@ def test_a_broker_that_is_down_raises_nothing_in_the_caller(ada: User, settings:
     ("topic", "name", "data", "message"),
     [
         ("nonsense", "x", None, "nonsense"),
+        ("telltale:cancellations", "x", None, "is reserved: .* Use a topic of another kind, such as 'project:7'"),
         ("project:7", "", None, "use 1 to 255 bytes"),
         ("project:7", "x" * 300, None, "use 1 to 255 bytes"),
         ("project:7", "x", object(), "not plain JSON"),

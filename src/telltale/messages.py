@@ -17,7 +17,7 @@ from telltale.brokers import broker
 from telltale.brokers.base import Message
 from telltale.core.outage import Outage
 from telltale.core.snapshot import SHORT_BYTES
-from telltale.core.topics import parse
+from telltale.core.topics import parse_open
 from telltale.core.wire import LEVELS, Envelope, Event, Notice, encode
 from telltale.owners import Owner
 
@@ -47,7 +47,7 @@ def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -
 
 def publish(topic: str, name: str, data: Any = None) -> None:
     """Send an event to the current followers of `topic`; it is not stored. `data`: plain JSON of at most 8 KiB."""
-    parse(topic)
+    parse_open(topic)
     if not 0 < len(name.encode("utf-8", "replace")) <= SHORT_BYTES:
         raise ValueError(f"The event name {name[:SHORT_BYTES]!r} is empty or too long: use 1 to {SHORT_BYTES} bytes.")
     try:

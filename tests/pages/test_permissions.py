@@ -21,6 +21,11 @@ def shares_projects(request: HttpRequest, topic: str) -> bool:
     return topic == "project:7" or topic in getattr(request, "shared", ())
 
 
+def shares_everything(request: Any, topic: str) -> bool:
+    """The hook of a site that hides nothing."""
+    return True
+
+
 def test_a_visitor_may_follow_their_own_topic_and_tasks_and_no_others() -> None:
     ada, grace = person("ada"), person("grace")
     mine, theirs, ownerless = task_of(ada), task_of(grace), task_of()
@@ -83,6 +88,11 @@ def test_the_sites_hook_shares_topics_for_reading_only(settings: Any) -> None:
     assert followable(request, ["project:7", "project:8", task_topic(task.pk)]) == ["project:7", task_topic(task.pk)]
     assert may_see(request, task)
     assert not is_owner(request, task)
+
+
+def test_the_sites_hook_cannot_share_a_reserved_topic(settings: Any) -> None:
+    settings.TELLTALE = settings.TELLTALE | {"CAN_FOLLOW": "tests.pages.test_permissions.shares_everything"}
+    assert followable(asked_by(person()), ["telltale:cancellations", "project:7"]) == ["project:7"]
 
 
 def test_a_page_ticket_holds_the_visitors_own_topic_and_the_tasks_they_may_follow() -> None:

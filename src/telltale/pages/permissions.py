@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from telltale import conf, store
-from telltale.core.topics import InvalidTopic, parse, task_topic
+from telltale.core.topics import InvalidTopic, parse, parse_open, task_topic
 from telltale.live import tickets
 from telltale.models import TaskState
 from telltale.owners import Owner
@@ -65,7 +65,7 @@ def _hook(path: str) -> Hook:
 
 def _is_topic(topic: object) -> bool:
     try:
-        return isinstance(topic, str) and bool(parse(topic))
+        return isinstance(topic, str) and bool(parse_open(topic))
     except InvalidTopic:
         return False
 
