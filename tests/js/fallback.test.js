@@ -1,22 +1,57 @@
-/** Which transport comes first. */
+/** The choice of the next transport, and the waits between attempts. */
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { protocolOf, rungsOver } from "telltale/live/transports.js"
+import { Fallback } from "telltale/live/fallback.js"
 
-const order = protocol => rungsOver(protocol).map(rung => rung.name)
-
-test("where a browser grants few requests at a time, a socket comes first", () => {
-  for (const protocol of ["", "http/1.1", "http/1.0"]) assert.deepEqual(order(protocol), ["websocket", "sse", "polling"])
+test("a transport that never worked is left after two quick failures", () => {
+  const fallback = new Fallback(3, () => 0.5)
+  assert.deepEqual([fallback.attemptFailed(), fallback.current], [250, 0])
+  assert.deepEqual([fallback.attemptFailed(), fallback.current], [250, 1])
+  fallback.attemptFailed()
+  fallback.attemptFailed()
+  assert.equal(fallback.current, 2)
 })
 
-test("where many share one line, a stream comes first: it costs servers half", () => {
-  for (const protocol of ["h2", "h3", "h3-29"]) assert.deepEqual(order(protocol), ["sse", "websocket", "polling"])
+test("a transport that has worked gets more attempts, with longer and longer waits", () => {
+  const fallback = new Fallback(3, () => 0.5)
+  fallback.established()
+  const waits = [
+    fallback.connectionLost(),
+    fallback.attemptFailed(),
+    fallback.attemptFailed(),
+    fallback.attemptFailed(),
+  ]
+  assert.equal(fallback.current, 0)
+  assert.deepEqual(waits, [500, 1000, 2000, 4000])
+  fallback.attemptFailed()
+  assert.equal(fallback.current, 1)
 })
 
-test("how the page came is asked of the browser, and unknown where it does not tell", () => {
-  const performance = { getEntriesByType: type => (type === "navigation" ? [{ nextHopProtocol: "h2" }] : []) }
-  assert.equal(protocolOf(performance), "h2")
-  assert.equal(protocolOf({ getEntriesByType: () => [] }), "")
-  assert.equal(protocolOf({}), "")
+test("when the visitor or the network is back, earlier failures no longer lengthen the wait", () => {
+  const fallback = new Fallback(3, () => 0.5)
+  fallback.established()
+  for (let i = 0; i < 3; i++) fallback.attemptFailed()
+  fallback.resetBackoff()
+  assert.equal(fallback.connectionLost(), 500)
+})
+
+test("after the last transport, the first is next", () => {
+  const fallback = new Fallback(2, () => 0.5)
+  for (let i = 0; i < 4; i++) fallback.attemptFailed()
+  assert.equal(fallback.current, 0)
+})
+
+test("a better transport is tried again, less and less often while that fails", () => {
+  const fallback = new Fallback(3, () => 0)
+  assert.equal(fallback.upgradeAfterMs, null)
+  fallback.attemptFailed()
+  fallback.attemptFailed()
+  assert.equal(fallback.upgradeAfterMs, 30_000)
+  fallback.upgradeFailed()
+  assert.equal(fallback.upgradeAfterMs, 60_000)
+  for (let i = 0; i < 20; i++) fallback.upgradeFailed()
+  assert.equal(fallback.upgradeAfterMs, 300_000)
+  fallback.upgraded()
+  assert.deepEqual([fallback.current, fallback.upgradeAfterMs], [0, null])
 })

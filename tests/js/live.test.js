@@ -1,364 +1,278 @@
-/** The page's line: which rung, when again, with what ticket; by a clock that moves when told. */
+/** The page's connection: over which transport, when again, and what its listeners get; in simulated time. */
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { Stage, settle } from "./stage.js"
+import { AGAIN, CLOSE } from "telltale/live/protocol.js"
+
+import { SimulatedPage, settle } from "./simulated-page.js"
 
 const snapshot = (id, seq, more = {}) => ({ id, attempt: 1, ended: false, seq, state: "running", ...more })
+const transportsOf = page => page.connections.map(connection => connection.name)
 
-async function follows(options) {
-  const stage = new Stage(options)
-  stage.live.tasks(() => {})
-  await settle()
-  return stage
+/** Let 14 seconds pass, and then let the server ping. */
+async function passToPing(page, connection = page.connection) {
+  await page.pass(14)
+  connection.receive({ type: "ping", n: 2, now: page.now })
 }
 
-test("nothing is opened before something is followed, and then once", async () => {
-  const stage = new Stage()
-  await stage.passes(60)
-  assert.equal(stage.lines.length, 0)
-  stage.live.tasks(() => {})
-  stage.live.notices(() => {})
-  stage.live.task("a", () => {}, { mine: true })
+test("no connection is opened before something is followed, and then only one", async () => {
+  const page = new SimulatedPage()
+  await page.pass(60)
+  assert.equal(page.connections.length, 0)
+  page.live.tasks(() => {})
+  page.live.notices(() => {})
+  page.live.task("a", () => {}, { mine: true })
   await settle()
-  assert.deepEqual(stage.lines.map(line => line.name), ["best"])
-  assert.equal(stage.line.ticket, "ticket 0")
-  assert.equal(stage.line.url, "https://site.example/telltale/live/")
+  assert.deepEqual(transportsOf(page), ["best"])
+  assert.equal(page.connection.ticket, "ticket 0")
+  assert.equal(page.connection.url, "https://site.example/telltale/live/")
 })
 
-test("a visitor with nothing to follow opens nothing", async () => {
-  const stage = await follows({ topics: [] })
-  await stage.passes(600)
-  assert.deepEqual([stage.lines.length, stage.requests.length, stage.live.state], [0, 0, "idle"])
+test("a page with nothing to follow opens no connection", async () => {
+  const page = await SimulatedPage.following({ topics: [] })
+  await page.pass(600)
+  assert.deepEqual([page.connections.length, page.ticketRequests.length, page.live.state], [0, 0, "idle"])
 })
 
-test("it is live once the server has said hello", async () => {
-  const stage = await follows()
-  assert.equal(stage.live.state, "connecting")
-  stage.line.hello()
-  assert.equal(stage.live.state, "live")
+test("the page is live once the server has said hello", async () => {
+  const page = await SimulatedPage.following()
+  assert.equal(page.live.state, "connecting")
+  page.connection.hello()
+  assert.equal(page.live.state, "live")
 })
 
-test("snapshots go to those who follow the task, only newer ones, until their signal ends", async () => {
-  const stage = await follows()
-  const life = new AbortController()
-  const seen = []
-  stage.live.task("a", ({ seq }) => seen.push(seq), { mine: true, signal: life.signal })
-  stage.line.hello()
-  for (const seq of [1, 3, 2, 3]) stage.line.hear({ type: "update", tasks: [snapshot("a", seq), snapshot("b", seq)] })
-  life.abort()
-  stage.line.hear({ type: "update", tasks: [snapshot("a", 4)] })
-  assert.deepEqual(seen, [1, 3])
-})
-
-test("one who comes later is told the newest at once", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.line.hear({ type: "update", tasks: [snapshot("a", 5)] })
-  const seen = []
-  stage.live.task("a", ({ seq }) => seen.push(seq), { mine: true })
-  assert.deepEqual(seen, [5])
-})
-
-test("a rung that says nothing for five seconds is given up, after two such the next is tried", async () => {
-  const stage = await follows()
-  await stage.passes(12)
-  assert.deepEqual(stage.lines.map(line => line.name).slice(0, 3), ["best", "best", "middle"])
-  assert.equal(stage.open.length, 1)
-})
-
-test("refused at once by a proxy it is at the last rung within two seconds", async () => {
-  const stage = await follows()
-  for (let i = 0; i < 4; i++) {
-    stage.line.end()
-    await stage.passes(0.4)
+test("a listener gets the newer snapshots of its task, until its signal aborts", async () => {
+  const page = await SimulatedPage.following()
+  const controller = new AbortController()
+  const received = []
+  page.live.task("a", ({ seq }) => received.push(seq), { mine: true, signal: controller.signal })
+  page.connection.hello()
+  for (const seq of [1, 3, 2, 3]) {
+    page.connection.receive({ type: "update", tasks: [snapshot("a", seq), snapshot("b", seq)] })
   }
-  assert.equal(stage.line.name, "last")
-  stage.line.hear({ type: "poll", v: 1, now: stage.now, poll_after_s: 2, tasks: [snapshot("a", 1)] })
-  assert.equal(stage.live.state, "polling")
-  assert.equal(stage.live.snapshots.get("a").seq, 1)
+  controller.abort()
+  page.connection.receive({ type: "update", tasks: [snapshot("a", 4)] })
+  assert.deepEqual(received, [1, 3])
 })
 
-test("a transport that the browser forbids by an exception is a failure like any other", async () => {
-  const stage = await follows({ forbidden: ["best"] })
-  await stage.passes(1)
-  assert.deepEqual(stage.lines.map(line => line.name), ["middle"])
+test("a listener that is added later gets the newest snapshot at once", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.connection.receive({ type: "update", tasks: [snapshot("a", 5)] })
+  const received = []
+  page.live.task("a", ({ seq }) => received.push(seq), { mine: true })
+  assert.deepEqual(received, [5])
 })
 
-test("it climbs back while the lower line goes on, and changes over when the better one speaks", async () => {
-  const stage = await follows()
-  for (let i = 0; i < 2; i++) {
-    stage.line.end()
-    await stage.passes(0.4)
-  }
-  const lower = stage.line
+test("a listener gets the events of its topic only", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  const received = []
+  page.live.topic("project:7", event => received.push(event.name))
+  page.connection.receive({
+    type: "update",
+    events: [
+      { topic: "project:7", name: "x", data: 1 },
+      { topic: "other:1", name: "y" },
+    ],
+  })
+  assert.deepEqual(received, ["x"])
+})
+
+test("an attempt without an answer fails after five seconds, and after two such the next transport is tried", async () => {
+  const page = await SimulatedPage.following()
+  await page.pass(12)
+  assert.deepEqual(transportsOf(page).slice(0, 3), ["best", "best", "middle"])
+  assert.equal(page.openConnections.length, 1)
+})
+
+test("behind a proxy that refuses the others at once, the page polls within two seconds", async () => {
+  const page = await SimulatedPage.following()
+  await page.fallBack()
+  await page.fallBack()
+  assert.equal(page.connection.name, "last")
+  page.connection.receive({ type: "poll", now: page.now, poll_after_s: 2, tasks: [snapshot("a", 1)] })
+  assert.equal(page.live.state, "polling")
+  assert.equal(page.live.snapshots.get("a").seq, 1)
+})
+
+test("a transport that the browser forbids by an exception counts as failed", async () => {
+  const page = await SimulatedPage.following({ forbidden: ["best"] })
+  await page.pass(1)
+  assert.deepEqual(transportsOf(page), ["middle"])
+})
+
+test("a better transport is tried beside the connection, which is replaced when the better one answers", async () => {
+  const page = await SimulatedPage.following()
+  await page.fallBack()
+  const lower = page.connection
   lower.hello()
-  await stage.passes(14)
-  lower.hear({ type: "ping", n: 2, now: stage.now })
-  await stage.passes(14)
-  lower.hear({ type: "ping", n: 3, now: stage.now })
-  await stage.passes(18)
-  assert.equal(stage.line.name, "best")
-  assert.deepEqual([lower.isOpen, stage.live.state], [true, "live"])
-  stage.line.hello()
-  assert.deepEqual([lower.isOpen, stage.line.isOpen, stage.live.state], [false, true, "live"])
-  lower.hear({ type: "update", tasks: [snapshot("a", 9)] })
-  assert.equal(stage.live.snapshots.size, 0, "a line that was left is not heard")
+  await passToPing(page)
+  await passToPing(page)
+  await page.pass(18)
+  assert.equal(page.connection.name, "best")
+  assert.deepEqual([lower.isOpen, page.live.state], [true, "live"])
+  page.connection.hello()
+  assert.deepEqual([lower.isOpen, page.connection.isOpen, page.live.state], [false, true, "live"])
+  lower.receive({ type: "update", tasks: [snapshot("a", 9)] })
+  assert.equal(page.live.snapshots.size, 0, "messages of the replaced connection are ignored")
 })
 
-test("a climb that brings nothing leaves the lower line as it was", async () => {
-  const stage = await follows({ rungs: ["best", "last"] })
-  for (let i = 0; i < 2; i++) {
-    stage.line.end()
-    await stage.passes(0.4)
-  }
-  const lower = stage.line
+test("when the better transport does not answer, the connection stays as it was", async () => {
+  const page = await SimulatedPage.following({ transports: ["best", "last"] })
+  await page.fallBack()
+  const lower = page.connection
   for (let i = 0; i < 5; i++) {
-    lower.hear({ type: "poll", now: stage.now, poll_after_s: 0 })
-    await stage.passes(11)
+    lower.receive({ type: "poll", now: page.now, poll_after_s: 0 })
+    await page.pass(11)
   }
-  assert.equal(stage.lines.filter(line => line.name === "best").length, 3)
-  assert.deepEqual(stage.open, [lower])
+  assert.equal(transportsOf(page).filter(name => name === "best").length, 3)
+  assert.deepEqual(page.openConnections, [lower])
 })
 
-test("after a cut it comes back by the same rung and says what it has", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.line.hear({ type: "update", tasks: [snapshot("a", 7)] })
-  stage.line.end()
+test("a lost connection is replaced over the same transport, which is told what the page has", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.connection.receive({ type: "update", tasks: [snapshot("a", 7)] })
+  page.connection.end()
   await settle()
-  assert.equal(stage.live.state, "reconnecting")
-  await stage.passes(1)
-  assert.equal(stage.line.name, "best")
-  assert.deepEqual(stage.line.have, { a: [1, false, 7] })
+  assert.equal(page.live.state, "reconnecting")
+  await page.pass(1)
+  assert.equal(page.connection.name, "best")
+  assert.deepEqual(page.connection.have, { a: [1, false, 7] })
 })
 
-test("a line that is silent for longer than the server may be is given up", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  const first = stage.line
-  await stage.passes(39)
+test("a connection that is silent for longer than the server may be is closed", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  const first = page.connection
+  await page.pass(39)
   assert.equal(first.isOpen, true)
-  await stage.passes(2)
+  await page.pass(2)
   assert.equal(first.isOpen, false)
 })
 
-test("while it is not heard, what is shown is true for when it was last heard", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  await stage.passes(5)
-  assert.equal(stage.live.now, stage.now)
-  stage.line.hear({ type: "ping", n: 2, now: stage.now })
-  const heardAt = stage.now
-  stage.line.end()
+test("without a connection, `now` is the time of the last message", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  await page.pass(5)
+  assert.equal(page.live.now, page.now)
+  page.connection.receive({ type: "ping", n: 2, now: page.now })
+  const lastMessageAt = page.now
+  page.connection.end()
   await settle()
-  await stage.passes(0.1)
-  assert.equal(stage.live.now, heardAt)
+  await page.pass(0.1)
+  assert.equal(page.live.now, lastMessageAt)
 })
 
-test("the ticket is renewed before it runs out, on the open line where that can be", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  for (let i = 0; i < 20; i++) {
-    await stage.passes(14)
-    stage.line.hear({ type: "ping", n: i, now: stage.now })
-  }
-  assert.deepEqual(stage.requests, [["user:1"]])
-  assert.deepEqual(stage.line.renewed, ["ticket 1"])
-  assert.equal(stage.lines.length, 1)
-})
-
-test("a line that can't take the new ticket is replaced by one that has it", async () => {
-  const stage = await follows({ rungs: ["middle"] })
-  for (let i = 0; i < 70; i++) {
-    stage.line.hello()
-    await stage.passes(4)
-  }
-  assert.deepEqual([stage.lines.length, stage.line.ticket, stage.open.length], [2, "ticket 1", 1])
-})
-
-test("topics that come later are asked for together, with those that were", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.live.task("b", () => {})
-  const events = []
-  stage.live.topic("project:7", event => events.push(event.name))
-  await stage.passes(1)
-  assert.deepEqual(stage.requests, [["user:1", "task:b", "project:7"]])
-  assert.deepEqual(stage.line.renewed, ["ticket 1"])
-  stage.line.hear({ type: "update", events: [{ topic: "project:7", name: "x", data: 1 }, { topic: "other:1", name: "y" }] })
-  assert.deepEqual(events, ["x"])
-})
-
-test("a visitor without topics of their own gets a line when they follow something", async () => {
-  const stage = new Stage({ topics: [] })
-  stage.live.task("b", () => {})
-  await stage.passes(1)
-  assert.deepEqual([stage.requests, stage.line.ticket], [[["task:b"]], "ticket 1"])
-})
-
-test("an expired ticket is replaced before coming back", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.line.bye(4402, "at once")
-  await stage.passes(0.2)
-  assert.deepEqual([stage.requests.length, stage.line.ticket], [1, "ticket 1"])
-})
-
-test("a page that slept past its ticket fetches one before it opens anything", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.live.leave()
-  stage.now += 4_000
-  stage.live.wake()
-  await settle()
-  assert.equal(stage.line.ticket, "ticket 1")
-})
-
-test("the server that says later is left in peace for longer and longer", async () => {
-  const stage = await follows()
-  const opened = []
+test("a server that says later gets longer and longer pauses", async () => {
+  const page = await SimulatedPage.following()
+  const openedAt = []
   for (let i = 0; i < 6; i++) {
-    opened.push(stage.now)
-    const { length } = stage.lines
-    stage.line.bye(4429, "later")
-    while (stage.lines.length === length) await stage.passes(0.1)
+    openedAt.push(page.now)
+    const { length } = page.connections
+    page.connection.bye(CLOSE.LIMIT, AGAIN.LATER)
+    while (page.connections.length === length) await page.pass(0.1)
   }
-  const waits = opened.slice(1).map((at, i) => at - opened[i])
+  const waits = openedAt.slice(1).map((time, i) => time - openedAt[i])
   assert.ok(waits[4] > 8 && waits[0] >= 0.5, `${waits}`)
 })
 
-test("sent away with many others, it comes back at its own moment of the time that they were given", async () => {
-  const stage = await follows()
-  stage.line.bye(4000, "later", { within_s: 20 })
-  await stage.passes(9.9)
-  assert.equal(stage.open.length, 0)
-  await stage.passes(0.2)
-  assert.equal(stage.open.length, 1)
+test("a page that is sent away with many others reconnects at a random moment of the time that the server gives", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.bye(CLOSE.DRAIN, AGAIN.LATER, { within_s: 20 })
+  await page.pass(9.9)
+  assert.equal(page.openConnections.length, 0)
+  await page.pass(0.2)
+  assert.equal(page.openConnections.length, 1)
 })
 
-test("refused for good, it tries a fresh ticket once and then says so and rests", async () => {
-  const stage = await follows()
-  stage.line.bye(4401, "never")
-  await stage.passes(1)
-  assert.equal(stage.line.ticket, "ticket 1")
-  stage.line.bye(4401, "never")
-  await stage.passes(600)
-  assert.deepEqual([stage.live.state, stage.lines.length, stage.requests.length], ["signed out", 2, 1])
-})
-
-test("signed out elsewhere, it says so and asks no more", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.answer = () => ({ status: 404, body: {} })
-  for (let i = 0; i < 30; i++) {
-    await stage.passes(14)
-    stage.line.hear({ type: "ping", n: i, now: stage.now })
-  }
-  assert.deepEqual([stage.live.state, stage.requests.length, stage.open.length], ["signed out", 1, 0])
-})
-
-test("a ticket that can't be fetched for now is asked for again", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.answer = () => new Error("no network")
-  stage.line.bye(4402, "at once")
-  await stage.passes(10)
-  assert.ok(stage.requests.length >= 2)
-  stage.answer = topics => ({ status: 200, body: { ticket: "good", topics, expires_at: stage.now + 300 } })
-  await stage.passes(60)
-  assert.equal(stage.line.ticket, "good")
-})
-
-test("coming back to a page whose line was heard lately keeps it, an old one is replaced at once", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  await stage.passes(10)
-  stage.live.wake()
-  assert.equal(stage.lines.length, 1)
-  assert.equal(stage.line.nudged, true)
-  await stage.passes(14)
-  stage.live.wake()
+test("a page that becomes visible keeps a connection with a recent message, and replaces an older one at once", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  await page.pass(10)
+  page.live.resume()
+  assert.equal(page.connections.length, 1)
+  assert.equal(page.connection.hasPolledNow, true)
+  await page.pass(14)
+  page.live.resume()
   await settle()
-  assert.deepEqual([stage.lines.length, stage.open.length], [2, 1])
+  assert.deepEqual([page.connections.length, page.openConnections.length], [2, 1])
 })
 
-test("left for another page it ends everything, and comes back with it", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.live.leave()
-  await stage.passes(600)
-  assert.deepEqual([stage.open.length, stage.lines.length, stage.requests.length], [0, 1, 0])
-  stage.live.wake()
+test("a page that is left closes everything, and connects again when it is restored", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.live.suspend()
+  await page.pass(600)
+  assert.deepEqual([page.openConnections.length, page.connections.length, page.ticketRequests.length], [0, 1, 0])
+  page.live.resume()
   await settle()
-  assert.equal(stage.open.length, 1)
+  assert.equal(page.openConnections.length, 1)
 })
 
-test("hidden for long, a page on a lower rung lets its line go; on the best it keeps it", async () => {
-  const low = await follows()
-  for (let i = 0; i < 2; i++) {
-    low.line.end()
-    await low.passes(0.4)
-  }
-  low.line.hello()
-  low.live.hide()
-  const best = await follows()
-  best.line.hello()
-  best.live.hide()
-  for (const stage of [low, best]) {
+test("a page that is hidden for long closes its connection, unless it uses the best transport", async () => {
+  const onMiddle = await SimulatedPage.following()
+  await onMiddle.fallBack()
+  onMiddle.connection.hello()
+  onMiddle.live.hide()
+  const onBest = await SimulatedPage.following()
+  onBest.connection.hello()
+  onBest.live.hide()
+  for (const page of [onMiddle, onBest]) {
     for (let i = 0; i < 6; i++) {
-      await stage.passes(14)
-      if (stage.line.isOpen) stage.line.hear({ type: "ping", n: 2, now: stage.now })
+      await page.pass(14)
+      if (page.connection.isOpen) page.connection.receive({ type: "ping", n: 2, now: page.now })
     }
   }
-  assert.deepEqual([low.open.length, best.open.length], [0, 1])
-  low.live.wake()
+  assert.deepEqual([onMiddle.openConnections.length, onBest.openConnections.length], [0, 1])
+  onMiddle.live.resume()
   await settle()
-  assert.equal(low.open.length, 1)
+  assert.equal(onMiddle.openConnections.length, 1)
 })
 
-test("without a network it says so, and tries at once when there is one", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.isOnline = false
-  stage.live.lose()
-  assert.deepEqual([stage.live.state, stage.open.length], ["offline", 0])
-  stage.isOnline = true
-  stage.live.wake()
+test("without a network the page is offline, and connects at once when the network is back", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.isOnline = false
+  page.live.goOffline()
+  assert.deepEqual([page.live.state, page.openConnections.length], ["offline", 0])
+  page.isOnline = true
+  page.live.resume()
   await settle()
-  stage.line.hello()
-  assert.equal(stage.live.state, "live")
+  page.connection.hello()
+  assert.equal(page.live.state, "live")
 })
 
-test("a server away for a minute is not hammered, and found again when it is back", async () => {
-  const stage = await follows()
-  stage.line.hello()
+test("a server that is down for a minute gets few attempts, and a connection within half a minute of its return", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
   for (let i = 0; i < 600; i++) {
-    for (const line of stage.open) line.end()
-    await stage.passes(0.1)
+    for (const connection of page.openConnections) connection.end()
+    await page.pass(0.1)
   }
-  assert.ok(stage.lines.length < 25, `${stage.lines.length} attempts`)
-  const before = stage.now
-  while (!stage.open.length) await stage.passes(0.5)
-  assert.ok(stage.now - before < 31)
+  assert.ok(page.connections.length < 25, `${page.connections.length} attempts`)
+  const returnedAt = page.now
+  while (!page.openConnections.length) await page.pass(0.5)
+  assert.ok(page.now - returnedAt < 31)
 })
 
-test("a listener that comes later hears the notices that still wait, not those decided", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.line.hear({ type: "update", notices: [{ id: "n1" }, { id: "n2" }, { id: "n3" }] })
-  stage.live.decided("n2")
-  const heard = []
-  stage.live.notices(({ id }) => heard.push(id))
-  stage.line.hear({ type: "update", notices: [{ id: "n3" }, { id: "n4" }] })
-  assert.deepEqual(heard, ["n1", "n3", "n4"])
+test("a listener that is added later gets the notices that still wait, not those that are decided", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.connection.receive({ type: "update", notices: [{ id: "n1" }, { id: "n2" }, { id: "n3" }] })
+  page.live.forgetNotice("n2")
+  const received = []
+  page.live.notices(({ id }) => received.push(id))
+  page.connection.receive({ type: "update", notices: [{ id: "n3" }, { id: "n4" }] })
+  assert.deepEqual(received, ["n1", "n3", "n4"])
 })
 
-test("of notices that no page takes a thousand are kept", async () => {
-  const stage = await follows()
-  stage.line.hello()
-  stage.line.hear({ type: "update", notices: Array.from({ length: 1_200 }, (_, i) => ({ id: `n${i}` })) })
-  const heard = []
-  stage.live.notices(({ id }) => heard.push(id))
-  assert.deepEqual([heard.length, heard[0], heard.at(-1)], [1_000, "n200", "n1199"])
+test("of the notices that no page takes, the newest thousand are kept", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.connection.receive({ type: "update", notices: Array.from({ length: 1_200 }, (_, i) => ({ id: `n${i}` })) })
+  const received = []
+  page.live.notices(({ id }) => received.push(id))
+  assert.deepEqual([received.length, received[0], received.at(-1)], [1_000, "n200", "n1199"])
 })

@@ -1,206 +1,194 @@
-/** Notices that wait: taken only when there is room to show them, in order, by one page of all. */
+/** Notices that wait: taken only when there is room, in order, and each shown on one page. */
 import assert from "node:assert/strict"
 import test from "node:test"
 
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
 
-import { settle } from "./stage.js"
+import { Timers, settle } from "./simulated-page.js"
 
-/** As the server decides it: the first that asks may show the notice. */
+/** Decides as the real server does: the first page that takes a notice may show it. */
 class Server {
-  shown = new Set()
-  takes = []
-  isWell = true
+  taken = new Set()
+  /** The id of each request. */
+  requests = []
+  isDown = false
 
   async take(id) {
-    this.takes.push(id)
-    if (!this.isWell) throw new Error("Undecided: 503.")
-    const isGranted = !this.shown.has(id)
-    this.shown.add(id)
+    this.requests.push(id)
+    if (this.isDown) throw new Error("Undecided: 503.")
+    const isGranted = !this.taken.has(id)
+    this.taken.add(id)
     return isGranted
   }
 }
 
-/** A page with room for three, whose time passes when told. */
+/** A page with room for three toasts, in simulated time. */
 class Tab {
-  now = 0
   isVisible = true
-  said = new Set()
+  /** Ids of the notices whose content the page shows already. */
+  shownElsewhere = new Set()
   toasts = []
   /** Every notice that was ever shown here. */
-  told = []
-  #timers = new Map()
-  #next = 1
+  everShown = []
+  #timers = new Timers(0, 1)
 
   constructor(server = new Server()) {
     this.server = server
-    this.queue = new NoticeQueue(
-      {
-        isReady: () => this.isVisible,
-        hasRoom: () => this.toasts.length < 3,
-        isSaid: ({ id }) => this.said.has(id),
-        painted: async () => {},
-        take: id => server.take(id),
-        show: ({ id }) => (this.toasts.push(id), this.told.push(id)),
-        changed: () => {},
+    const display = {
+      isReady: () => this.isVisible,
+      hasRoom: () => this.toasts.length < 3,
+      isShownElsewhere: ({ id }) => this.shownElsewhere.has(id),
+      nextPaint: async () => {},
+      take: id => server.take(id),
+      show: ({ id }) => {
+        this.toasts.push(id)
+        this.everShown.push(id)
       },
-      {
-        setTimeout: (then, ms) => (this.#timers.set(this.#next, { at: this.now + ms, then }), this.#next++),
-        clearTimeout: timer => this.#timers.delete(timer),
-        random: () => 0.5,
-      },
-    )
-  }
-
-  async hears(...ids) {
-    for (const id of ids) this.queue.hear({ id })
-    await settle()
-  }
-
-  async dismisses(id) {
-    this.toasts = this.toasts.filter(toast => toast !== id)
-    this.queue.go()
-    await settle()
-  }
-
-  async passes(ms) {
-    const until = this.now + ms
-    for (;;) {
-      await settle()
-      const due = [...this.#timers].filter(([, { at }]) => at <= until).sort((a, b) => a[1].at - b[1].at)[0]
-      if (!due) break
-      this.#timers.delete(due[0])
-      this.now = due[1].at
-      due[1].then()
+      onChange: () => {},
     }
-    this.now = until
+    this.queue = new NoticeQueue(display, this.#timers.env)
+  }
+
+  async receive(...ids) {
+    for (const id of ids) this.queue.add({ id })
+    await settle()
+  }
+
+  async dismiss(id) {
+    this.toasts = this.toasts.filter(toast => toast !== id)
+    this.queue.showNext()
+    await settle()
+  }
+
+  pass(ms) {
+    return this.#timers.pass(ms)
   }
 }
 
 const numbered = count => Array.from({ length: count }, (_, i) => `n${i + 1}`)
 
-test("of five notices three are shown, and no more than these are taken", async () => {
+test("of five notices three are shown, and only these are taken", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(5))
+  await tab.receive(...numbered(5))
   assert.deepEqual(tab.toasts, ["n1", "n2", "n3"])
-  assert.deepEqual(tab.server.takes, ["n1", "n2", "n3"])
+  assert.deepEqual(tab.server.requests, ["n1", "n2", "n3"])
   assert.equal(tab.queue.length, 2)
 })
 
-test("when a toast leaves, the next in order of arrival comes", async () => {
+test("when a toast leaves, the next notice in order of arrival is shown", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(5))
-  await tab.dismisses("n2")
+  await tab.receive(...numbered(5))
+  await tab.dismiss("n2")
   assert.deepEqual(tab.toasts, ["n1", "n3", "n4"])
-  await tab.dismisses("n1")
+  await tab.dismiss("n1")
   assert.deepEqual(tab.toasts, ["n3", "n4", "n5"])
-  assert.deepEqual([tab.server.takes, tab.queue.length], [numbered(5), 0])
+  assert.deepEqual([tab.server.requests, tab.queue.length], [numbered(5), 0])
 })
 
-test("what a page could not show comes on the next", async () => {
+test("notices that a page could not show are shown on the next page", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(5))
-  tab.queue.end()
-  const next = new Tab(tab.server)
-  await next.hears("n4", "n5")
-  assert.deepEqual(next.toasts, ["n4", "n5"])
+  await tab.receive(...numbered(5))
+  tab.queue.stop()
+  const nextTab = new Tab(tab.server)
+  await nextTab.receive("n4", "n5")
+  assert.deepEqual(nextTab.toasts, ["n4", "n5"])
 })
 
-test("a page that has ended takes nothing more", async () => {
+test("a queue that was stopped takes nothing more", async () => {
   const tab = new Tab()
-  tab.queue.end()
-  await tab.hears("n1")
-  assert.deepEqual(tab.server.takes, [])
+  tab.queue.stop()
+  await tab.receive("n1")
+  assert.deepEqual(tab.server.requests, [])
 })
 
-test("of two pages that hear the same notices each is shown by one", async () => {
+test("of two pages that receive the same notices, one shows each", async () => {
   const server = new Server()
   const tabs = [new Tab(server), new Tab(server)]
-  await Promise.all(tabs.map(tab => tab.hears(...numbered(10))))
+  await Promise.all(tabs.map(tab => tab.receive(...numbered(10))))
   for (let i = 0; i < 30; i++) {
     for (const tab of tabs) {
-      await tab.dismisses(tab.toasts[0])
-      await tab.passes(300)
+      await tab.dismiss(tab.toasts[0])
+      await tab.pass(300)
     }
   }
-  assert.deepEqual(tabs.flatMap(tab => tab.told).sort(), numbered(10).sort())
+  assert.deepEqual(tabs.flatMap(tab => tab.everShown).sort(), numbered(10).sort())
 })
 
 test("a notice that arrives again while it waits keeps its place and is taken once", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(5), "n4", "n1")
-  await tab.dismisses("n1")
-  await tab.dismisses("n2")
-  await tab.passes(1_000)
-  assert.deepEqual(tab.told, numbered(5))
-  await tab.dismisses("n3")
-  await tab.passes(1_000)
-  assert.deepEqual(tab.told, numbered(5))
+  await tab.receive(...numbered(5), "n4", "n1")
+  await tab.dismiss("n1")
+  await tab.dismiss("n2")
+  await tab.pass(1_000)
+  assert.deepEqual(tab.everShown, numbered(5))
+  await tab.dismiss("n3")
+  await tab.pass(1_000)
+  assert.deepEqual(tab.everShown, numbered(5))
 })
 
-test("a hundred notices that wait cost no request until there is room", async () => {
+test("a hundred waiting notices cost no request until there is room", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(100))
+  await tab.receive(...numbered(100))
   for (let i = 0; i < 600; i++) {
-    tab.queue.go()
-    await tab.passes(1_000)
+    tab.queue.showNext()
+    await tab.pass(1_000)
   }
-  assert.equal(tab.server.takes.length, 3)
+  assert.equal(tab.server.requests.length, 3)
 })
 
-test("a hundred notices cost few requests while the server is not well, and all come in order when it is", async () => {
+test("a hundred notices cost few requests while the server is down, and are shown in order when it is back", async () => {
   const tab = new Tab()
-  tab.server.isWell = false
-  await tab.hears(...numbered(50))
-  await tab.hears(...numbered(100))
-  await tab.passes(60_000)
-  assert.ok(tab.server.takes.length <= 12, `${tab.server.takes.length} requests`)
-  assert.deepEqual([...new Set(tab.server.takes)], ["n1"])
-  tab.server.isWell = true
-  await tab.passes(60_000)
+  tab.server.isDown = true
+  await tab.receive(...numbered(50))
+  await tab.receive(...numbered(100))
+  await tab.pass(60_000)
+  assert.ok(tab.server.requests.length <= 12, `${tab.server.requests.length} requests`)
+  assert.deepEqual([...new Set(tab.server.requests)], ["n1"])
+  tab.server.isDown = false
+  await tab.pass(60_000)
   assert.deepEqual(tab.toasts, ["n1", "n2", "n3"])
 })
 
-test("once the server is reached again, no time is lost", async () => {
+test("once the server can be reached again, earlier failures cause no delay", async () => {
   const tab = new Tab()
-  tab.server.isWell = false
-  await tab.hears("n1")
-  await tab.passes(60_000)
-  tab.server.isWell = true
-  tab.queue.wake()
+  tab.server.isDown = true
+  await tab.receive("n1")
+  await tab.pass(60_000)
+  tab.server.isDown = false
+  tab.queue.retryNow()
   await settle()
   assert.deepEqual(tab.toasts, ["n1"])
 })
 
-test("a hundred notices that another page has shown are given up at a steady pace", async () => {
+test("a hundred notices that another page has shown are dropped at a steady pace", async () => {
   const tab = new Tab()
-  for (const id of numbered(100)) tab.server.shown.add(id)
-  await tab.hears(...numbered(100), "fresh")
-  await tab.passes(1_000)
-  assert.ok(tab.server.takes.length <= 6, `${tab.server.takes.length} requests in a second`)
-  await tab.passes(30_000)
+  for (const id of numbered(100)) tab.server.taken.add(id)
+  await tab.receive(...numbered(100), "fresh")
+  await tab.pass(1_000)
+  assert.ok(tab.server.requests.length <= 6, `${tab.server.requests.length} requests in a second`)
+  await tab.pass(30_000)
   assert.deepEqual([tab.toasts, tab.queue.length], [["fresh"], 0])
-  assert.equal(tab.server.takes.length, 101)
+  assert.equal(tab.server.requests.length, 101)
 })
 
-test("a page that can't be seen takes nothing, and begins when it can", async () => {
+test("a hidden page takes nothing until it is visible", async () => {
   const tab = new Tab()
   tab.isVisible = false
-  await tab.hears("n1")
-  await tab.passes(60_000)
-  assert.deepEqual(tab.server.takes, [])
+  await tab.receive("n1")
+  await tab.pass(60_000)
+  assert.deepEqual(tab.server.requests, [])
   tab.isVisible = true
-  tab.queue.wake()
+  tab.queue.retryNow()
   await settle()
   assert.deepEqual(tab.toasts, ["n1"])
 })
 
-test("what the page tells elsewhere needs no room, and is not told by a toast later", async () => {
+test("a notice whose content the page shows already needs no room, and gets no toast later", async () => {
   const tab = new Tab()
-  await tab.hears(...numbered(4))
-  tab.said.add("n5")
-  await tab.hears("n5")
-  assert.deepEqual([tab.toasts, tab.server.takes], [["n1", "n2", "n3"], ["n1", "n2", "n3", "n5"]])
-  await tab.dismisses("n1")
+  await tab.receive(...numbered(4))
+  tab.shownElsewhere.add("n5")
+  await tab.receive("n5")
+  assert.deepEqual([tab.toasts, tab.server.requests], [["n1", "n2", "n3"], ["n1", "n2", "n3", "n5"]])
+  await tab.dismiss("n1")
   assert.deepEqual(tab.toasts, ["n2", "n3", "n4"])
 })

@@ -1,4 +1,4 @@
-/** All elements of Telltale; this is what `{% telltale %}` loads. */
+/** Defines all elements of Telltale. `{% telltale %}` loads this module. */
 import "telltale/elements/task-progress-define.js"
 import "telltale/elements/task-toasts-define.js"
 import "telltale/elements/task-tray-define.js"

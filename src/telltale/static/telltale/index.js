@@ -1,15 +1,15 @@
 /**
- * The public door: `import { connect } from "telltale"`.
+ * The public module: `import { connect } from "telltale"`.
  *
- * One connection a page, however many elements and scripts ask for it; it is opened by the first that follows
- * something. The page's life (hidden, left, back again, offline) is passed on to it here.
+ * A page has one connection, for all its elements and scripts. It opens when something is first followed. This module
+ * passes on when the page is hidden, left, restored or offline.
  */
 import { Live } from "telltale/live/live.js"
+import { pageProtocol, transportsFor } from "telltale/live/transports.js"
 import { readPage } from "telltale/page.js"
-import { protocolOf, rungsOver } from "telltale/live/transports.js"
 
-/** @type {?Live} */
-let shared = null
+/** @type {Live | null} */
+let live = null
 
 /**
  * This page's connection.
@@ -21,33 +21,33 @@ let shared = null
  * @returns {Live}
  */
 export function connect() {
-  if (!shared) {
-    shared = new Live(readPage(), { rungs: rungsOver(protocolOf()), env: browser() })
-    attend(shared)
+  if (!live) {
+    live = new Live(readPage(), { transports: transportsFor(pageProtocol()), env: browserEnvironment() })
+    watchPage(live)
   }
-  return shared
+  return live
 }
 
-/** What the connection needs of the browser. */
-const browser = () => ({
+/** @returns {import("telltale/live/live.js").Environment} */
+const browserEnvironment = () => ({
   WebSocket: globalThis.WebSocket,
   fetch: (...request) => fetch(...request),
-  setTimeout: (then, ms) => setTimeout(then, ms),
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: timer => clearTimeout(timer),
   random: Math.random,
   now: () => Date.now() / 1000,
   isOnline: () => navigator.onLine !== false,
-  absolute: address => new URL(address, location.href).href,
+  absoluteUrl: address => new URL(address, location.href).href,
 })
 
 /** @param {Live} live */
-function attend(live) {
-  document.addEventListener("visibilitychange", () => (document.hidden ? live.hide() : live.wake()))
-  addEventListener("online", () => live.wake())
-  addEventListener("offline", () => live.lose())
-  // An open line would keep the page out of the browser's memory of pages, or be cut there unseen.
-  addEventListener("pagehide", () => live.leave())
-  addEventListener("pageshow", event => event.persisted && live.wake())
+function watchPage(live) {
+  document.addEventListener("visibilitychange", () => (document.hidden ? live.hide() : live.resume()))
+  addEventListener("online", () => live.resume())
+  addEventListener("offline", () => live.goOffline())
+  // An open connection would keep the page out of the back/forward cache, or be cut there without notice.
+  addEventListener("pagehide", () => live.suspend())
+  addEventListener("pageshow", event => event.persisted && live.resume())
 }
 
 export { Live } from "telltale/live/live.js"

@@ -1,41 +1,56 @@
 /**
- * What the server told this page: the data block that `{% telltale %}` wrote, and what is derived from it.
+ * The data that the server put into this page: the block that `{% telltale %}` writes, and values derived from it.
  *
- * @typedef {{ticket: string, topics: string[], expires_at: number, now: number,
- *   limits: import("telltale/health.js").Limits, urls: Object<string, string>,
- *   csrf: {token: string, cookie: ?string}, language: string,
- *   words: import("telltale/task-text.js").Catalogue}} Page
+ * @typedef {object} Page
+ * @property {string} ticket
+ * @property {string[]} topics the topics that the ticket covers
+ * @property {number} expires_at when the ticket expires, by the server's clock
+ * @property {number} now the server's clock when the page was rendered
+ * @property {import("telltale/health.js").Limits} limits
+ * @property {{live: string, ticket: string, task: string, take: string}} urls
+ * @property {{token: string, cookie: string | null}} csrf the page's token, and the name of the cookie if readable
+ * @property {string} language
+ * @property {import("telltale/task-text.js").Catalogue} texts
  */
 
-const PLACE_OF_ID = "00000000-0000-0000-0000-000000000000"
+/** Stands for an id in the addresses that the server gives. */
+const PLACEHOLDER_ID = "00000000-0000-0000-0000-000000000000"
 
 /**
- * @param {Document} [document]
+ * @param {Pick<Document, "getElementById">} [document]
  * @returns {Page}
  */
 export function readPage(document = globalThis.document) {
   const block = document.getElementById("telltale-page")
-  if (!block) throw new Error("telltale: this page has no data for it; put {% telltale %} into its <head>.")
-  return JSON.parse(block.textContent)
+  if (!block) throw new Error("telltale: this page has no data block; put {% telltale %} into its <head>.")
+  return JSON.parse(block.textContent ?? "")
 }
 
-/** The address for one task or notice. */
-export const urlFor = (template, id) => template.replace(PLACE_OF_ID, encodeURIComponent(id))
+/**
+ * The address of one task or notice.
+ * @param {string} template an address with the placeholder
+ * @param {string} id
+ */
+export const urlFor = (template, id) => template.replace(PLACEHOLDER_ID, encodeURIComponent(id))
 
 /**
- * The token that a POST needs. The cookie is the newer one after a sign-in in another tab; where scripts may
- * not read it, the page's own must do.
- * @param {Page} page
+ * The CSRF token for a POST. The cookie's is newer after a sign-in in another tab; where scripts can't read the
+ * cookie, the page's own is used.
+ * @param {Pick<Page, "csrf">} page
+ * @param {string} [cookies] as `document.cookie`
+ * @returns {string}
  */
 export function csrfToken(page, cookies = globalThis.document?.cookie ?? "") {
-  const name = page.csrf.cookie && `${page.csrf.cookie}=`
-  const found = name && cookies.split("; ").find(cookie => cookie.startsWith(name))
-  return (found && found.slice(name.length)) || page.csrf.token
+  const prefix = page.csrf.cookie && `${page.csrf.cookie}=`
+  const cookie = prefix && cookies.split("; ").find(pair => pair.startsWith(prefix))
+  return (cookie && cookie.slice(prefix.length)) || page.csrf.token
 }
 
 /**
- * An address that a person may be sent to, or null: a task's own text must not become a script.
- * @param {?string} url
+ * The address if it is safe as a link, else null: an address that a task gives must not run as a script.
+ * @param {string | null} url
+ * @param {string} [base] the page's own address
+ * @returns {string | null}
  */
 export function safeUrl(url, base = globalThis.location?.href) {
   if (!url) return null

@@ -1,45 +1,49 @@
 /**
- * The page's requests to the server's views: fetching a ticket, taking a notice, cancelling and retrying a task.
+ * The page's requests to the server's views: fetch a ticket, take a notice, cancel or retry a task.
  *
  * @typedef {{ticket: string, topics: string[], expires_at: number}} Ticket
  */
 import { csrfToken, urlFor } from "telltale/page.js"
 
-/** The server answers, but not to this visitor any more: signed out, or never allowed. */
-export class Refused extends Error {}
+/** The server answers, but gives this visitor no ticket: signed out, or never allowed. */
+export class TicketRefused extends Error {}
+
+/** The server did not cancel or retry the task. The message is the server's reason; empty if it gave none. */
+export class ActionFailed extends Error {}
 
 /**
- * A ticket for those of `topics` that this visitor may follow. Rejects with `Refused`, or with another error
- * while the server can't be reached.
+ * Fetch a ticket for those of `topics` that this visitor may follow. Rejects with `TicketRefused`, or with another
+ * error while the server can't be reached.
  * @param {import("telltale/page.js").Page} page
  * @param {Iterable<string>} topics
  * @param {{fetch: typeof fetch}} [env]
  * @returns {Promise<Ticket>}
  */
 export async function fetchTicket(page, topics, env = globalThis) {
-  const answer = await env.fetch(page.urls.ticket, {
+  const response = await env.fetch(page.urls.ticket, {
     method: "POST",
     headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrfToken(page) },
     body: JSON.stringify({ topics: [...topics] }),
     credentials: "same-origin",
     cache: "no-store",
   })
-  if (answer.status >= 500 || answer.status === 429) throw new Error(`The ticket's answer was ${answer.status}.`)
-  if (!answer.ok) throw new Refused(`No ticket: ${answer.status}.`)
-  const ticket = await answer.json()
-  if (!ticket.topics?.length) throw new Refused("A ticket without topics.")
+  if (isTemporary(response)) throw new Error(`The request for a ticket was answered with ${response.status}.`)
+  if (!response.ok) throw new TicketRefused(`The request for a ticket was refused with ${response.status}.`)
+  const ticket = await response.json()
+  if (!ticket.topics?.length) throw new TicketRefused("The ticket covers no topic.")
   return ticket
 }
 
 /**
- * Resolves to whether it is this page's to show. Rejects while the server can't be reached or is not well:
- * then nothing is decided, and asking again is right.
- * @param {import("telltale/live/live.js").Live} live
+ * Take a notice. Resolves to whether this page may show it. Rejects while the server can't be reached or answers
+ * with an error: then nothing is decided, and the request may be repeated.
+ * @param {{page: Pick<import("telltale/page.js").Page, "urls" | "csrf">, ticket: string}} live
  * @param {string} id
  * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<boolean>}
  */
 export async function takeNotice(live, id, env = globalThis) {
-  const answer = await env.fetch(urlFor(live.page.urls.take, id), {
+  const response = await env.fetch(urlFor(live.page.urls.take, id), {
     method: "POST",
     headers: {
       Accept: "application/json",
@@ -49,27 +53,29 @@ export async function takeNotice(live, id, env = globalThis) {
     credentials: "same-origin",
     cache: "no-store",
   })
-  if (answer.status >= 500 || answer.status === 401 || answer.status === 429) throw new Error(`Undecided: ${answer.status}.`)
-  return answer.ok && (await answer.json()).granted === true
+  // 401: the ticket has expired; the next one is on its way.
+  if (isTemporary(response) || response.status === 401) throw new Error(`Undecided: ${response.status}.`)
+  return response.ok && (await response.json()).granted === true
 }
 
 /**
- * Send the form. Resolves to the task as the server has it now; rejects with its words, if it gave any.
+ * Submit the form of an action. Resolves to the task's snapshot after it; rejects with `ActionFailed`, or with
+ * another error if the server can't be reached.
  * @param {HTMLFormElement} form
- * @param {string} token for CSRF: newer than the form's own, perhaps
+ * @param {string} token the CSRF token; the form's own may be outdated
  * @returns {Promise<import("telltale/live/snapshots.js").Snapshot>}
  */
-export async function send(form, token) {
-  const answer = await fetch(form.action, {
+export async function submitAction(form, token) {
+  const response = await fetch(form.action, {
     method: "POST",
     headers: { Accept: "application/json", "X-CSRFToken": token },
     credentials: "same-origin",
   })
-  const isJson = answer.headers.get("Content-Type")?.includes("json")
-  const told = isJson ? await answer.json() : {}
-  if (!answer.ok) throw new Refusal(told.error ?? "")
-  return told
+  const isJson = response.headers.get("Content-Type")?.includes("json")
+  const content = isJson ? await response.json() : {}
+  if (!response.ok) throw new ActionFailed(content.error ?? "")
+  return content
 }
 
-/** The server's words for why not; empty if it gave none. */
-export class Refusal extends Error {}
+/** @param {Pick<Response, "status">} response */
+const isTemporary = ({ status }) => status >= 500 || status === 429

@@ -6,7 +6,8 @@
  *
  * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
  * @typedef {import("telltale/live/snapshots.js").Progress} Progress
- * @typedef {{status: string, detail: string, filled: ?number, figure: string, valueText: string}} TaskText
+ * @typedef {import("telltale/health.js").Health} Health
+ * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string}} TaskText
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
  */
@@ -24,19 +25,30 @@ export class Texts {
     this.#catalogue = catalogue
   }
 
-  /** The message in the page's language, with `{name}` replaced by `values.name`. */
+  /**
+   * The message in the page's language, with `{name}` replaced by `values.name`.
+   * @param {string} key
+   * @param {Object<string, string>} [values]
+   */
   message(key, values = {}) {
     return fill(this.#catalogue.messages[key] ?? key, values)
   }
 
-  /** The message for `n`. The catalogue has the forms for 0 to 199; for larger numbers the last two digits decide. */
+  /**
+   * The message for `n`. The catalogue has the forms for 0 to 199; for larger numbers the last two digits decide.
+   * @param {string} key
+   * @param {number} n
+   */
   plural(key, n) {
     const [rule, ...forms] = this.#catalogue.plurals[key]
-    const which = this.#catalogue.rules[rule][n < 200 ? n : 100 + (n % 100)]
+    const which = Number(this.#catalogue.rules[rule][n < 200 ? n : 100 + (n % 100)])
     return fill(forms[which], { n: this.number(n) })
   }
 
-  /** The number with digits in groups of three, and one decimal below 100 if it is not whole. */
+  /**
+   * The number with digits in groups of three, and one decimal below 100 if it is not whole.
+   * @param {number} value
+   */
   number(value) {
     const tenths = Math.abs(value) < 100 ? round(value * 10) : round(value) * 10
     const whole = Math.floor(Math.abs(tenths) / 10)
@@ -48,7 +60,7 @@ export class Texts {
   /**
    * The text for `snapshot` at `now`.
    * @param {Snapshot} snapshot
-   * @param {?string} health
+   * @param {Health | null} health
    * @param {number} now
    * @returns {TaskText}
    */
@@ -65,6 +77,11 @@ export class Texts {
     }
   }
 
+  /**
+   * @param {Snapshot} snapshot
+   * @param {Health | null} health
+   * @param {number} now
+   */
   #status(snapshot, health, now) {
     const { state } = snapshot
     if (state === "failed") return snapshot.error || this.message("failed")
@@ -82,6 +99,10 @@ export class Texts {
     return this.#runningStatus(snapshot.progress)
   }
 
+  /**
+   * @param {Snapshot} snapshot
+   * @param {number} now
+   */
   #waitingStatus(snapshot, now) {
     const { due_at, is_listening } = snapshot
     if (due_at != null && due_at > now) return this.message("scheduled_in", { time: this.duration(due_at - now) })
@@ -89,6 +110,7 @@ export class Texts {
     return this.message(waitedSeconds(snapshot, now) > STILL_WAITING_S ? "still_waiting" : "waiting")
   }
 
+  /** @param {Progress} progress */
   #runningStatus(progress) {
     const { step, steps } = progress
     const activity = progress.message || progress.stage || this.message("working")
@@ -97,6 +119,11 @@ export class Texts {
     return this.message("step_of", { step: this.number(step), steps: this.number(steps), activity })
   }
 
+  /**
+   * @param {Snapshot} snapshot
+   * @param {Health | null} health
+   * @param {number} now
+   */
   #detail(snapshot, health, now) {
     const { progress, state } = snapshot
     if (snapshot.ended) return this.#endedDetail(snapshot)
@@ -121,6 +148,7 @@ export class Texts {
     return joined(parts)
   }
 
+  /** @param {Snapshot} snapshot */
   #endedDetail(snapshot) {
     if (snapshot.state === "succeeded") return this.#succeededDetail(snapshot)
     const count = this.#countText(snapshot.progress, false)
@@ -129,6 +157,7 @@ export class Texts {
     return joined([snapshot.reference ? this.message("reference", { code: snapshot.reference }) : "", stopped])
   }
 
+  /** @param {Snapshot} snapshot */
   #succeededDetail({ started_at, ended_at, progress: { current, unit } }) {
     if (started_at == null || ended_at == null) return ""
     const time = this.duration(ended_at - started_at)
@@ -136,6 +165,10 @@ export class Texts {
     return this.message("count_in_time", { count: this.#withUnit(this.number(current), unit), time })
   }
 
+  /**
+   * @param {Snapshot} snapshot
+   * @param {number} now
+   */
   #timeLeft(snapshot, now) {
     if (snapshot.remaining_s != null) {
       const reportedAt = Math.max(snapshot.moved_at ?? 0, snapshot.beat_at ?? 0) || now
@@ -144,7 +177,11 @@ export class Texts {
     return snapshot.usual_s ? this.message("usually_takes", { time: this.roughDuration(snapshot.usual_s[0]) }) : ""
   }
 
-  /** "12,400 of 28,000 rows", or without a total "12,400 rows so far"; empty if nothing was counted. */
+  /**
+   * "12,400 of 28,000 rows", or without a total "12,400 rows so far"; empty if nothing was counted.
+   * @param {Progress} progress
+   * @param {boolean} [openEnded]
+   */
   #countText(progress, openEnded = true) {
     const { current, total, unit } = progress
     if (current == null) return ""
@@ -155,11 +192,18 @@ export class Texts {
     return openEnded ? this.message("count_so_far", { count }) : count
   }
 
+  /**
+   * @param {string} count
+   * @param {string} unit
+   */
   #withUnit(count, unit) {
     return unit ? this.message("with_unit", { count, unit }) : count
   }
 
-  /** A rough duration: multiples of 5 seconds below a minute, then whole minutes, hours or days. */
+  /**
+   * A rough duration: multiples of 5 seconds below a minute, then whole minutes, hours or days.
+   * @param {number} seconds
+   */
   roughDuration(seconds) {
     if (seconds < 5) return this.message("few_seconds")
     if (seconds <= 55) return this.plural("about_seconds", Math.ceil(seconds / 5) * 5)
@@ -171,7 +215,10 @@ export class Texts {
     return this.plural("about_days", round(seconds / 86_400))
   }
 
-  /** An exact duration: a time that has passed, or one that is known in advance. */
+  /**
+   * An exact duration: a time that has passed, or one that is known in advance.
+   * @param {number} seconds
+   */
   duration(seconds) {
     if (seconds < 1) return this.message("moment")
     if (seconds < 90) return this.plural("seconds", Math.floor(seconds))
@@ -186,7 +233,7 @@ export class Texts {
  * unknown as well.
  * @param {Snapshot} snapshot
  * @param {number} now
- * @returns {?number}
+ * @returns {number | null}
  */
 export function filled(snapshot, now) {
   if (snapshot.state === "succeeded") return 1
@@ -199,11 +246,21 @@ export function filled(snapshot, now) {
   return null
 }
 
-/** Seconds since the task was queued or due; 0 after the first attempt, since only that time is known. */
+/**
+ * Seconds since the task was queued or due; 0 after the first attempt, since only that time is known.
+ * @param {Snapshot} snapshot
+ * @param {number} now
+ */
 const waitedSeconds = (snapshot, now) => (snapshot.attempt === 1 ? now - Math.max(snapshot.created_at, snapshot.due_at ?? 0) : 0)
 
+/** @param {number} value */
 const round = value => Math.floor(value + 0.5)
 
+/** @param {string[]} parts */
 const joined = parts => parts.filter(Boolean).join(" · ")
 
+/**
+ * @param {string} template
+ * @param {Object<string, string>} values
+ */
 const fill = (template, values) => template.replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder)

@@ -1,33 +1,46 @@
 /**
- * What of a task's changes is said aloud, and how urgently. Pure.
+ * Which changes of a task are announced to screen readers, and how urgently. Pure.
  *
- * Nothing of the first sight: that is on the page to be read. Then each end, each step, each change of health
- * that asks for patience, and quarters of the way at most once a minute.
+ * The first snapshot is not announced: it is on the page to be read. After it, these are: each end, each step, each
+ * change of health that needs patience, and quarters of the progress, at most one a minute.
  */
 
 const QUARTERS_APART_S = 60
 
-export class Spoken {
+/**
+ * @typedef {object} Facts what is compared with the snapshot before; a false value is never announced
+ * @property {number} attempt
+ * @property {string | false} ended
+ * @property {number | false} retrying
+ * @property {boolean} stopping
+ * @property {string | false | null} unhealthy
+ * @property {string} step
+ */
+
+export class Announcements {
+  /** @type {Facts | null} of the last snapshot */
   #last = null
-  /** The quarter last said or seen at first sight, and when the last was said. */
+  /** The last quarter that was announced, or that the first snapshot showed. */
   #quarter = 0
   #quarterAt = -Infinity
 
   /**
-   * @param {{state: string, attempt: number, ended: boolean, cancel_requested: boolean,
-   *   progress: {step: number}}} snapshot
-   * @param {?string} health
-   * @param {?number} filled
+   * Whether to announce this snapshot; null means no.
+   * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "state" | "attempt" | "ended" | "cancel_requested">
+   *   & {progress: {step: number}}} snapshot
+   * @param {import("telltale/health.js").Health | null} health
+   * @param {number | null} filled how full the bar is, 0 to 1
    * @param {number} now seconds
-   * @returns {?{urgent: boolean}} null: say nothing
+   * @returns {{urgent: boolean} | null}
    */
   next(snapshot, health, filled, now) {
+    /** @type {Facts} */
     const facts = {
       attempt: snapshot.attempt,
       ended: snapshot.ended && `${snapshot.attempt} ${snapshot.state}`,
       retrying: snapshot.state === "retrying" && snapshot.attempt,
       stopping: snapshot.cancel_requested && !snapshot.ended,
-      care: (health === "slow" || health === "stalled") && health,
+      unhealthy: (health === "slow" || health === "stalled") && health,
       step: `${snapshot.attempt} ${snapshot.progress.step}`,
     }
     const quarter = Math.floor((filled ?? 0) * 4)
@@ -35,10 +48,10 @@ export class Spoken {
     this.#last = facts
     if (last?.attempt !== facts.attempt) this.#quarter = quarter
     if (!last) return null
-    const isNew = name => facts[name] && facts[name] !== last[name]
+    const isNew = (/** @type {keyof Facts} */ name) => facts[name] && facts[name] !== last[name]
     if (isNew("ended")) return { urgent: snapshot.state === "failed" || snapshot.state === "lost" }
     if (snapshot.ended) return null
-    if (["retrying", "stopping", "care"].some(isNew)) return { urgent: false }
+    if (isNew("retrying") || isNew("stopping") || isNew("unhealthy")) return { urgent: false }
     if (snapshot.progress.step > 1 && isNew("step")) return { urgent: false }
     if (quarter > this.#quarter && snapshot.state === "running" && now - this.#quarterAt >= QUARTERS_APART_S) {
       this.#quarter = quarter

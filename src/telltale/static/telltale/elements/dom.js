@@ -1,29 +1,48 @@
-/** A few words for making elements: text is always text, never markup. */
+/** Helpers for DOM elements. Text is always set as text, never as markup. */
 
 /**
- * @param {string} tag
- * @param {Object<string, any>} [properties] set as properties; those with a dash, and `role`, as attributes
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Object<string, any>} [properties] set as properties; names with a dash, and `role`, as attributes
  * @param {...(Node | string)} children
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
-export function make(tag, properties = {}, ...children) {
+export function createElement(tag, properties = {}, ...children) {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(properties)) {
     if (name.includes("-") || name === "role") element.setAttribute(name, value)
-    else element[name] = value
+    else Object.assign(element, { [name]: value })
   }
   element.append(...children)
   return element
 }
 
-/** Set text only where it differs: what has not changed is not said, selected or painted again. */
+/**
+ * Set the text only if it differs: an unchanged text is then not announced, deselected or painted again.
+ * @param {Element} element
+ * @param {string} text
+ */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
 
-/** Set or remove an attribute, only where it differs. */
+/**
+ * Set an attribute, or remove it for null, undefined and ""; only if it differs.
+ * @param {Element} element
+ * @param {string} name
+ * @param {string | number | null | undefined} value
+ */
 export function setAttribute(element, name, value) {
   if (value === null || value === undefined || value === "") {
     if (element.hasAttribute(name)) element.removeAttribute(name)
-  } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value)
+  } else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value))
+}
+
+/**
+ * Focus the first link or button inside.
+ * @param {Element} element
+ */
+export function focusFirst(element) {
+  const control = /** @type {HTMLElement | null} */ (element.querySelector("a, button"))
+  control?.focus()
 }

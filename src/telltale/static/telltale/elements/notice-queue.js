@@ -1,9 +1,9 @@
 /**
- * The notices of a page that wait to be shown, in the order of their arrival.
+ * The notices of a page that wait to be shown, in order of arrival.
  *
- * A taken notice counts as shown, so a notice is taken only when there is room for it; the others stay
- * in the queue, for this page, for another or for the next. One notice is taken at a time, and none while there is no
- * room: a hundred notices that wait cost nothing. All effects come in by `stage` and `env`.
+ * A taken notice counts as shown, so a notice is taken only when there is room for it. The others wait, for this page,
+ * another or the next. One notice is taken at a time, and none while there is no room: a hundred waiting notices cost
+ * no request. All effects come in by `display` and `env`.
  */
 import { backoff } from "telltale/live/backoff.js"
 
@@ -12,110 +12,114 @@ const REFUSED_MS = 200
 
 /**
  * @typedef {import("telltale/live/snapshots.js").Notice} Notice
- * @typedef {{
- *   isReady: () => boolean, hasRoom: () => boolean, isSaid: (notice: Notice) => boolean,
- *   painted: () => Promise<void>, take: (id: string) => Promise<boolean>,
- *   show: (notice: Notice) => void, changed: () => void,
- * }} Stage
- * `isReady`: whether the page can be seen and the server reached. `isSaid`: whether the page tells it elsewhere
- * already, so that it needs no room. `painted`: resolves when the page paints. `take`: whether the notice is this
- * page's to show; rejects while that is undecided. `changed`: the number that wait has changed.
+ *
+ * @typedef {object} Display
+ * @property {() => boolean} isReady whether the page is visible and the server can be reached
+ * @property {() => boolean} hasRoom
+ * @property {(notice: Notice) => boolean} isShownElsewhere whether the page shows its content already, so that the
+ *   notice needs no room
+ * @property {() => Promise<void>} nextPaint resolves when the page paints
+ * @property {(id: string) => Promise<boolean>} take whether this page may show the notice; rejects while undecided
+ * @property {(notice: Notice) => void} show
+ * @property {() => void} onChange the number of waiting notices has changed
  */
 
 export class NoticeQueue {
   /** @type {Map<string, Notice>} */
   #waiting = new Map()
-  #stage
+  #display
   #env
   #isTaking = false
-  #isOver = false
+  #isStopped = false
+  /** @type {number | null} runs while nothing is taken, after a refusal or failure */
   #timer = null
   #failures = 0
 
   /**
-   * @param {Stage} stage
-   * @param {{setTimeout: Function, clearTimeout: Function, random: () => number}} env
+   * @param {Display} display
+   * @param {Pick<import("telltale/live/live.js").Environment, "setTimeout" | "clearTimeout" | "random">} env
    */
-  constructor(stage, env) {
-    this.#stage = stage
+  constructor(display, env) {
+    this.#display = display
     this.#env = env
   }
 
-  /** How many wait. */
+  /** How many notices wait. */
   get length() {
     return this.#waiting.size
   }
 
   /** @param {Notice} notice one that arrives again keeps its place */
-  hear(notice) {
+  add(notice) {
     if (this.#waiting.has(notice.id)) return
     this.#waiting.set(notice.id, notice)
-    this.#stage.changed()
-    this.go()
+    this.#display.onChange()
+    this.showNext()
   }
 
-  /** Take and show what there is room for. To be called whenever there may be room. */
-  async go() {
+  /** Take and show as many notices as there is room for. Call this whenever there may be room. */
+  async showNext() {
     if (this.#isTaking || this.#timer !== null) return
     this.#isTaking = true
-    // Notices often come many at a time: look through them once, not once for each.
+    // Notices often arrive together: start after all of them are in the queue.
     await null
     try {
-      while (this.#next()) await this.#take()
+      while (this.#next()) await this.#takeNext()
     } finally {
       this.#isTaking = false
     }
   }
 
-  /** The page is seen again, or the server reached again: no more waiting for earlier failures. */
-  wake() {
-    this.#clear()
-    this.go()
+  /** The page is visible again, or the server can be reached again: earlier failures no longer delay the next try. */
+  retryNow() {
+    this.#clearTimer()
+    this.showNext()
   }
 
   /** Take no more notices. */
-  end() {
-    this.#isOver = true
-    this.#clear()
+  stop() {
+    this.#isStopped = true
+    this.#clearTimer()
   }
 
   /** The notice to take now, if any. */
   #next() {
-    if (this.#isOver || this.#timer !== null || !this.#stage.isReady()) return undefined
+    if (this.#isStopped || this.#timer !== null || !this.#display.isReady()) return undefined
     const waiting = [...this.#waiting.values()]
-    return this.#stage.hasRoom() ? waiting[0] : waiting.find(notice => this.#stage.isSaid(notice))
+    return this.#display.hasRoom() ? waiting[0] : waiting.find(notice => this.#display.isShownElsewhere(notice))
   }
 
-  async #take() {
-    await this.#stage.painted()
+  async #takeNext() {
+    await this.#display.nextPaint()
     // Meanwhile the page may have been hidden, or the room taken.
     const notice = this.#next()
     if (!notice) return
-    const isSaid = this.#stage.isSaid(notice)
+    const isShownElsewhere = this.#display.isShownElsewhere(notice)
     let isGranted
     try {
-      isGranted = await this.#stage.take(notice.id)
+      isGranted = await this.#display.take(notice.id)
     } catch {
-      // Nothing is decided, so the notice keeps its place.
+      // Undecided: the notice keeps its place.
       this.#pause(REFUSED_MS + backoff(this.#failures++, this.#env.random()))
       return
     }
     this.#failures = 0
     this.#waiting.delete(notice.id)
-    if (isGranted && !isSaid) this.#stage.show(notice)
+    if (isGranted && !isShownElsewhere) this.#display.show(notice)
     if (!isGranted) this.#pause(REFUSED_MS)
-    this.#stage.changed()
+    this.#display.onChange()
   }
 
+  /** @param {number} ms */
   #pause(ms) {
-    this.#clear()
+    this.#clearTimer()
     this.#timer = this.#env.setTimeout(() => {
       this.#timer = null
-      this.go()
+      this.showNext()
     }, ms)
   }
 
-  #clear() {
+  #clearTimer() {
     if (this.#timer !== null) this.#env.clearTimeout(this.#timer)
     this.#timer = null
   }

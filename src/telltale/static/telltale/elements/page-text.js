@@ -1,8 +1,9 @@
-/** The words of this page, from the catalogue that it brought. */
+/** The texts of this page, in its language: from the catalogue in the page's data. */
 import { connect } from "telltale/index.js"
-import { Words } from "telltale/task-text.js"
+import { Texts } from "telltale/task-text.js"
 
-let words = null
+/** @type {Texts | null} */
+let texts = null
 
-/** @returns {Words} */
-export const wordsHere = () => (words ??= new Words(connect().page.words))
+/** @returns {Texts} */
+export const pageText = () => (texts ??= new Texts(connect().page.texts))

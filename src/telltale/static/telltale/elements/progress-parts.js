@@ -1,52 +1,94 @@
 /**
- * The parts of a `<task-progress>`: those that the server rendered, and those it did not, made here.
- * Knows markup and nothing of tasks.
+ * The parts of a `<task-progress>`: those that the server rendered, and the others, which are created here.
+ * This module knows the markup, not the tasks.
  */
-import { make } from "telltale/elements/dom.js"
+import { createElement } from "telltale/elements/dom.js"
 import { safeUrl } from "telltale/page.js"
 
-const MISSING = {
-  top: () => make("div", { className: "telltale-top" }),
-  label: () => make("p", { className: "telltale-label" }),
-  figure: () => make("span", { className: "telltale-figure", "aria-hidden": "true" }),
-  line: () => make("span", { className: "telltale-line", hidden: true }),
-  bar: () => make("progress", { className: "telltale-bar", max: 1 }),
-  status: () => make("p", { className: "telltale-status" }),
-  quiet: () => make("p", { className: "telltale-quiet" }),
-  note: () => make("p", { className: "telltale-note", hidden: true }),
-  actions: () => make("div", { className: "telltale-actions" }),
-  result: () => make("a", { className: "telltale-result", hidden: true }),
+const create = {
+  top: () => createElement("div", { className: "telltale-top" }),
+  label: () => createElement("p", { className: "telltale-label" }),
+  figure: () => createElement("span", { className: "telltale-figure", "aria-hidden": "true" }),
+  line: () => createElement("span", { className: "telltale-line", hidden: true }),
+  bar: () => createElement("progress", { className: "telltale-bar", max: 1 }),
+  status: () => createElement("p", { className: "telltale-status" }),
+  detail: () => createElement("p", { className: "telltale-detail" }),
+  note: () => createElement("p", { className: "telltale-note", hidden: true }),
+  actions: () => createElement("div", { className: "telltale-actions" }),
+  result: () => createElement("a", { className: "telltale-result", hidden: true }),
 }
 
-const INSIDE = { label: "top", figure: "top", line: "top", result: "actions" }
+/**
+ * The elements by the last word of their class. Only the server knows who may cancel and retry, so the forms are
+ * there only if it rendered them.
+ * @typedef {object} Parts
+ * @property {HTMLElement} label
+ * @property {HTMLElement} figure
+ * @property {HTMLElement} line the state of the connection
+ * @property {HTMLProgressElement} bar
+ * @property {HTMLElement} status
+ * @property {HTMLElement} detail
+ * @property {HTMLElement} note
+ * @property {HTMLAnchorElement} result
+ * @property {HTMLFormElement | null} cancel
+ * @property {HTMLFormElement | null} retry
+ */
 
 /**
  * @param {HTMLElement} element
- * @returns {{[name: string]: any, cancel: ?HTMLFormElement, retry: ?HTMLFormElement}} by name; the forms
- *   only where the server gave them, for only it knows who may act
+ * @returns {Parts}
  */
-export function partsOf(element) {
-  const parts = { cancel: element.querySelector(".telltale-cancel"), retry: element.querySelector(".telltale-retry") }
-  for (const [name, create] of Object.entries(MISSING)) {
-    parts[name] = element.querySelector(`.telltale-${name}`)
-    if (parts[name]) continue
-    parts[name] = create()
-    const outer = parts[INSIDE[name]] ?? element
-    outer.append(parts[name])
+export function findOrCreateParts(element) {
+  /**
+   * @template {keyof typeof create} Name
+   * @param {Name} name
+   * @param {Element} parent
+   * @returns {ReturnType<typeof create[Name]>}
+   */
+  const part = (name, parent = element) => {
+    const found = element.querySelector(`.telltale-${name}`)
+    const created = found ?? create[name]()
+    if (!found) parent.append(created)
+    return /** @type {ReturnType<typeof create[Name]>} */ (created)
   }
-  return parts
+
+  const top = part("top")
+  const parts = {
+    label: part("label", top),
+    figure: part("figure", top),
+    line: part("line", top),
+    bar: part("bar"),
+    status: part("status"),
+    detail: part("detail"),
+    note: part("note"),
+  }
+  return {
+    ...parts,
+    result: part("result", part("actions")),
+    cancel: element.querySelector("form.telltale-cancel"),
+    retry: element.querySelector("form.telltale-retry"),
+  }
 }
 
-/** Lead a link to where a task's result is; hidden if it leads nowhere good. */
-export function pointTo(link, url, text) {
+/**
+ * Point the link to the task's result; hide it if there is none or its address is not safe.
+ * @param {HTMLAnchorElement} link
+ * @param {string | null} url
+ * @param {string} text for a link that has none
+ */
+export function setResultLink(link, url, text) {
   const href = safeUrl(url)
   if (href && link.getAttribute("href") !== href) link.href = href
   if (link.textContent === "") link.textContent = text
   link.hidden = !href
 }
 
-/** Hide what is not to be done now; who had it in hand keeps a place to be: the element itself. */
-export function showOnly(element, controls) {
+/**
+ * Show or hide each control. Focus inside a control that is hidden moves to `element`, so that it is not lost.
+ * @param {HTMLElement} element
+ * @param {[HTMLElement | null, boolean][]} controls each with whether to show it
+ */
+export function setShown(element, controls) {
   for (const [control, isShown] of controls) {
     if (!control || control.hidden === !isShown) continue
     const hadFocus = !isShown && control.contains(document.activeElement)

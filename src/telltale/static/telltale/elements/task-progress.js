@@ -1,208 +1,247 @@
 /**
- * `<task-progress task="<id>">`: brings the server-rendered bar of a task to life.
+ * `<task-progress task="<id>">`: keeps the server-rendered bar, text and buttons of a task up to date.
  *
- * What the server rendered stays if nothing is heard. Attributes `state`, `health` and `connected` are there
- * for style sheets; `telltale:change` and `telltale:end` bubble, with the snapshot in `detail`. The bar never goes
- * backwards within an attempt, and is never full before the end. Attribute `mine`: the visitor's own task.
+ * Until the first snapshot arrives, everything stays as the server rendered it. The attributes `state`, `health` and
+ * `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with the snapshot as
+ * `detail`. The bar never moves backwards within an attempt, and is never full before the end. Attribute `mine`: the
+ * task is the visitor's own.
  */
-import { Refusal, send } from "telltale/requests.js"
-import { announce, prepare } from "telltale/elements/announce.js"
+import { Announcements } from "telltale/elements/announcements.js"
 import { setAttribute, setText } from "telltale/elements/dom.js"
-import { health } from "telltale/health.js"
+import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
+import { pageText } from "telltale/elements/page-text.js"
+import { findOrCreateParts, setResultLink, setShown } from "telltale/elements/progress-parts.js"
+import { setTitleProgress } from "telltale/elements/title.js"
+import { canCancel, health, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { csrfToken } from "telltale/page.js"
-import { partsOf, pointTo, showOnly } from "telltale/elements/progress-parts.js"
-import { Spoken } from "telltale/elements/announcements.js"
-import { inTitle } from "telltale/elements/title.js"
-import { wordsHere } from "telltale/elements/page-text.js"
+import { ActionFailed, submitAction } from "telltale/requests.js"
 
 const TICK_MS = 1_000
-const LINES = {
-  reconnecting: "line_reconnecting",
-  polling: "line_polling",
-  offline: "line_offline",
-  "signed out": "line_ended",
+/** A connection that is back sooner than this is not shown as lost. */
+const SHOW_CONNECTION_AFTER_MS = 1_500
+
+/** @type {Object<string, string>} the message for each state of the connection that needs one */
+const CONNECTION_MESSAGES = {
+  reconnecting: "connection_reconnecting",
+  polling: "connection_polling",
+  offline: "connection_offline",
+  "signed out": "connection_ended",
 }
-/** A line that comes back sooner than this was never said to be gone. */
-const LINE_PATIENCE_MS = 1_500
+
+/**
+ * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
+ */
 
 export class TaskProgress extends HTMLElement {
-  #life = null
-  #parts = null
-  #live = null
+  /** @type {AbortController | null} aborts when the element leaves the page */
+  #controller = null
+  /** @type {import("telltale/elements/progress-parts.js").Parts} */
+  #parts
+  /** @type {import("telltale/live/live.js").Live} */
+  #live
+  /** @type {Snapshot | null} */
   #snapshot = null
-  /** What was asked for here and not yet confirmed: "cancel" or "retry", and of which attempt. */
-  #asked = null
-  #high = { attempt: 0, share: 0 }
-  #spoken = new Spoken()
-  #lineTimer = null
+  /** @type {{action: "cancel" | "retry", attempt: number, ended: boolean} | null} submitted here, not yet confirmed */
+  #pending = null
+  /** The fullest that the bar has been in the current attempt, 0 to 1. */
+  #filled = 0
+  /** The attempt that `#filled` belongs to; 0 before the first snapshot. */
+  #filledAttempt = 0
+  #announcements = new Announcements()
+  /** @type {number | undefined} */
+  #connectionTimer
 
+  /** The id of the task. */
   get task() {
     return this.getAttribute("task")
   }
 
-  /** The newest snapshot shown; null before the first. */
+  /** The newest snapshot; null before the first. */
   get snapshot() {
     return this.#snapshot
   }
 
   connectedCallback() {
-    if (!this.task) return
-    this.#life = new AbortController()
-    const { signal } = this.#life
-    prepare()
-    this.#parts = partsOf(this)
-    this.#remember()
+    const { task } = this
+    if (!task) return
+    this.#controller = new AbortController()
+    const { signal } = this.#controller
+    createLiveRegions()
+    this.#parts = findOrCreateParts(this)
+    this.#readRenderedBar()
     this.#live = connect()
-    this.#live.states(state => this.#connection(state), { signal })
-    this.#live.task(this.task, snapshot => this.#receive(snapshot), { signal, mine: this.hasAttribute("mine") })
-    this.#connection(this.#live.state)
-    this.addEventListener("submit", event => this.#act(event), { signal })
-    document.addEventListener("visibilitychange", () => this.#titled(), { signal })
+    this.#live.states(state => this.#showConnection(state), { signal })
+    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine: this.hasAttribute("mine") })
+    this.#showConnection(this.#live.state)
+    this.addEventListener("submit", event => this.#submit(event), { signal })
+    document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
-    signal.addEventListener("abort", () => clearTimeout(this.#lineTimer))
+    signal.addEventListener("abort", () => clearTimeout(this.#connectionTimer))
   }
 
   disconnectedCallback() {
-    if (this.#life && isFirst(this)) inTitle(null)
-    this.#life?.abort()
-    this.#life = null
+    if (this.#controller && isFirst(this)) setTitleProgress(null)
+    this.#controller?.abort()
+    this.#controller = null
   }
 
-  /** What the server rendered counts: the bar must not fall behind it. */
-  #remember() {
+  /** The bar must not fall behind what the server rendered. */
+  #readRenderedBar() {
     const { bar } = this.#parts
-    if (this.#high.attempt === 0 && bar.position > 0) this.#high.share = bar.position
+    if (this.#filledAttempt === 0 && bar.position > 0) this.#filled = bar.position
   }
 
+  /** @param {Snapshot} snapshot */
   #receive(snapshot) {
-    const before = this.#snapshot
+    const previous = this.#snapshot
     this.#snapshot = snapshot
-    if (this.#asked && (snapshot.attempt > this.#asked.attempt || snapshot.ended !== this.#asked.ended)) this.#asked = null
+    const pending = this.#pending
+    if (pending && (snapshot.attempt > pending.attempt || snapshot.ended !== pending.ended)) this.#pending = null
     this.#show()
-    this.#tell("telltale:change")
-    const hasJustEnded = snapshot.ended && before && !(before.ended && before.attempt === snapshot.attempt)
-    if (hasJustEnded) this.#tell("telltale:end")
+    this.#dispatch("telltale:change")
+    const hasJustEnded = snapshot.ended && previous && !(previous.ended && previous.attempt === snapshot.attempt)
+    if (hasJustEnded) this.#dispatch("telltale:end")
   }
 
-  #tell(name) {
+  /** @param {string} name */
+  #dispatch(name) {
     this.dispatchEvent(new CustomEvent(name, { bubbles: true, detail: this.#snapshot }))
   }
 
+  /** Times and health change without a new snapshot. */
   #tick() {
     if (this.#snapshot && !this.#snapshot.ended) this.#show()
   }
 
   #show() {
-    const snapshot = this.#expected()
-    const { label, figure, bar, status, quiet, result, cancel, retry } = this.#parts
-    const words = wordsHere()
+    if (!this.#snapshot) return
+    const snapshot = this.#withPendingAction(this.#snapshot)
+    const { label, figure, bar, status, detail } = this.#parts
     const now = this.#live.now
-    const doing = health(snapshot, now, this.#live.limits)
-    const telling = words.tell(snapshot, doing, now)
+    const taskHealth = health(snapshot, now, this.#live.limits)
+    const text = pageText().describe(snapshot, taskHealth, now)
 
     setAttribute(this, "state", snapshot.state)
-    setAttribute(this, "health", doing)
+    setAttribute(this, "health", taskHealth)
     setText(label.querySelector("a") ?? label, snapshot.label)
-    setText(figure, telling.figure)
-    this.#fill(bar, snapshot, telling)
-    setText(status, telling.status)
-    setText(quiet, telling.quiet)
+    setText(figure, text.figure)
+    this.#fill(snapshot, text.filled)
+    setAttribute(bar, "aria-label", snapshot.label)
+    setAttribute(bar, "aria-valuetext", text.valueText)
+    setText(status, text.status)
+    setText(detail, text.detail)
+    this.#showControls(snapshot)
 
-    if (cancel) {
-      const button = cancel.querySelector("button")
-      button.disabled = Boolean(snapshot.no_cancel)
-    }
-    if (retry) setText(retry.querySelector("button"), words.say(snapshot.state === "cancelled" ? "start_again" : "try_again"))
-    pointTo(result, snapshot.ended ? snapshot.result : null, words.say("open_result"))
-    showOnly(this, [
-      [cancel, isCancellable(snapshot, doing)],
+    const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
+    if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
+    this.#showInTitle()
+  }
+
+  /** @param {Snapshot} snapshot */
+  #showControls(snapshot) {
+    const { result, cancel, retry } = this.#parts
+    const texts = pageText()
+    const cancelButton = cancel?.querySelector("button")
+    // A hidden button stays enabled, so that the focus can move away from it.
+    const isOffered = offersCancel(snapshot)
+    if (cancelButton) cancelButton.disabled = isOffered && !canCancel(snapshot)
+    const retryButton = retry?.querySelector("button")
+    const retryText = snapshot.state === "cancelled" ? "start_again" : "try_again"
+    if (retryButton) setText(retryButton, texts.message(retryText))
+    setResultLink(result, snapshot.ended ? snapshot.result : null, texts.message("open_result"))
+    setShown(this, [
+      [cancel, isOffered],
       [retry, ["failed", "cancelled", "lost"].includes(snapshot.state)],
     ])
-
-    const said = this.#spoken.next(snapshot, doing, telling.filled, now)
-    if (said) announce(snapshot.id, `${snapshot.label}: ${telling.status}`, said)
-    this.#titled()
   }
 
-  #fill(bar, snapshot, telling) {
-    if (snapshot.attempt > this.#high.attempt) {
-      // The first snapshot goes on from what the server rendered; a later attempt starts afresh.
-      const share = this.#high.attempt === 0 && snapshot.state !== "queued" ? this.#high.share : 0
-      this.#high = { attempt: snapshot.attempt, share }
+  /**
+   * @param {Snapshot} snapshot
+   * @param {number | null} filled how full the bar should be, 0 to 1; null if unknown
+   */
+  #fill({ attempt, state }, filled) {
+    const { bar } = this.#parts
+    if (attempt > this.#filledAttempt) {
+      // The first snapshot continues from what the server rendered; a later attempt starts at 0.
+      const isContinued = this.#filledAttempt === 0 && state !== "queued"
+      if (!isContinued) this.#filled = 0
+      this.#filledAttempt = attempt
     }
-    this.#high.share = Math.max(this.#high.share, telling.filled ?? 0)
-    setAttribute(bar, "aria-label", snapshot.label)
-    setAttribute(bar, "aria-valuetext", telling.valueText)
-    const isUnknown = telling.filled === null && this.#high.share === 0
+    this.#filled = Math.max(this.#filled, filled ?? 0)
+    const isUnknown = filled === null && this.#filled === 0
     if (isUnknown) bar.removeAttribute("value")
-    else if (bar.value !== this.#high.share || !bar.hasAttribute("value")) bar.value = this.#high.share
+    else if (bar.value !== this.#filled || !bar.hasAttribute("value")) bar.value = this.#filled
   }
 
-  /** The snapshot as it will be once the server has done what was asked: a click is seen at once. */
-  #expected() {
-    const snapshot = this.#snapshot
-    if (this.#asked?.what === "cancel") return { ...snapshot, cancel_requested: true }
-    if (this.#asked?.what !== "retry") return snapshot
+  /**
+   * The snapshot as it will be once the server has done the submitted action, so that a click is visible at once.
+   * @param {Snapshot} snapshot
+   * @returns {Snapshot}
+   */
+  #withPendingAction(snapshot) {
+    if (!this.#pending) return snapshot
+    if (this.#pending.action === "cancel") return { ...snapshot, cancel_requested: true }
     const progress = { fraction: null, current: null, total: null, unit: "", message: "", stage: "", step: 0, steps: null }
     return { ...snapshot, attempt: snapshot.attempt + 1, state: "queued", ended: false, cancel_requested: false, progress }
   }
 
-  async #act(event) {
-    const form = event.target
-    const what = form === this.#parts.cancel ? "cancel" : form === this.#parts.retry ? "retry" : null
-    // Before the first snapshot, and for forms of the site's own, the browser does what it always does.
-    if (!what || !this.#snapshot) return
+  /** @param {SubmitEvent} event */
+  async #submit(event) {
+    const form = /** @type {HTMLFormElement} */ (event.target)
+    const action = form === this.#parts.cancel ? "cancel" : form === this.#parts.retry ? "retry" : null
+    // Before the first snapshot, and for the site's own forms, the browser submits as usual.
+    if (!action || !this.#snapshot) return
     event.preventDefault()
-    if (this.#asked) return
+    if (this.#pending) return
     const { attempt, ended } = this.#snapshot
-    this.#asked = { what, attempt, ended }
-    this.#note("")
+    this.#pending = { action, attempt, ended }
+    this.#showError("")
     this.#show()
     try {
-      const told = await send(form, csrfToken(this.#live.page))
-      this.#live.receive({ tasks: [told] })
-      // Cancelling is confirmed by the task itself; a retry is a new attempt already.
-      if (told.attempt > attempt || told.ended || told.cancel_requested) this.#asked = null
+      const snapshot = await submitAction(form, csrfToken(this.#live.page))
+      this.#live.receive({ tasks: [snapshot] })
+      // The task itself confirms a cancellation; a retry is a new attempt already.
+      if (snapshot.attempt > attempt || snapshot.ended || snapshot.cancel_requested) this.#pending = null
     } catch (error) {
-      this.#asked = null
-      this.#note((error instanceof Refusal && error.message) || wordsHere().say("not_done"))
+      this.#pending = null
+      this.#showError((error instanceof ActionFailed && error.message) || pageText().message("unreachable"))
     }
     if (this.isConnected) this.#show()
   }
 
-  #note(text) {
+  /** @param {string} text empty to hide the last error */
+  #showError(text) {
     const { note } = this.#parts
     setText(note, text)
     note.hidden = !text
     if (text) announce(`${this.task} note`, text, { urgent: true })
   }
 
-  #connection(state) {
+  /** @param {import("telltale/live/live.js").LiveState} state */
+  #showConnection(state) {
     setAttribute(this, "connected", state === "live" || state === "polling" ? state : null)
     const { line } = this.#parts
-    const key = LINES[state]
-    clearTimeout(this.#lineTimer)
-    if (!key) {
+    const message = CONNECTION_MESSAGES[state]
+    clearTimeout(this.#connectionTimer)
+    if (!message) {
       line.hidden = true
       return
     }
-    this.#lineTimer = setTimeout(() => {
-      setText(line, wordsHere().say(key))
+    this.#connectionTimer = setTimeout(() => {
+      setText(line, pageText().message(message))
       line.hidden = this.#snapshot?.ended ?? false
-    }, LINE_PATIENCE_MS)
+    }, SHOW_CONNECTION_AFTER_MS)
   }
 
-  #titled() {
+  #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
-    const { ended } = this.#snapshot
-    const percent = Math.floor(this.#high.share * 100)
-    inTitle(ended || percent === 0 ? null : wordsHere().say("percent", { n: String(percent) }))
+    const percent = Math.floor(this.#filled * 100)
+    const isShown = !this.#snapshot.ended && percent > 0
+    setTitleProgress(isShown ? pageText().message("percent", { n: String(percent) }) : null)
   }
 }
 
+/** @param {TaskProgress} element */
 const isFirst = element => document.querySelector("task-progress") === element
-
-const isCancellable = (snapshot, doing) =>
-  ["queued", "running", "retrying"].includes(snapshot.state) && doing !== "stalled" && !snapshot.cancel_requested

@@ -1,155 +1,184 @@
 /**
- * `<task-toasts>`: shows notices, each on whichever of the visitor's pages gets it first, on none twice.
+ * `<task-toasts>`: shows the visitor's notices, each on only one of the visitor's pages.
  *
- * A notice is taken when it can really be seen and there is room for it, and shown only if the server grants it;
- * the others wait until a toast leaves, on this page, another or the next. Good news leaves by
- * itself, its clock standing still while somebody points at it, has it in focus or is elsewhere; trouble stays
- * until dismissed. F6 leads here, Esc dismisses. What a visible `<task-progress>` says already is not said again.
+ * A notice is taken when it can be seen and there is room for it, and shown only if the server grants it. The others
+ * wait until a toast leaves, on this page, another or the next. Good news leaves after a while, except while the
+ * pointer or the focus is on it or the page is hidden; errors and warnings stay until dismissed. F6 moves the focus
+ * here, Esc dismisses a toast. A task's end that a visible `<task-progress>` shows gets no toast.
  */
-import { announce, prepare } from "telltale/elements/announce.js"
-import { takeNotice } from "telltale/requests.js"
-import { make, setText } from "telltale/elements/dom.js"
-import { connect } from "telltale/index.js"
+import { createElement, focusFirst, setText } from "telltale/elements/dom.js"
+import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
+import { pageText } from "telltale/elements/page-text.js"
+import { connect } from "telltale/index.js"
 import { safeUrl } from "telltale/page.js"
-import { wordsHere } from "telltale/elements/page-text.js"
+import { takeNotice } from "telltale/requests.js"
 
-const AT_MOST = 3
-const LEAST_MS = 6_000
+const MAX_TOASTS = 3
+/** How long good news stays: at least this long, longer texts in proportion to their length. */
+const SHORTEST_MS = 6_000
 const PER_CHARACTER_MS = 70
 const TICK_MS = 250
 
+/** @typedef {import("telltale/live/snapshots.js").Notice} Notice */
+
 export class TaskToasts extends HTMLElement {
-  #life = null
-  #live = null
-  /** @type {?NoticeQueue} */
-  #queue = null
-  /** How many toasts there is room for. */
-  #room = AT_MOST
-  #more = null
+  /** @type {AbortController | null} aborts when the element leaves the page */
+  #controller = null
+  /** @type {import("telltale/live/live.js").Live} */
+  #live
+  /** @type {NoticeQueue} */
+  #queue
+  /** @type {HTMLButtonElement} */
+  #more
+  /** How many toasts may be shown at once. */
+  #room = MAX_TOASTS
+  /** @type {WeakMap<Element, number>} how much longer each toast stays, in ms */
+  #leftMs = new WeakMap()
 
   connectedCallback() {
-    this.#life = new AbortController()
-    const { signal } = this.#life
-    prepare()
+    this.#controller = new AbortController()
+    const { signal } = this.#controller
+    createLiveRegions()
     this.setAttribute("role", "region")
     this.#live = connect()
-    this.setAttribute("aria-label", wordsHere().say("toasts"))
-    this.#more ??= make("button", { type: "button", className: "telltale-more", hidden: true, onclick: () => this.#openTray() })
+    this.setAttribute("aria-label", pageText().message("toasts"))
+    this.#more ??= createElement("button", {
+      type: "button",
+      className: "telltale-more",
+      hidden: true,
+      onclick: () => this.#showMore(),
+    })
     if (!this.#more.isConnected) this.append(this.#more)
-    const queue = (this.#queue = new NoticeQueue(this.#stage(), browser()))
-    signal.addEventListener("abort", () => queue.end())
-    this.#live.notices(notice => queue.hear(notice), { signal })
-    this.#live.states(() => queue.wake(), { signal })
-    document.addEventListener("visibilitychange", () => queue.wake(), { signal })
-    document.addEventListener("keydown", event => this.#key(event), { signal })
+    const queue = (this.#queue = new NoticeQueue(this.#display(), queueEnvironment()))
+    signal.addEventListener("abort", () => queue.stop())
+    this.#live.notices(notice => queue.add(notice), { signal })
+    this.#live.states(() => queue.retryNow(), { signal })
+    document.addEventListener("visibilitychange", () => queue.retryNow(), { signal })
+    document.addEventListener("keydown", event => this.#onKey(event), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
   }
 
   disconnectedCallback() {
-    this.#life?.abort()
-    this.#life = null
+    this.#controller?.abort()
+    this.#controller = null
   }
 
-  /** What the queue needs of this element. @returns {import("telltale/elements/notice-queue.js").Stage} */
-  #stage() {
+  /** @returns {import("telltale/elements/notice-queue.js").Display} */
+  #display() {
     return {
       isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),
-      hasRoom: () => this.#shown.length < this.#room,
-      isSaid: isSaidBy,
-      // A hidden page gets no frame: this waits until what is taken can be seen.
-      painted: () => new Promise(resolve => requestAnimationFrame(() => resolve())),
+      hasRoom: () => this.#toasts.length < this.#room,
+      isShownElsewhere: isShownByTask,
+      // A hidden page paints no frame: this waits until a taken notice can be seen.
+      nextPaint: () => new Promise(resolve => requestAnimationFrame(() => resolve())),
       take: async id => {
         const isGranted = await takeNotice(this.#live, id)
-        this.#live.decided(id)
+        this.#live.forgetNotice(id)
         return isGranted
       },
       show: notice => this.#show(notice),
-      changed: () => this.#count(),
+      onChange: () => this.#showCount(),
     }
   }
 
+  /** @param {Notice} notice */
   #show(notice) {
-    this.insertBefore(this.#toast(notice), this.#more)
+    this.insertBefore(this.#createToast(notice), this.#more)
     const isBad = notice.level === "error" || notice.level === "warning"
     announce(notice.id, notice.text, { urgent: isBad })
   }
 
-  #toast({ level, text, url }) {
-    const words = wordsHere()
-    const toast = make("div", { className: "telltale-toast" }, make("p", {}, text))
-    toast.setAttribute("level", level)
+  /** @param {Notice} notice */
+  #createToast({ level, text, url }) {
+    const texts = pageText()
+    const paragraph = createElement("p", {}, text)
     const href = safeUrl(url)
-    if (href) toast.querySelector("p").append(" ", make("a", { href }, words.say("open")))
-    const close = make("button", { type: "button", className: "telltale-dismiss", "aria-label": words.say("dismiss") }, "×")
-    close.addEventListener("click", () => this.#dismiss(toast))
-    toast.append(close)
+    if (href) paragraph.append(" ", createElement("a", { href }, texts.message("open")))
+    const dismiss = createElement(
+      "button",
+      { type: "button", className: "telltale-dismiss", "aria-label": texts.message("dismiss") },
+      "×",
+    )
+    const toast = createElement("div", { className: "telltale-toast" }, paragraph, dismiss)
+    toast.setAttribute("level", level)
+    dismiss.addEventListener("click", () => this.#dismiss(toast))
     const isGood = level === "success" || level === "info"
-    toast.left = isGood ? Math.max(LEAST_MS, text.length * PER_CHARACTER_MS) : Infinity
+    this.#leftMs.set(toast, isGood ? Math.max(SHORTEST_MS, text.length * PER_CHARACTER_MS) : Infinity)
     return toast
   }
 
-  get #shown() {
-    return [...this.querySelectorAll(".telltale-toast")]
+  /** @returns {HTMLElement[]} */
+  get #toasts() {
+    return [.../** @type {NodeListOf<HTMLElement>} */ (this.querySelectorAll(".telltale-toast"))]
   }
 
   #tick() {
     if (document.hidden || this.matches(":hover") || this.contains(document.activeElement)) return
-    for (const toast of this.#shown) {
-      toast.left -= TICK_MS
-      if (toast.left <= 0) this.#dismiss(toast)
+    for (const toast of this.#toasts) {
+      const leftMs = (this.#leftMs.get(toast) ?? Infinity) - TICK_MS
+      this.#leftMs.set(toast, leftMs)
+      if (leftMs <= 0) this.#dismiss(toast)
     }
   }
 
+  /** @param {HTMLElement} toast */
   #dismiss(toast) {
-    const next = toast.contains(document.activeElement) && (toast.nextElementSibling ?? toast.previousElementSibling)
+    const hasFocus = toast.contains(document.activeElement)
+    const neighbour = toast.nextElementSibling ?? toast.previousElementSibling
     toast.remove()
-    this.#room = Math.max(AT_MOST, Math.min(this.#room, this.#shown.length))
-    if (next) next.querySelector("button")?.focus()
-    this.#count()
-    this.#queue?.go()
+    this.#room = Math.max(MAX_TOASTS, Math.min(this.#room, this.#toasts.length))
+    if (hasFocus) neighbour?.querySelector("button")?.focus()
+    this.#showCount()
+    this.#queue.showNext()
   }
 
-  /** "and 4 more": those for which there is no room beside the toasts that are shown. */
-  #count() {
-    const shown = this.#shown.length
-    const length = shown ? Math.max(0, this.#queue.length - (this.#room - shown)) : 0
-    this.#more.hidden = length === 0
-    setText(this.#more, length ? wordsHere().plural("more", length) : "")
+  /** Show "and 4 more": the number of notices for which there is no room. */
+  #showCount() {
+    const shown = this.#toasts.length
+    const count = shown ? Math.max(0, this.#queue.length - (this.#room - shown)) : 0
+    this.#more.hidden = count === 0
+    setText(this.#more, count ? pageText().plural("more", count) : "")
   }
 
-  /** The tray lists the tasks; without one there is room for some more toasts. */
-  #openTray() {
+  /** Open the tray, which lists the tasks; without a tray, make room for more toasts. */
+  #showMore() {
     const tray = document.querySelector("task-tray")
-    if (tray?.open) return tray.open()
-    this.#room = this.#shown.length + AT_MOST
-    this.#queue.go()
+    if (tray && "open" in tray && typeof tray.open === "function") return tray.open()
+    this.#room = this.#toasts.length + MAX_TOASTS
+    this.#queue.showNext()
   }
 
-  #key(event) {
-    if (event.key === "F6" && !event.defaultPrevented && this.#shown.length && !this.contains(document.activeElement)) {
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    const toasts = this.#toasts
+    if (event.key === "F6" && !event.defaultPrevented && toasts.length && !this.contains(document.activeElement)) {
       event.preventDefault()
-      this.#shown[0].querySelector("a, button").focus()
+      focusFirst(toasts[0])
     }
     if (event.key !== "Escape") return
-    const focused = this.#shown.find(toast => toast.contains(document.activeElement))
+    const focused = toasts.find(toast => toast.contains(document.activeElement))
     if (focused) this.#dismiss(focused)
   }
 }
 
-/** What the queue needs of the browser. */
-const browser = () => ({
-  setTimeout: (then, ms) => setTimeout(then, ms),
+/** @returns {ConstructorParameters<typeof NoticeQueue>[1]} */
+const queueEnvironment = () => ({
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: timer => clearTimeout(timer),
   random: Math.random,
 })
 
-/** Whether the task's own bar tells the end already, where it can be seen. */
-function isSaidBy({ task }) {
+/**
+ * Whether a visible `<task-progress>` shows the task's end already.
+ * @param {Notice} notice
+ */
+function isShownByTask({ task }) {
   if (!task) return false
-  return [...document.querySelectorAll("task-progress")].some(element => {
-    if (element.task !== task || !element.isConnected) return false
+  // Where the site does not define <task-progress>, it keeps what the server rendered and never shows the end.
+  return [...document.querySelectorAll("task-progress:defined")].some(element => {
+    if (element.getAttribute("task") !== task) return false
     const { top, bottom, width } = element.getBoundingClientRect()
     return width > 0 && bottom > 0 && top < innerHeight
   })

@@ -1,51 +1,76 @@
 /**
- * `<task-tray>`: a button with a count, and a panel that lists the visitor's tasks, on every page.
+ * `<task-tray>`: a button with a count, and a panel that lists the visitor's tasks.
  *
- * Running ones above ended ones, newest first; ended ones stay until cleared. What is cleared is remembered in
- * this browser only. Without scripts there is whatever the element holds, such as a link to the list.
+ * Running tasks come before ended ones, the newest first; ended tasks stay until cleared. Which tasks were cleared is
+ * stored in this browser only. Without scripts, the element shows its content, such as a link to the list of tasks.
  */
-import { prepare } from "telltale/elements/announce.js"
-import { make, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { createLiveRegions } from "telltale/elements/live-regions.js"
+import { pageText } from "telltale/elements/page-text.js"
 import { health } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { urlFor } from "telltale/page.js"
-import { wordsHere } from "telltale/elements/page-text.js"
 
 const TICK_MS = 1_000
-const AT_MOST = 20
-const CLEARED = "telltale.cleared"
-const REMEMBERED = 200
+/** Snapshots that arrive within this time are shown together. */
+const BATCH_MS = 50
+const MAX_ROWS = 20
+const STORAGE_KEY = "telltale.cleared"
+const MAX_CLEARED = 200
 
-let number = 0
+/**
+ * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
+ *
+ * @typedef {object} Row
+ * @property {HTMLLIElement} element
+ * @property {HTMLAnchorElement} link
+ * @property {HTMLElement} figure
+ * @property {HTMLElement} status
+ * @property {HTMLProgressElement} bar
+ * @property {number} attempt the attempt that the bar shows; 0 before the first
+ */
+
+let trayCount = 0
 
 export class TaskTray extends HTMLElement {
-  #life = null
-  #live = null
+  /** @type {AbortController | null} aborts when the element leaves the page */
+  #controller = null
+  /** @type {import("telltale/live/live.js").Live} */
+  #live
+  /** @type {Map<string, Row>} by task id */
   #rows = new Map()
-  #cleared = new Set(recall())
+  #cleared = new Set(loadCleared())
+  /** @type {number | null} */
+  #showTimer = null
+  /** @type {HTMLButtonElement} */
   #button
+  /** @type {HTMLElement} */
   #count
+  /** @type {HTMLElement} */
   #panel
+  /** @type {HTMLUListElement} */
   #list
+  /** @type {HTMLElement} */
   #empty
+  /** @type {HTMLButtonElement} */
   #clear
 
   connectedCallback() {
-    this.#life = new AbortController()
-    const { signal } = this.#life
-    prepare()
+    this.#controller = new AbortController()
+    const { signal } = this.#controller
+    createLiveRegions()
     this.#live = connect()
-    if (!this.#button) this.#build()
-    this.#live.tasks(() => this.#soon(), { signal })
-    this.#panel.addEventListener("toggle", event => this.#toggled(event), { signal })
+    if (!this.#button) this.#createContent()
+    this.#live.tasks(() => this.#showSoon(), { signal })
+    this.#panel.addEventListener("toggle", event => this.#onToggle(/** @type {ToggleEvent} */ (event)), { signal })
     const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
     this.#show()
   }
 
   disconnectedCallback() {
-    this.#life?.abort()
-    this.#life = null
+    this.#controller?.abort()
+    this.#controller = null
   }
 
   /** Show the panel. */
@@ -57,26 +82,32 @@ export class TaskTray extends HTMLElement {
     return this.#panel.matches(":popover-open")
   }
 
-  #build() {
-    const words = wordsHere()
-    const id = `telltale-tray-${++number}`
-    this.#count = make("span", { className: "telltale-count", hidden: true })
-    this.#button = make(
+  #createContent() {
+    const texts = pageText()
+    const id = `telltale-tray-${++trayCount}`
+    const title = texts.message("tray")
+    this.#count = createElement("span", { className: "telltale-count", hidden: true })
+    this.#button = createElement(
       "button",
       { type: "button", className: "telltale-tray-button", "aria-expanded": "false" },
-      make("span", { className: "telltale-tray-label" }, words.say("tray")),
+      createElement("span", { className: "telltale-tray-label" }, title),
       this.#count,
     )
     this.#button.setAttribute("popovertarget", id)
-    const close = make("button", { type: "button", className: "telltale-dismiss", "aria-label": words.say("close") }, "×")
+    const close = createElement(
+      "button",
+      { type: "button", className: "telltale-dismiss", "aria-label": texts.message("close") },
+      "×",
+    )
     close.addEventListener("click", () => this.#panel.hidePopover())
-    this.#list = make("ul", { className: "telltale-rows" })
-    this.#empty = make("p", { className: "telltale-quiet" }, words.say("tray_empty"))
-    this.#clear = make("button", { type: "button", className: "telltale-clear", onclick: () => this.#clearEnded() }, words.say("clear"))
-    this.#panel = make(
+    this.#list = createElement("ul", { className: "telltale-rows" })
+    this.#empty = createElement("p", { className: "telltale-detail" }, texts.message("tray_empty"))
+    this.#clear = createElement("button", { type: "button", className: "telltale-clear" }, texts.message("clear"))
+    this.#clear.addEventListener("click", () => this.#clearEnded())
+    this.#panel = createElement(
       "div",
-      { id, popover: "auto", className: "telltale-tray-panel", role: "dialog", "aria-label": words.say("tray") },
-      make("div", { className: "telltale-top" }, make("p", { className: "telltale-label" }, words.say("tray")), close),
+      { id, popover: "auto", className: "telltale-tray-panel", role: "dialog", "aria-label": title },
+      createElement("div", { className: "telltale-top" }, createElement("p", { className: "telltale-label" }, title), close),
       this.#list,
       this.#empty,
       this.#clear,
@@ -84,18 +115,19 @@ export class TaskTray extends HTMLElement {
     this.replaceChildren(this.#button, this.#panel)
   }
 
-  #toggled({ newState }) {
+  /** @param {ToggleEvent} event */
+  #onToggle({ newState }) {
     const isOpen = newState === "open"
     this.#button.setAttribute("aria-expanded", String(isOpen))
     if (!isOpen) return
-    this.#place()
+    this.#placePanel()
     this.#show()
-    // Opened from the keyboard, the focus goes in; a pointer leaves it where it is.
-    if (this.#button.matches(":focus-visible")) this.#panel.querySelector("a, button")?.focus()
+    // Opened with the keyboard, the panel takes the focus; opened with a pointer, it does not.
+    if (this.#button.matches(":focus-visible")) focusFirst(this.#panel)
   }
 
-  /** Below its button, ending where it ends; the style sheet decides whether that matters. */
-  #place() {
+  /** Put the panel below the button, with their ends aligned; on narrow screens the style sheet ignores this. */
+  #placePanel() {
     const { bottom, left, right } = this.#button.getBoundingClientRect()
     const isRtl = getComputedStyle(this).direction === "rtl"
     const end = Math.max(8, isRtl ? left : document.documentElement.clientWidth - right)
@@ -103,100 +135,117 @@ export class TaskTray extends HTMLElement {
     this.#panel.style.setProperty("--telltale-tray-end", `${Math.round(end)}px`)
   }
 
-  #soonId = null
-  #soon() {
-    this.#soonId ??= setTimeout(() => {
-      this.#soonId = null
+  #showSoon() {
+    this.#showTimer ??= setTimeout(() => {
+      this.#showTimer = null
       this.#show()
-    }, 50)
+    }, BATCH_MS)
   }
 
   #clearEnded() {
-    for (const snapshot of this.#live.snapshots.values()) if (snapshot.ended) this.#cleared.add(keyOf(snapshot))
-    recollect(this.#cleared)
+    for (const snapshot of this.#live.snapshots.values()) if (snapshot.ended) this.#cleared.add(clearedKey(snapshot))
+    saveCleared(this.#cleared)
     this.#show()
     this.#panel.querySelector("button")?.focus()
   }
 
+  /** The tasks to list, in order. */
   get #tasks() {
     return [...this.#live.snapshots.values()]
-      .filter(snapshot => !this.#cleared.has(keyOf(snapshot)))
+      .filter(snapshot => !this.#cleared.has(clearedKey(snapshot)))
       .sort((a, b) => Number(a.ended) - Number(b.ended) || b.created_at - a.created_at)
   }
 
   #show() {
-    if (!this.#life) return
+    if (!this.#controller) return
     const tasks = this.#tasks
-    const running = tasks.filter(snapshot => !snapshot.ended).length
-    setText(this.#count, running ? wordsHere().number(running) : "")
-    this.#count.hidden = running === 0
-    const spoken = `${wordsHere().say("tray")}: ${wordsHere().plural("open_tasks", running)}`
-    setAttribute(this.#button, "aria-label", running ? spoken : null)
-    setAttribute(this, "running", running || null)
+    this.#showCount(tasks.filter(snapshot => !snapshot.ended).length)
     if (!this.#isOpen) return
-    const shown = tasks.slice(0, AT_MOST)
-    const rows = shown.map(snapshot => this.#row(snapshot))
-    for (const [id] of this.#rows) if (!shown.some(snapshot => snapshot.id === id)) this.#rows.delete(id)
-    if (rows.length !== this.#list.children.length || rows.some((row, i) => this.#list.children[i] !== row)) {
-      this.#list.replaceChildren(...rows)
-    }
+    this.#showRows(tasks.slice(0, MAX_ROWS))
     this.#empty.hidden = tasks.length > 0
     this.#clear.hidden = !tasks.some(snapshot => snapshot.ended)
   }
 
-  #row(snapshot) {
-    const doing = health(snapshot, this.#live.now, this.#live.limits)
-    const telling = wordsHere().tell(snapshot, doing, this.#live.now)
-    const row = this.#rows.get(snapshot.id) ?? this.#newRow(snapshot)
-    setAttribute(row, "state", snapshot.state)
-    setAttribute(row, "health", doing)
-    setText(row.querySelector("a"), snapshot.label)
-    setText(row.querySelector(".telltale-figure"), telling.figure)
-    setText(row.querySelector(".telltale-status"), telling.status)
-    const bar = row.querySelector("progress")
-    bar.hidden = snapshot.ended
-    setAttribute(bar, "aria-label", snapshot.label)
-    setAttribute(bar, "aria-valuetext", telling.valueText)
-    const isLater = bar.attempt !== snapshot.attempt
-    const value = Math.max(isLater ? 0 : bar.hasAttribute("value") ? bar.value : 0, telling.filled ?? 0)
-    bar.attempt = snapshot.attempt
-    if (telling.filled === null && value === 0) bar.removeAttribute("value")
-    else bar.value = value
-    return row
+  /** @param {number} running how many tasks have not ended */
+  #showCount(running) {
+    const texts = pageText()
+    setText(this.#count, running ? texts.number(running) : "")
+    this.#count.hidden = running === 0
+    const label = `${texts.message("tray")}: ${texts.plural("open_tasks", running)}`
+    setAttribute(this.#button, "aria-label", running ? label : null)
+    setAttribute(this, "running", running || null)
   }
 
-  #newRow(snapshot) {
-    const row = make(
-      "li",
-      { className: "telltale-row" },
-      make(
-        "div",
-        { className: "telltale-top" },
-        make("a", { href: urlFor(this.#live.page.urls.task, snapshot.id), className: "telltale-label" }),
-        make("span", { className: "telltale-figure", "aria-hidden": "true" }),
-      ),
-      make("progress", { className: "telltale-bar", max: 1 }),
-      make("p", { className: "telltale-status" }),
-    )
-    this.#rows.set(snapshot.id, row)
+  /** @param {Snapshot[]} snapshots */
+  #showRows(snapshots) {
+    const elements = snapshots.map(snapshot => this.#showRow(snapshot))
+    for (const id of this.#rows.keys()) if (!snapshots.some(snapshot => snapshot.id === id)) this.#rows.delete(id)
+    const { children } = this.#list
+    const isUnchanged = elements.length === children.length && elements.every((element, i) => children[i] === element)
+    if (!isUnchanged) this.#list.replaceChildren(...elements)
+  }
+
+  /** @param {Snapshot} snapshot */
+  #showRow(snapshot) {
+    const taskHealth = health(snapshot, this.#live.now, this.#live.limits)
+    const text = pageText().describe(snapshot, taskHealth, this.#live.now)
+    const row = this.#rows.get(snapshot.id) ?? this.#createRow(snapshot)
+    const { element, link, figure, status, bar } = row
+    setAttribute(element, "state", snapshot.state)
+    setAttribute(element, "health", taskHealth)
+    setText(link, snapshot.label)
+    setText(figure, text.figure)
+    setText(status, text.status)
+    bar.hidden = snapshot.ended
+    setAttribute(bar, "aria-label", snapshot.label)
+    setAttribute(bar, "aria-valuetext", text.valueText)
+    // Within an attempt the bar never moves backwards.
+    const isSameAttempt = row.attempt === snapshot.attempt
+    const filled = Math.max(isSameAttempt && bar.hasAttribute("value") ? bar.value : 0, text.filled ?? 0)
+    row.attempt = snapshot.attempt
+    if (text.filled === null && filled === 0) bar.removeAttribute("value")
+    else bar.value = filled
+    return element
+  }
+
+  /**
+   * @param {Snapshot} snapshot
+   * @returns {Row}
+   */
+  #createRow({ id }) {
+    const href = urlFor(this.#live.page.urls.task, id)
+    const link = createElement("a", { href, className: "telltale-label" })
+    const figure = createElement("span", { className: "telltale-figure", "aria-hidden": "true" })
+    const bar = createElement("progress", { className: "telltale-bar", max: 1 })
+    const status = createElement("p", { className: "telltale-status" })
+    const top = createElement("div", { className: "telltale-top" }, link, figure)
+    const element = createElement("li", { className: "telltale-row" }, top, bar, status)
+    const row = { element, link, figure, status, bar, attempt: 0 }
+    this.#rows.set(id, row)
     return row
   }
 }
 
-const keyOf = ({ id, attempt, ended }) => (ended ? `${id} ${attempt}` : id)
+/**
+ * What is stored of a cleared task: a later attempt is listed again.
+ * @param {Snapshot} snapshot
+ */
+const clearedKey = ({ id, attempt, ended }) => (ended ? `${id} ${attempt}` : id)
 
-function recall() {
+/** @returns {string[]} */
+function loadCleared() {
   try {
-    return JSON.parse(localStorage.getItem(CLEARED) ?? "[]")
+    return JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]")
   } catch {
     return []
   }
 }
 
-function recollect(cleared) {
+/** @param {Set<string>} cleared */
+function saveCleared(cleared) {
   try {
-    localStorage.setItem(CLEARED, JSON.stringify([...cleared].slice(-REMEMBERED)))
+    localStorage.setItem(STORAGE_KEY, JSON.stringify([...cleared].slice(-MAX_CLEARED)))
   } catch {
-    // A browser that remembers nothing shows them again on the next page.
+    // Without storage, the next page lists the tasks again.
   }
 }

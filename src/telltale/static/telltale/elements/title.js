@@ -1,15 +1,16 @@
-/** The page's title tells how far its first task is, but only while nobody looks: "(42 %) Import contacts". */
+/** The progress of the page's first task in the page's title, while the page is hidden: "(42 %) Import contacts". */
 
-let own = null
+/** @type {string | null} the page's own title, while another is shown */
+let ownTitle = null
 
-/** @param {?string} percent such as "42 %"; null puts the title back */
-export function inTitle(percent) {
-  const wanted = document.hidden ? percent : null
-  if (wanted === null) {
-    if (own !== null) document.title = own
-    own = null
+/** @param {string | null} percent such as "42 %"; null restores the page's own title */
+export function setTitleProgress(percent) {
+  const shown = document.hidden ? percent : null
+  if (shown === null) {
+    if (ownTitle !== null) document.title = ownTitle
+    ownTitle = null
     return
   }
-  own ??= document.title
-  document.title = `(${wanted}) ${own}`
+  ownTitle ??= document.title
+  document.title = `(${shown}) ${ownTitle}`
 }

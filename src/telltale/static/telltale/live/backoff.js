@@ -1,7 +1,7 @@
 /**
- * How long to wait before trying again. Pure: chance is passed in.
+ * How long to wait before the next attempt. Pure: the random number is passed in.
  *
- * Full jitter: after a server has restarted, its followers come back spread out, not all at once.
+ * Full jitter: after a server has restarted, its clients reconnect spread over time, not all at once.
  */
 
 const FIRST_MS = 500
@@ -9,7 +9,7 @@ const LONGEST_MS = 30_000
 const LONGEST_SPREAD_MS = 300_000
 
 /**
- * Wait before try `n` (from 0), in ms.
+ * The wait before attempt `n` (from 0), in ms.
  * @param {number} n
  * @param {number} random in [0, 1)
  * @returns {number}
@@ -17,7 +17,7 @@ const LONGEST_SPREAD_MS = 300_000
 export const backoff = (n, random) => Math.min(LONGEST_MS, FIRST_MS * 2 ** n) * random
 
 /**
- * Wait after a farewell that says within how long all who heard it should come back, in ms; 0 if it does not.
+ * The wait after a bye that says within how long all its receivers should reconnect, in ms; 0 if it does not say.
  * @param {{within_s?: number}} bye
  * @param {number} random in [0, 1)
  * @returns {number}

@@ -1,32 +1,36 @@
 /**
- * The server's clock, as far as its messages tell. Pure: the local clock is passed in.
+ * The server's clock, estimated from its messages. Pure: the local clock is passed in.
  *
- * A message is always late, never early: the largest difference seen is the truest. A visitor's own clock may
- * be wrong by hours, or be put right in the middle; a difference that has changed by more than any delay is
- * believed at once.
+ * Messages arrive late, never early, so the largest offset seen is the most accurate. A visitor's own clock may be
+ * wrong by hours, or be corrected while the page is open: an offset that shrinks by more than any delay
+ * replaces the old one at once.
  */
 
-const NO_DELAY_S = 60
+/** No message is delayed for longer than this. */
+const MAX_DELAY_S = 60
 
 export class Clock {
-  #local
-  /** @type {?number} */
-  #ahead = null
+  #localNow
+  /** @type {number | null} what to add to the local clock, in seconds */
+  #offset = null
 
-  /** @param {() => number} local seconds since 1970 by this machine */
-  constructor(local = () => Date.now() / 1000) {
-    this.#local = local
+  /** @param {() => number} localNow seconds since 1970 by this machine */
+  constructor(localNow = () => Date.now() / 1000) {
+    this.#localNow = localNow
   }
 
-  /** @param {number} now what a message that has just come says */
-  hear(now) {
-    if (!Number.isFinite(now)) return
-    const ahead = now - this.#local()
-    if (this.#ahead === null || ahead > this.#ahead || this.#ahead - ahead > NO_DELAY_S) this.#ahead = ahead
+  /**
+   * Take the time of a message that has just arrived; anything but a finite number is ignored.
+   * @param {number | undefined} serverNow
+   */
+  update(serverNow) {
+    if (serverNow === undefined || !Number.isFinite(serverNow)) return
+    const offset = serverNow - this.#localNow()
+    if (this.#offset === null || offset > this.#offset || this.#offset - offset > MAX_DELAY_S) this.#offset = offset
   }
 
   /** Seconds since 1970 by the server. */
   get now() {
-    return this.#local() + (this.#ahead ?? 0)
+    return this.#localNow() + (this.#offset ?? 0)
   }
 }

@@ -1,82 +1,90 @@
 /**
  * Which transport to try next, and after how long. Pure: it neither waits nor connects.
  *
- * Rungs go from the best (0) to the one that always works. One that never worked here is left after two
- * failures without delay worth speaking of, for a proxy that refuses it will go on refusing. One that has worked
- * is given more patience, for then it is probably the server that is away. Below the last, it starts over.
+ * Transports are numbered from the best (0) to the one that always works. A transport that never worked here is
+ * left after two failures, almost without delay: a proxy that refuses it will keep refusing. A transport that has
+ * worked gets more attempts, because then the server is probably down. After the last, the first is next.
  */
 import { backoff } from "telltale/live/backoff.js"
 
-const PATIENCE = 2
-const PATIENCE_ONCE_PROVEN = 4
-const CLIMB_MS = 60_000
-const CLIMB_AT_MOST_MS = 600_000
+const ATTEMPTS = 2
+const ATTEMPTS_ONCE_ESTABLISHED = 4
+const UPGRADE_MS = 60_000
+const LONGEST_UPGRADE_MS = 600_000
 
-export class Ladder {
-  #rungs
+export class Fallback {
+  #count
   #random
-  #proven = new Set()
+  /** @type {Set<number>} the transports that have worked on this page */
+  #established = new Set()
+  /** Failures in a row of the current transport. */
   #failures = 0
+  /** The exponent of the back-off. */
   #tries = 0
-  #climbs = 0
+  #failedUpgrades = 0
 
-  /** The present rung, from 0. */
-  rung = 0
+  /** The number of the current transport, from 0. */
+  current = 0
 
   /**
-   * @param {number} rungs how many there are
+   * @param {number} count how many transports there are
    * @param {() => number} random in [0, 1)
    */
-  constructor(rungs, random = Math.random) {
-    this.#rungs = rungs
+  constructor(count, random = Math.random) {
+    this.#count = count
     this.#random = random
   }
 
-  /** The server spoke on the present rung. */
-  proved() {
-    this.#proven.add(this.rung)
+  /** Whether there is no simpler transport to fall back to. */
+  get isLast() {
+    return this.current === this.#count - 1
+  }
+
+  /** The server answered over the current transport. */
+  established() {
+    this.#established.add(this.current)
     this.#failures = this.#tries = 0
   }
 
-  /** A line that had worked ended: ms to wait before the same rung again. */
-  ended() {
+  /** A connection that had worked ended. Returns the wait before reconnecting over the same transport, in ms. */
+  connectionLost() {
     this.#tries = Math.max(this.#tries, 1)
     return backoff(this.#tries, this.#random())
   }
 
-  /** An attempt brought nothing: ms to wait before the next, which may be on another rung. */
-  failed() {
+  /** An attempt got no answer. Returns the wait before the next one, in ms; it may use another transport. */
+  attemptFailed() {
     this.#failures += 1
-    const isKnown = this.#proven.has(this.rung)
-    const isLast = this.rung === this.#rungs - 1
-    if (isKnown || isLast) this.#tries += 1
-    if (this.#failures >= (isKnown ? PATIENCE_ONCE_PROVEN : PATIENCE)) {
+    const hasWorked = this.#established.has(this.current)
+    const { isLast } = this
+    if (hasWorked || isLast) this.#tries += 1
+    if (this.#failures >= (hasWorked ? ATTEMPTS_ONCE_ESTABLISHED : ATTEMPTS)) {
       this.#failures = 0
-      this.rung = isLast ? 0 : this.rung + 1
+      this.current = isLast ? 0 : this.current + 1
     }
     return backoff(this.#tries, this.#random())
   }
 
-  /** A person came back, or the network did: no more waiting for earlier failures. */
-  hope() {
+  /** The visitor or the network is back: earlier failures no longer delay the next attempt. */
+  resetBackoff() {
     this.#tries = 0
   }
 
-  /** ms after which to look whether a better rung works again; null on the best. */
-  get climbAfter() {
-    if (this.rung === 0) return null
-    return Math.min(CLIMB_AT_MOST_MS, CLIMB_MS * 2 ** this.#climbs) * (0.5 + this.#random() / 2)
+  /** After how many ms to try the next better transport again; null on the best. */
+  get upgradeAfterMs() {
+    if (this.current === 0) return null
+    return Math.min(LONGEST_UPGRADE_MS, UPGRADE_MS * 2 ** this.#failedUpgrades) * (0.5 + this.#random() / 2)
   }
 
-  /** The rung above answered. */
-  climbed() {
-    this.rung -= 1
-    this.#climbs = 0
-    this.proved()
+  /** The next better transport works again and is now the current one. */
+  upgraded() {
+    this.current -= 1
+    this.#failedUpgrades = 0
+    this.established()
   }
 
-  /** The rung above did not answer. */
-  slipped() {
-    this.#climbs += 1
+  /** The next better transport did not work. */
+  upgradeFailed() {
+    this.#failedUpgrades += 1
   }
 }

@@ -1,26 +1,32 @@
 /**
- * Who wants to hear of what: functions by key, each until its signal ends. Pure.
+ * Callbacks by key, each until its signal aborts. Pure.
  *
- * A listener that throws hinders no other; its error is reported as if nobody had called it.
+ * A listener that throws does not stop the others; its error is reported as an uncaught one.
  */
 export class Listeners {
-  /** @type {Map<string, Set<Function>>} */
+  /** @type {Map<string, Set<(value: any) => void>>} */
   #byKey = new Map()
 
   /**
    * @param {string} key
-   * @param {Function} listener
+   * @param {(value: any) => void} listener
    * @param {AbortSignal} [signal]
    */
   add(key, listener, signal) {
     if (signal?.aborted) return
-    const entry = value => listener(value)
-    if (!this.#byKey.has(key)) this.#byKey.set(key, new Set())
-    this.#byKey.get(key).add(entry)
+    // A wrapper of its own for each call: the same function may be added twice.
+    const entry = (/** @type {any} */ value) => listener(value)
+    const entries = this.#byKey.get(key) ?? new Set()
+    this.#byKey.set(key, entries.add(entry))
     signal?.addEventListener("abort", () => this.#remove(key, entry), { once: true })
   }
 
-  tell(key, value) {
+  /**
+   * Call all listeners of `key`.
+   * @param {string} key
+   * @param {any} value
+   */
+  emit(key, value) {
     for (const listener of [...(this.#byKey.get(key) ?? [])]) {
       try {
         listener(value)
@@ -32,6 +38,10 @@ export class Listeners {
     }
   }
 
+  /**
+   * @param {string} key
+   * @param {(value: any) => void} entry
+   */
   #remove(key, entry) {
     const entries = this.#byKey.get(key)
     entries?.delete(entry)

@@ -1,392 +1,492 @@
 /**
- * The page's one live line to the server: folds what it hears and tells those who listen.
+ * The page's one connection to the server: takes in its messages and calls the listeners.
  *
- * Transports carry, `Ladder` chooses among them, `Tickets` keeps the right to hear, `Newest` decides what is news.
- * Here is only when a line is opened, believed, given up. All effects come in by `env`; `index.js` makes the one
- * for a page. Times in ms where they are waited for, in seconds where the server says them.
+ * Transports carry messages, `Fallback` chooses the transport, `Tickets` keeps a valid ticket, `Snapshots` finds what
+ * is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
+ * `index.js` makes the one for a page. Names say the unit: `_MS` or `_S`.
  */
 import { backoff, spread } from "telltale/live/backoff.js"
 import { Clock } from "telltale/live/clock.js"
-import { Ladder } from "telltale/live/fallback.js"
+import { Fallback } from "telltale/live/fallback.js"
 import { Listeners } from "telltale/live/listeners.js"
-import { Newest } from "telltale/live/snapshots.js"
-import { rungsOver } from "telltale/live/transports.js"
+import { AGAIN, CLOSE } from "telltale/live/protocol.js"
+import { Snapshots } from "telltale/live/snapshots.js"
 import { Tickets } from "telltale/live/tickets.js"
+import { transportsFor } from "telltale/live/transports.js"
 
-/** A rung that has said nothing for this long does not work. */
-const PROOF_MS = 5_000
-/** Something arrives at least every 20 s, or every 25 s by polling; after this the line is dead. */
+/** A connection without an answer for this long counts as failed. */
+const ESTABLISH_MS = 5_000
+/** Something arrives at least every 20 s, or every 25 s by polling; after this silence the connection is dead. */
 const SILENCE_MS = 40_000
-/** A line that was up for this long has worked; one turned away sooner has only been answered. */
-const SOUND_S = 5
-/** On coming back to a page, a line heard later than this is believed. */
+/** A connection that ends sooner than this was only turned away: it does not count as having worked. */
+const STABLE_S = 5
+/** When the visitor returns to the page, a connection with a message within this time is kept. */
 const FRESH_S = 22
-/** A hidden page gives up a stream or poll after this: browsers allow few of them to one site. */
+/** A hidden page closes a stream or poll after this: browsers allow few of them per site. */
 const HIDDEN_MS = 60_000
-/** The one reason for closing that a client must know: fetch a new ticket. */
-const EXPIRED = 4402
-/** How many notices are kept for listeners that come later. */
-const UNDECIDED = 1_000
+/** How many notices are kept for listeners that are added later. */
+const MAX_NOTICES = 1_000
 
-/** @typedef {"idle" | "connecting" | "live" | "polling" | "reconnecting" | "offline" | "signed out"} LiveState */
+/**
+ * @typedef {"idle" | "connecting" | "live" | "polling" | "reconnecting" | "offline" | "signed out"} LiveState
+ * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
+ * @typedef {import("telltale/live/snapshots.js").Notice} Notice
+ * @typedef {import("telltale/live/snapshots.js").TopicEvent} TopicEvent
+ * @typedef {import("telltale/live/protocol.js").ServerMessage} ServerMessage
+ *
+ * @typedef {object} Environment what this needs of the browser
+ * @property {typeof WebSocket} WebSocket
+ * @property {typeof fetch} fetch
+ * @property {(callback: () => void, ms: number) => number} setTimeout
+ * @property {(timer: number | undefined) => void} clearTimeout
+ * @property {() => number} random in [0, 1)
+ * @property {() => number} now seconds since 1970 by this machine
+ * @property {() => boolean} isOnline
+ * @property {(address: string) => string} absoluteUrl
+ *
+ * @typedef {object} Connection
+ * @property {import("telltale/live/transports.js").OpenTransport | null} transport null until it is open
+ * @property {boolean} isEstablished whether the server has answered
+ * @property {boolean} isClosed its later messages are ignored
+ * @property {ServerMessage | null} bye the server's reason for closing it
+ * @property {number} openedAt seconds since 1970 by this machine
+ * @property {ConnectionCallbacks} callbacks
+ *
+ * @typedef {object} ConnectionCallbacks
+ * @property {(connection: Connection) => void} onEstablished
+ * @property {(connection: Connection) => void} onEnd
+ */
 
 export class Live {
   /** @type {import("telltale/page.js").Page} */
   page
+  /** @type {import("telltale/health.js").Limits} */
+  limits
   #env
-  #rungs
+  #transports
   #clock
-  #newest = new Newest()
-  /** Notices that may still be taken, by id, oldest first. */
-  #undecided = new Map()
+  #snapshots = new Snapshots()
+  /** @type {Map<string, Notice>} notices that a page may still take, by id, oldest first */
+  #notices = new Map()
   #listeners = new Listeners()
-  #ladder
+  #fallback
   #tickets
   /** @type {LiveState} */
   #state = "idle"
-  #line = null
-  #climber = null
+  /** @type {Connection | null} */
+  #connection = null
+  /** @type {Connection | null} a second connection, which tries a better transport */
+  #upgrade = null
+  /** @type {Map<string, number>} running timers, by name */
   #timers = new Map()
-  #isAway = false
-  #isRefused = false
-  /** How often in a row the server has turned this page away; a line that had worked begins a new row. */
-  #refusals = 0
-  #heardAt
+  /** The page was left; it may come back. */
+  #isSuspended = false
+  /** The server refused the visitor; only a new page can change that. */
+  #isStopped = false
+  /** How often in a row the server has closed a connection; one that had worked begins a new row. */
+  #byesInARow = 0
+  #lastMessageAt
 
   /**
    * @param {import("telltale/page.js").Page} page
-   * @param {{rungs?: Function[], env: any}} options
+   * @param {{transports?: import("telltale/live/transports.js").Transport[], env: Environment}} options
    */
-  constructor(page, { rungs = rungsOver(""), env }) {
+  constructor(page, { transports = transportsFor(""), env }) {
     this.page = page
     this.limits = page.limits
     this.#env = env
-    this.#rungs = rungs
+    this.#transports = transports
     this.#clock = new Clock(env.now)
-    this.#clock.hear(page.now)
-    this.#heardAt = page.now
-    this.#ladder = new Ladder(rungs.length, env.random)
-    const on = { renewed: ticket => this.#renewed(ticket), refused: () => this.#refuse() }
-    this.#tickets = new Tickets(page, this.#clock, on, env)
+    this.#clock.update(page.now)
+    this.#lastMessageAt = page.now
+    this.#fallback = new Fallback(transports.length, env.random)
+    const callbacks = {
+      onRenewed: (/** @type {string} */ ticket) => this.#onTicketRenewed(ticket),
+      onRefused: () => this.#stop(),
+    }
+    this.#tickets = new Tickets(page, this.#clock, callbacks, env)
   }
 
-  // What pages ask ------------------------------------------------------------------------------
+  // For elements and scripts --------------------------------------------------------------------
 
-  /** How the line is: "live", "polling", "reconnecting", "offline", "signed out", … @returns {LiveState} */
+  /** The state of the connection. */
   get state() {
     return this.#state
   }
 
-  /** The instant that what is shown is true for: now while the line works, else when it was last heard. */
+  /** The server's time for which the shown data is correct: now while connected, else that of the last message. */
   get now() {
-    return this.#state === "live" || this.#state === "polling" ? this.#clock.now : this.#heardAt
+    return this.#state === "live" || this.#state === "polling" ? this.#clock.now : this.#lastMessageAt
   }
 
-  /** The ticket's text, for what else asks for it. */
+  /** The ticket's text, for other requests that need it. */
   get ticket() {
     return this.#tickets.text
   }
 
-  /** The newest snapshots that this page knows, by id. */
+  /** The newest snapshots that this page knows, by task id. */
   get snapshots() {
-    return this.#newest.tasks
+    return this.#snapshots.tasks
   }
 
   /**
-   * Follow one task. `mine`: it is the visitor's own, so their own topic tells of it.
+   * Follow one task. `mine`: it is the visitor's own, so that the visitor's own topic covers it.
    * @param {string} id
-   * @param {(snapshot: import("telltale/live/snapshots.js").Snapshot) => void} listener
+   * @param {(snapshot: Snapshot) => void} listener also called at once with a known snapshot
    * @param {{signal?: AbortSignal, mine?: boolean}} [options]
    */
   task(id, listener, { signal, mine = false } = {}) {
     this.#listeners.add(`task ${id}`, listener, signal)
-    if (!mine) this.#tickets.want(`task:${id}`)
-    const known = this.#newest.tasks.get(id)
-    if (known) listener(known)
+    if (!mine) this.#tickets.addTopic(`task:${id}`)
+    const snapshot = this.#snapshots.tasks.get(id)
+    if (snapshot) listener(snapshot)
     this.#start()
   }
 
-  /** Follow the events of a topic of the site's own. */
+  /**
+   * Follow the events of a topic of the site's own.
+   * @param {string} topic
+   * @param {(event: TopicEvent) => void} listener
+   * @param {{signal?: AbortSignal}} [options]
+   */
   topic(topic, listener, { signal } = {}) {
     this.#listeners.add(`topic ${topic}`, listener, signal)
-    this.#tickets.want(topic)
+    this.#tickets.addTopic(topic)
     this.#start()
   }
 
-  /** Every task that this page hears of. */
+  /**
+   * Follow every task whose snapshots reach this page.
+   * @param {(snapshot: Snapshot) => void} listener also called at once for each known snapshot
+   * @param {{signal?: AbortSignal}} [options]
+   */
   tasks(listener, { signal } = {}) {
     this.#listeners.add("tasks", listener, signal)
-    this.#newest.tasks.forEach(listener)
+    for (const snapshot of this.#snapshots.tasks.values()) listener(snapshot)
     this.#start()
   }
 
-  /** Every notice for the visitor, also those that came before and wait. Take it before showing it. */
+  /**
+   * Follow the visitor's notices, also those that arrived earlier and wait. Take a notice before showing it.
+   * @param {(notice: Notice) => void} listener
+   * @param {{signal?: AbortSignal}} [options]
+   */
   notices(listener, { signal } = {}) {
     this.#listeners.add("notices", listener, signal)
-    ;[...this.#undecided.values()].forEach(notice => listener(notice))
+    for (const notice of [...this.#notices.values()]) listener(notice)
     this.#start()
   }
 
-  /** The server has decided who shows this notice: later listeners do not hear of it. */
-  decided(id) {
-    this.#undecided.delete(id)
+  /**
+   * The server has decided which page shows this notice: later listeners don't get it.
+   * @param {string} id
+   */
+  forgetNotice(id) {
+    this.#notices.delete(id)
   }
 
-  /** Every change of `state`. */
+  /**
+   * Follow the changes of `state`.
+   * @param {(state: LiveState) => void} listener
+   * @param {{signal?: AbortSignal}} [options]
+   */
   states(listener, { signal } = {}) {
     this.#listeners.add("states", listener, signal)
   }
 
-  /** What came another way, such as the answer to a cancellation, is folded in like any message. */
+  /**
+   * Take in data that arrived another way, such as the answer to a cancellation, like any message.
+   * @param {import("telltale/live/snapshots.js").Content} message
+   */
   receive(message) {
-    const { tasks, notices, events } = this.#newest.fold(message)
+    const { tasks, notices, events } = this.#snapshots.merge(message)
     for (const snapshot of tasks) {
-      this.#listeners.tell(`task ${snapshot.id}`, snapshot)
-      this.#listeners.tell("tasks", snapshot)
+      this.#listeners.emit(`task ${snapshot.id}`, snapshot)
+      this.#listeners.emit("tasks", snapshot)
     }
     for (const notice of notices) {
-      this.#keep(notice)
-      this.#listeners.tell("notices", notice)
+      this.#keepNotice(notice)
+      this.#listeners.emit("notices", notice)
     }
-    for (const event of events) this.#listeners.tell(`topic ${event.topic}`, event)
+    for (const event of events) this.#listeners.emit(`topic ${event.topic}`, event)
   }
 
-  // What the page's life does -------------------------------------------------------------------
+  // For the page's lifecycle --------------------------------------------------------------------
 
-  /** Somebody looks at the page again, or the network is back: be up to date at once. */
-  wake() {
-    this.#clear("hidden")
-    this.#isAway = false
-    this.#ladder.hope()
-    if (this.#isRefused || this.#state === "idle") return
-    const isFresh = this.#line?.isProven && this.#clock.now - this.#heardAt < FRESH_S
-    if (isFresh) return this.#line.open?.nudge?.()
-    this.#drop()
-    this.#open()
+  /** The page is visible again, or the network is back: be up to date at once. */
+  resume() {
+    this.#clearTimer("hidden")
+    this.#isSuspended = false
+    this.#fallback.resetBackoff()
+    if (this.#isStopped || this.#state === "idle") return
+    const isFresh = this.#clock.now - this.#lastMessageAt < FRESH_S
+    if (this.#connection?.isEstablished && isFresh) return this.#connection.transport?.pollNow?.()
+    this.#closeConnection()
+    this.#connect()
   }
 
-  /** The page is hidden: a line that takes one of the browser's few is let go after a while. */
+  /** The page is hidden: after a while, close a connection that counts against the browser's limit. */
   hide() {
-    this.#after("hidden", HIDDEN_MS, () => this.#ladder.rung > 0 && this.leave())
+    this.#setTimer("hidden", HIDDEN_MS, () => this.#fallback.current > 0 && this.suspend())
   }
 
-  /** The page goes away, perhaps into the browser's memory of pages: end everything until `wake`. */
-  leave() {
-    this.#isAway = true
-    this.#drop()
-    this.#tickets.rest()
-    this.#clear("retry")
+  /** The page is left, perhaps for the back/forward cache: close everything until `resume`. */
+  suspend() {
+    this.#isSuspended = true
+    this.#closeConnection()
+    this.#tickets.stop()
+    this.#clearTimer("retry")
   }
 
   /** The network is gone. */
-  lose() {
-    if (this.#state === "idle" || this.#isRefused) return
-    this.#drop()
-    this.#say("offline")
-    this.#retry(this.#ladder.ended())
+  goOffline() {
+    if (this.#state === "idle" || this.#isStopped) return
+    this.#closeConnection()
+    this.#setState("offline")
+    this.#connectAfter(this.#fallback.connectionLost())
   }
 
-  // One line after another ----------------------------------------------------------------------
+  // Connecting and reconnecting -----------------------------------------------------------------
 
   #start() {
-    if (this.#state !== "idle" || !this.#tickets.hasWishes) return
-    this.#say("connecting")
-    // Elements are upgraded one after another: let them all say what they follow.
-    queueMicrotask(() => this.#open())
+    if (this.#state !== "idle" || !this.#tickets.hasTopics) return
+    this.#setState("connecting")
+    // Elements are upgraded one after another: wait until all have said what they follow.
+    queueMicrotask(() => this.#connect())
   }
 
-  async #open() {
-    if (this.#line || this.#isAway || this.#isRefused) return
-    this.#clear("retry")
-    if (!this.#tickets.isGood) {
-      // Without a ticket there is nothing to open; `#renewed` or the tickets' own retry goes on from there.
+  async #connect() {
+    if (this.#connection || this.#isSuspended || this.#isStopped) return
+    this.#clearTimer("retry")
+    if (!this.#tickets.isValid) {
+      // `#onTicketRenewed` connects; if the request fails, the tickets repeat it.
       await this.#tickets.renew()
       return
     }
-    this.#tickets.watch()
-    this.#line = this.#begin(this.#ladder.rung, { proven: () => this.#proved(), ended: line => this.#ended(line) })
-    this.#after("proof", this.#patience, () => this.#giveUp())
+    this.#tickets.scheduleRenewal()
+    this.#connection = this.#open(this.#fallback.current, {
+      onEstablished: () => this.#onEstablished(),
+      onEnd: connection => this.#onEnd(connection),
+    })
+    // After the last transport there is none to fall back to, so it gets more time.
+    this.#setTimer("establish", this.#fallback.isLast ? 2 * ESTABLISH_MS : ESTABLISH_MS, () => this.#timeOut())
   }
 
-  /** A line on a rung. It may end before this returns. */
-  #begin(rung, on) {
-    const line = { isProven: false, bye: null, open: null, isOver: false, begunAt: this.#env.now(), on }
-    const end = () => {
-      if (line.isOver) return
-      line.isOver = true
-      // Never within the call that opens it: the one who opens must know the line before it hears of its end.
-      queueMicrotask(() => on.ended(line))
+  /**
+   * Open a connection over transport number `index`.
+   * @param {number} index
+   * @param {ConnectionCallbacks} callbacks
+   * @returns {Connection}
+   */
+  #open(index, callbacks) {
+    /** @type {Connection} */
+    const connection = {
+      transport: null,
+      isEstablished: false,
+      isClosed: false,
+      bye: null,
+      openedAt: this.#env.now(),
+      callbacks,
+    }
+    const onEnd = () => {
+      if (connection.isClosed) return
+      connection.isClosed = true
+      // Later, because the caller must have the connection before it learns of its end.
+      queueMicrotask(() => callbacks.onEnd(connection))
     }
     try {
-      line.open = this.#rungs[rung](
+      connection.transport = this.#transports[index](
         {
-          url: this.#env.absolute(this.page.urls.live),
+          url: this.#env.absoluteUrl(this.page.urls.live),
           ticket: () => this.#tickets.text,
-          have: () => this.#newest.have,
-          seen: () => this.#newest.seen,
-          hear: message => line.isOver || this.#hear(line, message),
-          end,
+          have: () => this.#snapshots.have,
+          seen: () => this.#snapshots.seen,
+          onMessage: message => connection.isClosed || this.#onMessage(connection, message),
+          onEnd,
         },
         this.#env,
       )
     } catch {
-      end() // a browser's policy may forbid a transport by an exception
+      onEnd() // a browser's policy may forbid a transport by an exception
     }
-    return line
+    return connection
   }
 
-  #hear(line, message) {
-    if (Number.isFinite(message.now)) {
-      this.#clock.hear(message.now)
-      this.#heardAt = message.now
+  /**
+   * @param {Connection} connection
+   * @param {ServerMessage} message
+   */
+  #onMessage(connection, message) {
+    if (message.now !== undefined && Number.isFinite(message.now)) {
+      this.#clock.update(message.now)
+      this.#lastMessageAt = message.now
     }
-    if (message.type === "bye") line.bye = message
+    if (message.type === "bye") connection.bye = message
     if (message.limits?.stalled_s) this.limits = message.limits
     if (message.type === "hello" || message.type === "poll") {
-      if (!line.isProven) {
-        line.isProven = true
-        line.on.proven(line)
+      if (!connection.isEstablished) {
+        connection.isEstablished = true
+        connection.callbacks.onEstablished(connection)
       }
-      if (line === this.#line) this.#say(message.poll_after_s > 0 ? "polling" : "live")
+      if (connection === this.#connection) this.#setState((message.poll_after_s ?? 0) > 0 ? "polling" : "live")
     }
-    if (line === this.#line) this.#after("silence", SILENCE_MS, () => this.#giveUp())
+    if (connection === this.#connection) this.#setTimer("silence", SILENCE_MS, () => this.#timeOut())
     this.receive(message)
   }
 
-  #proved() {
-    this.#ladder.proved()
-    this.#clear("proof")
-    this.#plan()
+  #onEstablished() {
+    this.#fallback.established()
+    this.#clearTimer("establish")
+    this.#scheduleUpgrade()
   }
 
-  /** Nothing is heard: to us it has ended, whatever the browser thinks. */
-  #giveUp() {
-    const line = this.#line
-    if (!line || line.isOver) return
-    line.isOver = true
-    line.open?.close()
-    this.#ended(line)
+  /** Nothing arrived in time: the connection has ended, whatever the browser reports. */
+  #timeOut() {
+    const connection = this.#connection
+    if (!connection || connection.isClosed) return
+    close(connection)
+    this.#onEnd(connection)
   }
 
-  #ended(line) {
-    if (line !== this.#line) return
-    this.#line = null
-    this.#quieten()
-    if (this.#isAway) return
-    this.#say(this.#env.isOnline() ? "reconnecting" : "offline")
-    const wait = line.isProven ? this.#ladder.ended() : this.#ladder.failed()
-    if (!line.bye) return this.#retry(wait)
-    this.#obey(line, wait)
+  /** @param {Connection} connection */
+  #onEnd(connection) {
+    if (connection !== this.#connection) return
+    this.#connection = null
+    this.#cancelUpgradeAndTimeouts()
+    if (this.#isSuspended) return
+    this.#setState(this.#env.isOnline() ? "reconnecting" : "offline")
+    const waitMs = connection.isEstablished ? this.#fallback.connectionLost() : this.#fallback.attemptFailed()
+    if (connection.bye) this.#reconnectAsTold(connection, connection.bye, waitMs)
+    else this.#connectAfter(waitMs)
   }
 
-  /** The server said why, and when to come back. To be told so again and again slows one down. */
-  #obey({ bye, isProven, begunAt }, wait) {
-    const wasSound = isProven && this.#env.now() - begunAt >= SOUND_S
-    this.#refusals = wasSound ? 1 : this.#refusals + 1
-    const isRepeated = this.#refusals > 1
-    const patient = wasSound ? wait : Math.max(wait, backoff(this.#refusals, 0.5 + this.#env.random() / 2))
-    if (bye.again === "never") {
-      // Perhaps the ticket only: a fresh one may do. If not, only a person can.
-      if (isRepeated) return this.#refuse()
-      return void this.#tickets.renew()
+  /**
+   * Reconnect when the server's bye says so. Repeated byes lengthen the wait.
+   * @param {Connection} connection
+   * @param {ServerMessage} bye
+   * @param {number} waitMs the wait without a bye
+   */
+  #reconnectAsTold({ isEstablished, openedAt }, bye, waitMs) {
+    const wasStable = isEstablished && this.#env.now() - openedAt >= STABLE_S
+    this.#byesInARow = wasStable ? 1 : this.#byesInARow + 1
+    const isRepeated = this.#byesInARow > 1
+    if (bye.again === AGAIN.NEVER) {
+      // A new ticket may help. If not, only a person can.
+      if (isRepeated) this.#stop()
+      else this.#tickets.renew()
+      return
     }
-    const soon = bye.again === "at once" && !isRepeated ? 0 : Math.max(patient, spread(bye, this.#env.random()))
-    if (bye.code === EXPIRED) return this.#after("retry", soon, () => this.#tickets.renew())
-    this.#retry(soon)
+    const backoffMs = wasStable ? waitMs : Math.max(waitMs, backoff(this.#byesInARow, 0.5 + this.#env.random() / 2))
+    const isAtOnce = bye.again === AGAIN.AT_ONCE && !isRepeated
+    const afterMs = isAtOnce ? 0 : Math.max(backoffMs, spread(bye, this.#env.random()))
+    if (bye.code === CLOSE.EXPIRED) this.#setTimer("retry", afterMs, () => this.#tickets.renew())
+    else this.#connectAfter(afterMs)
   }
 
-  #retry(ms) {
-    this.#after("retry", ms, () => this.#open())
+  /** @param {number} ms */
+  #connectAfter(ms) {
+    this.#setTimer("retry", ms, () => this.#connect())
   }
 
-  #renewed(ticket) {
-    if (!this.#line) return void this.#open()
-    if (this.#line.open?.renew(ticket)) return
-    this.#drop()
-    this.#open()
+  /** @param {string} ticket */
+  #onTicketRenewed(ticket) {
+    if (this.#connection?.transport?.updateTicket(ticket)) return
+    this.#closeConnection()
+    this.#connect()
   }
 
-  /** This visitor may not follow anything here any more; only a new page can change that. */
-  #refuse() {
-    this.#isRefused = true
-    this.#drop()
-    this.#tickets.rest()
-    this.#say("signed out")
+  /** The visitor may not follow anything here any more. */
+  #stop() {
+    this.#isStopped = true
+    this.#closeConnection()
+    this.#tickets.stop()
+    this.#setState("signed out")
   }
 
-  #drop() {
-    const line = this.#line
-    this.#line = null
-    if (line) {
-      line.isOver = true
-      line.open?.close()
+  #closeConnection() {
+    if (this.#connection) close(this.#connection)
+    this.#connection = null
+    this.#cancelUpgradeAndTimeouts()
+  }
+
+  #cancelUpgradeAndTimeouts() {
+    if (this.#upgrade) close(this.#upgrade)
+    this.#upgrade = null
+    for (const name of ["establish", "silence", "upgrade"]) this.#clearTimer(name)
+  }
+
+  // Back to a better transport ------------------------------------------------------------------
+
+  #scheduleUpgrade() {
+    const ms = this.#fallback.upgradeAfterMs
+    if (ms !== null) this.#setTimer("upgrade", ms, () => this.#tryUpgrade())
+  }
+
+  /** Try the next better transport while the connection goes on; switch to it at its first answer. */
+  #tryUpgrade() {
+    const onFailure = () => {
+      if (!this.#upgrade) return
+      close(this.#upgrade)
+      this.#upgrade = null
+      this.#fallback.upgradeFailed()
+      this.#scheduleUpgrade()
     }
-    this.#quieten()
-  }
-
-  #quieten() {
-    this.#climber?.open?.close()
-    if (this.#climber) this.#climber.isOver = true
-    this.#climber = null
-    for (const name of ["proof", "silence", "climb"]) this.#clear(name)
-  }
-
-  get #patience() {
-    return this.#ladder.rung === this.#rungs.length - 1 ? 2 * PROOF_MS : PROOF_MS
-  }
-
-  // Climbing back -------------------------------------------------------------------------------
-
-  #plan() {
-    const ms = this.#ladder.climbAfter
-    if (ms !== null) this.#after("climb", ms, () => this.#climb())
-  }
-
-  /** Try the rung above while this one goes on; whoever hears a word from it changes over. */
-  #climb() {
-    const slip = () => {
-      if (!this.#climber) return
-      this.#climber.isOver = true
-      this.#climber.open?.close()
-      this.#climber = null
-      this.#ladder.slipped()
-      this.#plan()
-    }
-    this.#climber = this.#begin(this.#ladder.rung - 1, {
-      proven: line => this.#changeOver(line),
-      ended: line => (line === this.#line ? this.#ended(line) : line === this.#climber && slip()),
+    this.#upgrade = this.#open(this.#fallback.current - 1, {
+      onEstablished: connection => this.#switchTo(connection),
+      onEnd: connection => {
+        if (connection === this.#connection) this.#onEnd(connection)
+        else if (connection === this.#upgrade) onFailure()
+      },
     })
-    this.#after("climb", PROOF_MS, slip)
+    this.#setTimer("upgrade", ESTABLISH_MS, onFailure)
   }
 
-  #changeOver(line) {
-    this.#climber = null
-    this.#drop()
-    this.#line = line
-    this.#ladder.climbed()
-    this.#plan()
+  /** @param {Connection} connection */
+  #switchTo(connection) {
+    this.#upgrade = null
+    this.#closeConnection()
+    this.#connection = connection
+    this.#fallback.upgraded()
+    this.#scheduleUpgrade()
   }
 
-  // Small things --------------------------------------------------------------------------------
+  // Small helpers -------------------------------------------------------------------------------
 
-  #keep(notice) {
-    this.#undecided.set(notice.id, notice)
-    if (this.#undecided.size > UNDECIDED) this.#undecided.delete(this.#undecided.keys().next().value)
+  /** @param {Notice} notice */
+  #keepNotice(notice) {
+    this.#notices.set(notice.id, notice)
+    if (this.#notices.size <= MAX_NOTICES) return
+    const [oldest] = this.#notices.keys()
+    this.#notices.delete(oldest)
   }
 
-  #say(state) {
+  /** @param {LiveState} state */
+  #setState(state) {
     if (state === this.#state) return
     this.#state = state
-    this.#listeners.tell("states", state)
+    this.#listeners.emit("states", state)
   }
 
-  #after(name, ms, then) {
-    this.#clear(name)
-    this.#timers.set(name, this.#env.setTimeout(then, ms))
+  /**
+   * Start a timer, in place of a running one of this name.
+   * @param {string} name
+   * @param {number} ms
+   * @param {() => void} callback
+   */
+  #setTimer(name, ms, callback) {
+    this.#clearTimer(name)
+    this.#timers.set(name, this.#env.setTimeout(callback, ms))
   }
 
-  #clear(name) {
+  /** @param {string} name */
+  #clearTimer(name) {
     this.#env.clearTimeout(this.#timers.get(name))
     this.#timers.delete(name)
   }
+}
+
+/** @param {Connection} connection */
+function close(connection) {
+  connection.isClosed = true
+  connection.transport?.close()
 }

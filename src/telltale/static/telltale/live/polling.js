@@ -1,72 +1,81 @@
 /**
- * The last rung: asking. The server holds the answer until there is something newer, where it can.
- * The contract of a transport is told in websocket.js.
+ * The transport that works everywhere: one request after another. Where the server can, it holds each answer until
+ * there is news.
  */
-import { decode } from "telltale/live/event-stream.js"
-import { refuse } from "telltale/live/sse.js"
+import { passOnBye, post } from "telltale/live/http.js"
+import { decode } from "telltale/live/protocol.js"
 
-/** How long the server may hold an answer. The first is asked for at once: it proves the rung. */
+/** How long the server may hold an answer. The first answer comes at once: it establishes the connection. */
 const HOLD_S = 25
+/** How much longer than that an answer may take before the request is given up. */
 const GRACE_MS = 10_000
-/** Never faster than this, whatever the server says. */
-const LEAST_MS = 100
+/** The shortest pause between two requests, whatever the server says. */
+const SHORTEST_PAUSE_MS = 100
+
+/** @typedef {Pick<import("telltale/live/live.js").Environment, "fetch" | "setTimeout" | "clearTimeout">} Env */
 
 /**
- * @param {import("telltale/live/websocket.js").Line} line
- * @param {{fetch: typeof fetch, setTimeout: typeof setTimeout, clearTimeout: typeof clearTimeout}} [env]
- * @returns {import("telltale/live/websocket.js").OpenLine}
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {Env} env
+ * @returns {import("telltale/live/transports.js").OpenTransport}
  */
-export function polling(line, env = globalThis) {
-  const life = new AbortController()
-  let wake = () => {}
+export function polling(options, env) {
+  const closing = new AbortController()
+  let endPause = () => {}
+  /**
+   * @param {number} ms
+   * @returns {Promise<void>}
+   */
   const pause = ms =>
     new Promise(resolve => {
       const timer = env.setTimeout(resolve, ms)
-      wake = () => (env.clearTimeout(timer), resolve())
+      endPause = () => {
+        env.clearTimeout(timer)
+        resolve()
+      }
     })
 
-  async function run() {
-    for (let hold = 0; !life.signal.aborted; hold = HOLD_S) {
-      const message = await ask(line, env, life.signal, hold)
-      if (!message || life.signal.aborted) return
-      line.hear(message)
-      await pause(Math.max(LEAST_MS, (message.poll_after_s ?? 0) * 1000))
+  async function poll() {
+    for (let holdS = 0; !closing.signal.aborted; holdS = HOLD_S) {
+      const message = await request(options, env, closing.signal, holdS)
+      if (!message || closing.signal.aborted) return
+      options.onMessage(message)
+      await pause(Math.max(SHORTEST_PAUSE_MS, (message.poll_after_s ?? 0) * 1000))
     }
   }
 
-  run().catch(() => {}).then(() => life.signal.aborted || line.end())
+  // A failure counts as an end.
+  poll().catch(() => {}).then(() => closing.signal.aborted || options.onEnd())
   return {
-    renew: () => true, // the next question brings it
-    nudge: () => wake(),
+    updateTicket: () => true, // the next request has it
+    pollNow: () => endPause(),
     close() {
-      life.abort()
-      wake()
+      closing.abort()
+      endPause()
     },
   }
 }
 
-async function ask(line, env, signal, hold) {
-  const patience = new AbortController()
-  const giveUp = () => patience.abort()
-  const timer = env.setTimeout(giveUp, hold * 1000 + GRACE_MS)
-  signal.addEventListener("abort", giveUp, { once: true })
+/**
+ * The server's answer, or null if it refused.
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {Env} env
+ * @param {AbortSignal} signal
+ * @param {number} holdS how long the server may hold the answer
+ */
+async function request(options, env, signal, holdS) {
+  const timeout = new AbortController()
+  const abort = () => timeout.abort()
+  const timer = env.setTimeout(abort, holdS * 1000 + GRACE_MS)
+  signal.addEventListener("abort", abort, { once: true })
   try {
-    const answer = await env.fetch(line.url, {
-      method: "POST",
-      headers: {
-        Accept: "application/json",
-        Authorization: `Bearer ${line.ticket()}`,
-        "Content-Type": "application/json",
-      },
-      body: JSON.stringify({ have: line.have(), seen: line.seen(), wait_s: hold }),
-      cache: "no-store",
-      credentials: "omit",
-      signal: patience.signal,
-    })
-    if (!answer.ok) return await refuse(line, answer)
-    return decode(await answer.text())
+    const body = { have: options.have(), seen: options.seen(), wait_s: holdS }
+    const response = await post(options, env, { accept: "application/json", body, signal: timeout.signal })
+    if (response.ok) return decode(await response.text())
+    await passOnBye(options, response)
+    return null
   } finally {
     env.clearTimeout(timer)
-    signal.removeEventListener("abort", giveUp)
+    signal.removeEventListener("abort", abort)
   }
 }

@@ -1,84 +1,94 @@
 /**
- * The fold of all server messages, by whatever transport and in whatever order: the newest snapshot of each
- * task, each notice once, every event. Pure. Of two snapshots the larger by (attempt, ended, seq) is the newer.
- */
-
-/**
- * @typedef {{fraction: ?number, current: ?number, total: ?number, unit: string, message: string, stage: string,
- *   step: number, steps: ?number}} Progress
+ * What the page knows: the newest snapshot of each task, and which notices have arrived. Pure.
+ *
+ * Messages may arrive over any transport, twice, late or out of order: of two snapshots of a task, the larger by
+ * (attempt, ended, seq) is the newer. Each notice is new once; every event is new.
+ *
+ * @typedef {{fraction: number | null, current: number | null, total: number | null, unit: string, message: string,
+ *   stage: string, step: number, steps: number | null}} Progress
  * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, label: string,
- *   progress: Progress, error: ?string, reference: ?string, result: ?string, created_at: number,
- *   started_at: ?number, moved_at: ?number, beat_at: ?number, ended_at: ?number, due_at: ?number,
- *   ahead: ?number, is_listening: ?boolean,
- *   remaining_s: ?number, usual_s: ?number[], cancel_requested: boolean, no_cancel: ?string}} Snapshot
- * @typedef {{id: string, topic: string, level: string, text: string, url: ?string, task: ?string}} Notice
+ *   progress: Progress, error: string | null, reference: string | null, result: string | null, created_at: number,
+ *   started_at: number | null, moved_at: number | null, beat_at: number | null, ended_at: number | null,
+ *   due_at: number | null, ahead: number | null, is_listening: boolean | null, remaining_s: number | null,
+ *   usual_s: number[] | null, cancel_requested: boolean, no_cancel: string | null}} Snapshot
+ * @typedef {{id: string, topic: string, level: string, text: string, url: string | null, task: string | null}} Notice
  * @typedef {{topic: string, name: string, data: any}} TopicEvent
+ * @typedef {{tasks?: Snapshot[], notices?: Notice[], events?: TopicEvent[]}} Content
  * @typedef {{tasks: Snapshot[], notices: Notice[], events: TopicEvent[], ignored: [string, string][]}} News
  */
 
-/** How many tasks and notices a server is told of on connecting; a message to it has a bound. */
-const TOLD = 150
-/** How many ended tasks and notices are remembered on a page that stays open for days. */
-const REMEMBERED = 1_000
+/** How many tasks and notices are named to the server on connecting: it limits the size of messages. */
+const MAX_SENT = 150
+/** How many ended tasks and notices are kept on a page that stays open for days. */
+const MAX_KEPT = 1_000
 
 /**
- * Whether `a` is to be shown instead of `b`.
- * @param {Snapshot} a
- * @param {Snapshot | undefined} b
+ * Whether to show snapshot `a` instead of `b`.
+ * @param {Pick<Snapshot, "attempt" | "ended" | "seq">} a
+ * @param {Pick<Snapshot, "attempt" | "ended" | "seq"> | undefined} b
  */
 export const supersedes = (a, b) =>
   !b || (a.attempt - b.attempt || Number(a.ended) - Number(b.ended) || a.seq - b.seq) > 0
 
-export class Newest {
-  /** @type {Map<string, Snapshot>} newest change last */
+export class Snapshots {
+  /** @type {Map<string, Snapshot>} by task id; the last changed is last */
   tasks = new Map()
   /** @type {Set<string>} */
-  #notices = new Set()
+  #noticeIds = new Set()
 
   /**
-   * What of a message is new.
-   * @param {{tasks?: Snapshot[], notices?: Notice[], events?: TopicEvent[]}} message
+   * Take in a message; returns what of it is new.
+   * @param {Content} message
    * @returns {News}
    */
-  fold(message) {
+  merge(message) {
+    /** @type {News} */
     const news = { tasks: [], notices: [], events: [...(message.events ?? [])], ignored: [] }
     for (const snapshot of message.tasks ?? []) {
       if (this.#keep(snapshot)) news.tasks.push(snapshot)
       else news.ignored.push(["task", snapshot.id])
     }
     for (const notice of message.notices ?? []) {
-      if (this.#notices.has(notice.id)) news.ignored.push(["notice", notice.id])
+      if (this.#noticeIds.has(notice.id)) news.ignored.push(["notice", notice.id])
       else {
-        this.#notices.add(notice.id)
+        this.#noticeIds.add(notice.id)
         news.notices.push(notice)
       }
     }
-    this.#forget()
+    this.#forgetOldest()
     return news
   }
 
-  /** What to tell a server on connecting, so that it sends only what is newer. */
+  /**
+   * The order of the newest snapshots by task id, for the server to send only newer ones.
+   * @returns {Object<string, [number, boolean, number]>}
+   */
   get have() {
-    const latest = [...this.tasks.values()].slice(-TOLD)
-    return Object.fromEntries(latest.map(s => [s.id, [s.attempt, s.ended, s.seq]]))
+    const newest = [...this.tasks.values()].slice(-MAX_SENT)
+    return Object.fromEntries(newest.map(({ id, attempt, ended, seq }) => [id, [attempt, ended, seq]]))
   }
 
-  /** The notices that came, oldest first. */
+  /** Ids of the notices that have arrived, oldest first. */
   get seen() {
-    return [...this.#notices].slice(-TOLD)
+    return [...this.#noticeIds].slice(-MAX_SENT)
   }
 
+  /**
+   * Keep the snapshot if it is the newest of its task; returns whether it is.
+   * @param {Snapshot} snapshot
+   */
   #keep(snapshot) {
     if (!supersedes(snapshot, this.tasks.get(snapshot.id))) return false
+    // Deleted first, so that the entry moves to the end of the map.
     this.tasks.delete(snapshot.id)
     this.tasks.set(snapshot.id, snapshot)
     return true
   }
 
-  #forget() {
-    for (const id of [...this.#notices].slice(0, -REMEMBERED)) this.#notices.delete(id)
-    if (this.tasks.size <= REMEMBERED) return
-    const ended = [...this.tasks.values()].filter(s => s.ended)
-    for (const { id } of ended.slice(0, this.tasks.size - REMEMBERED)) this.tasks.delete(id)
+  #forgetOldest() {
+    for (const id of [...this.#noticeIds].slice(0, -MAX_KEPT)) this.#noticeIds.delete(id)
+    if (this.tasks.size <= MAX_KEPT) return
+    const ended = [...this.tasks.values()].filter(snapshot => snapshot.ended)
+    for (const { id } of ended.slice(0, this.tasks.size - MAX_KEPT)) this.tasks.delete(id)
   }
 }

@@ -1,50 +1,39 @@
-/**
- * The second rung: server-sent events, by `fetch` and a streamed body, with the ticket in a header.
- * The contract of a transport is told in websocket.js.
- */
-import { EventStream, decode } from "telltale/live/event-stream.js"
+/** The transport by server-sent events: `fetch` with a streamed body. */
+import { EventStream } from "telltale/live/event-stream.js"
+import { passOnBye, post } from "telltale/live/http.js"
+import { decode } from "telltale/live/protocol.js"
 
 /**
- * @param {import("telltale/live/websocket.js").Line} line
- * @param {{fetch: typeof fetch}} [env]
- * @returns {import("telltale/live/websocket.js").OpenLine}
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {{fetch: typeof fetch}} env
+ * @returns {import("telltale/live/transports.js").OpenTransport}
  */
-export function sse(line, env = globalThis) {
-  const life = new AbortController()
-  read(line, env, life.signal).catch(() => {}).then(() => life.signal.aborted || line.end())
-  return { renew: () => false, close: () => life.abort() }
+export function sse(options, env) {
+  const closing = new AbortController()
+  // A failure counts as an end.
+  readStream(options, env, closing.signal).catch(() => {}).then(() => closing.signal.aborted || options.onEnd())
+  return { updateTicket: () => false, close: () => closing.abort() }
 }
 
-async function read(line, env, signal) {
-  const answer = await env.fetch(line.url, {
-    method: "POST",
-    headers: {
-      Accept: "text/event-stream",
-      Authorization: `Bearer ${line.ticket()}`,
-      "Content-Type": "application/json",
-    },
-    body: JSON.stringify({ have: line.have() }),
-    cache: "no-store",
-    credentials: "omit",
-    signal,
-  })
-  const isStream = answer.headers.get("Content-Type")?.startsWith("text/event-stream")
-  if (!answer.ok || !isStream) return refuse(line, answer)
-  const reader = answer.body.getReader()
+/**
+ * Read until the stream ends or `signal` aborts.
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {{fetch: typeof fetch}} env
+ * @param {AbortSignal} signal
+ */
+async function readStream(options, env, signal) {
+  const response = await post(options, env, { accept: "text/event-stream", body: { have: options.have() }, signal })
+  const isStream = response.headers.get("Content-Type")?.startsWith("text/event-stream")
+  if (!response.ok || !isStream || !response.body) return passOnBye(options, response)
+  const reader = response.body.getReader()
   const decoder = new TextDecoder()
-  const stream = new EventStream()
+  const events = new EventStream()
   for (;;) {
     const { done, value } = await reader.read()
     if (done || signal.aborted) return
-    for (const data of stream.push(decoder.decode(value, { stream: true }))) {
+    for (const data of events.push(decoder.decode(value, { stream: true }))) {
       const message = decode(data)
-      if (message && !signal.aborted) line.hear(message)
+      if (message && !signal.aborted) options.onMessage(message)
     }
   }
-}
-
-/** A refusal may bring a `bye` that says when to come back. */
-export async function refuse(line, answer) {
-  const message = decode(await answer.text())
-  if (message?.type === "bye") line.hear(message)
 }

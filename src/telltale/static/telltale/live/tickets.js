@@ -1,41 +1,48 @@
 /**
- * The page's ticket over time: which topics are wanted, when it must be renewed, one request at a time.
+ * The page's ticket: which topics it should cover, and its renewal, one request at a time.
  *
- * Knows no transport: `live.js` is told of each new ticket, and of the refusal that ends it.
+ * `live.js` is called back for each new ticket, and when the server refuses one for good.
  */
 import { backoff } from "telltale/live/backoff.js"
-import { Refused, fetchTicket } from "telltale/requests.js"
+import { TicketRefused, fetchTicket } from "telltale/requests.js"
 
-/** Topics asked for within this time are asked for together. */
-const GATHER_MS = 30
-/** Renewed this long before it runs out, or after half its life if that is shorter. */
-const MARGIN_S = 60
+/** Topics added within this time are requested together. */
+const BATCH_MS = 30
+/** A ticket is renewed this long before it expires, or after half its lifetime if that is shorter. */
+const RENEW_BEFORE_S = 60
+/** A ticket that expires sooner than this is not used for a new connection. */
+const EXPIRES_SOON_S = 2
 
 export class Tickets {
   #page
   #clock
   #env
-  #on
-  #wanted
+  #callbacks
+  /** @type {Set<string>} the topics that the next ticket is requested for */
+  #topics
+  /** @type {import("telltale/requests.js").Ticket} */
   #ticket
-  #due = null
-  #gathering = null
-  #running = null
-  #tries = 0
+  /** @type {number | undefined} */
+  #renewalTimer
+  /** @type {number | undefined} */
+  #batchTimer
+  /** @type {Promise<void> | null} the request under way */
+  #request = null
+  #failures = 0
 
   /**
    * @param {import("telltale/page.js").Page} page
    * @param {import("telltale/live/clock.js").Clock} clock
-   * @param {{renewed: (ticket: string) => void, refused: () => void}} on
-   * @param {any} env
+   * @param {{onRenewed: (ticket: string) => void, onRefused: () => void}} callbacks
+   * @param {Pick<import("telltale/live/live.js").Environment, "fetch" | "setTimeout" | "clearTimeout" | "random">} env
    */
-  constructor(page, clock, on, env) {
+  constructor(page, clock, callbacks, env) {
     this.#page = page
     this.#clock = clock
-    this.#on = on
+    this.#callbacks = callbacks
     this.#env = env
     this.#ticket = { ticket: page.ticket, topics: page.topics, expires_at: page.expires_at }
-    this.#wanted = new Set(page.topics)
+    this.#topics = new Set(page.topics)
   }
 
   /** The signed text. */
@@ -43,63 +50,71 @@ export class Tickets {
     return this.#ticket.ticket
   }
 
-  /** Whether it can be shown to a server now. */
-  get isGood() {
-    return this.#ticket.topics.length > 0 && this.#clock.now < this.#ticket.expires_at - 2
+  /** Whether a connection can be opened with the ticket now. */
+  get isValid() {
+    return this.#ticket.topics.length > 0 && this.#clock.now < this.#ticket.expires_at - EXPIRES_SOON_S
   }
 
   /** Whether there is anything to follow. */
-  get hasWishes() {
-    return this.#wanted.size > 0
+  get hasTopics() {
+    return this.#topics.size > 0
   }
 
-  /** Ask for another topic; nothing if the ticket covers it. */
-  want(topic) {
-    if (this.#wanted.has(topic)) return
-    this.#wanted.add(topic)
-    this.#gather()
+  /**
+   * Request a ticket that covers this topic as well, unless it was requested already.
+   * @param {string} topic
+   */
+  addTopic(topic) {
+    if (this.#topics.has(topic)) return
+    this.#topics.add(topic)
+    this.#renewInBatch()
   }
 
-  /** Renew it in time, from now on. */
-  watch() {
-    const left = this.#ticket.expires_at - this.#clock.now
-    this.#renewAfter(Math.max(1000, (left - Math.min(MARGIN_S, left / 2)) * 1000))
+  /** Renew the ticket before it expires. */
+  scheduleRenewal() {
+    const leftS = this.#ticket.expires_at - this.#clock.now
+    this.#renewAfter(Math.max(1000, (leftS - Math.min(RENEW_BEFORE_S, leftS / 2)) * 1000))
   }
 
   /** Stop renewing. */
-  rest() {
-    this.#env.clearTimeout(this.#due)
-    this.#env.clearTimeout(this.#gathering)
+  stop() {
+    this.#env.clearTimeout(this.#renewalTimer)
+    this.#env.clearTimeout(this.#batchTimer)
   }
 
-  /** Fetch a new one now; resolves when there is one or none is to be had for the moment. */
+  /**
+   * Fetch a new ticket now. Resolves when the request has ended, also if it failed: then it is repeated later.
+   * @returns {Promise<void>}
+   */
   renew() {
-    this.rest()
-    this.#running ??= this.#fetch().finally(() => (this.#running = null))
-    return this.#running
+    this.stop()
+    this.#request ??= this.#fetch().finally(() => (this.#request = null))
+    return this.#request
   }
 
   async #fetch() {
-    const asked = [...this.#wanted]
+    const topics = [...this.#topics]
     try {
-      this.#ticket = await fetchTicket(this.#page, asked, this.#env)
+      this.#ticket = await fetchTicket(this.#page, topics, this.#env)
     } catch (error) {
-      if (error instanceof Refused) return this.#on.refused()
-      return this.#renewAfter(1000 + backoff(this.#tries++, this.#env.random()))
+      if (error instanceof TicketRefused) return this.#callbacks.onRefused()
+      return this.#renewAfter(1000 + backoff(this.#failures++, this.#env.random()))
     }
-    this.#tries = 0
-    this.watch()
-    this.#on.renewed(this.text)
-    if (this.#wanted.size > asked.length) this.#gather()
+    this.#failures = 0
+    this.scheduleRenewal()
+    this.#callbacks.onRenewed(this.text)
+    const wereTopicsAdded = this.#topics.size > topics.length
+    if (wereTopicsAdded) this.#renewInBatch()
   }
 
-  #gather() {
-    this.#env.clearTimeout(this.#gathering)
-    this.#gathering = this.#env.setTimeout(() => this.renew(), GATHER_MS)
+  #renewInBatch() {
+    this.#env.clearTimeout(this.#batchTimer)
+    this.#batchTimer = this.#env.setTimeout(() => this.renew(), BATCH_MS)
   }
 
+  /** @param {number} ms */
   #renewAfter(ms) {
-    this.#env.clearTimeout(this.#due)
-    this.#due = this.#env.setTimeout(() => this.renew(), ms)
+    this.#env.clearTimeout(this.#renewalTimer)
+    this.#renewalTimer = this.#env.setTimeout(() => this.renew(), ms)
   }
 }

@@ -1,19 +1,46 @@
 /**
- * Which transports a page tries, the best first. Pure: it is told how the page came.
+ * The transports, and their order on this page. Pure: the protocol by which the page was loaded is passed in.
  *
- * A WebSocket costs an ASGI server twice what an event stream does. But over HTTP/1.1 a browser grants a site six
- * requests at a time, so that a few open tabs with streams would lock it up; HTTP/2 and 3 carry a hundred on one line.
+ * A WebSocket costs an ASGI server twice as much as an event stream. But over HTTP/1.1 a browser allows a site six
+ * requests at a time, so that a few open tabs with streams would block it; HTTP/2 and 3 carry a hundred on one
+ * connection.
+ *
+ * A transport is a function. It opens one connection, calls `onMessage` for each message and `onEnd` once when the
+ * connection ends, unless `close` was called before.
+ *
+ * @typedef {(options: TransportOptions, env: import("telltale/live/live.js").Environment) => OpenTransport} Transport
+ *
+ * @typedef {object} TransportOptions
+ * @property {string} url the absolute address, which begins with "http"
+ * @property {() => string} ticket the ticket's text
+ * @property {() => Object<string, [number, boolean, number]>} have the order of the newest snapshots, by task id
+ * @property {() => string[]} seen ids of the notices that have arrived
+ * @property {(message: import("telltale/live/protocol.js").ServerMessage) => void} onMessage
+ * @property {() => void} onEnd
+ *
+ * @typedef {object} OpenTransport
+ * @property {() => void} close
+ * @property {(ticket: string) => boolean} updateTicket whether the open connection goes on with the new ticket
+ * @property {() => void} [pollNow] only polling has it: ask the server at once
  */
 import { polling } from "telltale/live/polling.js"
 import { sse } from "telltale/live/sse.js"
 import { websocket } from "telltale/live/websocket.js"
 
 /**
- * @param {string} protocol as `nextHopProtocol` has it: "h2", "http/1.1", or "" where nobody knows
+ * The transports to try, best first.
+ * @param {string} protocol as `nextHopProtocol` gives it: "h2", "http/1.1", or "" if unknown
+ * @returns {Transport[]}
  */
-export const rungsOver = protocol =>
+export const transportsFor = protocol =>
   /^h[23]/.test(protocol) ? [sse, websocket, polling] : [websocket, sse, polling]
 
-/** How this page came. */
-export const protocolOf = (performance = globalThis.performance) =>
-  performance?.getEntriesByType?.("navigation")[0]?.nextHopProtocol ?? ""
+/**
+ * The protocol by which this page was loaded; "" if the browser does not tell.
+ * @param {Partial<Pick<Performance, "getEntriesByType">>} [performance]
+ * @returns {string}
+ */
+export function pageProtocol(performance = globalThis.performance) {
+  const [navigation] = performance?.getEntriesByType?.("navigation") ?? []
+  return /** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.nextHopProtocol ?? ""
+}

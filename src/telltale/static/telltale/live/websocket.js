@@ -1,29 +1,29 @@
 /**
- * A WebSocket. The ticket goes in the first message; numbered messages are acknowledged, one for
- * many: whenever as much has come as the server's `hello` says, and at a numbered ping.
+ * The WebSocket transport. The ticket goes in the first message.
  *
- * A transport is one function `open(line)`. It tells `line.hear(message)` of each message and `line.end()`, once,
- * of the end, unless it was closed from here. It answers `close()`, and `renew(ticket)`: whether the open line
- * could take the new ticket.
- *
- * @typedef {{url: string, ticket: () => string, have: () => object, seen: () => string[],
- *   hear: (message: any) => void, end: () => void}} Line
- * @typedef {{close: () => void, renew: (ticket: string) => boolean, nudge?: () => void}} OpenLine
+ * Acknowledgements are cumulative: one is sent when as many characters have arrived as the server's `hello` asks
+ * for, and at each numbered ping.
  */
-import { decode } from "telltale/live/event-stream.js"
+import { VERSION, decode } from "telltale/live/protocol.js"
 
 /**
- * @param {Line} line
- * @param {{WebSocket: typeof WebSocket}} [env]
- * @returns {OpenLine}
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {{WebSocket: typeof WebSocket}} env
+ * @returns {import("telltale/live/transports.js").OpenTransport}
  */
-export function websocket(line, env = globalThis) {
-  const socket = new env.WebSocket(line.url.replace(/^http/, "ws"))
-  const send = message => socket.readyState === 1 && socket.send(JSON.stringify(message))
+export function websocket(options, env) {
+  const socket = new env.WebSocket(options.url.replace(/^http/, "ws"))
   let isOpen = true
   let ackEvery = 0
   let unacknowledged = 0
 
+  /** @param {object} message */
+  const send = message => socket.readyState === 1 && socket.send(JSON.stringify(message))
+
+  /**
+   * @param {import("telltale/live/protocol.js").ServerMessage} message
+   * @param {number} size in characters
+   */
   const acknowledge = (message, size) => {
     if (message.type === "hello") ackEvery = message.ack_every || 0
     unacknowledged += size
@@ -32,21 +32,21 @@ export function websocket(line, env = globalThis) {
     send({ type: "ack", n: message.n })
   }
 
-  socket.onopen = () => send({ type: "hello", v: 1, ticket: line.ticket(), have: line.have() })
+  socket.onopen = () => send({ type: "hello", v: VERSION, ticket: options.ticket(), have: options.have() })
   socket.onmessage = ({ data }) => {
     const message = decode(data)
     if (!isOpen || !message) return
-    line.hear(message)
+    options.onMessage(message)
     acknowledge(message, data.length)
   }
   socket.onclose = () => {
     if (!isOpen) return
     isOpen = false
-    line.end()
+    options.onEnd()
   }
 
   return {
-    renew(ticket) {
+    updateTicket(ticket) {
       send({ type: "ticket", ticket })
       return true
     },

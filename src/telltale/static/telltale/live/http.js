@@ -1,0 +1,29 @@
+/** The requests of event streams and polling, and the server's refusals of them. */
+import { decode } from "telltale/live/protocol.js"
+
+/**
+ * POST to the live endpoint, with the ticket in a header: addresses are logged, headers are not.
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {{fetch: typeof fetch}} env
+ * @param {{accept: string, body: object, signal: AbortSignal}} request
+ * @returns {Promise<Response>}
+ */
+export const post = (options, env, { accept, body, signal }) =>
+  env.fetch(options.url, {
+    method: "POST",
+    headers: { Accept: accept, Authorization: `Bearer ${options.ticket()}`, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    cache: "no-store",
+    credentials: "omit",
+    signal,
+  })
+
+/**
+ * Pass on the `bye` of a refused request, if it has one: it says when to reconnect.
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {Response} response
+ */
+export async function passOnBye(options, response) {
+  const message = decode(await response.text())
+  if (message?.type === "bye") options.onMessage(message)
+}

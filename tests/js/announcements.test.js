@@ -1,0 +1,37 @@
+/** Which changes of a task are announced. */
+import assert from "node:assert/strict"
+import test from "node:test"
+
+import { Announcements } from "telltale/elements/announcements.js"
+
+const snapshot = (state, step = 0, more = {}) => ({
+  state,
+  attempt: 1,
+  ended: ["succeeded", "failed", "lost"].includes(state),
+  progress: { step },
+  ...more,
+})
+
+test("the first snapshot is not announced; each end is, a failure urgently", () => {
+  const announcements = new Announcements()
+  assert.equal(announcements.next(snapshot("running"), "ok", 0.1, 0), null)
+  assert.deepEqual(announcements.next(snapshot("failed"), null, 0.1, 1), { urgent: true })
+  assert.equal(announcements.next(snapshot("failed"), null, 0.1, 2), null)
+})
+
+test("a long task is announced in quarters, at most once a minute", () => {
+  const announcements = new Announcements()
+  let count = 0
+  for (let i = 0; i <= 900; i++) if (announcements.next(snapshot("running"), "ok", i / 1000, i / 10)) count += 1
+  assert.equal(count, 2)
+})
+
+test("a step, a loss of contact and a cancellation are announced once", () => {
+  const announcements = new Announcements()
+  announcements.next(snapshot("running", 1), "ok", null, 0)
+  assert.ok(announcements.next(snapshot("running", 2), "ok", null, 1))
+  assert.equal(announcements.next(snapshot("running", 2), "ok", null, 2), null)
+  assert.ok(announcements.next(snapshot("running", 2), "stalled", null, 3))
+  assert.equal(announcements.next(snapshot("running", 2), "stalled", null, 4), null)
+  assert.ok(announcements.next(snapshot("running", 2, { cancel_requested: true }), "ok", null, 5))
+})

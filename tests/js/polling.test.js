@@ -1,0 +1,54 @@
+/** The polling transport, with scripted responses. */
+import assert from "node:assert/strict"
+import test from "node:test"
+
+import { CLOSE } from "telltale/live/protocol.js"
+import { polling } from "telltale/live/polling.js"
+
+import { Recorder, wait } from "./recorder.js"
+
+/** A thousand times as fast as in a browser. */
+const envWith = fetch => ({ fetch, setTimeout: (callback, ms) => setTimeout(callback, ms / 1000), clearTimeout })
+
+test("the first poll is answered at once, later ones may be held, until one fails", async () => {
+  const recorder = new Recorder()
+  const bodies = []
+  const fetch = async (_url, { body, headers }) => {
+    bodies.push(JSON.parse(body))
+    assert.equal(headers.Accept, "application/json")
+    assert.equal(headers.Authorization, "Bearer T")
+    if (bodies.length === 3) throw new Error("no network")
+    return new Response('{"type":"poll","poll_after_s":2}')
+  }
+  polling(recorder.options, envWith(fetch))
+  await wait(60)
+  assert.deepEqual(bodies.map(body => body.wait_s), [0, 25, 25])
+  assert.deepEqual(bodies[0], { have: { a: [1, false, 2] }, seen: ["n1"], wait_s: 0 })
+  assert.deepEqual([recorder.messages.length, recorder.ends], [2, 1])
+})
+
+test("a refused poll reports the reason and ends", async () => {
+  const recorder = new Recorder()
+  const bye = JSON.stringify({ type: "bye", code: CLOSE.LIMIT, again: "later" })
+  polling(recorder.options, envWith(async () => new Response(bye, { status: 429 })))
+  await wait()
+  assert.deepEqual([recorder.messages.map(message => message.code), recorder.ends], [[CLOSE.LIMIT], 1])
+})
+
+test("`pollNow` polls at once; after `close`, nothing is reported", async () => {
+  const recorder = new Recorder()
+  let count = 0
+  const fetch = async () => {
+    count += 1
+    return new Response('{"type":"poll","poll_after_s":60}')
+  }
+  const transport = polling(recorder.options, envWith(fetch))
+  await wait()
+  assert.equal(count, 1)
+  transport.pollNow()
+  await wait()
+  assert.equal(count, 2)
+  transport.close()
+  await wait(100)
+  assert.deepEqual([count, recorder.ends], [2, 0])
+})
