@@ -55,3 +55,16 @@ def test_a_claim_and_a_cancellation_at_once_leave_the_task_cancelled_or_running_
         )
         row = store.get_task(task.pk)
         assert row.state == "cancelled" or (row.state == "running" and row.cancel_requested)
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["while it is stalled", "after it is lost"])
+def test_a_stalled_task_that_was_asked_to_cancel_is_not_run_again_by_a_redelivery(is_lost: bool) -> None:
+    task = queue()
+    claim(task)
+    assert store.request_cancel(task.pk) is not None, "its worker is not heard, and may be dead"
+    if is_lost:
+        store.expire([task.pk], now=store.now() + 1_000)
+        assert store.get_task(task.pk).state == "lost"
+    refusal = store.claim(task_id=task.pk, worker="w")
+    assert isinstance(refusal, store.Refusal)
+    assert refusal.state is State.CANCELLED

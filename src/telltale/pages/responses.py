@@ -13,7 +13,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.translation import gettext as _
 
 from telltale import conf, store
-from telltale.core.health import health
+from telltale.core.health import can_cancel, health
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import INBOUND_BYTES, Malformed, decode
@@ -63,7 +63,7 @@ def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str,
     """Return the task's snapshot for programs, with its health, its URL and the actions that the visitor may take."""
     snapshot, is_own = task.snapshot, is_owner(request, task)
     return snapshot.to_json() | {
-        "health": health(snapshot, now=now, limits=conf.settings()),
+        "health": health(snapshot, now=now, limits=conf.settings().limits),
         "now": now,
         "url": reverse("telltale:task", args=[task.pk]),
         "can_cancel": is_own and can_cancel(snapshot),
@@ -84,11 +84,6 @@ def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> 
         response.headers["Retry-After"] = str(retry_after_s(task.snapshot, now=now))
     no_store(response)
     return response
-
-
-def can_cancel(snapshot: Snapshot) -> bool:
-    """Whether asking for its end would do something."""
-    return not snapshot.ended and not snapshot.cancel_requested and snapshot.no_cancel is None
 
 
 def retry_after_s(snapshot: Snapshot, *, now: float) -> int:

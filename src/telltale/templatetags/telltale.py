@@ -21,7 +21,7 @@ from django.utils.translation import get_language
 
 from telltale import store
 from telltale.conf import settings
-from telltale.core.health import health
+from telltale.core.health import can_cancel, health, offers_cancel
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
@@ -70,7 +70,7 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
     """
     request = _request(context, "task_progress")
     now, snapshot = store.now(), task.snapshot
-    task_health = health(snapshot, now=now, limits=settings())
+    task_health = health(snapshot, now=now, limits=settings().limits)
     return {
         "task": task,
         "snapshot": snapshot,
@@ -78,7 +78,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "text": task_text.describe(snapshot, task_health, now=now),
         "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
         "is_own": permissions.is_owner(request, task),
-        "may_cancel": not snapshot.ended and task_health != "stalled" and not snapshot.cancel_requested,
+        "offers_cancel": offers_cancel(snapshot),
+        "can_cancel": can_cancel(snapshot),
         "may_retry": snapshot.state in RETRIABLE,
         "is_repeatable": is_repeatable(task),
         "result": safe_url(snapshot.result),
@@ -111,14 +112,14 @@ def import_map() -> dict[str, str]:
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
     """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
-    ticket, limits = permissions.page_ticket(request, [str(task.pk) for task in shared]), settings()
+    ticket = permissions.page_ticket(request, [str(task.pk) for task in shared])
     hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     return {
         "ticket": ticket.ticket,
         "topics": sorted(ticket.topics),
         "expires_at": ticket.expires_at,
         "now": store.now(),
-        "limits": {"quiet_s": limits.quiet_s, "stalled_s": limits.stalled_s, "lease_s": limits.lease_s},
+        "limits": settings().limits.to_json(),
         "urls": {
             "live": reverse("telltale:live"),
             "ticket": reverse("telltale:ticket"),
