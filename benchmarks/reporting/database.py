@@ -110,20 +110,20 @@ def keep_saving(ids: Sequence[UUID], over: threading.Event) -> None:
     from telltale.core.snapshot import Snapshot
     from telltale.core.states import State
     from telltale.store import Claim
-    from telltale.worker.attempts import Attempt
+    from telltale.worker.attempt import Attempt
     from telltale.worker.saver import Saver
 
     attempts = []
     for pk in ids:
-        attempts.append(Attempt(None))
+        attempts.append(Attempt())
         snapshot = Snapshot(id=str(pk), attempt=1, seq=9, state=State.RUNNING)
         attempts[-1].begin(Claim(id=pk, attempt=1, seq=9, topics=(), snapshot=snapshot), save_every_s=0.0)
-        attempts[-1].look(now=0.0, beat_s=NEVER_S)
+        attempts[-1].next_snapshot(now=0.0, beat_s=NEVER_S)
     saver = Saver(lambda: attempts)
     while not over.is_set():
         for attempt in attempts:
             attempt.tracker.current += 1
-            attempt.look(now=time.time(), beat_s=NEVER_S)
+            attempt.next_snapshot(now=time.time(), beat_s=NEVER_S)
         saver._save()
     connection.close()
 

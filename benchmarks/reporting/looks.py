@@ -10,10 +10,10 @@ from telltale.brokers import broker
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import Envelope
-from telltale.messages import hand_over
+from telltale.messages import send_to_broker
 from telltale.store import Claim
-from telltale.worker.attempts import Attempt
-from telltale.worker.reporter import TOLD_AT_ONCE
+from telltale.worker.attempt import Attempt
+from telltale.worker.reporter import PUBLISHED_AT_ONCE
 
 TASKS = 10_000
 REPEATS = 7
@@ -35,13 +35,13 @@ def measured() -> dict[str, list[float]]:
         "look, all moved: a task": repeated(lambda: count(attempts, 1), lambda: look(attempts), TASKS),
         "saver's look, nothing due: a task": repeated(lambda: None, lambda: due(attempts), TASKS),
     }
-    envelopes = [Envelope(topics=a.claim.topics, snapshot=a._told) for a in attempts[:TOLD_AT_ONCE]]  # type: ignore[union-attr]
+    envelopes = [Envelope(topics=a.claim.topics, snapshot=a._published) for a in attempts[:PUBLISHED_AT_ONCE]]  # type: ignore[union-attr]
     figures["encode and hand over, nobody hears: a change"] = repeated(
-        lambda: None, lambda: hand_over(map(anew, envelopes)), TOLD_AT_ONCE
+        lambda: None, lambda: send_to_broker(map(anew, envelopes)), PUBLISHED_AT_ONCE
     )
     listener = broker().listen(lambda raw: None, lambda topics: None)
     figures["encode and hand over, memory://: a change"] = repeated(
-        lambda: None, lambda: hand_over(map(anew, envelopes)), TOLD_AT_ONCE
+        lambda: None, lambda: send_to_broker(map(anew, envelopes)), PUBLISHED_AT_ONCE
     )
     listener.close()
     return figures | {"memory of a running attempt, bytes": [memory]}
@@ -54,9 +54,9 @@ def running_attempt() -> Attempt:
         id=str(task_id), attempt=1, seq=1, state=State.RUNNING, label="Work", started_at=now, beat_at=now
     )
     claim = Claim(id=task_id, attempt=1, seq=1, topics=(f"task:{task_id}", "user:7"), snapshot=snapshot)
-    attempt = Attempt(None)
+    attempt = Attempt()
     attempt.begin(claim, save_every_s=0.0)
-    attempt.look(now=now, beat_s=NEVER_S)
+    attempt.next_snapshot(now=now, beat_s=NEVER_S)
     attempt.tracker.total = 1_000_000
     return attempt
 
@@ -76,12 +76,12 @@ def count(attempts: list[Attempt], every: int) -> None:
 def look(attempts: list[Attempt]) -> list[Snapshot]:
     """The reporter's, but for the handing over."""
     now = time.time()
-    return [told for attempt in attempts if (told := attempt.look(now=now, beat_s=NEVER_S))]
+    return [told for attempt in attempts if (told := attempt.next_snapshot(now=now, beat_s=NEVER_S))]
 
 
 def due(attempts: list[Attempt]) -> list[Attempt]:
     """The saver's."""
-    return [attempt for attempt in attempts if attempt.is_due(now=0.0, save_every_s=2.0)]
+    return [attempt for attempt in attempts if attempt.is_save_due(now=0.0, save_every_s=2.0)]
 
 
 def anew(envelope: Envelope) -> Envelope:

@@ -196,7 +196,8 @@ class PerProcess(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self.after_fork()
+        self._object: T | None = None
+        self._lock = lock()
         call_after_fork(self)
 
     def get(self) -> T:
@@ -208,8 +209,7 @@ class PerProcess(Generic[T]):
 
     def after_fork(self) -> None:
         """In the child: forget the parent's object, whose threads were not copied, and whose locks may be held."""
-        self._lock = lock()
-        self._object: T | None = None
+        self._object, self._lock = None, lock()
 
 
 def _after_fork() -> None:

@@ -1,4 +1,4 @@
-"""Short leases, and tasks that run in threads of the test's own process."""
+"""Short durations, and a bench that runs tasks in threads of the test's process."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""`telltale.enqueue`, cancel and retry: the row first, the runner after the commit, and nothing left behind."""
+"""`telltale.enqueue`: the row is written first, the runner gets the task after the commit, failures leave no row."""
 
 import time
 from collections.abc import Iterator
@@ -13,11 +13,8 @@ from django.test import RequestFactory
 import telltale
 from telltale import owners
 from telltale.core.states import State
-from telltale.dispatch.control import CannotRetry, cancel, retry, why_no_retry
-from telltale.dispatch.registry import by_name
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
-from telltale.owners import Owner
 from telltale.runners.threads import ThreadRunner
 from tests.app import celery_tasks, django_tasks, thread_tasks
 from tests.runners.benches import ThreadBench
@@ -28,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tasks stay queued until the test starts the threads."""
     monkeypatch.chdir(tmp_path)
     threads.pause()
     yield
@@ -36,7 +34,7 @@ def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner that can't take anything just now."""
+    """The thread runner can't take any task."""
 
     def refuse(*args: object, **kwargs: object) -> str:
         raise ConnectionError("no room")
@@ -44,7 +42,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ThreadRunner, "enqueue", refuse)
 
 
-def test_the_row_says_what_was_asked_for(tmp_path: Path) -> None:
+def test_the_row_holds_the_task_its_label_and_its_arguments(tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 3, pause_s=0.0, label="Count the airports")
     assert (row.state, row.attempt, row.label) == (State.QUEUED, 1, "Count the airports")
     assert (row.runner, row.name) == ("thread", "tests.app.thread_tasks.count")
@@ -52,13 +50,13 @@ def test_the_row_says_what_was_asked_for(tmp_path: Path) -> None:
     assert fresh(row).runner_id
 
 
-def test_a_task_belongs_to_whom_it_is_given() -> None:
+def test_a_task_has_the_given_owner() -> None:
     ada = User.objects.create_user("ada")
     assert telltale.enqueue(thread_tasks.fail, "log", owner=ada).owner == ada
     assert telltale.enqueue(thread_tasks.fail, "log", owner=None).owner_topic is None
 
 
-def test_within_a_request_a_task_belongs_to_its_asker() -> None:
+def test_within_a_request_a_task_belongs_to_the_requests_session() -> None:
     request = RequestFactory().get("/")
     request.user, request.session = AnonymousUser(), SessionStore()
     with owners.owned_by(request):
@@ -66,7 +64,7 @@ def test_within_a_request_a_task_belongs_to_its_asker() -> None:
     assert row.session == owners.session_digest(request.session.session_key)
 
 
-def test_what_a_task_starts_belongs_to_whoever_asked_for_the_task(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_task_that_is_enqueued_by_a_task_has_the_same_owner(threads: ThreadBench, tmp_path: Path) -> None:
     ada = User.objects.create_user("ada")
     threads.start()
     ended(telltale.enqueue(thread_tasks.starts_a_child, str(tmp_path / "log"), owner=ada))
@@ -74,7 +72,7 @@ def test_what_a_task_starts_belongs_to_whoever_asked_for_the_task(threads: Threa
     assert ended(child).owner == ada
 
 
-def test_a_key_joins_the_open_task_and_starts_no_second(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_call_with_the_key_of_an_open_task_joins_that_task(threads: ThreadBench, tmp_path: Path) -> None:
     log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
     first = telltale.enqueue(thread_tasks.hold_alone, log, gate)
     second = telltale.enqueue(thread_tasks.hold_alone, log, gate)
@@ -97,7 +95,7 @@ def test_inside_a_transaction_nothing_runs_before_its_commit(threads: ThreadBenc
     assert ended(row).state == State.SUCCEEDED
 
 
-def test_a_transaction_that_rolls_back_takes_the_task_along(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_transaction_that_rolls_back_enqueues_nothing(threads: ThreadBench, tmp_path: Path) -> None:
     with transaction.atomic():
         telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
         transaction.set_rollback(True)
@@ -121,68 +119,14 @@ def test_a_failure_to_enqueue_at_the_commit_is_an_error_and_leaves_no_row() -> N
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"bytes"])
-def test_an_argument_that_json_cant_hold_is_named_with_the_mend(value: object) -> None:
+def test_an_argument_that_json_cannot_hold_is_an_error_that_names_the_argument(value: object) -> None:
     with pytest.raises(TypeError, match=r"log of tests\.app\.thread_tasks\.fail.*such as a primary key"):
         telltale.enqueue(thread_tasks.fail, log=value)
     assert TaskState.objects.count() == 0
 
 
 @pytest.mark.parametrize("task", [celery_tasks.untracked, django_tasks.untracked])
-def test_an_untracked_task_is_refused_with_the_mend(task: object) -> None:
+def test_an_untracked_task_is_an_error_that_names_the_decorator(task: object) -> None:
     with pytest.raises(TypeError, match=r"is not tracked.*put @telltale\.tracked beneath"):
         telltale.enqueue(task, "log")
     assert TaskState.objects.count() == 0
-
-
-def test_what_is_queued_can_be_cancelled_once() -> None:
-    row = telltale.enqueue(thread_tasks.fail, "log")
-    assert cancel(row)
-    assert fresh(row).state == State.CANCELLED
-    assert not cancel(row)
-
-
-def test_only_what_has_ended_badly_can_be_run_again() -> None:
-    row = telltale.enqueue(thread_tasks.fail, "log")
-    assert why_no_retry(row)
-    with pytest.raises(CannotRetry, match="has not failed"):
-        retry(row)
-
-
-def test_two_people_who_due_at_once_start_one_attempt() -> None:
-    row = telltale.enqueue(thread_tasks.fail, "log")
-    cancel(row)
-    mine, theirs = fresh(row), fresh(row)
-    assert retry(mine).attempt == 2
-    with pytest.raises(CannotRetry, match="again already"):
-        retry(theirs)
-    assert fresh(row).attempt == 2
-
-
-def test_what_no_runner_here_knows_cant_be_run_again() -> None:
-    with pytest.raises(telltale.TaskError), telltale.track("By hand"):
-        raise telltale.TaskError("Nothing works.")
-    with pytest.raises(CannotRetry, match="from where it was started"):
-        retry(TaskState.objects.get())
-
-
-def test_a_retry_that_cant_be_enqueued_has_failed_and_says_so(
-    threads: ThreadBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    threads.start()
-    row = ended(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log")))
-
-    def refuse(*args: object, **kwargs: object) -> str:
-        raise ConnectionError("no room")
-
-    monkeypatch.setattr(by_name("thread"), "enqueue", refuse)
-    with pytest.raises(EnqueueFailed):
-        retry(row)
-    assert (fresh(row).state, fresh(row).attempt, fresh(row).error) == (State.FAILED, 2, "It could not be started.")
-
-
-def test_a_second_attempt_belongs_to_the_same_owner(threads: ThreadBench, tmp_path: Path) -> None:
-    ada = User.objects.create_user("ada")
-    threads.start()
-    row = ended(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log"), owner=Owner(user_id=ada.pk)))
-    retry(row)
-    assert ended(row).owner == ada

@@ -1,4 +1,4 @@
-"""Why a task waits: asked of its runner at a bounded rate, and told to whoever follows it."""
+"""Why a task waits: its runner is asked at a bounded rate, and followers get the answer."""
 
 import time
 from pathlib import Path
@@ -20,63 +20,63 @@ from tests.runners.watching import ended, fresh, until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Attentive(ThreadRunner):
-    """A thread runner that is asked whether anybody listens."""
+class ListeningRunner(ThreadRunner):
+    """A thread runner that says whether a worker is listening."""
 
     def is_listening(self, task: object) -> bool | None:
         raise NotImplementedError
 
 
 @pytest.fixture(autouse=True)
-def asked_often(settings: Any) -> None:
+def short_intervals(settings: Any) -> None:
     settings.TELLTALE = {"BROKER": "memory://", "WAITING_EVERY_S": 0.5, **SHORT}
 
 
-def ask(*rows: TaskState) -> None:
+def request(*rows: TaskState) -> None:
     request_queue_status([fresh(row).snapshot for row in rows], now=store.now() + 10)
 
 
-def place(row: TaskState) -> tuple[int | None, bool | None]:
+def queue_status(row: TaskState) -> tuple[int | None, bool | None]:
     return fresh(row).snapshot.ahead, fresh(row).snapshot.is_listening
 
 
-def test_a_runner_that_knows_no_place_is_helped_by_the_rows(threads: ThreadBench, tmp_path: Path) -> None:
+def test_without_the_runners_position_the_rows_are_counted(threads: ThreadBench, tmp_path: Path) -> None:
     threads.pause()
     rows = [telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0) for _ in range(3)]
-    ask(*rows)
-    until(lambda: [place(row)[0] for row in rows] == [0, 1, 2], "their places are known")
+    request(*rows)
+    until(lambda: [queue_status(row)[0] for row in rows] == [0, 1, 2], "the positions are known")
     threads.start()
     for row in rows:
-        assert (ended(row).state, place(row)) == (State.SUCCEEDED, (None, None))
+        assert (ended(row).state, queue_status(row)) == (State.SUCCEEDED, (None, None))
 
 
-def test_a_task_is_asked_about_at_a_bounded_rate(
+def test_the_runner_is_asked_about_a_task_at_a_bounded_rate(
     threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    asked: list[float] = []
-    monkeypatch.setattr(Attentive, "is_listening", lambda self, task: asked.append(time.monotonic()))
+    asked_at: list[float] = []
+    monkeypatch.setattr(ListeningRunner, "is_listening", lambda self, task: asked_at.append(time.monotonic()))
     monkeypatch.setattr("telltale.dispatch.queue_status.LISTENING_FOR_S", 0.0)
-    settings.TELLTALE = {**settings.TELLTALE, "RUNNERS": [f"{__name__}.Attentive"]}
+    settings.TELLTALE = {**settings.TELLTALE, "RUNNERS": [f"{__name__}.ListeningRunner"]}
     threads.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
-    until_at = time.monotonic() + 1.6
-    while time.monotonic() < until_at:
-        ask(row)
+    deadline = time.monotonic() + 1.6
+    while time.monotonic() < deadline:
+        request(row)
         time.sleep(0.01)
-    assert 2 <= len(asked) <= 4
+    assert 2 <= len(asked_at) <= 4
 
 
-def test_who_has_only_just_come_or_is_due_later_is_not_asked_about(threads: ThreadBench, tmp_path: Path) -> None:
+def test_the_runner_is_not_asked_about_new_tasks_and_those_due_later(threads: ThreadBench, tmp_path: Path) -> None:
     threads.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
     request_queue_status([row.snapshot], now=store.now())
     store.reschedule(row.pk, store.now() + 3_600)
     request_queue_status([fresh(row).snapshot], now=store.now() + 10)
     time.sleep(0.3)
-    assert place(row) == (None, None)
+    assert queue_status(row) == (None, None)
 
 
-def test_a_runner_that_is_out_of_order_is_no_ones_trouble(
+def test_an_error_of_the_runner_leaves_the_status_unknown_until_it_works_again(
     threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: ThreadRunner, name: str) -> object:
@@ -86,29 +86,31 @@ def test_a_runner_that_is_out_of_order_is_no_ones_trouble(
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(ThreadRunner, "find", broken)
-        ask(row)
+        request(row)
         time.sleep(0.7)
-    assert place(row) == (None, None)
-    ask(row)
-    until(lambda: place(row)[0] == 0, "it is told as soon as the runner answers")
+    assert queue_status(row) == (None, None)
+    request(row)
+    until(lambda: queue_status(row)[0] == 0, "the position is known as soon as the runner answers")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])
-def test_only_what_is_queued_is_asked_about(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(QueueStatusPoller, "request_queue_status", lambda self, ids, *, every_s: asked.extend(ids))
-    of = {"attempt": 1, "seq": 1, "created_at": 0.0}
+def test_the_runner_is_asked_only_about_queued_tasks(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: list[str] = []
+    monkeypatch.setattr(QueueStatusPoller, "request", lambda self, ids, *, every_s: requested.extend(ids))
+    fields = {"attempt": 1, "seq": 1, "created_at": 0.0}
     request_queue_status(
-        [Snapshot(id="x", state=state, **of), Snapshot(id="y", state=State.QUEUED, **of)], now=store.now()
+        [Snapshot(id="x", state=state, **fields), Snapshot(id="y", state=State.QUEUED, **fields)], now=store.now()
     )
-    assert asked == ["y"]
+    assert requested == ["y"]
 
 
 @pytest.mark.service
-def test_a_queue_without_a_worker_says_so_until_one_comes(celery_bench: ProcessBench, tmp_path: Path) -> None:
+def test_a_queue_without_a_worker_is_shown_as_such_until_a_worker_starts(
+    celery_bench: ProcessBench, tmp_path: Path
+) -> None:
     celery_bench.pause()
     row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 1, 0.0)
-    ask(row)
-    until(lambda: place(row) == (0, False), "nobody is there")
+    request(row)
+    until(lambda: queue_status(row) == (0, False), "no worker is listening")
     celery_bench.start()
     assert ended(row).state == State.SUCCEEDED

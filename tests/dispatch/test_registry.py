@@ -1,4 +1,4 @@
-"""Which runners a process has, and what it says of those it has not."""
+"""Which runners a process has, and the errors about runners that it has not."""
 
 from pathlib import Path
 from typing import Any
@@ -18,42 +18,42 @@ def names() -> list[str]:
 
 
 class TestRunner(ThreadRunner):
-    """A third party's, found by its dotted path."""
+    """A third-party runner, found by its dotted path."""
 
     __test__ = False
     name = "tests"
 
 
-def test_all_that_can_be_imported_are_there_and_threads_come_last() -> None:
-    here = [name for name in names() if name != "procrastinate"]
-    assert here[-1] == "thread"
-    assert sorted(here) == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
+def test_all_importable_runners_are_installed_and_the_thread_runner_is_last() -> None:
+    installed = [name for name in names() if name != "procrastinate"]
+    assert installed[-1] == "thread"
+    assert sorted(installed) == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
 
 
-def test_a_runner_with_tables_of_its_own_is_there_only_with_its_app() -> None:
+def test_a_runner_with_its_own_tables_is_installed_only_with_its_app() -> None:
     assert "procrastinate" in registry.known()
     assert registry.by_name("procrastinate") is None or settings.POSTGRES
 
 
-def test_a_site_may_name_exactly_those_it_wants(settings: Any) -> None:
+def test_the_setting_selects_the_runners(settings: Any) -> None:
     settings.TELLTALE = {"RUNNERS": ("thread", "celery")}
     assert names() == ["celery", "thread"]
     assert registry.by_name("django_tasks") is None
 
 
-def test_a_dotted_path_adds_ones_own(settings: Any) -> None:
+def test_the_setting_accepts_a_dotted_path(settings: Any) -> None:
     settings.TELLTALE = {"RUNNERS": [f"{__name__}.TestRunner"]}
     assert names() == ["tests"]
 
 
-def test_another_package_announces_its_own_by_an_entry_point(
+def test_another_package_adds_a_runner_by_an_entry_point(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "shop_runner-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop-runner\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(
-        f"[{registry.GROUP}]\nshop = {__name__}:TestRunner\ncelery = {__name__}:TestRunner\n"
+        f"[{registry.ENTRY_POINTS}]\nshop = {__name__}:TestRunner\ncelery = {__name__}:TestRunner\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     settings.TELLTALE = {"RUNNERS": ["shop"]}
@@ -67,17 +67,17 @@ def test_another_package_announces_its_own_by_an_entry_point(
     ("name", "mend"),
     [
         ("cellery", "Use one of celery, django_q, django_tasks, dramatiq, huey, procrastinate, rq, thread"),
-        ("tests.nowhere.Runner", "Check the path, or take it out"),
+        ("tests.nowhere.Runner", "Check the path, or remove the name"),
     ],
 )
-def test_a_wrong_name_is_an_error_that_names_the_mend(settings: Any, name: str, mend: str) -> None:
+def test_a_wrong_name_is_an_error_that_says_what_to_change(settings: Any, name: str, mend: str) -> None:
     settings.TELLTALE = {"RUNNERS": [name]}
     with pytest.raises(ImproperlyConfigured, match=mend):
         registry.all_runners()
 
 
-def test_a_missing_library_is_named_with_its_extra(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._OURS, "celery", "telltale.runners.no_such_library:CeleryRunner")
+def test_a_missing_library_is_an_error_that_names_the_extra(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BUILT_IN, "celery", "telltale.runners.no_such_library:CeleryRunner")
     settings.TELLTALE = {"RUNNERS": ["celery"]}
     with pytest.raises(ImproperlyConfigured, match=r'pip install "django-telltale\[celery\]"'):
         registry.all_runners()
@@ -89,17 +89,17 @@ def test_a_missing_library_is_named_with_its_extra(settings: Any, monkeypatch: p
     ("task", "runner"),
     [(celery_tasks.count, "celery"), (django_tasks.count, "django_tasks"), (thread_tasks.count, "thread")],
 )
-def test_each_kind_of_task_has_its_runner(task: object, runner: str) -> None:
+def test_each_kind_of_task_belongs_to_its_runner(task: object, runner: str) -> None:
     assert registry.runner_of(task).name == runner
 
 
-@pytest.mark.parametrize("stranger", [print, "tests.app.thread_tasks.count", lambda: None])
-def test_what_no_runner_knows_is_refused_with_the_mend(stranger: object) -> None:
+@pytest.mark.parametrize("task", [print, "tests.app.thread_tasks.count", lambda: None])
+def test_a_task_without_a_runner_is_an_error_that_names_the_decorator(task: object) -> None:
     with pytest.raises(TypeError, match=r"Decorate the function with @telltale\.tracked"):
-        registry.runner_of(stranger)
+        registry.runner_of(task)
 
 
-def test_installing_twice_connects_once() -> None:
+def test_installing_twice_connects_the_signals_once() -> None:
     from celery.signals import before_task_publish
 
     registry.install()
@@ -109,5 +109,5 @@ def test_installing_twice_connects_once() -> None:
 
 
 @pytest.mark.parametrize("runner", registry.all_runners(), ids=lambda runner: runner.name)
-def test_outside_a_run_there_is_no_call(runner: Runner) -> None:
+def test_there_is_no_current_call_outside_a_run(runner: Runner) -> None:
     assert runner.current_call() is None

@@ -1,4 +1,4 @@
-"""`@telltale.tracked`: what it leaves of a function, and what it does within a run."""
+"""`@telltale.tracked`: what it keeps of a function, and what it does within a run."""
 
 import inspect
 import threading
@@ -20,63 +20,63 @@ from tests.runners.benches import ThreadBench
 from tests.runners.watching import ended, lines
 
 
-def plain(number: int, *, twice: bool = False) -> int:
-    """Say a number."""
+def number_of(number: int, *, twice: bool = False) -> int:
+    """Return a number."""
     return number * 2 if twice else number
 
 
-async def later(number: int) -> int:
+async def number_of_async(number: int) -> int:
     return number
 
 
-def test_a_function_keeps_its_name_place_words_and_signature() -> None:
-    wrapped = telltale.tracked(plain)
-    assert (wrapped.__module__, wrapped.__qualname__, wrapped.__doc__) == (__name__, "plain", "Say a number.")
-    assert inspect.signature(wrapped) == inspect.signature(plain)
+def test_a_function_keeps_its_name_module_docstring_and_signature() -> None:
+    wrapped = telltale.tracked(number_of)
+    assert (wrapped.__module__, wrapped.__qualname__, wrapped.__doc__) == (__name__, "number_of", "Return a number.")
+    assert inspect.signature(wrapped) == inspect.signature(number_of)
 
 
-def test_outside_a_run_it_is_the_function_itself() -> None:
-    assert telltale.tracked(plain)(3, twice=True) == 6
-    assert telltale.tracked(label="Say it")(plain)(3) == 3
+def test_outside_a_run_the_function_runs_without_a_row() -> None:
+    assert telltale.tracked(number_of)(3, twice=True) == 6
+    assert telltale.tracked(label="Number")(number_of)(3) == 3
 
 
-async def _say(function: Any) -> Any:
+async def _call(function: Any) -> Any:
     return await function(4)
 
 
-def test_async_stays_async() -> None:
+def test_an_async_function_stays_async() -> None:
     from asgiref.sync import async_to_sync
 
-    wrapped = telltale.tracked(later)
+    wrapped = telltale.tracked(number_of_async)
     assert inspect.iscoroutinefunction(wrapped)
-    assert async_to_sync(_say)(wrapped) == 4
+    assert async_to_sync(_call)(wrapped) == 4
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("import_contacts", "Import contacts"), ("run", "Run"), ("_hidden", "Hidden"), ("_", "_")]
+    ("name", "label"), [("import_contacts", "Import contacts"), ("run", "Run"), ("_hidden", "Hidden"), ("_", "_")]
 )
-def test_a_label_is_made_of_the_functions_name(name: str, words: str) -> None:
-    assert label_from_name(name) == words
+def test_the_default_label_is_made_from_the_functions_name(name: str, label: str) -> None:
+    assert label_from_name(name) == label
 
 
-def test_the_mark_has_label_and_key() -> None:
-    options = options_of(telltale.tracked(label="Import", key=str)(plain))
+def test_the_options_have_the_label_and_the_key() -> None:
+    options = options_of(telltale.tracked(label="Import", key=str)(number_of))
     assert options is not None
     assert (options.label, options.key) == ("Import", str)
 
 
-def test_above_the_runners_decorator_it_says_where_it_belongs() -> None:
+def test_above_the_runners_decorator_it_is_an_error_that_says_where_it_belongs() -> None:
     with pytest.raises(TypeError, match="beneath the runner's own decorator"):
-        telltale.tracked(partial(plain, 1))
+        telltale.tracked(partial(number_of, 1))
 
 
-def test_twice_is_once_too_often() -> None:
+def test_a_function_that_is_tracked_twice_is_an_error() -> None:
     with pytest.raises(TypeError, match="tracked twice"):
-        telltale.tracked(telltale.tracked(plain))
+        telltale.tracked(telltale.tracked(number_of))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_calls_itself_is_one_run(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_task_that_calls_itself_is_a_single_run(threads: ThreadBench, tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.calls_itself, str(tmp_path / "log"), 2)
     threads.start()
     assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
@@ -94,7 +94,7 @@ def test_a_tracked_function_called_by_a_task_is_part_of_it(threads: ThreadBench,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_async_function_reports_and_ends(threads: ThreadBench, tmp_path: Path) -> None:
+def test_an_async_task_reports_progress_and_ends(threads: ThreadBench, tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.count_numbers, str(tmp_path / "log"), 7)
     threads.start()
     assert (ended(row).state, ended(row).snapshot.progress.current) == (State.SUCCEEDED, 7)
@@ -102,7 +102,7 @@ def test_an_async_function_reports_and_ends(threads: ThreadBench, tmp_path: Path
 
 
 @pytest.mark.django_db(transaction=True)
-def test_work_in_a_thread_that_no_runner_knows_is_tracked() -> None:
+def test_work_in_a_thread_without_a_runner_can_be_tracked() -> None:
     ada = User.objects.create_user("ada")
 
     def rebuild() -> None:

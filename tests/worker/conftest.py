@@ -1,4 +1,4 @@
-"""What the worker's tests share: a queued task, what the broker carried, and quick durations."""
+"""What the worker's tests share: short durations, a queued task, and the envelopes that the broker carried."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,46 +21,46 @@ def quick(settings) -> None:
 
 @pytest.fixture
 def queue() -> Callable[..., TaskState]:
-    """Makes a queued row, as a runner would."""
+    """Returns a function that writes a queued row, as a runner does."""
 
-    def make(**more: object) -> TaskState:
-        return store.queue(**({"runner": "test", "name": "work", "label": "Work"} | more)).task
+    def queue_task(**fields: object) -> TaskState:
+        return store.queue(**({"runner": "test", "name": "work", "label": "Work"} | fields)).task
 
-    return make
+    return queue_task
 
 
-class Told(list[Envelope]):
-    """What the broker carried, in order of arrival."""
+class Carried(list[Envelope]):
+    """The envelopes that the broker carried, in order of arrival."""
 
-    def of(self, task: TaskState) -> list[Snapshot]:
+    def snapshots_of(self, task: TaskState) -> list[Snapshot]:
         return [e.snapshot for e in list(self) if e.snapshot is not None and e.snapshot.id == str(task.pk)]
 
 
 @pytest.fixture
-def listen(quick: None) -> Iterator[Callable[[], Told]]:
-    """Begins to hear the broker of the settings as they are when it is called."""
+def listen(quick: None) -> Iterator[Callable[[], Carried]]:
+    """Returns a function that starts to listen to the broker of the current settings."""
     with ExitStack() as listeners:
 
-        def begin() -> Told:
-            heard = Told()
+        def start() -> Carried:
+            carried = Carried()
             listener = brokers.broker().listen(
-                lambda raw: heard.extend(map(Envelope.from_bytes, raw)), lambda topics: None
+                lambda raw: carried.extend(map(Envelope.from_bytes, raw)), lambda topics: None
             )
             listeners.callback(listener.close)
-            return heard
+            return carried
 
-        yield begin
+        yield start
 
 
 @pytest.fixture
-def told(listen: Callable[[], Told]) -> Told:
-    """What the broker carries from now on."""
+def carried(listen: Callable[[], Carried]) -> Carried:
+    """The envelopes that the broker carries from now on."""
     return listen()
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until it holds."""
-    until = time.monotonic() + 15
+    """Wait until the condition is true, for up to 15 s."""
+    deadline = time.monotonic() + 15
     while not condition():
-        assert time.monotonic() < until, "it did not come about in 15 s"
+        assert time.monotonic() < deadline, "the condition did not become true within 15 s"
         time.sleep(0.005)

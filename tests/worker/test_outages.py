@@ -1,4 +1,4 @@
-"""With the database locked or the broker out of order, the task's result is the same, and telling catches up."""
+"""With the database locked or the broker down, the task's result is the same, and what people see catches up."""
 
 import logging
 import sqlite3
@@ -14,7 +14,7 @@ import telltale
 from telltale import store
 from telltale.brokers.base import BrokerUnavailable, Reach
 from telltale.models import TaskState
-from telltale.worker.run import attempt
+from telltale.worker.run import run_attempt
 from tests.worker.conftest import QUICK, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,10 +36,10 @@ class Broken:
 
 
 @pytest.fixture
-def impatient() -> Iterator[None]:
-    """The database says that it is locked after 50 ms, not after 20 s."""
+def short_timeout() -> Iterator[None]:
+    """A locked database raises an error after 50 ms instead of 20 s."""
     if connection.vendor != "sqlite":
-        pytest.skip("One lock for all is SQLite's.")
+        pytest.skip("Only SQLite has one lock for all writers.")
     options = connections.settings["default"]["OPTIONS"]
     before, options["timeout"] = options["timeout"], 0.05
     connection.close()
@@ -50,17 +50,17 @@ def impatient() -> Iterator[None]:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Somebody else holds the database's one write lock."""
+    """Another connection holds the database's write lock."""
     if connection.vendor != "sqlite":
-        pytest.skip("One lock for all is SQLite's.")
+        pytest.skip("Only SQLite has one lock for all writers.")
     other = sqlite3.connect(str(connection.settings_dict["NAME"]), isolation_level=None, check_same_thread=False)
-    until = time.monotonic() + 10
+    deadline = time.monotonic() + 10
     while True:
         try:
             other.execute("BEGIN IMMEDIATE")
             break
         except sqlite3.OperationalError:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.01)
     try:
         yield
@@ -75,9 +75,9 @@ def unlock_after(lock, seconds: float) -> threading.Timer:
     return timer
 
 
-def test_a_database_that_is_locked_in_the_middle_stops_nothing(queue, impatient, caplog) -> None:
+def test_a_database_that_is_locked_for_a_while_does_not_stop_the_task(queue, short_timeout, caplog) -> None:
     task, done = queue(), []
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         for n in telltale.progress(range(60)):
             if n == 10:
                 lock = locked()
@@ -88,24 +88,24 @@ def test_a_database_that_is_locked_in_the_middle_stops_nothing(queue, impatient,
             time.sleep(0.02)
     assert len(done) == 60
     assert store.get_task(task.pk).state == "succeeded"
-    said = [r.message for r in caplog.records if "Writing to the database" in r.message]
-    assert len(said) == 2, "an outage is said when it begins and when it ends"
+    messages = [r.message for r in caplog.records if "Writing to the database" in r.message]
+    assert len(messages) == 2, "an outage is logged when it begins and when it ends"
 
 
-def test_an_end_waits_for_a_database_that_is_locked(queue, impatient) -> None:
+def test_an_end_waits_for_a_locked_database(queue, short_timeout) -> None:
     task, lock = queue(), locked()
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         lock.__enter__()
         timer = unlock_after(lock, 0.7)
     timer.join()
     assert store.get_task(task.pk).state == "succeeded"
 
 
-def test_an_end_that_outlasts_the_tasks_patience_is_written_later(queue, impatient, settings) -> None:
+def test_an_end_that_cannot_be_written_in_time_is_written_later(queue, short_timeout, settings) -> None:
     settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.2}
     task = queue()
     with locked():
-        with pytest.raises(telltale.TaskError, match="Row 7"), attempt(task_id=task.pk) as tracker:
+        with pytest.raises(telltale.TaskError, match="Row 7"), run_attempt(task_id=task.pk) as tracker:
             tracker.current = 3
             raise telltale.TaskError("Row 7 has no name.")
         assert TaskState.objects.get(pk=task.pk).state in ("queued", "running")
@@ -113,28 +113,32 @@ def test_an_end_that_outlasts_the_tasks_patience_is_written_later(queue, impatie
     assert TaskState.objects.get(pk=task.pk).error == "Row 7 has no name."
 
 
-def test_a_task_that_begins_while_the_database_is_locked_is_shown_when_it_is_not(queue, impatient, told) -> None:
+def test_a_task_that_begins_while_the_database_is_locked_is_shown_after_the_lock(queue, short_timeout, carried) -> None:
     task, lock = queue(), locked()
     lock.__enter__()
-    with attempt(task_id=task.pk) as tracker:
+    with run_attempt(task_id=task.pk) as tracker:
         tracker.current, tracker.total = 1, 2
         time.sleep(0.2)
-        assert told.of(task) == []
+        assert carried.snapshots_of(task) == []
         lock.__exit__(None, None, None)
-        eventually(lambda: told.of(task) and told.of(task)[-1].progress.fraction == 0.5)
+        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.fraction == 0.5)
     assert (store.get_task(task.pk).state, store.get_task(task.pk).attempt) == ("succeeded", 1)
 
 
-def test_a_whole_run_while_the_database_is_locked_is_told_afterwards(queue, impatient, settings) -> None:
+def test_a_run_that_begins_and_ends_while_the_database_is_locked_is_saved_afterwards(
+    queue, short_timeout, settings
+) -> None:
     settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
     task = queue()
-    with locked(), attempt(task_id=task.pk):
+    with locked(), run_attempt(task_id=task.pk):
         pass
     eventually(lambda: store.get_task(task.pk).state == "succeeded")
     assert store.get_task(task.pk).attempt == 1
 
 
-def test_tracked_work_that_begins_while_the_database_is_locked_is_told_afterwards(impatient, settings) -> None:
+def test_tracked_work_that_begins_and_ends_while_the_database_is_locked_is_saved_afterwards(
+    short_timeout, settings
+) -> None:
     settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
     with locked(), telltale.track("Rebuild index"):
         pass
@@ -144,22 +148,22 @@ def test_tracked_work_that_begins_while_the_database_is_locked_is_told_afterward
 def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, caplog) -> None:
     settings.TELLTALE = {**QUICK, "BROKER": f"{__name__}.Broken"}
     task = queue()
-    with caplog.at_level(logging.WARNING), attempt(task_id=task.pk):
+    with caplog.at_level(logging.WARNING), run_attempt(task_id=task.pk):
         for _ in telltale.progress(range(50)):
             time.sleep(0.01)
     assert store.get_task(task.pk).state == "succeeded"
-    handing = [r.message for r in caplog.records if "Handing over" in r.message]
-    hearing = [r.message for r in caplog.records if "Hearing" in r.message]
-    assert (len(handing), len(hearing)) == (1, 1)
+    publishing = [r.message for r in caplog.records if "Publishing to the broker" in r.message]
+    listening = [r.message for r in caplog.records if "Listening to the broker" in r.message]
+    assert (len(publishing), len(listening)) == (1, 1)
 
 
-def test_a_missing_table_breaks_no_task(queue, settings) -> None:
+def test_a_missing_table_does_not_stop_a_task(queue, settings) -> None:
     settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
     task = queue()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE telltale_taskstate RENAME TO elsewhere")
     try:
-        with attempt(task_id=task.pk) as tracker:
+        with run_attempt(task_id=task.pk) as tracker:
             tracker.result = "/done/"
     finally:
         with connection.cursor() as cursor:

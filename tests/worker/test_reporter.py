@@ -1,4 +1,4 @@
-"""The reporter and the saver at work: what is told while a task runs, and what that costs the database."""
+"""The reporter and the saver together: what is published while a task runs, and how often the database is written."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ from django.db.backends.signals import connection_created
 
 import telltale
 from telltale import store
-from telltale.core.snapshot import Progress
+from telltale.core.snapshot import Progress, supersedes
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
 from telltale.messages import announce
 from telltale.models import TaskState
-from telltale.worker.run import attempt
+from telltale.worker.run import run_attempt
 from telltale.worker.tracker import Tracker
 from tests.worker.conftest import QUICK, eventually
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def writes() -> Iterator[Callable[[], int]]:
-    """Every INSERT and UPDATE of a task, counted by the database itself, whichever thread writes."""
+    """Returns a function that counts the INSERTs and UPDATEs of tasks, in the database itself, from any thread."""
     if connection.vendor != "sqlite":
         pytest.skip("The triggers are written for SQLite.")
     with connection.cursor() as cursor:
@@ -53,47 +53,47 @@ def progress_of(task: TaskState) -> Progress:
     return TaskState.objects.get(pk=task.pk).snapshot.progress
 
 
-def test_progress_is_told_while_the_task_runs_and_never_goes_back(queue, told) -> None:
+def test_progress_is_published_while_the_task_runs_and_never_goes_back(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         for _ in telltale.progress(range(50), message="Importing", unit="rows"):
             time.sleep(0.01)
-    eventually(lambda: told.of(task)[-1].ended)
-    fractions = [s.progress.fraction or 0.0 for s in told.of(task)]
+    eventually(lambda: carried.snapshots_of(task)[-1].ended)
+    fractions = [s.progress.fraction or 0.0 for s in carried.snapshots_of(task)]
     assert len(fractions) > 5
     assert fractions == sorted(fractions)
-    assert told.of(task)[-2].progress.message == "Importing"
+    assert carried.snapshots_of(task)[-2].progress.message == "Importing"
 
 
-def test_each_snapshot_supersedes_the_one_before(queue, told) -> None:
+def test_each_snapshot_supersedes_the_one_before(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         for _ in telltale.progress(range(20)):
             time.sleep(0.01)
-    eventually(lambda: told.of(task)[-1].ended)
-    snapshots = told.of(task)
-    assert all(later.supersedes(earlier) for earlier, later in pairwise(snapshots))
+    eventually(lambda: carried.snapshots_of(task)[-1].ended)
+    snapshots = carried.snapshots_of(task)
+    assert all(supersedes(later.order, earlier.order) for earlier, later in pairwise(snapshots))
 
 
-def test_that_it_runs_is_told_at_once(queue, told) -> None:
+def test_the_running_state_is_published_at_once(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk):
-        eventually(lambda: [s.state for s in told.of(task)] == ["running"])
+    with run_attempt(task_id=task.pk):
+        eventually(lambda: [s.state for s in carried.snapshots_of(task)] == ["running"])
 
 
-def test_the_last_value_before_silence_is_told_and_saved(queue, told) -> None:
+def test_the_last_value_before_a_pause_is_published_and_saved(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk) as tracker:
+    with run_attempt(task_id=task.pk) as tracker:
         for n in range(100):
             tracker.current = n
-        eventually(lambda: told.of(task) and told.of(task)[-1].progress.current == 99)
+        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.current == 99)
         eventually(lambda: progress_of(task).current == 99)
 
 
-def test_a_loop_of_28_000_turns_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
+def test_a_loop_of_28_000_iterations_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
     settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 0.5, "BEAT_S": 10.0}
     began, task = time.monotonic(), queue()
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         for n in telltale.progress(range(28_000)):
             if n % 14 == 0:
                 time.sleep(0.001)
@@ -104,7 +104,7 @@ def test_a_loop_of_28_000_turns_costs_three_writes_and_a_bounded_rate(queue, wri
 
 @pytest.mark.parametrize("turns", [1, 1_000])
 def test_a_short_task_costs_three_writes(queue, writes, turns: int) -> None:
-    with attempt(task_id=queue().pk):
+    with run_attempt(task_id=queue().pk):
         for _ in telltale.progress(range(turns)):
             pass
     assert writes() == 3
@@ -116,7 +116,7 @@ def test_many_tasks_are_saved_in_one_transaction(queue, settings, monkeypatch) -
     monkeypatch.setattr(store, "save", lambda reports: batches.append(len(reports)) or save(reports))
 
     def work(task: TaskState) -> None:
-        with attempt(task_id=task.pk) as tracker:
+        with run_attempt(task_id=task.pk) as tracker:
             go.wait(10)
             tracker.current = 7
             eventually(lambda: progress_of(task).current == 7)
@@ -136,58 +136,58 @@ def test_many_tasks_are_saved_in_one_transaction(queue, settings, monkeypatch) -
 def test_a_silent_task_keeps_its_lease(queue, settings) -> None:
     settings.TELLTALE = {**QUICK, "BEAT_S": 0.2, "STALLED_S": 0.6, "LEASE_S": 1.5}
     task = queue()
-    with attempt(task_id=task.pk):
+    with run_attempt(task_id=task.pk):
         until = time.monotonic() + 3
         while time.monotonic() < until:
-            assert store.get(task.pk).state == "running"
+            assert store.get_task(task.pk).state == "running"
             time.sleep(0.1)
-    assert store.get(task.pk).state == "succeeded"
+    assert store.get_task(task.pk).state == "succeeded"
 
 
-def test_a_silent_task_shows_signs_of_life(queue, told) -> None:
+def test_a_silent_task_publishes_heartbeats(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk):
-        eventually(lambda: len(told.of(task)) > 3)
-        *_, last = told.of(task)
+    with run_attempt(task_id=task.pk):
+        eventually(lambda: len(carried.snapshots_of(task)) > 3)
+        *_, last = carried.snapshots_of(task)
         assert last.beat_at > last.started_at
         assert last.moved_at is None
 
 
-def test_cancelling_reaches_the_task_by_the_broker(queue) -> None:
+def test_a_cancellation_reaches_the_task_by_the_broker(queue) -> None:
     task, turns = queue(), 0
-    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk):
+    with pytest.raises(telltale.Cancelled), run_attempt(task_id=task.pk):
         time.sleep(0.1)
         announce([Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
         for _ in telltale.progress(range(1_000)):
             turns += 1
             time.sleep(0.01)
     assert turns < 500
-    assert store.get(task.pk).state == "cancelled"
+    assert store.get_task(task.pk).state == "cancelled"
 
 
-def test_cancelling_reaches_the_task_by_the_database_alone(queue, settings) -> None:
+def test_a_cancellation_reaches_the_task_by_the_database_alone(queue, settings) -> None:
     settings.TELLTALE = {**QUICK, "BROKER": "none://"}
     task, turns = queue(), 0
-    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk):
+    with pytest.raises(telltale.Cancelled), run_attempt(task_id=task.pk):
         store.request_cancel(task.pk)
         for _ in telltale.progress(range(1_000)):
             turns += 1
             time.sleep(0.01)
     assert turns < 500
-    assert store.get(task.pk).state == "cancelled"
+    assert store.get_task(task.pk).state == "cancelled"
 
 
-def test_that_cancelling_was_asked_for_is_told(queue, told) -> None:
+def test_a_requested_cancellation_is_published(queue, carried) -> None:
     task = queue()
-    with attempt(task_id=task.pk), telltale.no_cancel("The ledger is being written"):
+    with run_attempt(task_id=task.pk), telltale.no_cancel("The ledger is being written"):
         store.request_cancel(task.pk)
-        eventually(lambda: told.of(task) and told.of(task)[-1].cancel_requested)
-        assert told.of(task)[-1].no_cancel == "The ledger is being written"
+        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].cancel_requested)
+        assert carried.snapshots_of(task)[-1].no_cancel == "The ledger is being written"
 
 
-def test_cancelling_waits_for_what_must_not_be_cancelled(queue) -> None:
+def test_a_cancellation_waits_for_the_end_of_a_no_cancel_block(queue) -> None:
     task, written = queue(), []
-    with pytest.raises(telltale.Cancelled), attempt(task_id=task.pk) as tracker:
+    with pytest.raises(telltale.Cancelled), run_attempt(task_id=task.pk) as tracker:
         with telltale.no_cancel("The ledger is being written"):
             store.request_cancel(task.pk)
             eventually(lambda: tracker.cancel_requested)
@@ -196,36 +196,36 @@ def test_cancelling_waits_for_what_must_not_be_cancelled(queue) -> None:
     assert written == ["debit", "credit"]
 
 
-def test_a_superseded_worker_is_told_of_nothing_and_tells_nothing(queue, told) -> None:
-    def tells_a_change(tracker: Tracker) -> bool:
-        before = len(told.of(task))
+def test_a_superseded_worker_stops_publishing(queue, carried) -> None:
+    def publishes_a_change(tracker: Tracker) -> bool:
+        before = len(carried.snapshots_of(task))
         tracker.current += 1
         time.sleep(0.2)
-        return len(told.of(task)) > before
+        return len(carried.snapshots_of(task)) > before
 
     task = queue()
-    with attempt(task_id=task.pk) as tracker:
-        eventually(lambda: told.of(task))
+    with run_attempt(task_id=task.pk) as tracker:
+        eventually(lambda: carried.snapshots_of(task))
         successor = store.claim(task_id=task.pk, worker="another")
-        eventually(lambda: not tells_a_change(tracker))
-    assert store.get(task.pk).attempt == successor.attempt == 2
+        eventually(lambda: not publishes_a_change(tracker))
+    assert store.get_task(task.pk).attempt == successor.attempt == 2
 
 
-def test_what_a_task_sets_cannot_break_its_telling(queue, told, caplog) -> None:
-    class Unspeakable:
+def test_values_of_the_wrong_type_do_not_stop_the_publishing(queue, carried, caplog) -> None:
+    class Unreadable:
         def __str__(self) -> str:
-            raise RuntimeError("no words")
+            raise RuntimeError("no text")
 
     task = queue()
-    with attempt(task_id=task.pk) as tracker:
-        tracker.message, tracker.total, tracker.current = Unspeakable(), "many", float("nan")
+    with run_attempt(task_id=task.pk) as tracker:
+        tracker.message, tracker.total, tracker.current = Unreadable(), "many", float("nan")
         time.sleep(0.1)
         tracker.message, tracker.total, tracker.current = "Going on", 10, 5
-        eventually(lambda: told.of(task)[-1].progress.message == "Going on")
-    assert store.get(task.pk).state == "succeeded"
+        eventually(lambda: carried.snapshots_of(task)[-1].progress.message == "Going on")
+    assert store.get_task(task.pk).state == "succeeded"
 
 
-def test_an_idle_worker_holds_no_connection_of_the_savers(queue) -> None:
+def test_an_idle_worker_holds_no_connection_for_the_saver(queue) -> None:
     opened = []
 
     def keep(connection, **_) -> None:
@@ -234,7 +234,7 @@ def test_an_idle_worker_holds_no_connection_of_the_savers(queue) -> None:
 
     connection_created.connect(keep)
     task = queue()
-    with attempt(task_id=task.pk) as tracker:
+    with run_attempt(task_id=task.pk) as tracker:
         tracker.current = 1
         eventually(lambda: progress_of(task).current == 1)
         assert any(c.connection for c in opened)

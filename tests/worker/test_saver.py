@@ -1,4 +1,4 @@
-"""The saver with more than fits into one transaction: nobody is forgotten for the sake of others."""
+"""The saver with more attempts than one transaction holds: each of them is saved in time."""
 
 import threading
 import time
@@ -14,9 +14,9 @@ from telltale import store
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.models import TaskState
-from telltale.worker import reporter as reporting
-from telltale.worker import saver as saving
-from telltale.worker.attempts import Attempt
+from telltale.worker import reporter as reporter_module
+from telltale.worker import saver as saver_module
+from telltale.worker.attempt import Attempt
 from telltale.worker.reporter import reporter
 from telltale.worker.saver import Saver
 from tests.worker.conftest import QUICK, eventually
@@ -28,7 +28,7 @@ LEASE_S = 9.0
 
 
 def running(tasks: int) -> list[Attempt]:
-    """So many rows that this process holds, and their attempts."""
+    """The attempts of this many running tasks, whose rows exist."""
     now = store.now()
     same = {"runner": "test", "name": "work", "label": "Work", "state": "running", "worker": "w", "created_at": now}
     clocks = {"started_at": now, "beat_at": now, "lease_until": now + 60.0}
@@ -37,17 +37,17 @@ def running(tasks: int) -> list[Attempt]:
 
 
 def begun(task_id: UUID, snapshot: Snapshot) -> Attempt:
-    attempt = Attempt(lambda: None)
+    attempt = Attempt(task_id=task_id)
     claim = store.Claim(id=task_id, attempt=1, seq=0, topics=(f"task:{task_id}",), snapshot=snapshot)
     attempt.begin(claim, save_every_s=-60.0)
-    attempt.look(now=snapshot.beat_at, beat_s=60.0)
+    attempt.next_snapshot(now=snapshot.beat_at, beat_s=60.0)
     return attempt
 
 
 def move(attempts: list[Attempt], current: int) -> None:
     for attempt in attempts:
         attempt.tracker.current = current
-        attempt.look(now=store.now(), beat_s=60.0)
+        attempt.next_snapshot(now=store.now(), beat_s=60.0)
 
 
 def currents() -> list[float | None]:
@@ -55,21 +55,21 @@ def currents() -> list[float | None]:
 
 
 @contextmanager
-def unfit(task_id: UUID) -> Iterator[None]:
-    """Whatever is to be saved of this one, the database refuses, but for signs of life."""
+def progress_rejected(task_id: UUID) -> Iterator[None]:
+    """The database rejects any progress of this task, but accepts heartbeats."""
     name = connection.ops.quote_name("telltale_taskstate")
     if connection.vendor == "sqlite":
-        make = (
-            f"CREATE TRIGGER test_unfit BEFORE UPDATE OF progress ON {name} "
-            f"WHEN NEW.id = '{task_id.hex}' BEGIN SELECT RAISE(ABORT, 'unfit'); END"
+        create = (
+            f"CREATE TRIGGER test_rejected BEFORE UPDATE OF progress ON {name} "
+            f"WHEN NEW.id = '{task_id.hex}' BEGIN SELECT RAISE(ABORT, 'rejected'); END"
         )
-        drop = "DROP TRIGGER test_unfit"
+        drop = "DROP TRIGGER test_rejected"
     else:
-        ident = f"'{task_id}'" if connection.features.has_native_uuid_field else f"'{task_id.hex}'"
-        make = f"ALTER TABLE {name} ADD CONSTRAINT test_unfit CHECK (id <> {ident} OR moved_at IS NULL)"
-        drop = f"ALTER TABLE {name} DROP CONSTRAINT test_unfit"
+        stored_id = f"'{task_id}'" if connection.features.has_native_uuid_field else f"'{task_id.hex}'"
+        create = f"ALTER TABLE {name} ADD CONSTRAINT test_rejected CHECK (id <> {stored_id} OR moved_at IS NULL)"
+        drop = f"ALTER TABLE {name} DROP CONSTRAINT test_rejected"
     with connection.cursor() as cursor:
-        cursor.execute(make)
+        cursor.execute(create)
     try:
         yield
     finally:
@@ -77,26 +77,26 @@ def unfit(task_id: UUID) -> Iterator[None]:
             cursor.execute(drop)
 
 
-def test_one_that_cant_be_saved_keeps_its_lease_and_keeps_no_other_from_being_saved(caplog) -> None:
+def test_a_rejected_report_renews_its_lease_and_all_other_reports_are_saved(caplog) -> None:
     attempts = running(7)
     saver = Saver(lambda: attempts)
     bad = attempts[3]
-    with unfit(bad.id):
+    with progress_rejected(bad.id):
         for current in (1, 2):
             move(attempts, current)
             before = store.get_task(bad.id).lease_until
             for attempt in attempts:
                 attempt.saved_at = 0.0
-            assert saver._round()
+            assert saver._run_once()
             assert sorted(map(str, currents())) == [str(current)] * 6 + ["None"]
             assert store.get_task(bad.id).lease_until > before
-    said = [record for record in caplog.records if str(bad.id) in record.getMessage()]
-    assert len(said) == 1, "it is said once"
+    records = [record for record in caplog.records if str(bad.id) in record.getMessage()]
+    assert len(records) == 1, "it is logged once"
 
 
-def test_what_is_left_over_when_a_spell_ends_is_first_in_the_next(monkeypatch) -> None:
+def test_attempts_left_over_at_the_end_of_a_time_slice_are_first_in_the_next(monkeypatch) -> None:
     monkeypatch.setattr(store, "SAVED_AT_ONCE", 2)
-    monkeypatch.setattr(saving, "SLICE_S", 0.0)
+    monkeypatch.setattr(saver_module, "SLICE_S", 0.0)
     attempts, saved, save = running(6), [], store.save
     monkeypatch.setattr(store, "save", lambda reports: saved.extend(r.id for r in reports) or save(reports))
     saver = Saver(lambda: attempts)
@@ -106,28 +106,28 @@ def test_what_is_left_over_when_a_spell_ends_is_first_in_the_next(monkeypatch) -
     assert sorted(saved) == sorted(attempt.id for attempt in attempts)
 
 
-def test_leases_are_renewed_while_many_wait_to_be_claimed_and_some_never_can_be(monkeypatch) -> None:
-    monkeypatch.setattr(saving, "SLICE_S", 0.05)
+def test_leases_are_renewed_while_many_attempts_wait_for_a_claim_that_is_rejected(monkeypatch) -> None:
+    monkeypatch.setattr(saver_module, "SLICE_S", 0.05)
     [held] = running(1)
 
-    def ask() -> None:
-        asked.append(1)
+    def create_row() -> None:
+        tries.append(1)
         time.sleep(0.02)
-        raise db.DataError("what it would write is too long")
+        raise db.DataError("a value is too long")
 
-    asked: list[int] = []
-    waiting = [Attempt(ask) for _ in range(40)]
+    tries: list[int] = []
+    waiting = [Attempt(task_id=uuid4(), create_row=create_row) for _ in range(40)]
     saver = Saver(lambda: [*waiting, held])
     for current in (1, 2):
         move([held], current)
         held.saved_at = 0.0
-        saver._round()
+        saver._run_once()
         assert currents() == [current]
-    assert 0 < len(asked) < 20
-    assert [attempt.refused for attempt in waiting] == [True] * len(asked) + [False] * (40 - len(asked))
+    assert 0 < len(tries) < 20
+    assert [attempt.is_refused for attempt in waiting] == [True] * len(tries) + [False] * (40 - len(tries))
 
 
-def test_an_end_that_cant_be_written_keeps_no_other_from_being_written(caplog) -> None:
+def test_a_rejected_end_does_not_keep_other_ends_from_being_written(caplog) -> None:
     def unwritable() -> None:
         raise db.DataError("too long")
 
@@ -138,8 +138,8 @@ def test_an_end_that_cant_be_written_keeps_no_other_from_being_written(caplog) -
     eventually(lambda: written and not saver._ends)
 
 
-def test_a_process_that_exits_writes_all_ends_however_many_spells_they_take(monkeypatch) -> None:
-    monkeypatch.setattr(saving, "SLICE_S", 0.0)
+def test_a_process_that_exits_writes_all_ends_in_as_many_time_slices_as_they_need(monkeypatch) -> None:
+    monkeypatch.setattr(saver_module, "SLICE_S", 0.0)
     written: list[int] = []
     saver = Saver(list)
     for n in range(5):
@@ -148,52 +148,54 @@ def test_a_process_that_exits_writes_all_ends_however_many_spells_they_take(monk
     assert written == [0, 1, 2, 3, 4]
 
 
-def test_much_that_moves_is_told_in_turns_and_not_all_at_once(monkeypatch, settings) -> None:
-    monkeypatch.setattr(reporting, "TOLD_AT_ONCE", 10)
+def test_many_changes_are_published_in_batches_with_pauses(monkeypatch, settings) -> None:
+    monkeypatch.setattr(reporter_module, "PUBLISHED_AT_ONCE", 10)
     batches: list[list[str]] = []
-    monkeypatch.setattr(reporting, "send_to_broker", lambda told: batches.append([e.snapshot.id for e in told]))
-    mine = reporting.Reporter()
+    monkeypatch.setattr(
+        reporter_module, "send_to_broker", lambda envelopes: batches.append([e.snapshot.id for e in envelopes])
+    )
+    own_reporter = reporter_module.Reporter()
     attempts = [begun(uuid4(), Snapshot(id=str(n), attempt=1, seq=0, state=State.RUNNING)) for n in range(25)]
-    mine._running = dict(enumerate(attempts))
+    own_reporter._running = dict(enumerate(attempts))
     for attempt in attempts:
         attempt.tracker.current += 1
     began = time.monotonic()
-    mine._look()
+    own_reporter._publish_changes()
     assert [len(batch) for batch in batches] == [10, 10, 5]
-    assert sorted(int(told) for batch in batches for told in batch) == list(range(25))
+    assert sorted(int(task_id) for batch in batches for task_id in batch) == list(range(25))
     assert time.monotonic() - began >= 2 * QUICK["PUBLISH_EVERY_S"]
 
 
 @pytest.fixture
 def held(settings) -> Iterator[Callable[[int], list[Attempt]]]:
-    """Attempts that this process's own reporter sees to, until the test is over."""
-    taken: list[Attempt] = []
+    """Returns a function that gives attempts to this process's reporter, until the test ends."""
+    attempts: list[Attempt] = []
 
     def hold(tasks: int) -> list[Attempt]:
-        taken.extend(running(tasks))
+        attempts.extend(running(tasks))
         TaskState.objects.update(lease_until=store.now() + LEASE_S)
-        for attempt in taken:
+        for attempt in attempts:
             reporter().add(attempt)
-        return taken
+        return attempts
 
     yield hold
-    for attempt in taken:
+    for attempt in attempts:
         reporter().remove(attempt)
 
 
 @pytest.mark.service
-def test_of_10_000_tasks_in_one_process_none_loses_its_lease_and_ends_do_not_wait(held, settings) -> None:
+def test_with_10_000_tasks_in_one_process_no_lease_expires_and_ends_are_written_quickly(held, settings) -> None:
     settings.TELLTALE = {"BROKER": "none://", "SAVE_EVERY_S": 1.0, "BEAT_S": 2.0, "LEASE_S": LEASE_S}
     attempts = held(MANY)
-    moving, over, waits_s = attempts[::10], threading.Event(), []
+    moving, is_over, waits_s = attempts[::10], threading.Event(), []
     until = time.monotonic() + LEASE_S + 1.0
 
-    def turn() -> None:
-        while not over.wait(0.05):
+    def advance() -> None:
+        while not is_over.wait(0.05):
             for attempt in moving:
                 attempt.tracker.current += 1
 
-    thread = threading.Thread(target=turn)
+    thread = threading.Thread(target=advance)
     thread.start()
     try:
         while time.monotonic() < until:
@@ -206,8 +208,8 @@ def test_of_10_000_tasks_in_one_process_none_loses_its_lease_and_ends_do_not_wai
             waits_s.append(time.monotonic() - began)
             time.sleep(0.2)
     finally:
-        over.set()
+        is_over.set()
         thread.join()
     assert sorted(waits_s)[len(waits_s) // 2] < 1.0
-    assert not any(attempt.over for attempt in attempts)
+    assert not any(attempt.is_over for attempt in attempts)
     eventually(lambda: min(c or 0 for c in (store.get_task(a.id).snapshot.progress.current for a in moving[:20])) > 50)

@@ -1,4 +1,4 @@
-"""The handle inside a task, and the calls that use it: what they count, and what they leave alone."""
+"""The tracker and the public functions that use it: what they count, and what they leave unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,9 +12,9 @@ from telltale.worker.tracker import Tracker, tracking
 
 @pytest.fixture
 def tracker() -> Iterator[Tracker]:
-    it = Tracker()
-    with tracking(it):
-        yield it
+    new_tracker = Tracker()
+    with tracking(new_tracker):
+        yield new_tracker
 
 
 async def countdown(n: int) -> AsyncIterator[int]:
@@ -24,25 +24,25 @@ async def countdown(n: int) -> AsyncIterator[int]:
         await asyncio.sleep(0)
 
 
-def test_while_an_item_is_out_those_before_it_are_done(tracker: Tracker) -> None:
+def test_during_an_iteration_the_items_before_it_are_counted(tracker: Tracker) -> None:
     assert [tracker.current for _ in telltale.progress("abc")] == [0, 1, 2]
     assert tracker.current == 3
 
 
-def test_the_length_is_asked_where_there_is_one(tracker: Tracker) -> None:
+def test_the_total_is_the_length_of_the_iterable(tracker: Tracker) -> None:
     next(iter(telltale.progress(["a", "b"])))
     assert tracker.sample().total == 2
 
 
 def test_a_generator_is_not_consumed_for_its_length(tracker: Tracker) -> None:
-    drawn = []
-    source = (drawn.append(n) or n for n in range(5))
+    consumed = []
+    source = (consumed.append(n) or n for n in range(5))
     assert next(iter(telltale.progress(source))) == 0
-    assert drawn == [0]
+    assert consumed == [0]
     assert tracker.sample().total is None
 
 
-def test_a_total_that_is_given_is_believed(tracker: Tracker) -> None:
+def test_a_given_total_is_used(tracker: Tracker) -> None:
     for _ in telltale.progress(iter("ab"), total=4, message="Reading", unit="letters"):
         pass
     progress = tracker.sample()
@@ -50,9 +50,7 @@ def test_a_total_that_is_given_is_believed(tracker: Tracker) -> None:
 
 
 @pytest.mark.django_db
-def test_a_query_set_tells_its_length_in_the_one_query_that_it_needs(
-    tracker: Tracker, django_assert_num_queries
-) -> None:
+def test_a_query_set_is_counted_without_a_second_query(tracker: Tracker, django_assert_num_queries) -> None:
     User.objects.bulk_create(User(username=str(n)) for n in range(3))
     with django_assert_num_queries(1):
         names = [user.username for user in telltale.progress(User.objects.order_by("pk"))]
@@ -60,14 +58,14 @@ def test_a_query_set_tells_its_length_in_the_one_query_that_it_needs(
     assert tracker.sample().total == 3
 
 
-def test_leaving_a_loop_early_keeps_the_count(tracker: Tracker) -> None:
+def test_breaking_out_of_a_loop_keeps_the_count(tracker: Tracker) -> None:
     for n in telltale.progress(range(10)):
         if n == 4:
             break
     assert tracker.current == 4
 
 
-def test_an_error_in_the_loop_passes_and_keeps_the_count(tracker: Tracker) -> None:
+def test_an_error_in_the_loop_is_raised_and_keeps_the_count(tracker: Tracker) -> None:
     with pytest.raises(ValueError, match="here"):
         for n in telltale.progress(range(10)):
             if n == 4:
@@ -75,7 +73,7 @@ def test_an_error_in_the_loop_passes_and_keeps_the_count(tracker: Tracker) -> No
     assert tracker.current == 4
 
 
-def test_the_iterables_own_error_passes(tracker: Tracker) -> None:
+def test_an_error_of_the_iterable_is_raised(tracker: Tracker) -> None:
     def source() -> Iterator[int]:
         yield 1
         raise ValueError("in the source")
@@ -84,13 +82,13 @@ def test_the_iterables_own_error_passes(tracker: Tracker) -> None:
         list(telltale.progress(source()))
 
 
-def test_a_loop_inside_a_counted_loop_is_not_counted_by_itself(tracker: Tracker) -> None:
+def test_a_loop_inside_a_counted_loop_is_not_counted(tracker: Tracker) -> None:
     for _ in telltale.progress(range(3)):
         list(telltale.progress(range(100)))
     assert (tracker.current, tracker.total) == (3, 3)
 
 
-def test_a_stage_inside_a_loop_counts_for_itself(tracker: Tracker) -> None:
+def test_a_loop_in_a_stage_inside_a_loop_is_counted_separately(tracker: Tracker) -> None:
     for n in telltale.progress(range(2)):
         with telltale.stage("Part"):
             list(telltale.progress("abcd"))
@@ -98,13 +96,13 @@ def test_a_stage_inside_a_loop_counts_for_itself(tracker: Tracker) -> None:
         assert tracker.current == n
 
 
-def test_one_loop_after_another_begins_anew(tracker: Tracker) -> None:
+def test_a_second_loop_counts_from_zero(tracker: Tracker) -> None:
     list(telltale.progress(range(5)))
     list(telltale.progress(range(2)))
     assert (tracker.current, tracker.total) == (2, 2)
 
 
-def test_an_empty_iterable_is_done_at_once(tracker: Tracker) -> None:
+def test_an_empty_iterable_counts_nothing(tracker: Tracker) -> None:
     assert list(telltale.progress([])) == []
     assert tracker.current == 0
 
@@ -117,7 +115,7 @@ def test_async_iterables_are_counted(tracker: Tracker) -> None:
     assert tracker.current == 3
 
 
-def test_a_plain_iterable_is_counted_in_a_coroutine_too(tracker: Tracker) -> None:
+def test_a_sync_iterable_is_counted_in_a_coroutine_too(tracker: Tracker) -> None:
     async def work() -> None:
         for _ in telltale.progress(range(3)):
             await asyncio.sleep(0)
@@ -150,7 +148,7 @@ def test_a_cancelled_async_loop_ends_before_its_next_item(tracker: Tracker) -> N
     assert done == [10, 9, 8]
 
 
-def test_cancelling_waits_for_the_end_of_what_forbids_it(tracker: Tracker) -> None:
+def test_a_cancellation_waits_for_the_end_of_a_no_cancel_block(tracker: Tracker) -> None:
     with telltale.no_cancel("The firmware is being written"):
         tracker.request_cancel()
         telltale.check_cancelled()
@@ -159,7 +157,7 @@ def test_cancelling_waits_for_the_end_of_what_forbids_it(tracker: Tracker) -> No
         telltale.check_cancelled()
 
 
-def test_what_forbids_cancelling_nests(tracker: Tracker) -> None:
+def test_no_cancel_blocks_nest(tracker: Tracker) -> None:
     with telltale.no_cancel("Outer"):
         with telltale.no_cancel("Inner"):
             assert tracker.no_cancel == "Inner"
@@ -168,7 +166,7 @@ def test_what_forbids_cancelling_nests(tracker: Tracker) -> None:
         telltale.check_cancelled()
 
 
-def test_stages_keep_what_was_set_around_them(tracker: Tracker) -> None:
+def test_the_values_from_before_a_stage_return_after_it(tracker: Tracker) -> None:
     tracker.current, tracker.message = 7, "Outside"
     with telltale.stage("Inside", weight=0.5) as same:
         assert same is tracker
@@ -176,7 +174,7 @@ def test_stages_keep_what_was_set_around_them(tracker: Tracker) -> None:
     assert (tracker.current, tracker.message) == (7, "Outside")
 
 
-def test_a_stage_that_fails_is_left(tracker: Tracker) -> None:
+def test_an_error_ends_its_stage(tracker: Tracker) -> None:
     with pytest.raises(ValueError, match="here"), telltale.stage("Reading"):
         raise ValueError("here")
     assert tracker.sample().stage == ""
@@ -192,7 +190,7 @@ def test_outside_a_run_nothing_happens() -> None:
     assert (telltale.current().current, telltale.current().message) == (0, "")
 
 
-def test_a_run_within_a_run_gives_back_the_outer_one(tracker: Tracker) -> None:
+def test_after_an_inner_run_the_outer_tracker_is_current_again(tracker: Tracker) -> None:
     with tracking(Tracker()) as _:
         assert telltale.current() is not tracker
     assert telltale.current() is tracker

@@ -1,4 +1,4 @@
-"""What people may ask of a task that was started: cancel it, run it again."""
+"""What people can do with a task that was started: cancel it, and retry it (run it again)."""
 
 import logging
 from functools import partial
@@ -11,38 +11,40 @@ from telltale import conf, store
 from telltale.core.states import RETRIABLE, State
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
-from telltale.dispatch.enqueue import enqueue_failed, has_begun, new_runner_id
 from telltale.dispatch.registry import by_name
-from telltale.dispatch.runner import Revokes, Runner, Terminates
+from telltale.dispatch.runner import PendingCall, Revokes, Runner, Terminates, new_runner_id
+from telltale.dispatch.submit import submit
 from telltale.messages import announce
 from telltale.models import TaskState
-from telltale.owners import Owner, owned_by
 
 logger = logging.getLogger(__name__)
 
 
 class CannotRetry(Exception):
-    """A task can't be run again; the message says why, in words for people."""
+    """The task can't be run again. The message is the reason, as a text for people."""
+
+
+# Cancel
 
 
 def cancel(task: TaskState, *, force: bool = False) -> bool:
-    """Ask for the task's end; False if it has ended. What has not begun never will; what runs is asked to stop.
+    """Cancel a waiting task, or request the cancellation of a running one. False if the task has ended.
 
-    `force`: where the runner can, it also ends a run that does not listen. Repeating it is harmless.
+    `force`: also terminate a run that does not check for cancellation, if the runner can. May be repeated.
     """
     changed = store.request_cancel(task.pk)
     if changed is None:
         return False
     announce([*changed.envelopes, Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
-    for part in store.open_members(task):
-        cancel(part, force=force)
-    transaction.on_commit(partial(_tell_runner, task.pk, force=force), using=conf.settings().database)
+    for member in store.open_members(task):
+        cancel(member, force=force)
+    transaction.on_commit(partial(_cancel_at_runner, task.pk, force=force), using=conf.settings().database)
     return True
 
 
-def _tell_runner(task_id: UUID, *, force: bool) -> None:
-    """The row says that it is cancelled, which every worker heeds; the runner may spare one the waking."""
-    row = TaskState.objects.using(conf.settings().database).filter(pk=task_id).first()
+def _cancel_at_runner(task_id: UUID, *, force: bool) -> None:
+    """Revoke the waiting task, or terminate the running one. Every worker checks the row, so this may fail."""
+    row = store.task_rows().filter(pk=task_id).first()
     runner = by_name(row.runner) if row is not None else None
     if row is None or runner is None or row.runner_id is None:
         return
@@ -53,38 +55,21 @@ def _tell_runner(task_id: UUID, *, force: bool) -> None:
         elif row.ended_at is None and force and isinstance(runner, Terminates):
             runner.terminate(task, row.runner_id)
     except Exception as error:
-        logger.warning("%s can't take back %s, which stops by itself when it begins: %r", runner.name, row.pk, error)
+        logger.warning(
+            "%s can't revoke or terminate task %s: %r. A worker that begins it stops at once.",
+            runner.name,
+            row.pk,
+            error,
+        )
 
 
-def why_no_retry(task: TaskState) -> str | None:
-    """Why the task can't be run again, in words for people; None if it can."""
-    if State(task.state) not in RETRIABLE:
-        return _("This task has not failed, so there is nothing to run again.")
-    if not _is_findable(task):
-        return _("This task can only be run again from where it was started.")
-    if not _has_input(task):
-        return _("This task's input was not kept, so start it anew.")
-    return None
-
-
-def is_repeatable(task: TaskState) -> bool:
-    """Whether it could be run again from here, were it to fail; what is shown before it does depends on that."""
-    return _is_findable(task) and _has_input(task)
-
-
-def _is_findable(task: TaskState) -> bool:
-    runner = by_name(task.runner)
-    return runner is not None and runner.find(task.name) is not None
-
-
-def _has_input(task: TaskState) -> bool:
-    return task.call.get("args") is not None
+# Retry
 
 
 def retry(task: TaskState) -> TaskState:
-    """Queue the next attempt of a task that failed, was cancelled or was lost; returns its fresh row.
+    """Queue the next attempt of a task that failed, was cancelled or was lost; returns its row as it is then.
 
-    Raises `CannotRetry`, or `EnqueueFailed` if the runner can't take it; then the attempt has failed.
+    Raises `CannotRetry`. Raises `EnqueueFailed` if the runner can't take the task; then the new attempt has failed.
     """
     reason = why_no_retry(task)
     runner = by_name(task.runner)
@@ -93,28 +78,47 @@ def retry(task: TaskState) -> TaskState:
     runner_id = new_runner_id(runner)
     changed = store.requeue(task.pk, runner_id=runner_id)
     if changed is None:
-        raise CannotRetry(_("Somebody has started this task again already."))
+        raise CannotRetry(_("This task has already been started again."))
     announce(changed.envelopes)
     transaction.on_commit(
-        partial(_hand_over_again, runner, task, changed.snapshot.attempt, runner_id), using=conf.settings().database
+        partial(_submit_again, runner, task, changed.snapshot.attempt, runner_id), using=conf.settings().database
     )
     task.refresh_from_db()
     return task
 
 
-def _hand_over_again(runner: Runner, row: TaskState, attempt: int, runner_id: str | None) -> None:
-    task, call = runner.find(row.name), row.call
-    try:
-        with owned_by(Owner(user_id=row.owner_id, session=row.session)):
-            args, kwargs = call["args"], call.get("kwargs") or {}
-            known_id = runner.enqueue(task, args, kwargs, task_id=row.pk, runner_id=runner_id)
-    except BaseException as error:
-        if has_begun(row.pk):
-            raise
-        # The row stays: it tells of the attempts before.
-        words = _("It could not be started.")
-        ended = store.end(row.pk, attempt, State.FAILED, error=words, detail=repr(error))
-        announce(ended.envelopes if ended else [])
-        raise enqueue_failed(runner, task, error) from error
-    if known_id != runner_id:
-        store.set_runner_id(row.pk, known_id)
+def _submit_again(runner: Runner, row: TaskState, attempt: int, runner_id: str | None) -> None:
+    def end_as_failed(task_id: UUID, error: BaseException) -> None:
+        # The row is not deleted, because it also stands for the attempts before.
+        message = _("The task couldn't be started.")
+        changed = store.end(task_id, attempt, State.FAILED, error=message, detail=repr(error))
+        announce(changed.envelopes if changed else [])
+
+    args, kwargs = row.call["args"], row.call.get("kwargs") or {}
+    call = PendingCall(args=args, kwargs=kwargs, task_id=row.pk, runner_id=runner_id)
+    submit(runner, runner.find(row.name), call, owner=row.belongs_to, undo=end_as_failed)
+
+
+def why_no_retry(task: TaskState) -> str | None:
+    """Why the task can't be run again, as a text for people; None if it can."""
+    if State(task.state) not in RETRIABLE:
+        return _("Only a task that failed, was cancelled or was interrupted can be run again.")
+    if not _is_known_here(task):
+        return _("This task can only be run again from where it was started.")
+    if not _has_stored_arguments(task):
+        return _("This task's input was not stored. Start a new task.")
+    return None
+
+
+def is_repeatable(task: TaskState) -> bool:
+    """Whether the task could be retried if it failed. Pages decide by this what they show before it ends."""
+    return _is_known_here(task) and _has_stored_arguments(task)
+
+
+def _is_known_here(task: TaskState) -> bool:
+    runner = by_name(task.runner)
+    return runner is not None and runner.find(task.name) is not None
+
+
+def _has_stored_arguments(task: TaskState) -> bool:
+    return task.call.get("args") is not None

@@ -1,16 +1,14 @@
-"""Why a task waits: how many are before it, and whether anybody listens; asked of its runner, at a bounded rate.
+"""Why a task waits: how many tasks are before it, and whether a worker is listening. Asked of the task's runner.
 
-Views pass queued tasks to `request_queue_status`, which returns at once: one thread a process asks each runner, at
-most every `waiting_every_s` for each task, and writes what is new, so that all who follow the task
-hear of it. Asking may take a second. Called by `web`.
+Views call `request_queue_status` with the tasks that they show; it returns at once. One thread in each process asks
+the runners, at most every `waiting_every_s` for each task, because an answer may take a second. It writes the answer
+to the task's row and publishes it to the task's followers.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 from django.db import close_old_connections
@@ -22,112 +20,110 @@ from telltale.dispatch.registry import by_name
 from telltale.dispatch.runner import KnowsPosition, KnowsWorkers, Runner
 from telltale.messages import announce
 from telltale.models import TaskState
+from telltale.native import PerProcess
 
 logger = logging.getLogger(__name__)
 
-AFTER_S: Final = 2.0
-"""Whoever has waited less than this is about to begin: not worth a question."""
+MIN_WAIT_S: Final = 2.0
+"""A task that has waited less is probably about to begin, so its runner is not asked."""
 
-MOST: Final = 50
-"""Tasks asked about in one go; those behind them have their turn later."""
+BATCH_SIZE: Final = 50
+"""How many tasks are looked up together."""
 
 LISTENING_FOR_S: Final = 15.0
-"""How long an answer holds to whether anybody listens: asking is slow."""
+"""How long the answer whether a worker is listening is reused: the question is slow."""
 
 
 def request_queue_status(snapshots: Iterable[Snapshot], *, now: float) -> None:
-    """Have these asked about, those among them that wait and are due. Returns at once, and never raises."""
+    """Have the queue status of those tasks updated that wait for a worker. Returns at once, and never raises."""
     every_s = conf.settings().waiting_every_s
     if every_s is None:
         return
-    waiting = [s.id for s in snapshots if s.state is State.QUEUED and _is_due(s, now)]
-    if waiting:
-        _asker().request_queue_status(waiting, every_s=every_s)
+    waiting_ids = [snapshot.id for snapshot in snapshots if _is_waiting(snapshot, now)]
+    if waiting_ids:
+        _poller.get().request(waiting_ids, every_s=every_s)
 
 
-def _is_due(snapshot: Snapshot, now: float) -> bool:
-    return now - snapshot.created_at >= AFTER_S and (snapshot.due_at is None or snapshot.due_at < now - AFTER_S)
+def _is_waiting(snapshot: Snapshot, now: float) -> bool:
+    if snapshot.state is not State.QUEUED or now - snapshot.created_at < MIN_WAIT_S:
+        return False
+    return snapshot.due_at is None or snapshot.due_at < now - MIN_WAIT_S
 
 
 class QueueStatusPoller:
-    """Of this process. Its thread starts with the first question, and is a daemon."""
+    """Asks the runners in a thread of its own, a daemon that starts with the first request."""
 
     def __init__(self) -> None:
-        self._wanted: dict[str, None] = {}
+        self._requested: dict[str, None] = {}
+        """The ids of the tasks to ask about, in the order of the requests."""
         self._asked_at: dict[str, float] = {}
-        self._listening: dict[tuple[str, str], tuple[float, bool | None]] = {}
+        self._is_listening_cache: dict[tuple[str, str], tuple[float, bool | None]] = {}
+        """By runner and task name: when the runner was asked, and its answer."""
         self._lock = threading.Lock()
-        self._some = threading.Event()
+        self._has_requests = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def request_queue_status(self, ids: list[str], *, every_s: float) -> None:
-        """Ask about these, unless they were asked about lately."""
-        at = time.monotonic()
+    def request(self, ids: list[str], *, every_s: float) -> None:
+        """Ask about these tasks soon, except those that were asked about in the last `every_s` seconds."""
+        now = time.monotonic()
         with self._lock:
-            self._asked_at = {pk: then for pk, then in self._asked_at.items() if at - then < every_s}
-            fresh = [pk for pk in ids if pk not in self._asked_at and pk not in self._wanted]
-            if not fresh:
+            self._asked_at = {pk: asked_at for pk, asked_at in self._asked_at.items() if now - asked_at < every_s}
+            new_ids = [pk for pk in ids if pk not in self._asked_at and pk not in self._requested]
+            if not new_ids:
                 return
-            self._wanted |= dict.fromkeys(fresh)
+            self._requested |= dict.fromkeys(new_ids)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="telltale-waiting", daemon=True)
                 self._thread.start()
-        self._some.set()
+        self._has_requests.set()
 
     def _work(self) -> None:
         while True:
-            self._some.wait()
-            self._some.clear()
-            while ids := self._next():
+            self._has_requests.wait()
+            self._has_requests.clear()
+            while ids := self._next_batch():
                 try:
-                    self._ask(ids)
+                    self._update(ids)
                 except Exception as error:
-                    # Runners are anyone's code, and their brokers may be away: nobody knows, for now.
-                    logger.info("Why tasks wait can't be told just now: %r", error)
+                    # Runners may be third-party code, and their brokers may be down: the status stays unknown.
+                    logger.info("The queue status can't be updated just now: %r", error)
                 finally:
                     close_old_connections()
 
-    def _next(self) -> list[str]:
+    def _next_batch(self) -> list[str]:
         with self._lock:
-            ids = list(self._wanted)[:MOST]
+            ids = list(self._requested)[:BATCH_SIZE]
             for pk in ids:
-                del self._wanted[pk]
+                del self._requested[pk]
                 self._asked_at[pk] = time.monotonic()
             return ids
 
-    def _ask(self, ids: list[str]) -> None:
-        rows = TaskState.objects.using(conf.settings().database)
-        for row in rows.filter(pk__in=ids, state=State.QUEUED.value):
+    def _update(self, ids: list[str]) -> None:
+        for row in store.task_rows().filter(pk__in=ids, state=State.QUEUED.value):
             runner = by_name(row.runner)
             task = runner.find(row.name) if runner is not None else None
             if runner is None or task is None:
                 continue
-            ahead, is_listening = self._ahead(runner, task, row), self._is_listening(runner, task, row.name)
+            ahead, is_listening = _ahead(runner, task, row), self._is_listening(runner, task, row.name)
             changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening)
             announce(changed.envelopes if changed else [])
-
-    def _ahead(self, runner: Runner, task: object, row: TaskState) -> int | None:
-        if not isinstance(runner, KnowsPosition) or row.runner_id is None:
-            # Its own tasks that were asked for earlier: others' are not known, so it is at least as many.
-            return store.count_before(row)
-        return runner.ahead(task, row.runner_id)
 
     def _is_listening(self, runner: Runner, task: object, name: str) -> bool | None:
         if not isinstance(runner, KnowsWorkers):
             return None
-        then, known = self._listening.get((runner.name, name), (float("-inf"), None))
-        if time.monotonic() - then < LISTENING_FOR_S:
-            return known
-        known = runner.is_listening(task)
-        self._listening[runner.name, name] = (time.monotonic(), known)
-        return known
+        asked_at, answer = self._is_listening_cache.get((runner.name, name), (float("-inf"), None))
+        if time.monotonic() - asked_at < LISTENING_FOR_S:
+            return answer
+        answer = runner.is_listening(task)
+        self._is_listening_cache[runner.name, name] = (time.monotonic(), answer)
+        return answer
 
 
-@cache
-def _of(pid: int) -> QueueStatusPoller:
-    return QueueStatusPoller()
+def _ahead(runner: Runner, task: object, row: TaskState) -> int | None:
+    if isinstance(runner, KnowsPosition) and row.runner_id is not None:
+        return runner.ahead(task, row.runner_id)
+    # Telltale's own tasks that were enqueued earlier: a lower bound, because the queue may hold other tasks too.
+    return store.count_before(row)
 
 
-def _asker() -> QueueStatusPoller:
-    """This process's: a forked child has its own, for threads are not copied."""
-    return _of(os.getpid())
+_poller = PerProcess(QueueStatusPoller)

@@ -1,33 +1,52 @@
-"""The queued row of a call that its runner makes by itself (`.delay`, `.enqueue`, an eager mode).
+"""The row of a call that the runner's own API enqueued (`.delay`, `.enqueue`, an eager mode): find, create, end it.
 
-Called by the runners' hooks and by `tracked`. The row is written at once, on the caller's connection:
-the runner's message may be on its way already. `enqueue.py` does the same for `telltale.enqueue`.
+Used by the runners' hooks and by `tracked`. A row is written at once on the caller's connection, because the runner's
+message may be on its way already. The rows of `telltale.enqueue` are written by `enqueue.py`.
 """
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, close_old_connections
 
-from telltale import conf, store
+from telltale import store
 from telltale.core.states import State
 from telltale.core.wire import Envelope
 from telltale.dispatch.runner import Call
 from telltale.messages import announce
-from telltale.models import TaskState
-from telltale.owners import Owner, present_owner
+from telltale.owners import Owner, current_owner
 
 logger = logging.getLogger(__name__)
 
+POLL_S: Final = 0.05
+"""The time between two lookups of a row that may be written after its call began."""
 
-def create_queued_row(call: Call, *, owner: Owner | None = None) -> UUID:
-    """Write the row and tell its followers; returns its id. Raises `IntegrityError` if it exists.
 
-    `owner`: None stands for the call's, or else for whoever is present.
+def find_row(call: Call) -> tuple[UUID, Owner] | None:
+    """The id and owner of the call's row; None if there is none after `call.row_wait_s`."""
+    rows = store.task_rows()
+    rows = rows.filter(pk=call.task_id) if call.task_id else rows.filter(runner=call.runner, runner_id=call.runner_id)
+    deadline = time.monotonic() + call.row_wait_s
+    while True:
+        row = rows.values_list("pk", "owner_id", "session").first()
+        if row is not None:
+            task_id, user_id, session = row
+            return task_id, Owner(user_id=user_id, session=session)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(POLL_S)
+
+
+def create_queued_row(call: Call) -> tuple[UUID, Owner]:
+    """Write the call's row and publish it; returns its id and owner. Raises `IntegrityError` if the row exists.
+
+    The owner is the call's, or else the current one.
     """
+    owner = call.owner or current_owner()
     args, kwargs = storable_arguments(call.args, call.kwargs or {})
     queued = store.queue(
         runner=call.runner,
@@ -37,51 +56,66 @@ def create_queued_row(call: Call, *, owner: Owner | None = None) -> UUID:
         task_id=call.task_id,
         args=args,
         kwargs=kwargs,
-        owner=owner or call.owner or present_owner(),
+        owner=owner,
         due_at=call.due_at,
     )
     announce([Envelope(topics=queued.task.topics, snapshot=queued.task.snapshot)])
-    pk: UUID = queued.task.pk
-    return pk
+    return queued.task.pk, owner
 
 
 def create_row_unless_there(call: Call) -> None:
-    """Write the row of a message that is out; a worker may have been quicker, and have written it."""
+    """Write the call's row. The process at the other end of the message may have written it first."""
     try:
         create_queued_row(call)
     except IntegrityError:
-        logger.debug("A worker was quicker to make the row of %s %s.", call.runner, call.runner_id)
+        logger.debug("The row of %s %s exists already.", call.runner, call.runner_id)
+
+
+def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
+    """The id and owner of the call's row, which is created if an eager mode or a failed hook left none.
+
+    The row may also be in a transaction that has yet to commit. Then the INSERT waits for that commit and fails,
+    and the row is found. (None, owner) if the database is unavailable: the run is not shown, but it happens.
+    """
+    if call.carries_row:
+        return call.task_id, call.owner  # The claim will find out whether the row exists.
+    try:
+        return find_row(call) or create_queued_row(call)
+    except IntegrityError:
+        return find_row(call) or (None, None)
+    except DatabaseError as error:
+        logger.warning("A run of %s (%s) is not shown: its row can't be read: %s", call.name, call.runner_id, error)
+        return None, call.owner
+
+
+def end_from_outside(runner: str, runner_id: str, state: State, *, error: str | None = None, detail: str = "") -> None:
+    """End the current attempt of the runner's task, if it is open. Never raises.
+
+    For ends that the task's own process cannot write. `error`: a text for people; `detail`: a text for staff.
+    """
+    try:
+        close_old_connections()
+        row = store.task_rows().filter(runner=runner, runner_id=runner_id, ended_at=None).first()
+        if row is None:
+            return
+        if row.cancel_requested:
+            state = State.CANCELLED  # The cancellation was intended; the failure is only its consequence.
+        elif row.state == State.QUEUED and state is State.LOST:
+            state = State.FAILED  # Killed before the first line of the task: nothing had begun that could be lost.
+        changed = store.end(row.pk, row.attempt, state, error=error, detail=detail)
+        if changed is not None:
+            announce(changed.envelopes)
+    except DatabaseError as database_error:
+        # The lease ends the attempt if this process can't.
+        logger.warning("The end (%s) of %s %s can't be written: %s", state, runner, runner_id, database_error)
 
 
 def storable_arguments(
     args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Sequence[Any] | None, Mapping[str, Any] | None]:
-    """The call as JSON can hold it; (None, None) if it can't: then a person can't run it again from here."""
+    """The arguments as the row stores them; (None, None) if JSON can't hold them: then it can't be retried."""
     try:
         json.dumps([list(args), dict(kwargs)], allow_nan=False)
     except (TypeError, ValueError):
         return None, None
     return list(args), dict(kwargs)
-
-
-def end_from_outside(runner: str, runner_id: str, state: State, *, error: str | None = None, detail: str = "") -> None:
-    """End the present attempt of the runner's call, if it is open. Never raises.
-
-    `error`: words for people; `detail`: for staff.
-    """
-    try:
-        close_old_connections()
-        rows = TaskState.objects.using(conf.settings().database).filter(runner=runner, runner_id=runner_id)
-        row = rows.filter(ended_at=None).first()
-        if row is None:
-            return
-        if row.cancel_requested:
-            state = State.CANCELLED  # what was wanted outranks the failure that it caused
-        elif row.state == State.QUEUED and state is State.LOST:
-            state = State.FAILED  # killed before its first line: nothing had begun that could be lost
-        changed = store.end(row.pk, row.attempt, state, error=error, detail=detail)
-        if changed is not None:
-            announce(changed.envelopes)
-    except DatabaseError as trouble:
-        # The lease ends it if this process can't.
-        logger.warning("The end (%s) of %s %s can't be written: %s", state, runner, runner_id, trouble)

@@ -1,12 +1,13 @@
-"""The contract of runners: what runs tasks, and the little that Telltale needs to know of it.
+"""The contract of runners: what Telltale needs from each system that runs tasks, such as Celery.
 
-A runner makes the queued row when its own call enqueues (`install` connects that), tells inside a worker
-which call is being run (`current_call`), and can enqueue by our word (`enqueue`). Ends seen from outside
-the task, such as a parent that reports a child's death, come in through `elsewhere.end_from_outside`.
-Everything that a runner cannot tell, the lease does. To write one, satisfy `Runner` and pass
-`telltale.testing.runners.RunnerContract`.
+A runner does three things. Its hooks create the queued row when the system's own call enqueues a task (`install`
+connects them). Inside a worker it reports which call is running (`current_call`). It enqueues a task for
+`telltale.enqueue` (`enqueue`). An end that only another process sees, such as a parent that reports a child's death,
+is written by `rows.end_from_outside`. Any end that a runner cannot report is found when the lease expires.
 
-This file imports nothing of Django's models, for tasks' modules are imported before the apps are ready.
+To write a runner, satisfy `Runner` and pass `telltale.testing.runners.RunnerContract`.
+
+This file imports no Django models, because modules with tasks are imported before the apps are ready.
 """
 
 import logging
@@ -26,196 +27,188 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Ability(StrEnum):
-    """What some runners can do and others can't; each is asked of a runner by `abilities`."""
-
-    CHOOSES_ID = "its id is known before it is enqueued"
-    BULK = "many are enqueued in one go"
-    ASYNC = "runs async functions"
-    POSITION = "tells how many wait before one"
-    LISTENING = "tells whether any worker listens"
-    REVOKES = "takes back what waits"
-    TERMINATES = "ends what runs, by force"
-    REDELIVERS = "a killed worker's task comes again by itself"
-
-
 class EnqueueFailed(Exception):
-    """The runner could not take the task; nothing is left that says it is queued."""
+    """The runner could not take the task. Nothing is queued, and no row says that it is."""
+
+
+# A task's options
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TaskOptions:
-    """What `tracked` remembers on the function that it wraps. Each is itself and no other."""
+    """The arguments of `tracked`, kept on the function that it wraps. Compared by identity."""
 
     label: object
-    """What people read; may be a lazy translation, so it becomes text when it is needed."""
+    """The task's name for people. May be a lazy translation, so it is converted to text only when it is needed."""
     key: Callable[..., str | None] | None = None
-    """From the task's arguments to what makes two runs the same one; None from it joins nothing."""
+    """Returns the key of a call from its arguments; an open task with the same key is joined. None joins nothing."""
     runner: str | None = None
-    """Whose task it is, where the function itself does not tell: some runners enqueue plain functions."""
+    """The name of the runner, for runners that enqueue plain functions."""
 
 
 OPTIONS_ATTRIBUTE = "__telltale__"
-"""The attribute that carries a function's `TaskOptions`; `functools.wraps` copies it along."""
+"""The attribute that carries a function's `TaskOptions`. `functools.wraps` copies it to decorated functions."""
 
 
 def options_of(function: object) -> TaskOptions | None:
-    """The options of a function; None where `tracked` is not beneath."""
+    """The options of a function; None if it is not tracked."""
     options = getattr(function, OPTIONS_ATTRIBUTE, None)
     return options if isinstance(options, TaskOptions) else None
 
 
+# Calls
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One run as its runner knows it, seen from inside the worker."""
+    """One run of a task, as its runner describes it inside the worker."""
 
     runner: str
     runner_id: str
-    """The runner's own id: the row is found by it."""
+    """The runner's own id, by which the row is found."""
     name: str
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] | None = None
     task_id: UUID | None = None
-    """Our own id, where the runner carried it."""
+    """Telltale's id, if the runner's message carries it."""
     options: TaskOptions | None = None
-    """Of the function that is being run; None if that is not tracked."""
+    """The options of the function that is running; None if it is not tracked."""
     delivery: int = 0
-    """Tells apart runs that share a `runner_id`, such as a retry nested in its first run."""
+    """Distinguishes runs with the same `runner_id`, such as a retry that is nested in the first run."""
     owner: Owner | None = None
-    """Whose it is, where the runner carried it; used only if the row does not exist yet."""
+    """The owner, if the runner's message carries it. Used only if the row does not exist yet."""
     due_at: float | None = None
-    """When it is to begin, in seconds since 1970, if not as soon as may be."""
+    """When the run is due, in seconds since 1970; None if at once."""
     row_wait_s: float = 0.0
-    """How long the row may come after the call: some runners let a worker begin before they tell the asker."""
+    """How long to wait for the row. Some runners let a worker begin before the enqueueing call returns."""
 
-
-def never_raises(handler: Callable[..., None]) -> Callable[..., None]:
-    """For a runner's hooks: what goes wrong in showing a task must not keep it from running."""
-
-    @wraps(handler)
-    def handle(*args: Any, **kwargs: Any) -> None:
-        try:
-            handler(*args, **kwargs)
-        except Exception:
-            logger.exception("A task can't be shown; it runs all the same.")
-
-    return handle
-
-
-class Runner(Protocol):
-    """One instance a process, made by the registry (`runners/__init__.py`)."""
-
-    name: str
-    """The word that is stored in `TaskState.runner`, such as "celery"."""
-
-    def install(self) -> None:
-        """Connect to the runner's signals; called once, when Django's apps are ready."""
-
-    def owns(self, task: object) -> bool:
-        """Whether `task` is this runner's kind of object, and so to be enqueued by it."""
-
-    def name_of(self, task: object) -> str:
-        """The dotted name by which `find` gets it back."""
-
-    def function_of(self, task: object) -> object:
-        """The function beneath, on which `tracked` may have left its options."""
-
-    def find(self, name: str) -> object | None:
-        """The task of that name; None if this process does not know it."""
-
-    def enqueue(
-        self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
-    ) -> str:
-        """Hand it to the runner now; returns the runner's id: `runner_id`, if it chose one by `ChoosesId`.
-
-        The row `task_id` exists already: the runner's own enqueue hook must not make a second one.
-        Raises whatever the runner raises: a failure to enqueue is an ordinary error.
-        """
-
-    def current_call(self) -> Call | None:
-        """The call that this thread or coroutine is running; None outside a run. Cheap, never raises."""
-
-    def verdict(self, error: BaseException) -> "Verdict | None":
-        """What an exception that left the function means to this runner; None: what it says by itself."""
-
-
-# The abilities that some runners have besides: each is a protocol of its own, and to satisfy it is to declare it.
-
-
-@runtime_checkable
-class ChoosesId(Protocol):
-    """Its id can be chosen, so the queued row carries it from the start and needs no second write."""
-
-    def new_id(self) -> str:
-        """One that was never used: workers remember the ids of what was revoked."""
-
-
-@runtime_checkable
-class EnqueuesMany(Protocol):
-    """Takes many calls of one task in one go; of those it takes all or none."""
-
-    def enqueue_many(self, task: object, calls: Sequence["PendingCall"]) -> Sequence[str]:
-        """As `Runner.enqueue` for each; returns the runner's ids in their order."""
+    @property
+    def carries_row(self) -> bool:
+        """Whether the message carries the row's id and its owner, so that the row need not be looked up."""
+        return self.task_id is not None and self.owner is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingCall:
-    """One of many calls to be enqueued."""
+    """A call whose row exists and that is still to be given to its runner."""
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     task_id: UUID
     runner_id: str | None = None
+    """The id that the runner is to use; None if it chooses one itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """What a runner can tell of a task that waits; None is what it can't tell just now."""
+# The contract
 
-    ahead: int | None = None
-    """How many will begin before it."""
-    is_listening: bool | None = None
-    """Whether any worker would take it."""
+
+class Runner(Protocol):
+    """What every runner provides. `registry` makes one instance in each process."""
+
+    name: str
+    """The value of `TaskState.runner`, such as "celery"."""
+
+    def install(self) -> None:
+        """Connect to the runner's signals; called once, when Django's apps are ready."""
+
+    def owns(self, task: object) -> bool:
+        """Whether this runner enqueues `task`."""
+
+    def name_of(self, task: object) -> str:
+        """The dotted name of the task, which `find` accepts."""
+
+    def function_of(self, task: object) -> object:
+        """The function of the task, which carries the options of `tracked`."""
+
+    def find(self, name: str) -> object | None:
+        """The task of that dotted name; None if this process does not know it."""
+
+    def enqueue(
+        self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
+    ) -> str:
+        """Enqueue the task now and return the runner's id: `runner_id`, if the runner satisfies `ChoosesId`.
+
+        The row `task_id` exists already: the runner's own enqueueing hook must not create a second one.
+        Raises any error of the runner.
+        """
+
+    def current_call(self) -> Call | None:
+        """The call that this thread or coroutine is running; None outside a run. Cheap, and never raises."""
+
+    def verdict(self, error: BaseException) -> "Verdict | None":
+        """How the runner ends a run that `error` left; None if it has no special meaning to the runner."""
+
+
+# Abilities: a runner has one if it satisfies its protocol.
+
+
+class Ability(StrEnum):
+    """What some runners can do and others cannot; see `abilities`. The values are the texts of the docs' table."""
+
+    CHOOSES_ID = "chooses task ids before enqueueing"
+    BULK = "enqueues many tasks in one call"
+    ASYNC = "runs async functions"
+    POSITION = "knows a task's position in the queue"
+    LISTENING = "knows whether a worker is listening"
+    REVOKES = "revokes waiting tasks"
+    TERMINATES = "terminates running tasks"
+    REDELIVERS = "redelivers a killed worker's task"
+
+
+@runtime_checkable
+class ChoosesId(Protocol):
+    """Accepts an id that Telltale chooses, so the queued row has it from the start and needs no second write."""
+
+    def new_id(self) -> str:
+        """An id that was never used before: workers remember the ids of revoked tasks."""
+
+
+@runtime_checkable
+class EnqueuesMany(Protocol):
+    """Enqueues many calls of one task at once: either all of them or none."""
+
+    def enqueue_many(self, task: object, calls: Sequence[PendingCall]) -> Sequence[str]:
+        """As `Runner.enqueue` for each call; returns the runner's ids in the same order."""
 
 
 @runtime_checkable
 class KnowsPosition(Protocol):
-    """Can tell how many tasks wait before one."""
+    """Knows how many tasks are before one in its queue."""
 
     def ahead(self, task: object, runner_id: str) -> int | None:
-        """Counted now; None if it does not wait, or stands too far behind to be found. May block for a moment."""
+        """How many tasks are before it now; None if it is not queued, or too far back to search. May block briefly."""
 
 
 @runtime_checkable
 class KnowsWorkers(Protocol):
-    """Can tell whether anybody listens."""
+    """Knows whether a worker is listening."""
 
     def is_listening(self, task: object) -> bool | None:
-        """Whether a worker lives that takes such tasks. May block for a second: never called in a request."""
+        """Whether a live worker takes such tasks. May block for a second, so it is never called in a request."""
 
 
 @runtime_checkable
 class Revokes(Protocol):
-    """Can take back what waits, so that no worker wakes for it."""
+    """Can take a waiting task out of its queue, so that no worker receives it."""
 
     def revoke(self, task: object, runner_id: str) -> None:
-        """Called after the row has ended as cancelled. May raise: a worker that gets it all the same stops at once."""
+        """Called after the row has ended as cancelled. May raise: a worker that receives the task stops at once."""
 
 
 @runtime_checkable
 class Terminates(Protocol):
-    """Can end a run that does not listen."""
+    """Can end a run by force."""
 
     def terminate(self, task: object, runner_id: str) -> None:
-        """End its process or thread; the hooks tell what came of it. May raise."""
+        """End the run's process or thread; the runner's hooks then report the end. May raise."""
 
 
 @runtime_checkable
 class Redelivers(Protocol):
-    """Brings a killed worker's task again by itself: its next attempt."""
+    """Delivers a killed worker's task again, as its next attempt."""
 
     def redelivers(self, task: object) -> bool:
-        """Whether it does so for this task, as its site has set it up."""
+        """Whether it does so for this task, by the site's settings."""
 
 
 @runtime_checkable
@@ -238,13 +231,34 @@ _PROTOCOLS: Mapping[Ability, type] = {
 
 
 def abilities(runner: Runner) -> frozenset[Ability]:
-    """What this runner can do besides the contract."""
+    """The abilities of this runner."""
     return frozenset(ability for ability, protocol in _PROTOCOLS.items() if isinstance(runner, protocol))
 
 
-@runtime_checkable
-class Stops(Protocol):
-    """An ability that some runners have: an exception of their own for a run that was cancelled."""
+def new_runner_id(runner: Runner) -> str | None:
+    """An id for the runner's next task; None if the runner chooses it itself."""
+    return runner.new_id() if isinstance(runner, ChoosesId) else None
 
-    def stopped(self, error: BaseException) -> BaseException:
-        """Raised in place of the cancellation `error`, after the row has ended."""
+
+# Help for the hooks of runners
+
+
+@runtime_checkable
+class ConvertsCancellation(Protocol):
+    """Has an exception of its own for a cancelled run, or must be told not to retry it. Not in the docs' table."""
+
+    def convert_cancellation(self, error: BaseException) -> BaseException:
+        """The exception to raise in place of the cancellation `error`; called after the row has ended."""
+
+
+def suppress_and_log(hook: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a runner's hook so that its exceptions are logged: failing to show a task must not stop the task."""
+
+    @wraps(hook)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            hook(*args, **kwargs)
+        except Exception:
+            logger.exception("A task can't be shown; it runs all the same.")
+
+    return wrapper

@@ -1,7 +1,7 @@
-"""What travels with a task, where its runner has room for it: which row it is, and whose.
+"""The header that travels with a task's message, if its runner has room for one: the row's id and owner.
 
-So a worker that is quicker than the asker, or an asker whose transaction is still open, costs nothing:
-whoever comes first makes the row. Used by the runners' own files; knows none of them.
+With it, a worker that receives the message before the row is committed can create the row itself. Used by the
+runners' own files. Knows no runner.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,83 +11,84 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from uuid import UUID, uuid4
 
-from telltale.owners import Owner, present_owner
+from telltale.owners import Owner, current_owner
 
 HEADER: Final = "telltale"
-"""The name under which it travels."""
+"""The name of the header in a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHeader:
-    """A task's birth certificate."""
+    """What a message says about the row of its task."""
 
     task_id: UUID
     owner: Owner
     runner_id: str | None = None
-    """The id to be given to the runner, where it lets us choose. It travels by the runner's own means."""
-    is_fresh: bool = False
-    """Nobody has made the row: the publisher is to, once the message is out."""
-    whole: UUID | None = None
-    """Of which task it is a part."""
+    """The id that the runner is to use, if it accepts one. Not part of the JSON: the runner's message carries it."""
+    needs_row: bool = False
+    """Whether the row does not exist yet: the publisher creates it once the message is sent."""
+    group: UUID | None = None
+    """The id of the group that the task is a member of; None if it is in no group."""
 
     def to_json(self) -> dict[str, Any]:
-        """As every serialiser takes it; a primary key that is no number is read back from its text."""
+        """The header as plain JSON. A user's primary key that is not a number becomes text, which Django accepts."""
         user_id = self.owner.user_id
-        portable = user_id if isinstance(user_id, int | None) else str(user_id)
-        data = {"task": str(self.task_id), "owner": [portable, self.owner.session], "fresh": self.is_fresh}
-        return data | ({"whole": str(self.whole)} if self.whole is not None else {})
+        plain_user_id = user_id if isinstance(user_id, int | None) else str(user_id)
+        data = {"task": str(self.task_id), "owner": [plain_user_id, self.owner.session], "fresh": self.needs_row}
+        return data | ({"group": str(self.group)} if self.group is not None else {})
 
     @classmethod
     def from_json(cls, data: object) -> Self | None:
-        """The reverse; None for anything else, such as a message from before Telltale was there."""
+        """The reverse of `to_json`; None for anything else, such as a message that was sent without Telltale."""
         if not isinstance(data, Mapping) or "task" not in data:
             return None
         user_id, session = data.get("owner") or (None, "")
         owner = Owner(user_id=user_id, session=session)
-        whole = UUID(data["whole"]) if data.get("whole") else None
-        return cls(task_id=UUID(data["task"]), owner=owner, is_fresh=bool(data.get("fresh")), whole=whole)
+        group = UUID(data["group"]) if data.get("group") else None
+        return cls(task_id=UUID(data["task"]), owner=owner, needs_row=bool(data.get("fresh")), group=group)
 
 
-_handed: ContextVar[tuple[TaskHeader, ...]] = ContextVar("telltale_handed", default=())
+_headers: ContextVar[tuple[TaskHeader, ...]] = ContextVar("telltale_task_headers", default=())
+"""The headers for the messages that are about to be sent; see `sending`."""
 
 
 @contextmanager
 def sending(*task_ids: UUID, runner_id: str | None = None) -> Iterator[None]:
-    """Within it the runner's own hook is called for these rows, and is to make no second ones."""
-    owner = present_owner()
-    rows = tuple(TaskHeader(task_id=task_id, owner=owner, runner_id=runner_id) for task_id in task_ids)
-    token = _handed.set(rows)
+    """Within it, the runner's hook takes these rows' headers (`take_headers`), and so creates no second rows."""
+    owner = current_owner()
+    headers = tuple(TaskHeader(task_id=task_id, owner=owner, runner_id=runner_id) for task_id in task_ids)
+    token = _headers.set(headers)
     try:
         yield
     finally:
-        _handed.reset(token)
+        _headers.reset(token)
 
 
-def current_header() -> TaskHeader | None:
-    """The one row that is being current_header over, if any is; see `current_headers`."""
-    rows = current_headers()
-    return rows[0] if rows else None
+def take_headers() -> tuple[TaskHeader, ...]:
+    """Return the headers of the surrounding `sending` and remove them: an eager mode may enqueue tasks of its own."""
+    headers = _headers.get()
+    _headers.set(())
+    return headers
 
 
-def current_headers() -> tuple[TaskHeader, ...]:
-    """What is being current_header over; taken off, for what runs on the spot may enqueue tasks of its own."""
-    rows = _handed.get()
-    _handed.set(())
-    return rows
+def take_header() -> TaskHeader | None:
+    """As `take_headers`, for a single message; None outside `sending`."""
+    headers = take_headers()
+    return headers[0] if headers else None
 
 
 def new_header(parent: TaskHeader | None = None) -> TaskHeader:
-    """For a message that a runner's own call publishes; `parent`: of the task that publishes it, if one does."""
-    carried = current_header()
-    if carried is not None:
-        return carried
-    owner = present_owner()
+    """The header for a message that the runner is about to send. `parent`: the header of the task that sends it."""
+    header = take_header()
+    if header is not None:
+        return header
+    owner = current_owner()
     if owner == Owner() and parent is not None:
-        # Between two runs of a chain nobody is present: whoever asked for the first asked for all.
+        # Between two tasks of a chain there is no current owner: the first task's owner owns all of them.
         owner = parent.owner
-    return TaskHeader(task_id=uuid4(), owner=owner, is_fresh=True)
+    return TaskHeader(task_id=uuid4(), owner=owner, needs_row=True)
 
 
 def inherit(parent: TaskHeader) -> TaskHeader:
-    """For a task that goes on under another name: the row goes on as its next attempt."""
-    return replace(parent, is_fresh=False)
+    """The header for a task that replaces another one: its run is the next attempt of the same row."""
+    return replace(parent, needs_row=False)

@@ -1,40 +1,36 @@
-"""`@telltale.tracked`: what makes a function's runs visible, beneath the runner's own decorator.
+"""`@telltale.tracked`: shows the runs of a function; goes beneath the runner's own decorator.
 
-Within a worker the wrapper asks the runners which call this is, makes sure that its row exists, and runs
-the function inside `worker.run.attempt`. Called in any other way (a test, the shell, another task) it is
-the function alone. Models are imported late: tasks' modules are imported before the apps are ready.
+In a worker, the wrapper asks the runners for the current call, makes sure that its row exists, and runs the function
+within `worker.run.run_attempt`. Called in any other way (in a test, in the shell, by another task), the function runs
+as if it had no wrapper. Models are imported late, because modules with tasks are imported before the apps are ready.
 """
 
 import inspect
-import logging
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, Stops, TaskOptions, options_of
-from telltale.owners import Owner, owned_by, present_owner
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, ConvertsCancellation, TaskOptions, options_of
+from telltale.owners import owned_by
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from telltale.dispatch.runner import Runner
 
-logger = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ROW_LOOK_S: Final = 0.05
-"""How often a row that may come after its call is looked for."""
+Identity = tuple[str, str, int]
+"""Identifies a run of a task: runner, runner's id, delivery."""
 
-_open: ContextVar[tuple[str, str, int] | None] = ContextVar("telltale_open_call", default=None)
-"""The call whose attempt is open here, so that a task that calls itself opens no second one."""
+_tracked_run: ContextVar[Identity | None] = ContextVar("telltale_tracked_run", default=None)
+"""The run whose attempt is open here, so that a task that calls itself opens no second one."""
 
 
 @overload
@@ -56,12 +52,13 @@ def tracked(
     key: Callable[..., str | None] | None = None,
     runner: str | None = None,
 ) -> Any:
-    """Make the runs of a function visible: `@shared_task` above, `@telltale.tracked(label="…")` beneath.
+    """Show the runs of a function: `@shared_task` above, `@telltale.tracked(label="…")` beneath.
 
-    `label`: what people read; from the function's name if it has none; may be a lazy translation.
-    `key`: called with the task's arguments by `telltale.enqueue`: a run with the key of one that is still
-    open joins it. Runners' own calls (`.delay`, `.enqueue`) have decided to run, and join nothing.
-    `runner`: who gets it from `telltale.enqueue`, for runners that enqueue plain functions ("rq", "django_q").
+    `label`: the task's name for people; by default made from the function's name; may be a lazy translation.
+    `key`: called by `telltale.enqueue` with the task's arguments. If a task with the returned key is open, the call
+    joins it. The runner's own calls (`.delay`, `.enqueue`) always run, and join nothing.
+    `runner`: the name of the runner that `telltale.enqueue` uses, for runners that enqueue plain functions ("rq",
+    "django_q").
     """
     if fn is None:
         return partial(tracked, label=label, key=key, runner=runner)
@@ -70,55 +67,109 @@ def tracked(
             f"@telltale.tracked wraps functions, not {fn!r}: put it beneath the runner's own decorator, not above."
         )
     if options_of(fn) is not None:
-        raise TypeError(f"{fn.__qualname__} is tracked twice: one @telltale.tracked is enough.")
-    options = TaskOptions(label=label or label_from_name(fn.__name__), key=key, runner=runner)
-    return wrapped(fn, options)
+        raise TypeError(f"{fn.__qualname__} is tracked twice: remove one @telltale.tracked.")
+    return wrap(fn, TaskOptions(label=label or label_from_name(fn.__name__), key=key, runner=runner))
 
 
-def wrapped(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
-    """The function with its runs made visible under `options`."""
-    wrapper = _async(fn, options) if inspect.iscoroutinefunction(fn) else _sync(fn, options)
+def wrap(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
+    """The function with a wrapper that shows its runs; the wrapper carries `options`."""
+    wrapper = _wrap_async(fn, options) if inspect.iscoroutinefunction(fn) else _wrap_sync(fn, options)
     setattr(wrapper, OPTIONS_ATTRIBUTE, options)
     return wrapper
 
 
 def label_from_name(name: str) -> str:
-    """A function's name as a sentence's beginning: `import_contacts` is "Import contacts"."""
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:] or name
+    """A label made from a function's name: `import_contacts` becomes "Import contacts"."""
+    label = name.replace("_", " ").strip()
+    return label[:1].upper() + label[1:] or name
 
 
-def _sync(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
+def _wrap_sync(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
     @wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
-        found = _call_of(options)
-        if found is None:
+        from telltale.dispatch.rows import find_or_create_row
+
+        running = _find_run(options)
+        if running is None:
             return fn(*args, **kwargs)
-        runner, call = found
-        task_id, owner = _row_for(call)
-        with _stopping(runner), _opened(call), owned_by(owner), _attempt(runner, call, task_id):
+        runner, call = running
+        task_id, owner = find_or_create_row(call)
+        with _cancellation_converted(runner), _run_remembered(call), owned_by(owner), _attempt(runner, call, task_id):
             return fn(*args, **kwargs)
 
     return run
 
 
-def _async(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
+def _wrap_async(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
     @wraps(fn)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        found = _call_of(options)
-        if found is None:
+        from telltale.dispatch.rows import find_or_create_row
+
+        running = _find_run(options)
+        if running is None:
             return await fn(*args, **kwargs)
-        runner, call = found
-        task_id, owner = await sync_to_async(_row_for)(call)
-        with _stopping(runner), _opened(call), owned_by(owner):
-            async with _Async(_attempt(runner, call, task_id)):
+        runner, call = running
+        task_id, owner = await sync_to_async(find_or_create_row)(call)
+        with _cancellation_converted(runner), _run_remembered(call), owned_by(owner):
+            async with _InThread(_attempt(runner, call, task_id)):
                 return await fn(*args, **kwargs)
 
     return run
 
 
-class _Async:
-    """A context manager that waits for the database, entered and left in a thread."""
+def _find_run(options: TaskOptions) -> "tuple[Runner, Call] | None":
+    """The current call of the function with these options; None outside a run, or if its attempt is open already."""
+    from telltale.dispatch.registry import all_runners
+
+    for runner in all_runners():
+        call = runner.current_call()
+        if call is not None and call.options is options and _identity(call) != _tracked_run.get():
+            return runner, call
+    return None
+
+
+def _identity(call: Call) -> Identity:
+    return (call.runner, call.runner_id, call.delivery)
+
+
+def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractContextManager[Any]":
+    from telltale.dispatch.rows import create_row_unless_there
+    from telltale.worker.run import run_attempt
+
+    return run_attempt(
+        task_id=task_id,
+        runner=call.runner,
+        runner_id=call.runner_id,
+        verdict=runner.verdict,
+        # Any other call's row was looked up, and created if it was missing.
+        create_row=partial(create_row_unless_there, call) if call.carries_row else None,
+    )
+
+
+@contextmanager
+def _run_remembered(call: Call) -> Iterator[None]:
+    token = _tracked_run.set(_identity(call))
+    try:
+        yield
+    finally:
+        _tracked_run.reset(token)
+
+
+@contextmanager
+def _cancellation_converted(runner: "Runner") -> Iterator[None]:
+    """Raise the runner's own exception in place of a cancellation, if it has one."""
+    from telltale.worker.run import Cancelled
+
+    try:
+        yield
+    except Cancelled as error:
+        if isinstance(runner, ConvertsCancellation):
+            raise runner.convert_cancellation(error) from error
+        raise
+
+
+class _InThread:
+    """An async context manager that enters and leaves `manager` in a thread, because it waits for the database."""
 
     def __init__(self, manager: "AbstractContextManager[Any]") -> None:
         self._manager = manager
@@ -128,102 +179,3 @@ class _Async:
 
     async def __aexit__(self, *error: Any) -> bool | None:
         return await sync_to_async(self._manager.__exit__)(*error)
-
-
-@contextmanager
-def _opened(call: Call) -> Iterator[None]:
-    token = _open.set(_identity(call))
-    try:
-        yield
-    finally:
-        _open.reset(token)
-
-
-@contextmanager
-def _stopping(runner: "Runner") -> Iterator[None]:
-    """Tell a cancellation in the runner's own words, where it has some."""
-    from telltale.worker.run import Cancelled
-
-    try:
-        yield
-    except Cancelled as error:
-        if isinstance(runner, Stops):
-            raise runner.stopped(error) from error
-        raise
-
-
-def _identity(call: Call) -> tuple[str, str, int]:
-    return (call.runner, call.runner_id, call.delivery)
-
-
-def _call_of(options: TaskOptions) -> "tuple[Runner, Call] | None":
-    """The run of exactly this function, unless its attempt is open already."""
-    from telltale.dispatch.registry import all_runners
-
-    for runner in all_runners():
-        call = runner.current_call()
-        if call is not None and call.options is options and _identity(call) != _open.get():
-            return runner, call
-    return None
-
-
-def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractContextManager[Any]":
-    from telltale.worker.run import attempt
-
-    make = partial(_make_unless_made, call) if _is_carried(call) else None
-    return attempt(task_id=task_id, runner=call.runner, runner_id=call.runner_id, verdict=runner.verdict, make=make)
-
-
-def _is_carried(call: Call) -> bool:
-    return call.task_id is not None and call.owner is not None
-
-
-def _make_unless_made(call: Call) -> None:
-    from django.db import IntegrityError
-
-    with suppress(IntegrityError):
-        _make(call)
-
-
-def _row_for(call: Call) -> tuple[UUID | None, Owner | None]:
-    """The call's row, as its id and owner; made now if nobody did: by an eager mode, or an asker that could not.
-
-    A row that is not there may also be in a transaction that has yet to commit. Then the making waits for
-    it, as the database sees to, and finds that it exists. (None, None): the database is away, so the run
-    is not shown; it happens all the same. What the task starts belongs to whoever asked for the task.
-    """
-    from django.db import DatabaseError, IntegrityError
-
-    if _is_carried(call):
-        return call.task_id, call.owner  # All is known: the claim will tell whether the row is there.
-    try:
-        return row_of(call) or _make(call)
-    except IntegrityError:
-        return row_of(call) or (None, None)  # somebody else has made it this moment
-    except DatabaseError as error:
-        logger.warning("A run of %s (%s) is not shown: its row can't be read: %s", call.name, call.runner_id, error)
-        return None, call.owner
-
-
-def row_of(call: Call) -> tuple[UUID, Owner] | None:
-    """The call's row, as its id and owner; waits for it as long as the call says. None if it is not there."""
-    from telltale import conf
-    from telltale.models import TaskState
-
-    rows = TaskState.objects.using(conf.settings().database)
-    rows = rows.filter(pk=call.task_id) if call.task_id else rows.filter(runner=call.runner, runner_id=call.runner_id)
-    patience = time.monotonic() + call.row_wait_s
-    while True:
-        row = rows.values_list("pk", "owner_id", "session").first()
-        if row is not None:
-            return row[0], Owner(user_id=row[1], session=row[2])
-        if time.monotonic() >= patience:
-            return None
-        time.sleep(ROW_LOOK_S)
-
-
-def _make(call: Call) -> tuple[UUID, Owner]:
-    from telltale.dispatch.rows import create_queued_row
-
-    owner = call.owner if call.owner is not None else present_owner()
-    return create_queued_row(call, owner=owner), owner

@@ -1,14 +1,12 @@
-"""A run from its claim to its end: what runners open around a task (`attempt`), and callers anywhere (`track`).
+"""A run of a task from its claim to its end: `run_attempt` for runners, `track` for any other code.
 
-The end is on disk before the runner moves on, and told after that. A database that is away costs the task
-`END_PATIENCE_S` at its end and nothing else: it is claimed, saved and ended as soon as that works again.
-Called by `dispatch/tracked.py`; knows the store, the messages and the reporter.
+The end is written before the runner continues, and is published after that. If the database is unavailable, the task
+waits up to `END_PATIENCE_S` at its end, and is otherwise undisturbed: it is claimed, saved and ended as soon as the
+database works again. `dispatch/tracked.py` calls `run_attempt`.
 """
 
 import logging
-import os
 import secrets
-import socket
 import time
 import traceback
 from asyncio import CancelledError
@@ -18,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import uniform
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
 from django import db
@@ -28,98 +26,98 @@ from django.utils.translation import gettext as _
 from telltale import conf, store
 from telltale.core.states import State
 from telltale.messages import announce
-from telltale.owners import PRESENT, chosen_owner
-from telltale.worker.attempts import Attempt
+from telltale.owners import CURRENT_OWNER, resolve_owner
+from telltale.worker.attempt import Attempt
 from telltale.worker.reporter import reporter
-from telltale.worker.saver import claim
 from telltale.worker.tracker import Cancelled, RunCancelled, Tracker, current, out_of_run, tracking
 
-__all__ = ["Cancelled", "TaskError", "Verdict", "attempt", "track"]
+__all__ = ["Cancelled", "TaskError", "Verdict", "run_attempt", "track"]
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S: Final = 0.05
 LONGEST_WAIT_S: Final = 2.0
-"""Between tries to write an end: from the first to the second, doubling."""
+"""The time between two tries to write an end: it begins at the first and doubles up to the second."""
 
 REFERENCE_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-"""Those that survive a telephone."""
+"""The characters of an error's reference: none is mistaken for another when it is read aloud."""
+
+TRACK: Final = "track"
+"""The value of `TaskState.runner` for work without a runner."""
 
 _INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, CancelledError)
 
-HERE: Final = "track"
-"""`TaskState.runner` of what no runner runs."""
-
 
 class TaskError(Exception):
-    """Raise it in a task to fail with these words for people: `raise TaskError("Row 7 has no name.")`."""
+    """Raise it in a task to fail with a text for people: `raise TaskError("Row 7 has no name.")`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """How an attempt ends, when its runner knows better than the exception alone says."""
+    """How an attempt ends, if its runner knows more than the exception says."""
 
     state: State
-    """An end, or `RETRYING`."""
+    """One of the ends, or `RETRYING`."""
     due_at: float | None = None
-    """When the next attempt is due, in seconds since 1970."""
+    """When the next attempt is due, in seconds since 1970; None if unknown."""
     error: str | None = None
-    """Words for people; None: what is said of any failure."""
+    """A text for people; None for the usual text of a failure."""
+
+
+ErrorToVerdict = Callable[[BaseException], Verdict | None]
+"""Such as `Runner.verdict`; None leaves the verdict to the exception."""
 
 
 @contextmanager
-def attempt(
+def run_attempt(
     *,
     task_id: UUID | None = None,
     runner: str | None = None,
     runner_id: str | None = None,
-    verdict: Callable[[BaseException], Verdict | None] | None = None,
-    make: Callable[[], Any] | None = None,
+    verdict: ErrorToVerdict | None = None,
+    create_row: Callable[[], object] | None = None,
 ) -> Iterator[Tracker]:
-    """Claim the task by its id, or by its runner's; run what is within as one attempt of it; end it.
+    """Run the block as one attempt of the task with this id, or with its runner's id: claim it, and write its end.
 
-    A cancellation leaves as `RunCancelled`, at once if it was asked for before the run began. Where the task is
-    unknown or may not run again (it succeeded), what is within runs all the same and is told to nobody. `make`
-    is called for a task without a row, and is to make it if nobody else does this moment.
+    A cancellation leaves as `RunCancelled`; it is raised at once if it was requested before the run began. If there is
+    no such task, or it may not run again (it succeeded), the block runs without publishing anything. `create_row` is
+    called if the task has no row; it must not raise if another process creates the row first.
     """
-    known = task_id is not None or runner_id is not None
-    ask = partial(store.claim, task_id=task_id, runner=runner, runner_id=runner_id, worker=_worker())
-    if make is not None:
-        ask = partial(_claim_or_make, ask, make)
-    with _run(Attempt(ask if known else None), verdict) as tracker:
+    with _run(Attempt(task_id=task_id, runner=runner, runner_id=runner_id, create_row=create_row), verdict) as tracker:
         yield tracker
-
-
-def _claim_or_make(ask: Callable[[], store.Claim | store.Refusal], make: Callable[[], Any]) -> Any:
-    answer = ask()
-    if isinstance(answer, store.Refusal) and answer.state is None:
-        make()
-        answer = ask()
-    return answer
 
 
 class track:
     """`with telltale.track("Rebuild index", owner=user) as task:` shows a piece of work that no runner runs.
 
-    For commands, threads and cron jobs; `async with` likewise. `owner`: a user, a request, an `Owner`, None
-    for nobody; by default whoever the present request or task belongs to. `name`: what its usual duration
-    is kept under; by default the label.
+    For commands, threads and cron jobs; `async with` works too. `owner`: a user, a request, an `Owner`, or None for no
+    owner; by default the owner of the current request or task. `name`: the name under which the usual duration is
+    stored; by default the label.
     """
 
-    def __init__(self, label: str, *, owner: Any = PRESENT, name: str | None = None) -> None:
-        self._queue = partial(store.queue, runner=HERE, name=name or str(label), label=str(label), args=None)
+    def __init__(self, label: str, *, owner: Any = CURRENT_OWNER, name: str | None = None) -> None:
+        self._label = str(label)
         self._owner = owner
-        self._row: UUID | None = None
-        self._open: AbstractContextManager[Tracker] | None = None
+        self._name = name or self._label
+        self._run: AbstractContextManager[Tracker] | None = None
 
     def __enter__(self) -> Tracker:
-        self._queue = partial(self._queue, owner=chosen_owner(self._owner))
-        self._open = _run(Attempt(self._ask))
-        return self._open.__enter__()
+        task_id = uuid4()
+        create_row = partial(
+            store.queue,
+            task_id=task_id,
+            runner=TRACK,
+            name=self._name,
+            label=self._label,
+            args=None,
+            owner=resolve_owner(self._owner),
+        )
+        self._run = _run(Attempt(task_id=task_id, create_row=create_row))
+        return self._run.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
-        assert self._open is not None  # noqa: S101 (narrows the type: entered first)
-        return self._open.__exit__(*error)
+        assert self._run is not None  # noqa: S101 (narrows the type: `__enter__` set it)
+        return self._run.__exit__(*error)
 
     async def __aenter__(self) -> Tracker:
         return await sync_to_async(self.__enter__)()
@@ -127,36 +125,31 @@ class track:
     async def __aexit__(self, *error: Any) -> bool | None:
         return await sync_to_async(self.__exit__)(*error)
 
-    def _ask(self) -> store.Claim | store.Refusal:
-        # Asked again after an outage: then the row may be there, or not.
-        self._row = self._row or self._queue().task.pk
-        return store.claim(task_id=self._row, worker=_worker())
-
 
 @contextmanager
-def _run(taken: Attempt, verdict: Callable[[BaseException], Verdict | None] | None = None) -> Iterator[Tracker]:
-    _begin(taken)
+def _run(attempt: Attempt, verdict: ErrorToVerdict | None = None) -> Iterator[Tracker]:
+    _begin(attempt)
     outer = current()
-    with _reported(taken), tracking(taken.tracker):
+    with _reported(attempt), tracking(attempt.tracker):
         try:
-            yield taken.tracker
+            yield attempt.tracker
         except GeneratorExit:
-            raise  # Nobody will ever leave the block: the process ends, and the lease tells it.
+            raise  # The block will never be left: the process ends, and the lease ends the attempt.
         except BaseException as error:
-            left = out_of_run(error)
-            # A cancellation is one in every runner, also in those that would try again after any other error.
-            asked = verdict(left) if verdict and not isinstance(left, Cancelled) else None
-            _end(taken, asked or _verdict(left), left)
-            if left is error or outer.stopping:
-                raise  # A run around this one is to end too: its own block is where the cancellation leaves.
-            raise left from error
+            outside_error = out_of_run(error)
+            # A cancellation is one for every runner, also for one that would retry after any other error.
+            runner_verdict = verdict(outside_error) if verdict and not isinstance(outside_error, Cancelled) else None
+            _end(attempt, runner_verdict or _verdict_of(outside_error), outside_error)
+            if outside_error is error or outer.stopping:
+                raise  # If the run around this one is cancelled too, the cancellation goes on to the outer block.
+            raise outside_error from error
         else:
-            _end(taken, Verdict(state=State.SUCCEEDED))
+            _end(attempt, Verdict(state=State.SUCCEEDED))
 
 
-def _begin(taken: Attempt) -> None:
+def _begin(attempt: Attempt) -> None:
     try:
-        refusal = claim(taken)
+        refusal = attempt.try_claim()
     except db.Error as error:
         reporter().saver.outage.begin(error, now=time.monotonic())
         return
@@ -166,102 +159,116 @@ def _begin(taken: Attempt) -> None:
 
 
 @contextmanager
-def _reported(taken: Attempt) -> Iterator[None]:
-    if taken.refused or _connection().in_atomic_block:
-        # Refused; or its row is in a transaction that nobody else can see into before it commits.
+def _reported(attempt: Attempt) -> Iterator[None]:
+    """Have the reporter publish the attempt's progress within the block."""
+    if attempt.is_refused or _connection().in_atomic_block:
+        # Refused; or the row belongs to a transaction that no other connection can read before it commits.
         yield
         return
-    mine = reporter()
-    mine.add(taken)
+    process_reporter = reporter()
+    process_reporter.add(attempt)
     try:
         yield
     finally:
-        mine.remove(taken)
+        process_reporter.remove(attempt)
 
 
-def _verdict(error: BaseException) -> Verdict:
+def _verdict_of(error: BaseException) -> Verdict:
     if isinstance(error, Cancelled):
         return Verdict(state=State.CANCELLED)
     if isinstance(error, TaskError):
         return Verdict(state=State.FAILED, error=str(error))
     if isinstance(error, _INTERRUPTIONS):
-        return Verdict(state=State.FAILED, error=_("It was stopped before it was done."))
+        return Verdict(state=State.FAILED, error=_("The task was stopped before it finished."))
     return Verdict(state=State.FAILED)
 
 
-def _end(taken: Attempt, verdict: Verdict, error: BaseException | None = None) -> None:
-    """Write the end and tell it; if the database is away for long, as soon as it is back. Never raises."""
-    if taken.refused or taken.over:
+# The end
+
+
+def _end(attempt: Attempt, verdict: Verdict, error: BaseException | None = None) -> None:
+    """Write the end and publish it; if the database stays unavailable, as soon as it works again. Never raises."""
+    if attempt.is_refused or attempt.is_over:
         return
-    write = partial(_write, taken, _ending(taken, verdict, error))
+    write_end = partial(_write_end, attempt, _prepare_end(attempt, verdict, error))
     try:
-        _patiently(write)
+        _write_patiently(write_end)
     except Exception:
-        # What the task did stands, whatever becomes of its telling; the lease ends what this could not.
-        logger.exception("The end (%s) of task %s can't be written.", verdict.state, taken.id)
+        # The task's work is done, whether its end can be written or not. The lease ends the attempt.
+        logger.exception("The end (%s) of task %s can't be written.", verdict.state, attempt.id)
 
 
-def _ending(taken: Attempt, verdict: Verdict, error: BaseException | None) -> Callable[[store.Claim], Any]:
-    """Everything that is known now, bound to the store's call that will write it."""
-    tracker = taken.tracker
-    label = None if tracker.label is None else str(tracker.label)
-    seq, progress = taken.finish()
-    words = verdict.error
-    if verdict.state is State.RETRYING:
-        return lambda c: store.retrying(c.id, c.attempt, seq=seq, due_at=verdict.due_at, error=words)
-    told: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
-    if verdict.state is State.SUCCEEDED:
-        told |= {"progress": replace(progress, fraction=1.0)}
-        told |= {"result": None if tracker.result is None else str(tracker.result)}
-    elif verdict.state is State.FAILED:
-        told |= {"error": words or _("It didn't work.")}
-        told |= {"detail": "".join(traceback.format_exception(error)) if error else ""}
-        if words is None:
-            told |= {"reference": "".join(secrets.choice(REFERENCE_LETTERS) for _letter in range(6))}
-    if isinstance(error, _INTERRUPTIONS):
-        return lambda c: _interrupted(c, verdict.state, told)
-    return lambda c: store.end(c.id, c.attempt, verdict.state, is_owned=len(c.topics) > 1, **told)
-
-
-def _interrupted(c: store.Claim, state: State, told: dict[str, Any]) -> store.Changed | None:
-    """The process was told to stop: if somebody had asked for the task's end, that is what it was."""
-    if store.is_cancel_requested(c.id):
-        state, told = State.CANCELLED, {key: told[key] for key in ("seq", "progress", "label")}
-    return store.end(c.id, c.attempt, state, is_owned=len(c.topics) > 1, **told)
-
-
-def _write(taken: Attempt, ending: Callable[[store.Claim], store.Changed | None]) -> None:
-    claim(taken)
-    changed = ending(taken.claim) if taken.claim else None
+def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | None]) -> None:
+    attempt.try_claim()
+    changed = write(attempt.claim) if attempt.claim else None
     announce(changed.envelopes if changed else [])
 
 
-def _patiently(write: Callable[[], None]) -> None:
-    """Call `write` until it succeeds, for a while; then leave it to the saver."""
+def _prepare_end(
+    attempt: Attempt, verdict: Verdict, error: BaseException | None
+) -> Callable[[store.Claim], store.Changed | None]:
+    """Finish the attempt; returns a function that writes its end, as it is known now."""
+    tracker = attempt.tracker
+    label = None if tracker.label is None else str(tracker.label)
+    seq, progress = attempt.finish()
+    if verdict.state is State.RETRYING:
+        return lambda claim: store.set_retrying(
+            claim.id, claim.attempt, seq=seq, due_at=verdict.due_at, error=verdict.error
+        )
+    fields: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
+    if verdict.state is State.SUCCEEDED:
+        fields["progress"] = replace(progress, fraction=1.0)
+        fields["result"] = None if tracker.result is None else str(tracker.result)
+    elif verdict.state is State.FAILED:
+        fields |= _failure_fields(verdict, error)
+    write = _write_interruption if isinstance(error, _INTERRUPTIONS) else _write_state
+    return lambda claim: write(claim, verdict.state, fields)
+
+
+def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, Any]:
+    fields = {
+        "error": verdict.error or _("An unexpected error occurred."),
+        "detail": "".join(traceback.format_exception(error)) if error else "",
+    }
+    if verdict.error is None:
+        # The text does not explain the error, so people get a reference by which staff find the detail.
+        fields["reference"] = "".join(secrets.choice(REFERENCE_LETTERS) for _letter in range(6))
+    return fields
+
+
+def _write_state(claim: store.Claim, state: State, fields: dict[str, Any]) -> store.Changed | None:
+    return store.end(claim.id, claim.attempt, state, is_owned=len(claim.topics) > 1, **fields)
+
+
+def _write_interruption(claim: store.Claim, state: State, fields: dict[str, Any]) -> store.Changed | None:
+    """Write the end of a task whose process was stopped: as cancelled, if its cancellation was requested before."""
+    if store.is_cancel_requested(claim.id):
+        state, fields = State.CANCELLED, {name: fields[name] for name in ("seq", "progress", "label")}
+    return _write_state(claim, state, fields)
+
+
+def _write_patiently(write_end: Callable[[], None]) -> None:
+    """Call `write_end` until it succeeds, for up to `END_PATIENCE_S`; then leave it to the saver."""
     saver = reporter().saver
-    until = time.monotonic() + conf.settings().end_patience_s
+    deadline = time.monotonic() + conf.settings().end_patience_s
     wait_s = FIRST_WAIT_S
     while True:
         connection = _connection()
         try:
-            write()
+            write_end()
         except (db.OperationalError, db.InterfaceError, db.ProgrammingError) as error:
-            # The last is how some databases say that a table is not there, as while it is migrated.
+            # Some databases raise `ProgrammingError` for a missing table, such as during a migration.
             saver.outage.begin(error, now=time.monotonic())
-            if connection.in_atomic_block or time.monotonic() + wait_s > until:
-                saver.end_later(write)
+            if connection.in_atomic_block or time.monotonic() + wait_s > deadline:
+                saver.end_later(write_end)
                 return
             connection.close_if_unusable_or_obsolete()
-            # Not all at the same moment: when the database comes back, many workers are waiting for it.
+            # At a random time: many workers wait for the database to come back.
             time.sleep(wait_s * uniform(0.5, 1.0))  # noqa: S311 (no secret)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         else:
             saver.outage.end(now=time.monotonic())
             return
-
-
-def _worker() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _connection() -> Any:

@@ -1,8 +1,8 @@
-"""The handle inside a running task, and the public calls that use it.
+"""The tracker: the handle inside a running task, and the public functions that use it.
 
-The task's thread sets plain attributes; the reporter's thread reads them (`marks`, `read`). There is no clock and
-no I/O here, and a lock only where a stage begins or ends: a turn of a loop costs tens of nanoseconds.
-Outside a run everything here does nothing. Knows the arithmetic of stages; must not know store or broker.
+The task's thread sets plain attributes; the reporter's thread reads them (`raw_values`, `read`). There is no clock and
+no I/O here, and a lock only where a stage begins or ends, so an iteration of a loop costs tens of nanoseconds.
+Outside a run, everything here does nothing. Knows the arithmetic of stages; must not know store or broker.
 """
 
 import inspect
@@ -20,29 +20,33 @@ from telltale.core.snapshot import Progress
 
 T = TypeVar("T")
 
-Marks = tuple[int, Any, Any, Any, Any, Any, Any, Any]
-"""What a tracker has been told, unread: turns, current, total, unit, message, label, no_cancel, cancel_requested."""
+RawValues = tuple[int, Any, Any, Any, Any, Any, Any, Any]
+"""A tracker's attributes as the task set them, unconverted.
+
+In this order: stage_changes, current, total, unit, message, label, no_cancel, cancel_requested.
+"""
 
 
 class Cancelled(BaseException):
-    """A person asked for the task's end. Raised inside the task, at its next turn or `check_cancelled()`.
+    """The task was cancelled. Raised inside the task, at the next iteration of `progress` or in `check_cancelled()`.
 
-    It is no `Exception`, because code that catches `Exception` for each row would otherwise go on to the last row.
+    Not an `Exception`, because code that catches `Exception` for each row would otherwise continue to the last row.
     Source: docs/decisions/0008-cancelled-is-a-base-exception.md.
     """
 
 
 class RunCancelled(Cancelled, Exception):
-    """A `Cancelled` as it leaves its run, after the end is written.
+    """A `Cancelled` outside its run, after the end is written.
 
-    It is an `Exception` too, because workers and servers may die of any other `BaseException`.
+    Also an `Exception`, because any other `BaseException` may end the worker or the server.
     """
 
 
 def out_of_run(error: BaseException) -> BaseException:
-    """What leaves a run in place of `error`: a `RunCancelled` for a `Cancelled`, also for a group of nothing else.
+    """The exception to raise outside the run in place of `error`.
 
-    A group that holds other errors too leaves without its cancellations. All else is returned as it is.
+    A `Cancelled`, or an exception group that holds nothing else, becomes a `RunCancelled`. A group that holds other
+    errors too loses its cancellations. Any other error is returned unchanged.
     """
     if isinstance(error, Cancelled):
         return error if isinstance(error, RunCancelled) else RunCancelled(*error.args)
@@ -55,15 +59,15 @@ def out_of_run(error: BaseException) -> BaseException:
 
 
 class Tracker:
-    """One attempt's progress, as its task tells it. Set the attributes at will, from the task's thread."""
+    """The progress of one attempt. The task sets the attributes at any time, from its own thread."""
 
     __slots__ = (
-        "_counting",
+        "_is_counting",
         "_lock",
-        "_outer",
+        "_outer_stages",
         "_stage",
+        "_stage_changes",
         "_stages",
-        "_turns",
         "cancel_requested",
         "current",
         "label",
@@ -76,60 +80,65 @@ class Tracker:
     )
 
     current: float
-    """Done in the present stage, in `unit`s."""
+    """How much of the current stage is done, in `unit`s."""
     total: float | None
-    """Of the present stage; None while unknown."""
+    """The size of the current stage, in `unit`s; None while unknown."""
     message: str
-    """What is being done just now, in words for people."""
+    """What the task is doing now, as a text for people."""
     unit: str
+    """What is counted, such as "rows"."""
     result: str | None
-    """A link to what the task made; told with its end."""
+    """A link to the task's result; published when the task ends."""
     label: str | None
-    """Set it to rename the task; None leaves its name."""
+    """A new name of the task; None keeps its name."""
     no_cancel: str | None
-    """Why it can't be cancelled just now; see `no_cancel()`."""
+    """Why the task can't be cancelled now; see `no_cancel()`. None if it can."""
     cancel_requested: bool
     stopping: bool
-    """Cancellation was requested, and nothing stands against it: what loops look at."""
+    """Whether cancellation was requested and is allowed now; loops check this."""
 
     def __init__(self) -> None:
         self._lock = native.lock()
         self._stages = Stages()
         self._stage = self._stages.root
-        self._outer: list[tuple[Any, ...]] = []
-        self._turns = 0
-        """Stages begun and ended: with it, marks differ wherever a sample may."""
-        self._counting = False
+        self._outer_stages: list[tuple[Any, ...]] = []
+        self._stage_changes = 0
+        """How often a stage began or ended, so that the raw values differ whenever the progress may."""
+        self._is_counting = False
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.label = self.no_cancel = None
         self.cancel_requested = self.stopping = False
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator["Tracker"]:
-        """A part of the task with progress of its own. Stages nest; see `core/progress.py` about weights.
+        """A part of the task with its own progress. Stages nest; `core/progress.py` explains `weight` and `of`.
 
-        Within it, `current`, `total`, `unit` and `message` are the stage's; afterwards those from before return.
+        Within it, `current`, `total`, `unit` and `message` belong to the stage. Afterwards the earlier values return.
         """
         with self._lock:
-            self._put()
-            self._outer.append((self._stage, self._counting, self.current, self.total, self.message, self.unit))
+            self._copy_to_stage()
+            self._outer_stages.append(
+                (self._stage, self._is_counting, self.current, self.total, self.message, self.unit)
+            )
             self._stage = self._stages.enter(str(name), weight, of)
-            self._turns += 1
-            self._counting = False
+            self._stage_changes += 1
+            self._is_counting = False
             self.current, self.total, self.message, self.unit = 0, None, "", ""
         try:
             yield self
         finally:
             with self._lock:
-                self._put()
+                self._copy_to_stage()
                 self._stages.leave()
-                self._turns += 1
-                self._stage, self._counting, self.current, self.total, self.message, self.unit = self._outer.pop()
+                self._stage_changes += 1
+                self._stage, self._is_counting, self.current, self.total, self.message, self.unit = (
+                    self._outer_stages.pop()
+                )
 
-    def marks(self) -> Marks:
-        """By which the reporter sees whether anything may have changed: a tenth of what a sample costs, and no lock."""
+    def raw_values(self) -> RawValues:
+        """The values by which the reporter sees whether anything has changed. No lock, and a tenth of `read`'s time."""
         return (
-            self._turns,
+            self._stage_changes,
             self.current,
             self.total,
             self.unit,
@@ -139,98 +148,98 @@ class Tracker:
             self.cancel_requested,
         )
 
-    def read(self) -> tuple[Marks, Progress]:
-        """How far it is, and the marks from which that was read; called from the reporter's thread."""
+    def read(self) -> tuple[RawValues, Progress]:
+        """The raw values, and the progress made from them. Called from the reporter's thread."""
         with self._lock:
-            return self._put(), self._stages.sample()
+            return self._copy_to_stage(), self._stages.sample()
 
     def sample(self) -> Progress:
-        """How far it is."""
+        """The progress now."""
         return self.read()[1]
 
-    def _put(self) -> Marks:
-        # Without the lock, a stage's figures could land in the stage that follows it, and the highest
-        # fraction ever seen would be a lie for good.
-        marks, stage = self.marks(), self._stage
-        _turns, stage.current, stage.total, stage.unit, stage.message, *_rest = marks
-        return marks
+    def _copy_to_stage(self) -> RawValues:
+        # Call it with the lock held. Otherwise the values of one stage could be copied to the next, and the fraction,
+        # which never goes back, would stay too high.
+        raw_values, stage = self.raw_values(), self._stage
+        _stage_changes, stage.current, stage.total, stage.unit, stage.message, *_rest = raw_values
+        return raw_values
 
     def request_cancel(self) -> None:
-        """Somebody asked for the end; called by the reporter."""
+        """Note that cancellation was requested. Called by the reporter and the saver."""
         self.cancel_requested = True
         self.stopping = self.no_cancel is None
 
     def check_cancelled(self) -> None:
-        """Raise `Cancelled` if somebody asked for the end, and nothing stands against it."""
+        """Raise `Cancelled` if cancellation was requested and is allowed now."""
         if self.stopping:
             raise Cancelled
 
     @contextmanager
     def uncancellable(self, reason: str) -> Iterator[None]:
-        """Within it cancelling waits; `reason` tells people why."""
-        before, self.no_cancel = self.no_cancel, str(reason)
+        """Within it, a cancellation is delayed. `reason`: why, as a text for people."""
+        outer_reason, self.no_cancel = self.no_cancel, str(reason)
         self.stopping = False
         try:
             yield
         finally:
-            self.no_cancel = before
-            self.stopping = self.cancel_requested and before is None
+            self.no_cancel = outer_reason
+            self.stopping = self.cancel_requested and outer_reason is None
 
 
 class NoTracker(Tracker):
-    """What `current()` is outside a run: it forgets whatever it is told."""
+    """The tracker outside a run: ignores everything that is set."""
 
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        # Only the first value of each, the one that says nothing, is kept.
+        # Only the initial value of each attribute is kept.
         if not hasattr(self, name):
             super().__setattr__(name, value)
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator[Tracker]:
-        """Nothing."""
+        """Does nothing."""
         yield self
 
     @contextmanager
     def uncancellable(self, reason: str) -> Iterator[None]:
-        """Nothing."""
+        """Does nothing."""
         yield
 
 
 _tracker: ContextVar[Tracker | None] = ContextVar("telltale_tracker", default=None)
-_NOBODY = NoTracker()
+_NO_TRACKER = NoTracker()
 
 
 def current() -> Tracker:
-    """The tracker of the task that runs here; outside a run one that forgets whatever it is told."""
-    return _tracker.get() or _NOBODY
+    """The tracker of the running task; outside a run, a tracker that ignores everything that is set."""
+    return _tracker.get() or _NO_TRACKER
 
 
 @contextmanager
 def tracking(tracker: Tracker) -> Iterator[None]:
-    """Within it `tracker` is `current()`."""
-    before = _tracker.get()
+    """Within it, `current()` is `tracker`."""
+    outer = _tracker.get()
     _tracker.set(tracker)
     try:
         yield
     finally:
-        # Not `reset(token)`: an async task is begun and ended in two threads, each with a copied context.
-        _tracker.set(before)
+        # Not `reset(token)`: an async task begins and ends in two threads, each with its own copy of the context.
+        _tracker.set(outer)
 
 
 def stage(name: str, weight: float = 1, *, of: float | None = None) -> Any:
-    """`with telltale.stage("Reading", weight=1):` a part of the task with progress of its own."""
+    """`with telltale.stage("Reading", weight=1):` a part of the task with its own progress."""
     return current().stage(name, weight, of=of)
 
 
 def check_cancelled() -> None:
-    """Raise `Cancelled` if somebody asked for the task's end; for loops that `progress` does not drive."""
+    """Raise `Cancelled` if the task was cancelled; for loops without `progress`."""
     current().check_cancelled()
 
 
 def no_cancel(reason: str) -> Any:
-    """`with telltale.no_cancel("The ledger is being written"):` within it cancelling waits."""
+    """`with telltale.no_cancel("The ledger is being written"):` within it, a cancellation is delayed."""
     return current().uncancellable(reason)
 
 
@@ -243,67 +252,67 @@ def progress(
     iterable: AsyncIterable[T], total: float | None = None, message: str | None = None, unit: str | None = None
 ) -> AsyncIterable[T]: ...
 def progress(iterable: Any, total: float | None = None, message: str | None = None, unit: str | None = None) -> Any:
-    """Pass on what `iterable` yields, one by one, and count it; ends with `Cancelled` when somebody asks for that.
+    """Yield the items of `iterable` and count them; raise `Cancelled` when the task is cancelled.
 
-    `total`: how many there are; asked of the iterable where that costs nothing more. Nothing is fetched
-    ahead. A loop inside a counted loop is not counted by itself: give it a `stage` of its own. Outside a run
-    the iterable itself is returned.
+    `total`: the number of items; by default the iterable's length, if that costs nothing more. No item is fetched
+    ahead. A `progress` within another `progress` is not counted: give it its own `stage`. Outside a run, the iterable
+    itself is returned.
     """
     tracker = current()
     if isinstance(tracker, NoTracker):
         return iterable
     is_async = hasattr(iterable, "__aiter__") and (_in_coroutine() or not hasattr(iterable, "__iter__"))
     if is_async:
-        return _acounted(tracker, iterable, total, message, unit)
-    return _counted(tracker, iterable, total, message, unit)
+        return _count_async(tracker, iterable, total, message, unit)
+    return _count(tracker, iterable, total, message, unit)
 
 
-def _counted(
+def _count(
     tracker: Tracker, iterable: Iterable[T], total: float | None, message: str | None, unit: str | None
 ) -> Iterator[T]:
-    if tracker._counting:
+    if tracker._is_counting:
         for item in iterable:
             yield item
             if tracker.stopping:
                 raise Cancelled
         return
-    _begin(tracker, _size(iterable) if total is None else total, message, unit)
+    _start_counting(tracker, _length(iterable) if total is None else total, message, unit)
     tracker.current = -1
     try:
         if tracker.stopping:
             raise Cancelled
-        # The index is stored as it is drawn: while an item is out, it is the number of those before it.
+        # The loop variable is the tracker's own attribute: during an iteration it is the number of items before.
         for tracker.current, item in enumerate(iterable):
             yield item
             if tracker.stopping:
                 raise Cancelled
         tracker.current += 1
     finally:
-        tracker._counting = False
+        tracker._is_counting = False
 
 
-async def _acounted(
+async def _count_async(
     tracker: Tracker, iterable: AsyncIterable[T], total: float | None, message: str | None, unit: str | None
 ) -> AsyncIterator[T]:
-    counts = not tracker._counting
-    if counts:
-        _begin(tracker, await _asize(iterable) if total is None else total, message, unit)
+    is_outermost = not tracker._is_counting
+    if is_outermost:
+        _start_counting(tracker, await _length_async(iterable) if total is None else total, message, unit)
     try:
         if tracker.stopping:
             raise Cancelled
         async for item in iterable:
             yield item
-            if counts:
+            if is_outermost:
                 tracker.current += 1
             if tracker.stopping:
                 raise Cancelled
     finally:
-        if counts:
-            tracker._counting = False
+        if is_outermost:
+            tracker._is_counting = False
 
 
-def _begin(tracker: Tracker, total: float | None, message: str | None, unit: str | None) -> None:
-    tracker._counting = True
+def _start_counting(tracker: Tracker, total: float | None, message: str | None, unit: str | None) -> None:
+    tracker._is_counting = True
     tracker.current, tracker.total = 0, total
     if message is not None:
         tracker.message = message
@@ -311,10 +320,10 @@ def _begin(tracker: Tracker, total: float | None, message: str | None, unit: str
         tracker.unit = unit
 
 
-def _size(iterable: object) -> int | None:
-    """How many it holds; None if only consuming it would tell.
+def _length(iterable: object) -> int | None:
+    """The number of items; None if only consuming the iterable would tell.
 
-    A query set is asked too: it fetches all its rows when it is iterated, so asking first costs nothing more.
+    `len` of a query set fetches all its rows. The iteration would fetch them anyway, so this costs nothing more.
     """
     try:
         return len(cast("Any", iterable))
@@ -322,12 +331,12 @@ def _size(iterable: object) -> int | None:
         return None
 
 
-async def _asize(iterable: object) -> int | None:
-    return await sync_to_async(_size)(iterable) if isinstance(iterable, QuerySet) else _size(iterable)
+async def _length_async(iterable: object) -> int | None:
+    return await sync_to_async(_length)(iterable) if isinstance(iterable, QuerySet) else _length(iterable)
 
 
 def _in_coroutine() -> bool:
-    """Whether the caller of `progress` is a coroutine, so that what can be iterated both ways is meant async."""
+    """Whether the caller of `progress` is a coroutine, which iterates a query set with `async for`."""
     frame = inspect.currentframe()
     caller = frame.f_back.f_back if frame and frame.f_back else None
     return bool(caller and caller.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))

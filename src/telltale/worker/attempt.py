@@ -1,0 +1,257 @@
+"""One attempt of a task, in the process that runs it: its claim, what was published of it, what was saved of it.
+
+`try_claim` asks the store. Everything else is arithmetic: the callers give the time (by the store's clock), publish
+and save. The task's thread ends an attempt while the reporter's thread reads it, so a lock decides which snapshot is
+the last. A process may have ten thousand attempts, few of which change: finding nothing to do takes no lock.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+from telltale import conf, native, store
+from telltale.core.estimate import Pace
+from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
+from telltale.store import Claim, Refusal, Report, Saved
+from telltale.worker.tracker import RawValues, Tracker
+
+logger = logging.getLogger(__name__)
+
+
+class Sample(NamedTuple):
+    """What the tracker says at one moment, converted and bounded."""
+
+    progress: Progress = Progress()
+    label: str | None = None
+    no_cancel: str | None = None
+    cancel_requested: bool = False
+
+
+class Attempt:
+    """A run of a task, from its claim to its end."""
+
+    __slots__ = (
+        "_changed_seq",
+        "_claim_lock",
+        "_create_row",
+        "_has_logged",
+        "_lock",
+        "_pace",
+        "_published",
+        "_published_at",
+        "_raw_values",
+        "_runner",
+        "_runner_id",
+        "_sample",
+        "_seq",
+        "_task_id",
+        "claim",
+        "is_over",
+        "is_refused",
+        "saved_at",
+        "saved_seq",
+        "tracker",
+    )
+
+    def __init__(
+        self,
+        *,
+        task_id: UUID | None = None,
+        runner: str | None = None,
+        runner_id: str | None = None,
+        create_row: Callable[[], object] | None = None,
+    ) -> None:
+        """The task is found by its id, or by `runner` and `runner_id`. Without either, the attempt can't be claimed.
+
+        `create_row` is called if the task has no row yet.
+        """
+        self._task_id = task_id
+        self._runner = runner
+        self._runner_id = runner_id
+        self._create_row = create_row
+        self._claim_lock = native.lock()
+        """Held by `try_claim`, which the task's thread and the saver's thread may call at the same time."""
+        self.claim: Claim | None = None
+        """None until the store has granted it, such as while the database is unavailable."""
+        self.is_refused = task_id is None and runner_id is None
+        """Whether it can't be claimed, so nothing is published or saved."""
+        self.is_over = False
+        """Whether it has ended, or another attempt owns the task: nothing more is published or saved."""
+        self.tracker = Tracker()
+        self.saved_seq = 0
+        self.saved_at = 0.0
+        self._lock = native.lock()
+        self._seq = 0
+        self._raw_values: RawValues | None = None
+        """The tracker's values from which `_sample` was made."""
+        self._sample = Sample()
+        self._published: Snapshot | None = None
+        self._published_at = 0.0
+        self._changed_seq = 0
+        """The `seq` of the newest published snapshot that was more than a heartbeat."""
+        self._pace = Pace()
+        self._has_logged = False
+
+    @property
+    def id(self) -> UUID | None:
+        """The task's id; None while the attempt is not claimed."""
+        return self.claim.id if self.claim else None
+
+    # Claiming
+
+    def try_claim(self) -> Refusal | None:
+        """Ask the store for the right to run, unless it has answered before. Returns its refusal, else None.
+
+        Raises `django.db.Error` while the database is unavailable; then it may be called again.
+        """
+        with self._claim_lock:
+            if self.claim is not None or self.is_refused:
+                return None
+            answer = self._ask_store()
+            if isinstance(answer, Refusal):
+                self.is_refused = True
+                return answer
+            self.begin(answer, save_every_s=conf.settings().save_every_s)
+            return None
+
+    def _ask_store(self) -> Claim | Refusal:
+        claim = partial(
+            store.claim,
+            task_id=self._task_id,
+            runner=self._runner,
+            runner_id=self._runner_id,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+        )
+        answer = claim()
+        is_unknown = isinstance(answer, Refusal) and answer.state is None
+        if is_unknown and self._create_row is not None:
+            self._create_row()
+            answer = claim()
+        return answer
+
+    def begin(self, claim: Claim, *, save_every_s: float) -> None:
+        """Begin to run under `claim`."""
+        self._seq = claim.seq
+        # The claim was a write, and there may have been one for the runner's id. The first save comes one period late
+        # to make up for them, so the bound of writes (3, and one more each `save_every_s`) holds at every moment.
+        self.saved_seq, self.saved_at = claim.seq, (claim.snapshot.started_at or 0.0) + save_every_s
+        self.claim = claim
+        if claim.cancel_requested:
+            self.tracker.request_cancel()
+
+    # Publishing
+
+    def next_snapshot(self, *, now: float, beat_s: float) -> Snapshot | None:
+        """The snapshot to publish at `now`; None if nothing has changed and the last one is less than `beat_s` old."""
+        try:
+            if self.tracker.raw_values() == self._raw_values and now - self._published_at < beat_s:
+                return None
+        except Exception:  # noqa: S110 (a task may set objects that can't be compared: then they are converted instead)
+            pass
+        with self._lock:
+            if self.claim is None or self.is_over:
+                return None
+            if self._published is None:
+                self._published, self._published_at = self.claim.snapshot, self.claim.snapshot.beat_at or 0.0
+                return self._published
+            sample = self._read_tracker()
+            if sample == self._sample and now - self._published_at < beat_s:
+                return None
+            self._published, self._published_at = self._advance(self._published, sample, now), now
+            return self._published
+
+    def _read_tracker(self) -> Sample:
+        """What the tracker says now. If that can't be converted: the last sample, so that heartbeats go on."""
+        try:
+            raw_values, progress = self.tracker.read()
+            *_progress_values, label, no_cancel, cancel_requested = raw_values
+            sample = Sample(
+                progress=progress,
+                label=None if label is None else bounded(str(label), SHORT_BYTES),
+                no_cancel=None if no_cancel is None else bounded(no_cancel, REASON_BYTES),
+                cancel_requested=cancel_requested,
+            )
+        except Exception:
+            self.log_once("Its progress can't be read")
+            return self._sample
+        self._raw_values = raw_values
+        return sample
+
+    def _advance(self, last: Snapshot, sample: Sample, now: float) -> Snapshot:
+        """The snapshot after `last`."""
+        has_moved = sample.progress != self._sample.progress
+        self._pace.feed(sample.progress.fraction, now=now)
+        self._seq += 1
+        if sample != self._sample:
+            self._changed_seq, self._sample = self._seq, sample
+        return replace(
+            last,
+            seq=self._seq,
+            progress=sample.progress,
+            label=last.label if sample.label is None else sample.label,
+            no_cancel=sample.no_cancel,
+            cancel_requested=sample.cancel_requested,
+            remaining_s=self._pace.remaining_s(now=now),
+            moved_at=now if has_moved else last.moved_at,
+            beat_at=now,
+        )
+
+    def log_once(self, problem: str) -> None:
+        """Log the current exception, once for each attempt: an error in one reading repeats in the next."""
+        if not self._has_logged:
+            self._has_logged = True
+            logger.exception("Task %s: %s. It goes on, and so do all others.", self.id, problem)
+
+    # Saving
+
+    def is_save_due(self, *, now: float, save_every_s: float) -> bool:
+        """Whether to save at `now`: a snapshot was published after the last save, which is old enough."""
+        return (
+            self._published is not None
+            and self._published.seq > self.saved_seq
+            and now - self.saved_at >= save_every_s
+            and self.claim is not None
+            and not self.is_over
+        )
+
+    def report(self) -> Report | None:
+        """The newest published snapshot as the store saves it; None if the attempt is over or nothing was published."""
+        with self._lock:
+            if self.claim is None or self.is_over or self._published is None:
+                return None
+            published, label = self._published, self._sample.label
+            # Only one heartbeat since the last save: the store then adds 1 to the row's `seq`, which gives this `seq`.
+            is_beat = self._changed_seq <= self.saved_seq == published.seq - 1
+        return Report(
+            id=self.claim.id,
+            attempt=self.claim.attempt,
+            seq=published.seq,
+            progress=published.progress,
+            moved_at=published.moved_at,
+            remaining_s=published.remaining_s,
+            no_cancel=published.no_cancel,
+            label=label,
+            is_beat=is_beat,
+        )
+
+    def record_save(self, report: Report, outcome: Saved, *, now: float) -> None:
+        """Take note of the store's answer to `report`."""
+        with self._lock:
+            self.saved_seq, self.saved_at = report.seq, now
+            self._seq = max(self._seq, outcome.seq)
+            self.is_over = self.is_over or outcome.fenced or outcome.unknown
+        if outcome.cancel_requested:
+            self.tracker.request_cancel()
+
+    # The end
+
+    def finish(self) -> tuple[int, Progress]:
+        """End the attempt; returns a `seq` above that of all its snapshots, and its last progress."""
+        with self._lock:
+            self.is_over = True
+            return self._seq + 1, self._read_tracker().progress
