@@ -16,7 +16,7 @@ def fed(rate: float, *, until: float, every: float = 0.1, pace: Pace | None = No
     pace = pace or Pace()
     steps = round((until - begin) / every)
     for n in range(steps + 1):
-        pace.feed(rate * (begin + n * every), now=begin + n * every)
+        pace.add(rate * (begin + n * every), now=begin + n * every)
     return pace
 
 
@@ -31,14 +31,14 @@ def test_none_is_told_in_the_first_three_seconds() -> None:
 def test_none_is_told_from_fewer_than_three_updates() -> None:
     pace = Pace()
     for now in (0, 5, 10):
-        pace.feed(now / 100, now=now)
+        pace.add(now / 100, now=now)
     assert pace.remaining_s(now=10) is None
 
 
 def test_none_is_told_while_the_fraction_is_unknown() -> None:
     pace = Pace()
     for now in range(20):
-        pace.feed(None, now=now)
+        pace.add(None, now=now)
     assert pace.remaining_s(now=20) is None
 
 
@@ -47,7 +47,7 @@ def test_none_is_told_while_the_pace_is_all_over_the_place() -> None:
     for n in range(60):
         now += 0.1 if n % 10 else 6.0
         fraction += 0.01
-        pace.feed(fraction, now=now)
+        pace.add(fraction, now=now)
     assert pace.remaining_s(now=now) is None
 
 
@@ -63,7 +63,7 @@ def test_it_counts_down_between_updates() -> None:
 def test_it_does_not_grow_for_a_short_hitch() -> None:
     pace = fed(0.01, until=20)
     before = pace.remaining_s(now=20)
-    pace.feed(0.2001, now=23)
+    pace.add(0.2001, now=23)
     after = pace.remaining_s(now=23)
     assert before is not None
     assert after is None or after <= before
@@ -74,7 +74,7 @@ def test_noise_makes_no_jumps() -> None:
     while fraction < 0.9:
         now += 0.1
         fraction += 0.002 * luck.uniform(0.7, 1.3)
-        pace.feed(fraction, now=now)
+        pace.add(fraction, now=now)
         left = pace.remaining_s(now=now)
         if left is not None:
             told.append(left)
@@ -88,7 +88,7 @@ def test_it_is_never_negative_and_never_nan(steps: list[tuple[float, float]]) ->
     pace, now = Pace(), 0.0
     for passed, fraction in steps:
         now += passed
-        pace.feed(fraction, now=now)
+        pace.add(fraction, now=now)
         left = pace.remaining_s(now=now)
         assert left is None or (math.isfinite(left) and left >= 0)
 
