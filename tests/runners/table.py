@@ -12,14 +12,14 @@ BEGIN, END = "<!-- table -->\n", "<!-- /table -->"
 
 def table() -> str:
     """All runners that come with Telltale, whether this process has them or not."""
-    from telltale.dispatch.registry import _OURS
+    from telltale.dispatch.registry import BUILT_IN
     from telltale.dispatch.runner import Ability, abilities
 
     def load(path: str) -> Any:
         module, _, name = path.partition(":")
         return getattr(import_module(module), name)()
 
-    runners = [load(path) for _name, path in sorted(_OURS.items())]
+    runners = [load(path) for _name, path in sorted(BUILT_IN.items())]
     lines = ["| | " + " | ".join(f"`{runner.name}`" for runner in runners) + " |"]
     lines.append("| --- |" + " --- |" * len(runners))
     for ability in Ability:

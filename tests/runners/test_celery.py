@@ -225,7 +225,7 @@ class TestWorker:
         time.sleep(0.5)
         celery_bench.start()
         row = ended(TaskState.objects.get())
-        assert (row.state, row.error) == (State.FAILED, "No worker was free before it expired.")
+        assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
 
 
 @pytest.mark.service

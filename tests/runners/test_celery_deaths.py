@@ -25,7 +25,7 @@ from tests.servers import Redis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
-TOO_LONG = "It took too long and was stopped."
+TOO_LONG = "The task took too long and was stopped."
 
 
 class TestLimits:

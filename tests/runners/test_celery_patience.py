@@ -9,7 +9,7 @@ import pytest
 
 import telltale
 from telltale import conf, store
-from telltale.core.health import Limits, health
+from telltale.core.health import health
 from telltale.core.states import Health, State
 from telltale.models import TaskState, UsualDuration
 from tests.app import celery_tasks
@@ -26,7 +26,7 @@ def healths_for(duration_s: float, row: TaskState) -> list[Health | None]:
     seen: list[Health | None] = []
     until_at = time.monotonic() + duration_s
     while time.monotonic() < until_at:
-        now = health(fresh(row).snapshot, now=store.now(), limits=Limits.of(conf.settings()))
+        now = health(fresh(row).snapshot, now=store.now(), limits=conf.settings().limits)
         seen += [now] if now not in seen else []
         time.sleep(0.05)
     return seen

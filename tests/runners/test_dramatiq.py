@@ -82,7 +82,7 @@ class TestWorker:
     def test_an_actor_that_outlasts_its_time_says_so(self, dramatiq_bench: ProcessBench, tmp_path: Path) -> None:
         dramatiq_bench.start()
         row = ended(telltale.enqueue(dramatiq_tasks.outlast, str(tmp_path / "log")))
-        assert (row.state, row.error) == (State.FAILED, "It took too long and was stopped.")
+        assert (row.state, row.error) == (State.FAILED, "The task took too long and was stopped.")
 
     def test_a_message_that_grew_too_old_says_that_no_worker_was_free(
         self, dramatiq_bench: ProcessBench, tmp_path: Path
@@ -91,7 +91,7 @@ class TestWorker:
         row = telltale.enqueue(dramatiq_tasks.expire, str(tmp_path / "log"))
         time.sleep(1.0)
         dramatiq_bench.start()
-        assert (ended(row).state, ended(row).error) == (State.FAILED, "No worker was free before it expired.")
+        assert (ended(row).state, ended(row).error) == (State.FAILED, "The task expired before a worker was free.")
         assert lines(tmp_path) == []
 
     def test_each_link_of_a_pipeline_belongs_to_whoever_asked_for_it(

@@ -112,7 +112,7 @@ class TestConsumer:
         time.sleep(1.2)
         huey_bench.start()
         row = ended(the_row())
-        assert (row.state, row.error) == (State.FAILED, "No worker was free before it expired.")
+        assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
 
     def test_an_untracked_task_has_no_row(self, huey_bench: ProcessBench, tmp_path: Path) -> None:
         huey_bench.start()

@@ -95,7 +95,7 @@ class TestWorker:
     def test_a_job_that_outlasts_its_time_says_so(self, rq_bench: ProcessBench, tmp_path: Path) -> None:
         rq_bench.start()
         row = ended(telltale.enqueue(rq_tasks.outlast, str(tmp_path / "log")))
-        assert (row.state, row.error) == (State.FAILED, "It took too long and was stopped.")
+        assert (row.state, row.error) == (State.FAILED, "The task took too long and was stopped.")
 
     def test_a_cancelled_job_that_has_retries_left_is_not_tried_again(
         self, rq_bench: ProcessBench, tmp_path: Path

@@ -22,10 +22,10 @@ from django.utils.translation import gettext as _
 
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
-from telltale.dispatch.runner import Call, TaskOptions, never_raises, options_of
+from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
-from telltale.dispatch.tracked import wrapped
-from telltale.owners import present_owner
+from telltale.dispatch.tracked import wrap
+from telltale.owners import current_owner
 from telltale.runners import celery_maps
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class CeleryRunner:
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
         """Publish it."""
-        header = TaskHeader(task_id=task_id, owner=present_owner()).to_json()
+        header = TaskHeader(task_id=task_id, owner=current_owner()).to_json()
         return str(task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header}).id)
 
     def revoke(self, task: object, runner_id: str) -> None:
@@ -138,7 +138,7 @@ class CeleryRunner:
         if isinstance(error, Ignore):
             return Verdict(state=State.RETRYING if _is_replaced() else State.CANCELLED)
         if isinstance(error, SoftTimeLimitExceeded):
-            return Verdict(state=State.FAILED, error=_("It took too long and was stopped."))
+            return Verdict(state=State.FAILED, error=_("The task took too long and was stopped."))
         if _will_autoretry(error):
             return Verdict(state=State.RETRYING)
         if isinstance(error, SystemExit):
@@ -146,7 +146,7 @@ class CeleryRunner:
             time.sleep(PARENTS_WORD_S)
         return None
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """What Celery is to see in place of a cancellation: a revoked task, which nothing retries."""
         request = current_task.request
         if not request.is_eager:
@@ -172,16 +172,16 @@ def _mark_of_message(name: str, body: Any) -> TaskOptions | None:
     return (_mark(task) if task is not None else None) or options_by_name(name)
 
 
-@never_raises
+@suppress_and_log
 def _follow(**_ignored: object) -> None:
     """Wrap the tasks that are followed by their names."""
     for name, task in current_app.tasks.items():
         if _mark(task) is not None:
             continue
         if name in celery_maps.NAMES:
-            task.run = wrapped(celery_maps.counting(task.run), celery_maps.MARK_OF_MAPS)
+            task.run = wrap(celery_maps.counting(task.run), celery_maps.MARK_OF_MAPS)
         elif options := options_by_name(name):
-            task.run = wrapped(task.run, options)
+            task.run = wrap(task.run, options)
 
 
 def _carried(request: Any) -> TaskHeader | None:
@@ -213,7 +213,7 @@ def _will_autoretry(error: BaseException) -> bool:
     return limit is None or task.request.retries < limit
 
 
-@never_raises
+@suppress_and_log
 def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
     if "id" not in headers or HEADER in headers:
@@ -230,7 +230,7 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
     headers[HEADER] = new_header(parent).to_json()
 
 
-@never_raises
+@suppress_and_log
 def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
     """Make the row once the message is out, so that a failure to publish leaves none."""
     from telltale.dispatch.rows import create_row_unless_there
@@ -243,7 +243,7 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
     if headers.get("retries"):
         _comes_again(carried, due_at)
         return
-    if not carried.is_fresh:
+    if not carried.needs_row:
         return
     args, kwargs, *_embedded = body
     call = Call(
@@ -269,18 +269,18 @@ def _comes_again(carried: TaskHeader, due_at: float | None) -> None:
     announce(changed.envelopes if changed else [])
 
 
-@never_raises
+@suppress_and_log
 def _begins(*, task: Any, **_ignored: object) -> None:
-    """In the worker: a part that begins is the beginning of its whole."""
+    """In the worker: a group begins with the first of its members."""
     from telltale import store
     from telltale.messages import announce
 
     carried = _carried(task.request)
-    changed = store.start_group(carried.whole) if carried is not None and carried.whole is not None else None
+    changed = store.start_group(carried.group) if carried is not None and carried.group is not None else None
     announce(changed.envelopes if changed else [])
 
 
-@never_raises
+@suppress_and_log
 def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
     """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
     from telltale.dispatch.rows import end_from_outside
@@ -290,11 +290,11 @@ def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: 
     if isinstance(exception, WorkerLostError):
         end_from_outside(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
     elif isinstance(exception, TimeLimitExceeded):
-        words = _("It took too long and was stopped.")
+        words = _("The task took too long and was stopped.")
         end_from_outside(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
 
 
-@never_raises
+@suppress_and_log
 def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
     """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
     from telltale.dispatch.rows import end_from_outside
@@ -302,23 +302,22 @@ def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) ->
     if _mark(sender) is None:
         return
     if expired:
-        words = _("No worker was free before it expired.")
+        words = _("The task expired before a worker was free.")
         end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=words)
     else:
         end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED)
 
 
-@never_raises
+@suppress_and_log
 def _unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
     """In the parent: the message was thrown away, for no task of its worker has that name."""
-    from telltale.dispatch.rows import end_from_outside
-    from telltale.dispatch.tracked import row_of
+    from telltale.dispatch.rows import end_from_outside, find_row
 
     carried = TaskHeader.from_json(message.headers.get(HEADER))
     if carried is None:
         return
     call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=carried.task_id, row_wait_s=ROW_WAIT_S)
-    if row_of(call) is not None:
+    if find_row(call) is not None:
         end_from_outside(
             call.runner, id, State.FAILED, error=_("The worker does not know this task."), detail=repr(exc)
         )

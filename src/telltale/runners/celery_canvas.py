@@ -1,7 +1,7 @@
 """A Celery group, chord or chain under one bar: "7 of 20", one owner, one end, one message.
 
-Each member is a part: a row of its own, claimed, leased and ended as any task's, but nobody's, so that it
-shows no bar. The whole is the sum (`store.recount`). All rows are made before anything is published; which
+Each member has a row of its own, which is claimed, leased and ended as any task's. It has no owner, so it shows no
+bar. The group's row counts its members (`store.recount`). All rows are made before anything is published; which
 row a member is travels in its signature. Called by sites; knows Celery's canvas and the store.
 """
 
@@ -23,16 +23,16 @@ from telltale.dispatch.runner import EnqueueFailed, options_of
 from telltale.dispatch.task_header import HEADER, TaskHeader
 from telltale.messages import announce
 from telltale.models import TaskState
-from telltale.owners import PRESENT, Owner, chosen_owner, owned_by
+from telltale.owners import CURRENT_OWNER, Owner, owned_by, resolve_owner
 
 Steps = Sequence[Sequence[Signature]]
 """What a canvas runs: all of a step end before the next one begins."""
 
 TOGETHER = ":together"
-"""Ends the name of a whole, which is no task of Celery's registry."""
+"""The suffix of a group's name: a group is no task of Celery's registry."""
 
 
-def enqueue_together(canvas: Signature, /, *, label: object = None, owner: Any = PRESENT) -> TaskState:
+def enqueue_together(canvas: Signature, /, *, label: object = None, owner: Any = CURRENT_OWNER) -> TaskState:
     """Queue a group, a chord or a chain of tracked tasks as one; returns its row.
 
     `label`: what people read; by default the first member's. `owner`: as in `telltale.enqueue`. It ends when
@@ -40,11 +40,11 @@ def enqueue_together(canvas: Signature, /, *, label: object = None, owner: Any =
     It can't be run again from its page. Raises `TypeError` for members that are not tracked or not plain
     tasks, and `EnqueueFailed`, as `telltale.enqueue` does.
     """
-    steps, whose, group_id = _steps(canvas), chosen_owner(owner), uuid4()
-    parts = [[_part(member) for member in step] for step in steps]
-    first = parts[0][0]
+    steps, whose, group_id = _steps(canvas), resolve_owner(owner), uuid4()
+    members = [[_member(signature) for signature in step] for step in steps]
+    first = members[0][0]
     row = store.queue_group(
-        parts,
+        members,
         group_id=group_id,
         runner="celery",
         name=f"{first.name}{TOGETHER}",
@@ -52,7 +52,7 @@ def enqueue_together(canvas: Signature, /, *, label: object = None, owner: Any =
         owner=whose,
     )
     announce([Envelope(topics=row.topics, snapshot=row.snapshot)])
-    marked = _rebuilt(canvas, _marked(steps, parts, row, whose))
+    marked = _rebuilt(canvas, _marked(steps, members, row, whose))
     transaction.on_commit(partial(_hand_over, marked, row, whose), using=conf.settings().database)
     return row
 
@@ -76,36 +76,36 @@ def _members(tasks: Any) -> Sequence[Signature]:
     return list(tasks.tasks if isinstance(tasks, group) else tasks)
 
 
-def _part(member: Signature) -> store.Member:
-    options = None if isinstance(member, chord | group | chain) else _mark(member)
+def _member(signature: Signature) -> store.Member:
+    options = None if isinstance(signature, chord | group | chain) else _mark(signature)
     if options is None:
         raise TypeError(
-            f"{member!r:.80} is not tracked, so nobody would know when it has ended: put @telltale.tracked beneath "
+            f"{signature!r:.80} is not tracked, so nobody would know when it has ended: put @telltale.tracked beneath "
             "its task's decorator, and make the canvas of plain tasks."
         )
-    args, kwargs = storable_arguments(member.args, member.kwargs)
+    args, kwargs = storable_arguments(signature.args, signature.kwargs)
     return store.Member(
-        runner_id=uuid(), name=str(member.task), label=str(options.label), args=args, kwargs=kwargs or {}
+        runner_id=uuid(), name=str(signature.task), label=str(options.label), args=args, kwargs=kwargs or {}
     )
 
 
-def _mark(member: Signature) -> Any:
-    task = member.type
+def _mark(signature: Signature) -> Any:
+    task = signature.type
     return options_of(getattr(task, "_orig_run", None)) or options_of(task.run)
 
 
-def _marked(steps: Steps, parts: Sequence[Sequence[store.Member]], row: TaskState, owner: Owner) -> Steps:
-    """The members, each with its row's and its message's id."""
+def _marked(steps: Steps, members: Sequence[Sequence[store.Member]], row: TaskState, owner: Owner) -> Steps:
+    """The signatures, each with its row's and its message's id."""
     ids = iter(store.member_ids(row))
     return [
         [
-            member.clone().set(
-                task_id=part.runner_id,
-                headers={HEADER: TaskHeader(task_id=next(ids), owner=owner, whole=row.pk).to_json()},
+            signature.clone().set(
+                task_id=member.runner_id,
+                headers={HEADER: TaskHeader(task_id=next(ids), owner=owner, group=row.pk).to_json()},
             )
-            for member, part in zip(step, step_parts, strict=True)
+            for signature, member in zip(step, step_members, strict=True)
         ]
-        for step, step_parts in zip(steps, parts, strict=True)
+        for step, step_members in zip(steps, members, strict=True)
     ]
 
 
@@ -123,7 +123,7 @@ def _hand_over(canvas: Signature, row: TaskState, owner: Owner) -> None:
         with owned_by(owner):
             canvas.apply_async()
     except BaseException as error:
-        fresh = TaskState.objects.using(conf.settings().database).filter(pk=row.pk).first()
+        fresh = store.task_rows().filter(pk=row.pk).first()
         if fresh is not None and fresh.state != State.QUEUED:
             raise  # Some have begun: an eager mode runs them on the spot.
         for pk in [row.pk, *store.member_ids(row)]:

@@ -17,7 +17,6 @@ import django_q.tasks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django_q.brokers import Broker
 from django_q.conf import Conf
@@ -26,7 +25,8 @@ from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
 from django_q.status import Stat
 
 from telltale.core.states import State
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, never_raises, options_of
+from telltale.dispatch.import_paths import dotted_name, find_task, import_or_none
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
@@ -59,19 +59,15 @@ class DjangoQRunner:
 
     def name_of(self, task: Any) -> str:
         """Where it can be imported from."""
-        return f"{task.__module__}.{task.__qualname__}"
+        return dotted_name(task)
 
     def function_of(self, task: Any) -> object:
         """The function itself."""
         return task
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it is not there any more."""
-        try:
-            task = import_string(name)
-        except ImportError:
-            return None
-        return task if self.owns(task) else None
+        """Import it; None if it can't be imported, or is not this runner's."""
+        return find_task(name, self.owns)
 
     def new_id(self) -> str:
         """As django-q2 makes its own."""
@@ -94,12 +90,12 @@ class DjangoQRunner:
         from telltale import store
         from telltale.worker.run import Verdict
 
-        words = _("It took too long and was stopped.") if isinstance(error, TimeoutException) else None
+        words = _("The task took too long and was stopped.") if isinstance(error, TimeoutException) else None
         if _comes_again(_running.get() or {}):
             return Verdict(state=State.RETRYING, due_at=store.now() + Conf.RETRY, error=words)
         return Verdict(state=State.FAILED, error=words) if words else None
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """django-q2 files it as failed; what it must not do is bring it again."""
         package = _running.get()
         if package is not None:
@@ -120,12 +116,8 @@ class DjangoQRunner:
 
 
 def _function(package: Mapping[str, Any]) -> object | None:
-    func = package["func"]
-    try:
-        function: object = import_string(func) if isinstance(func, str) else func
-    except ImportError:
-        return None
-    return function
+    function: object = package["func"]
+    return import_or_none(function) if isinstance(function, str) else function
 
 
 def _call(package: Mapping[str, Any]) -> Call:
@@ -134,7 +126,7 @@ def _call(package: Mapping[str, Any]) -> Call:
     return Call(
         runner=DjangoQRunner.name,
         runner_id=str(package["id"]),
-        name=f"{function.__module__}.{function.__qualname__}" if function else str(package["func"]),
+        name=dotted_name(function) if function else str(package["func"]),
         args=package["args"],
         kwargs=package["kwargs"],
         task_id=carried.task_id if carried else None,
@@ -154,7 +146,7 @@ def _comes_again(package: Mapping[str, Any]) -> bool:
     return bool(done + 1 < Conf.MAX_ATTEMPTS)
 
 
-@never_raises
+@suppress_and_log
 def _before(sender: object, task: dict[str, Any], **_ignored: object) -> None:
     """Give the package its birth certificate."""
     if options_of(_function(task)) is None or HEADER in task:
@@ -164,7 +156,7 @@ def _before(sender: object, task: dict[str, Any], **_ignored: object) -> None:
     if carried.runner_id is not None:
         task["id"] = carried.runner_id
     task[HEADER] = carried.to_json()
-    _publishing.set(task if carried.is_fresh and not task.get("sync") else None)
+    _publishing.set(task if carried.needs_row and not task.get("sync") else None)
 
 
 def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
@@ -187,7 +179,7 @@ def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
     return get
 
 
-@never_raises
+@suppress_and_log
 def _published() -> None:
     """Make the row once the package is out, so that a failure to enqueue leaves none."""
     from telltale.dispatch.rows import create_row_unless_there
@@ -198,11 +190,11 @@ def _published() -> None:
         create_row_unless_there(_call(package))
 
 
-@never_raises
+@suppress_and_log
 def _begun(sender: object, func: object, task: dict[str, Any], **_ignored: object) -> None:
     _running.set(task)
 
 
-@never_raises
+@suppress_and_log
 def _done(sender: object, **_ignored: object) -> None:
     _running.set(None)

@@ -14,10 +14,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from django.utils.module_loading import import_string
-
-from telltale.dispatch.runner import Call, never_raises, options_of
-from telltale.dispatch.task_header import current_header, sending
+from telltale.dispatch.import_paths import find_task
+from telltale.dispatch.runner import Call, options_of, suppress_and_log
+from telltale.dispatch.task_header import sending, take_header
 
 try:
     from django.tasks.base import Task
@@ -63,12 +62,8 @@ class DjangoTasksRunner:
         return task.func
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it is not there any more."""
-        try:
-            task = import_string(name)
-        except ImportError:
-            return None
-        return task if self.owns(task) else None
+        """Import it; None if it can't be imported, or is not this runner's."""
+        return find_task(name, self.owns)
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
@@ -102,7 +97,7 @@ def _call(task_result: Any) -> Call:
     )
 
 
-@never_raises
+@suppress_and_log
 def _enqueued(sender: object, task_result: Any, **_: object) -> None:
     from telltale import store
     from telltale.dispatch.rows import create_queued_row
@@ -110,7 +105,7 @@ def _enqueued(sender: object, task_result: Any, **_: object) -> None:
     call = _call(task_result)
     if call.options is None:
         return
-    carried = current_header()
+    carried = take_header()
     if carried is None:
         create_queued_row(call)
         return
@@ -119,12 +114,12 @@ def _enqueued(sender: object, task_result: Any, **_: object) -> None:
         store.reschedule(carried.task_id, call.due_at)
 
 
-@never_raises
+@suppress_and_log
 def _started(sender: object, task_result: Any, **_: object) -> None:
     _running.set((*_running.get(), _call(task_result)))
 
 
-@never_raises
+@suppress_and_log
 def _finished(sender: object, task_result: Any, **_: object) -> None:
     running = _running.get()
     ids = [call.runner_id for call in running]

@@ -20,7 +20,7 @@ from dramatiq.message import generate_unique_id
 from dramatiq.middleware import Middleware, Retries, SkipMessage, TimeLimitExceeded
 
 from telltale.core.states import State
-from telltale.dispatch.runner import Call, TaskOptions, never_raises, options_of
+from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ class DramatiqRunner:
         """Whether `Retries` will send it again; when, it says itself while it does (`before_enqueue`)."""
         from telltale.worker.run import Verdict
 
-        words = _("It took too long and was stopped.") if isinstance(error, TimeLimitExceeded) else None
+        words = _("The task took too long and was stopped.") if isinstance(error, TimeLimitExceeded) else None
         if _comes_again(_running.get(), error):
             return Verdict(state=State.RETRYING, error=words)
         return Verdict(state=State.FAILED, error=words) if words else None
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """What Dramatiq is to see in place of a cancellation: a message that is done with."""
         skipped: BaseException = SkipMessage(str(error))
         return skipped
@@ -150,7 +150,7 @@ def _call(message: Any, due_at: float | None = None) -> Call:
     )
 
 
-@never_raises
+@suppress_and_log
 def _before_enqueue(broker: Any, message: Any, delay: int | None) -> None:
     from telltale import store
 
@@ -162,7 +162,7 @@ def _before_enqueue(broker: Any, message: Any, delay: int | None) -> None:
         here = _running.get()
         carried = new_header(_carried(here) if here is not None else None)
         message.options[HEADER] = carried.to_json()
-        _fresh.set(message.message_id if carried.is_fresh else None)
+        _fresh.set(message.message_id if carried.needs_row else None)
     elif delay:
         changed = store.reschedule(carried.task_id, store.now() + delay / 1000)
         _announce(changed)
@@ -174,7 +174,7 @@ def _announce(changed: Any) -> None:
     announce(changed.envelopes if changed else [])
 
 
-@never_raises
+@suppress_and_log
 def _after_enqueue(message: Any, delay: int | None) -> None:
     from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
@@ -185,13 +185,13 @@ def _after_enqueue(message: Any, delay: int | None) -> None:
     create_row_unless_there(_call(message, store.now() + delay / 1000 if delay else None))
 
 
-@never_raises
+@suppress_and_log
 def _skipped(broker: Any, message: Any) -> None:
     """As too old, for one; a run that was cancelled has ended already."""
     from telltale.dispatch.rows import end_from_outside
 
     if _mark(broker, message) is not None:
-        words = _("No worker was free before it expired.")
+        words = _("The task expired before a worker was free.")
         end_from_outside(DramatiqRunner.name, str(message.message_id), State.FAILED, error=words)
 
 

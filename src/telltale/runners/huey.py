@@ -13,15 +13,15 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from huey import signals
 from huey.api import Huey, Task, TaskWrapper
 from huey.exceptions import CancelExecution, RetryTask
 
 from telltale.core.states import State
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, TaskOptions, never_raises, options_of
-from telltale.dispatch.task_header import current_header, sending
+from telltale.dispatch.import_paths import dotted_name, find_task
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.task_header import sending, take_header
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -52,19 +52,15 @@ class HueyRunner:
 
     def name_of(self, task: Any) -> str:
         """Where it can be imported from."""
-        return f"{task.func.__module__}.{task.func.__qualname__}"
+        return dotted_name(task.func)
 
     def function_of(self, task: Any) -> object:
         """The function beneath the decorator."""
         return task.func
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it is not there any more."""
-        try:
-            task = import_string(name)
-        except ImportError:
-            return None
-        return task if self.owns(task) else None
+        """Import it; None if it can't be imported, or is not this runner's."""
+        return find_task(name, self.owns)
 
     def new_id(self) -> str:
         """As Huey makes its own."""
@@ -92,12 +88,12 @@ class HueyRunner:
         if isinstance(error, CancelExecution):
             comes_again = error.retry or (error.retry is None and task.retries)
             return Verdict(state=State.RETRYING if comes_again else State.CANCELLED, due_at=_due_at(task, error))
-        words = _("It took too long and was stopped.") if type(error).__name__ == "TaskTimeout" else None
+        words = _("The task took too long and was stopped.") if type(error).__name__ == "TaskTimeout" else None
         if isinstance(error, RetryTask) or (task.retries and isinstance(error, Exception)):
             return Verdict(state=State.RETRYING, due_at=_due_at(task, error), error=words)
         return Verdict(state=State.FAILED, error=words) if words else None
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """What Huey is to see in place of a cancellation: nothing that is tried again."""
         cancelled: BaseException = CancelExecution(retry=False)
         return cancelled
@@ -132,7 +128,7 @@ def _call(task: Task) -> Call:
     return Call(
         runner=HueyRunner.name,
         runner_id=str(task.id),
-        name=f"{func.__module__}.{func.__qualname__}",
+        name=dotted_name(func),
         args=task.args,
         kwargs={key: value for key, value in task.kwargs.items() if not isinstance(value, Task)},
         options=_mark(task),
@@ -177,7 +173,7 @@ def _wrap(name: str, around: Callable[..., Any]) -> None:
 def _enqueueing(original: Callable[..., Any], self: Huey, task: Any) -> Any:
     """Make the row once the task is stored, so that a failure to store leaves none."""
     is_ours = isinstance(task, Task) and _mark(task) is not None
-    known = is_ours and (current_header() is not None or _is_going_on(task))
+    known = is_ours and (take_header() is not None or _is_going_on(task))
     result = original(self, task)
     if is_ours and not known:
         _enqueued(task)
@@ -190,14 +186,13 @@ def _is_going_on(task: Task) -> bool:
     return here is not None and here.id == task.id
 
 
-@never_raises
+@suppress_and_log
 def _enqueued(task: Task) -> None:
-    from telltale.conf import settings
+    from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
-    from telltale.models import TaskState
 
     # A scheduler moves what has fallen due through the same door.
-    rows = TaskState.objects.using(settings().database).filter(runner=HueyRunner.name, runner_id=str(task.id))
+    rows = store.task_rows().filter(runner=HueyRunner.name, runner_id=str(task.id))
     if not rows.exists():
         create_row_unless_there(_call(task))
 
@@ -216,13 +211,13 @@ def _telling(original: Callable[..., Any], self: Huey, signal: str, task: Any, *
         _ended(signal, task)
 
 
-@never_raises
+@suppress_and_log
 def _ended(signal: str, task: Task) -> None:
     """Ends that no wrapper sees: what was revoked or had expired never began; what was interrupted is gone."""
     from telltale.dispatch.rows import end_from_outside
 
     state = _ENDS[signal]
-    words = _("No worker was free before it expired.") if signal == signals.SIGNAL_EXPIRED else None
+    words = _("The task expired before a worker was free.") if signal == signals.SIGNAL_EXPIRED else None
     end_from_outside(HueyRunner.name, str(task.id), state, error=words, detail=f"Huey: {signal}")
 
 

@@ -25,8 +25,8 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, never_raises, options_of
-from telltale.dispatch.task_header import TaskHeader, current_headers, sending
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.task_header import TaskHeader, sending, take_headers
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -103,7 +103,7 @@ class ProcrastinateRunner:
         retry_at = again.retry_decision.retry_at
         return Verdict(state=State.RETRYING, due_at=retry_at.timestamp() if retry_at else None)
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """What Procrastinate is to see in place of a cancellation: an aborted job, which nothing retries."""
         aborted: BaseException = exceptions.JobAborted(str(error))
         return aborted
@@ -154,14 +154,14 @@ def _wrap_doors() -> None:
 
     @wraps(batch)
     def batch_defer_jobs(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = current_headers()
+        carried = take_headers()
         deferred = batch(self, jobs, *args, **kwargs)
         _deferred(deferred, carried)
         return deferred
 
     @wraps(batch_async)
     async def batch_defer_jobs_async(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = current_headers()
+        carried = take_headers()
         deferred = await batch_async(self, jobs, *args, **kwargs)
         await sync_to_async(_deferred)(deferred, carried)
         return deferred
@@ -171,14 +171,14 @@ def _wrap_doors() -> None:
     JobManager.batch_defer_jobs_async = batch_defer_jobs_async  # type: ignore[method-assign]
 
 
-@never_raises
-def _deferred(jobs: list[Job], current_header: Sequence[TaskHeader]) -> None:
+@suppress_and_log
+def _deferred(jobs: list[Job], headers: Sequence[TaskHeader]) -> None:
     from procrastinate.contrib.django import app
 
     from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
 
-    for job, carried in zip_longest(jobs, current_header):
+    for job, carried in zip_longest(jobs, headers):
         options = _mark(app, job)
         if options is None:
             continue

@@ -15,7 +15,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from rq import Queue, Worker, get_current_job
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
@@ -25,9 +24,10 @@ from rq.worker import BaseWorker
 
 from telltale import brokers
 from telltale.core.states import State
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, never_raises, options_of
+from telltale.dispatch.import_paths import dotted_name, find_task, import_or_none
+from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
-from telltale.owners import present_owner
+from telltale.owners import current_owner
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -57,19 +57,15 @@ class RQRunner:
 
     def name_of(self, task: Any) -> str:
         """Where it can be imported from."""
-        return f"{task.__module__}.{task.__qualname__}"
+        return dotted_name(task)
 
     def function_of(self, task: Any) -> object:
         """The function itself."""
         return task
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it is not there."""
-        try:
-            task = import_string(name)
-        except ImportError:
-            return None
-        return task if self.owns(task) else None
+        """Import it; None if it can't be imported, or is not this runner's."""
+        return find_task(name, self.owns)
 
     def new_id(self) -> str:
         """As RQ makes its own."""
@@ -85,7 +81,7 @@ class RQRunner:
 
     def enqueue_many(self, task: Any, calls: Sequence[PendingCall]) -> Sequence[str]:
         """In one round trip, with RQ's default options."""
-        queue, owner = _queue(task), present_owner()
+        queue, owner = _queue(task), current_owner()
         datas = [
             Queue.prepare_data(
                 task,
@@ -109,12 +105,12 @@ class RQRunner:
         from telltale.worker.run import Verdict
 
         job = get_current_job()
-        words = _("It took too long and was stopped.") if isinstance(error, JobTimeoutException) else None
+        words = _("The task took too long and was stopped.") if isinstance(error, JobTimeoutException) else None
         if job is not None and job.should_retry:
             return Verdict(state=State.RETRYING, due_at=store.now() + job.get_retry_interval(), error=words)
         return Verdict(state=State.FAILED, error=words) if words else None
 
-    def stopped(self, error: BaseException) -> BaseException:
+    def convert_cancellation(self, error: BaseException) -> BaseException:
         """RQ files it as failed; what it must not do is try again."""
         job = get_current_job()
         if job is not None:
@@ -219,7 +215,8 @@ def _wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
 def _creating(original: Callable[..., Job], self: Queue, func: Any, *args: Any, **kwargs: Any) -> Job:
     """Give the job its birth certificate, before it is stored."""
     carried = None
-    if options_of(func if callable(func) else _imported(func)) is not None and HEADER not in (kwargs.get("meta") or {}):
+    function = import_or_none(func) if isinstance(func, str) else func
+    if options_of(function) is not None and HEADER not in (kwargs.get("meta") or {}):
         here = get_current_job()
         carried = new_header(TaskHeader.from_json((here.meta or {}).get(HEADER)) if here is not None else None)
         if carried.runner_id is not None:
@@ -251,7 +248,7 @@ def _publishing_many(original: Callable[..., Any], self: Queue, *args: Any, **kw
     return jobs
 
 
-@never_raises
+@suppress_and_log
 def _published(job: Job | None, due_at: datetime | None = None) -> None:
     """Make the row once the job is out, so that a failure to enqueue leaves none."""
     from telltale.dispatch.rows import create_row_unless_there
@@ -259,7 +256,7 @@ def _published(job: Job | None, due_at: datetime | None = None) -> None:
     if job is None:
         return  # django-rq waits for the transaction to commit, and comes through this door then
     carried = TaskHeader.from_json((job.meta or {}).get(HEADER))
-    if carried is not None and carried.is_fresh:
+    if carried is not None and carried.needs_row:
         create_row_unless_there(_call(job, due_at))
 
 
@@ -272,7 +269,7 @@ def _performing(original: Callable[..., bool], self: Any, *args: Any, **kwargs: 
             _last_words()
 
 
-@never_raises
+@suppress_and_log
 def _last_words() -> None:
     brokers.reset()
 
@@ -287,7 +284,7 @@ def _burying(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kw
     return result
 
 
-@never_raises
+@suppress_and_log
 def _buried(job: Job, *, was_stopped: bool) -> None:
     from telltale.dispatch.rows import end_from_outside
 
@@ -296,10 +293,3 @@ def _buried(job: Job, *, was_stopped: bool) -> None:
     state = State.CANCELLED if was_stopped else State.LOST
     status = job.get_status(refresh=False)
     end_from_outside(RQRunner.name, str(job.id), state, detail=f"RQ: {status.value if status else 'gone'}")
-
-
-def _imported(func: object) -> object | None:
-    try:
-        return import_string(func) if isinstance(func, str) else None
-    except ImportError:
-        return None

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
+from telltale.dispatch.import_paths import dotted_name, find_task
 from telltale.dispatch.runner import Call, options_of
 
 if TYPE_CHECKING:
@@ -46,20 +46,15 @@ class ThreadRunner:
 
     def name_of(self, task: object) -> str:
         """Where it can be imported from."""
-        return f"{task.__module__}.{task.__qualname__}"  # type: ignore[attr-defined]
+        return dotted_name(task)
 
     def function_of(self, task: object) -> object:
         """The function itself."""
         return task
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it is not there, or not at a module's top."""
-        module, _, attribute = name.rpartition(".")
-        try:
-            task = getattr(import_module(module), attribute, None)
-        except (ImportError, ValueError):
-            return None
-        return task if self.owns(task) else None
+        """Import it; None if it can't be imported, or is not this runner's."""
+        return find_task(name, self.owns)
 
     def new_id(self) -> str:
         """A random one."""
