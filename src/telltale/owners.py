@@ -41,7 +41,7 @@ class Owner:
             return user_topic(self.user_id)
         return session_topic(self.session) if self.session else None
 
-    def owns(self, task: "Owned") -> bool:
+    def owns(self, task: Owned) -> bool:
         """Whether the task belongs to this user or session; False if neither is set."""
         return self.topic is not None and self.topic == task.owner_topic
 

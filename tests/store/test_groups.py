@@ -1,4 +1,4 @@
-"""Groups: the count is right however the members end, and whoever reads it."""
+"""Groups: the count is right however the members end, at every read."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
