@@ -1,7 +1,7 @@
-"""How many followers a site can have: a simulation of the live server, and what it is calibrated by.
+"""How many followers a site can have: a simulation of the live server, calibrated by measurements.
 
-`clock` is the machinery; `broker`, `hub`, `door`, `crowd` the parts of a site, with the live server's own
-constants (`rules`); `scenarios` what is done to them. `calibrate` measures what the parts cost through the rig of
-benchmarks/, `check` compares a prediction with a run that was not used for it, `sizing` and `page` make the tables of
-docs/capacity.md.
+`simulation` is the event loop; `broker`, `hub`, `admission` and `clients` are the parts of a site, with the live
+server's own `constants`; `scenarios` run them. `calibrate` measures the `costs` of the parts through the rig, `check`
+compares predictions with a run that is not part of the calibration, `sizing` and `page` make the tables of
+docs/capacity.md from the stored `calibration`.
 """

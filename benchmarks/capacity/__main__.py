@@ -1,58 +1,63 @@
-"""`python -m benchmarks.capacity --check [--keep]` and `--write-docs`.
+"""Checks the simulation of capacity on this machine, and makes the tables of docs/capacity.md.
 
-`--check` calibrates the simulation with 2,000 followers at most, predicts a run with 10,000, makes that run, and
-compares; it needs Linux, two cores, redis-server and a C compiler, and takes less than four minutes. It ends with
-1 if a prediction is further off than promised. `--keep` keeps the calibration, `--write-docs` makes the tables of
-docs/capacity.md from the one that is kept.
+    python -m benchmarks.capacity --check [--keep]
+    python -m benchmarks.capacity --write-docs
+
+`--check` calibrates the simulation with 2,000 followers at most, predicts a run with 10,000, makes that run and
+compares. It needs Linux, two cores, redis-server and a C compiler, and takes less than four minutes. It exits with 1
+if the error of a prediction is too large. `--keep` stores the calibration; `--write-docs` makes the tables from the
+stored one.
 """
 
 import argparse
 import sys
 
 from benchmarks.capacity import check, page
-from benchmarks.capacity.figures import MOST_ERROR, Figure
-from benchmarks.capacity.kept import PATH, Calibration
-from benchmarks.report import record
+from benchmarks.capacity.calibration import PATH, Calibration
+from benchmarks.capacity.predictions import MAX_ERROR, Prediction
 from benchmarks.rig import machine
+from benchmarks.rig.paths import RECORDS
 
 
 def main() -> None:
-    """See the module."""
+    """Do what the options say."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="calibrate, predict, measure, compare")
-    parser.add_argument("--keep", action="store_true", help=f"with --check: keep the calibration in {PATH.name}")
+    parser.add_argument("--keep", action="store_true", help=f"with --check: store the calibration in {PATH.name}")
     parser.add_argument("--write-docs", action="store_true", help="make the tables of docs/capacity.md")
     options = parser.parse_args()
     if not (options.check or options.write_docs) or (options.keep and not options.check):
         parser.error("give --check (and --keep, if you like), or --write-docs, or all of them")
-    is_met = checked(keep=options.keep) if options.check else True
+    is_met = run_check(keep=options.keep) if options.check else True
     if options.write_docs:
-        page.PAGE.write_text(page.written(page.PAGE.read_text(), Calibration.read()))
+        page.PAGE.write_text(page.with_tables(page.PAGE.read_text(), Calibration.read()))
     sys.exit(not is_met)
 
 
-def checked(*, keep: bool) -> bool:
-    """Whether every prediction came close enough."""
+def run_check(*, keep: bool) -> bool:
+    """Whether every prediction is close enough."""
     machine.raise_limits()
     try:
-        with machine.alone(record.HOME / "lock"):
-            costs, figures = check.check()
+        with machine.exclusive(RECORDS / "lock"):
+            costs, predictions = check.check()
     except BlockingIOError:
-        sys.exit("Another run measures on this machine's cores: wait for its end.")
-    show(figures)
+        sys.exit("Another run is measuring on this machine: wait for its end.")
+    show(predictions)
     if keep:
-        Calibration.of(costs, figures).write()
-    return all(figure.is_met for figure in figures)
+        Calibration.of(costs, predictions).write()
+    return all(prediction.is_met for prediction in predictions)
 
 
-def show(figures: list[Figure]) -> None:
-    """The comparison."""
-    print(f"{'':<64}{'predicted':>12}{'measured':>12}{'least – most':>20}{'error':>8}")
-    for figure in figures:
-        predicted, middle = (f"{each:.3g} {figure.unit}" for each in (figure.predicted, figure.middle))
-        verdict = "" if figure.is_met else f"  MISSED (at most {MOST_ERROR:.0%})"
-        print(f"{figure.name:<64}{predicted:>12}{middle:>12}{figure.spread:>20}{figure.error:>+8.0%}{verdict}")
-    print("The prediction holds." if all(figure.is_met for figure in figures) else "The prediction does not hold.")
+def show(predictions: list[Prediction]) -> None:
+    """Print the comparison."""
+    print(f"{'':<64}{'predicted':>12}{'measured':>12}{'min – max':>20}{'error':>8}")
+    for prediction in predictions:
+        predicted, median = (f"{figure:.3g} {prediction.unit}" for figure in (prediction.predicted, prediction.median))
+        verdict = "" if prediction.is_met else f"  NOT MET (at most {MAX_ERROR:.0%})"
+        figures = f"{predicted:>12}{median:>12}{prediction.spread:>20}{prediction.error:>+8.0%}"
+        print(f"{prediction.name:<64}{figures}{verdict}")
+    are_met = all(prediction.is_met for prediction in predictions)
+    print("All predictions are close enough." if are_met else "Some predictions are not close enough.")
 
 
 if __name__ == "__main__":

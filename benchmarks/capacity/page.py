@@ -1,258 +1,254 @@
-"""The tables of docs/capacity.md, made from the kept calibration and put between the page's marks.
+"""The tables of docs/capacity.md, made from the stored calibration and put between the page's marks.
 
-A block stands between `<!-- name -->` and `<!-- /name -->`; everything else on the page is written by hand.
+A table is between `<!-- name -->` and `<!-- /name -->`; everything else on the page is written by hand.
 """
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from benchmarks.capacity import sizing
-from benchmarks.capacity.figures import MOST_ERROR
-from benchmarks.capacity.kept import Calibration
-from benchmarks.capacity.rules import BACKLOG, CONNECTIONS, PORTS, RESTART_S, SOCKET_BYTES, within_s
+from benchmarks.capacity.calibration import Calibration
+from benchmarks.capacity.constants import BACKLOG, CONNECTIONS, PORTS, RESTART_S, SOCKET_BYTES, within_s
+from benchmarks.capacity.predictions import MAX_ERROR
+from benchmarks.results.markdown import table, with_block
+from benchmarks.rig.paths import DOCS
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "capacity.md"
+PAGE: Final = DOCS / "capacity.md"
 
 ONE_PER_S: Final = 1.0
-MOST_PER_S: Final = 10.0
+TEN_PER_S: Final = 10.0
 
 
-def written(text: str, calibration: Calibration) -> str:
-    """The page with its blocks made anew; raises `LookupError` if it lacks one."""
-    for name, make in BLOCKS.items():
-        block = f"<!-- {name} -->\n\n{make(calibration)}\n\n<!-- /{name} -->"
-        # Escaped: a replacement's backslashes would be read as groups.
-        text, count = re.subn(f"<!-- {name} -->.*?<!-- /{name} -->", block.replace("\\", r"\\"), text, flags=re.S)
-        if count != 1:
-            raise LookupError(
-                f"{PAGE.name} has {count} blocks “{name}”: put <!-- {name} --><!-- /{name} --> there once."
-            )
+def with_tables(text: str, calibration: Calibration) -> str:
+    """The page with all its tables made anew; raises `LookupError` if it lacks one."""
+    for name, make in TABLES.items():
+        text = with_block(text, name, make(calibration))
     return text
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """In Markdown."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
-
-
 def measured(calibration: Calibration) -> str:
-    """Where."""
+    """When and where the costs were measured."""
     return f"Measured {calibration.measured}."
 
 
 def costs(calibration: Calibration) -> str:
     """What each part costs."""
-    of = calibration.costs
-    kib = of.follower_bytes / 1024
+    costs = calibration.costs
     rows = [
-        ("a quiet connection: memory of the process", f"{kib:.1f} KiB"),
-        ("the same: memory of the kernel, for its socket", f"{SOCKET_BYTES / 1024:.1f} KiB"),
-        ("a frame handed to one follower", us(of.delivery_us)),
-        ("a frame made, for all who share it", us(of.frame_us)),
-        ("a message of Redis decoded", us(of.envelope_us)),
-        ("the process woken by Redis, once for all that has come", us(of.wake_us)),
-        ("a handshake: accepted", us(of.accept_us)),
-        ("a handshake: read and answered", us(of.upgrade_us)),
-        ("a handshake: ticket verified, attached, greeted", us(of.admit_us)),
-        ("a read of the store for up to 400 people: the query", us(of.query_us)),
-        ("the same: each person", us(of.topic_us)),
-        ("the same: each task found", us(of.row_us)),
-        ("Redis: a message taken", us(of.redis_message_us)),
-        ("Redis: handed to one process", us(of.redis_delivery_us)),
-        ("from start to the first connection", f"{of.boot_s:.1f} s"),
+        ("a quiet connection: memory of the process", f"{costs.follower_bytes / 1024:.1f} KiB"),
+        ("a quiet connection: kernel memory of its socket", f"{SOCKET_BYTES / 1024:.1f} KiB"),
+        ("writing a frame to one follower", us(costs.delivery_us)),
+        ("encoding a frame, for all followers that share it", us(costs.frame_us)),
+        ("decoding a message from Redis", us(costs.envelope_us)),
+        ("waking up for Redis, once for all messages that are there", us(costs.wake_us)),
+        ("a handshake: accepting the connection", us(costs.accept_us)),
+        ("a handshake: reading and answering the request", us(costs.upgrade_us)),
+        ("a handshake: verifying the ticket, attaching, greeting", us(costs.admit_us)),
+        ("reading the store for up to 400 users: the query", us(costs.query_us)),
+        ("reading the store: each user", us(costs.topic_us)),
+        ("reading the store: each task found", us(costs.row_us)),
+        ("Redis: receiving a message", us(costs.redis_message_us)),
+        ("Redis: sending it to one process", us(costs.redis_delivery_us)),
+        ("from the start of a process to its first connection", f"{costs.boot_s:.1f} s"),
     ]
-    return table(("what", "cost"), rows)
+    return table(("part", "cost"), rows)
 
 
 def check(calibration: Calibration) -> str:
-    """How good the prediction was."""
-    head = ("figure", "predicted", "measured", "least – most", "error", f"within {MOST_ERROR:.0%}")
+    """How good the predictions were."""
+    head = ("figure", "predicted", "measured", "min – max", "error", f"within {MAX_ERROR:.0%}")
     rows = [
         (
-            figure.name,
-            f"{figure.predicted:.3g} {figure.unit}",
-            f"{figure.middle:.3g} {figure.unit}",
-            figure.spread,
-            f"{figure.error:+.0%}",
-            "yes" if figure.is_met else "no",
+            prediction.name,
+            f"{prediction.predicted:.3g} {prediction.unit}",
+            f"{prediction.median:.3g} {prediction.unit}",
+            prediction.spread,
+            f"{prediction.error:+.0%}",
+            "yes" if prediction.is_met else "no",
         )
-        for figure in calibration.figures
+        for prediction in calibration.predictions
     ]
     return table(head, rows)
 
 
-def returns(calibration: Calibration) -> str:
-    """One process, and those who come back to it."""
+def one_process(calibration: Calibration) -> str:
+    """The clients of one process reconnect."""
     head = (
         "followers",
-        "after a crash: half, all are back",
-        "full queue met",
-        "reads, most in a second",
-        "after a drain: hint",
-        "half, all are back",
-        "reads, most in a second",
+        "crash: half, all connected after",
+        "accept queue was full",
+        "peak reads/s",
+        "drain: hint",
+        "half, all connected after",
+        "peak reads/s",
     )
     rows = []
-    for share in sizing.SHARES:
-        crashed, drained = sizing.returns(calibration.costs, share), sizing.drained(calibration.costs, share)
+    for count in sizing.FOLLOWERS_PER_PROCESS:
+        crash, drain = sizing.after_crash(calibration.costs, count), sizing.after_drain(calibration.costs, count)
         rows.append(
             (
-                f"{share:,}",
-                back(crashed.half_back_s, crashed.all_back_s),
-                f"{crashed.turned_away:,}×",
-                f"{crashed.peak_reads:,}",
-                f"{within_s(share):.0f} s",
-                back(drained.half_back_s, drained.all_back_s),
-                f"{drained.peak_reads:,}",
+                f"{count:,}",
+                half_and_all(crash.half_connected_s, crash.all_connected_s),
+                f"{crash.queue_overflows:,}×",
+                f"{crash.peak_reads:,}",
+                f"{within_s(count):.0f} s",
+                half_and_all(drain.half_connected_s, drain.all_connected_s),
+                f"{drain.peak_reads:,}",
             )
         )
-    most = sizing.most_followers(calibration.costs)
     verdict = (
-        f"So on this machine one process is given **{most:,} followers** in what follows: the most of these that are "
-        f"all back within {sizing.BACK_S:.0f} s of a crash."
+        f"So on this machine one process gets at most **{sizing.max_followers(calibration.costs):,} followers** in the "
+        f"other tables: the largest of these numbers that all reconnect within {sizing.RECONNECT_WITHIN_S:.0f} s of a "
+        "crash."
     )
     return f"{table(head, rows)}\n\n{verdict}"
 
 
-def own(calibration: Calibration) -> str:
+def own_tasks(calibration: Calibration) -> str:
     """Workload (a)."""
-    return _steady([sizing.own(calibration.costs, size) for size in sizing.SIZES])
+    return _sizing_table([sizing.own_tasks(calibration.costs, size) for size in sizing.SIZES])
 
 
-def one(calibration: Calibration) -> str:
-    """Workload (b), at two paces."""
-    once = [sizing.one(calibration.costs, size, ONE_PER_S) for size in sizing.SIZES]
-    most = [sizing.one(calibration.costs, size, MOST_PER_S) for size in sizing.SIZES]
-    paces = ("Once a second:", _steady(once), "Ten times a second or more, of which ten are shown:", _steady(most))
-    return "\n\n".join(paces)
+def one_task(calibration: Calibration) -> str:
+    """Workload (b), at two rates."""
+    once = [sizing.one_task(calibration.costs, size, ONE_PER_S) for size in sizing.SIZES]
+    often = [sizing.one_task(calibration.costs, size, TEN_PER_S) for size in sizing.SIZES]
+    return "\n\n".join(
+        (
+            "One update a second:",
+            _sizing_table(once),
+            "Ten updates a second, or more, of which ten are sent:",
+            _sizing_table(often),
+        )
+    )
 
 
-def _steady(all_sized: list[sizing.Sized]) -> str:
+def _sizing_table(sizings: list[sizing.Sizing]) -> str:
     head = (
         "followers",
         "processes",
         f"machines of {sizing.CORES} cores",
-        "of each core",
+        "share of each core",
         "p99",
-        "Redis: messages/s",
-        "of its core",
-        "out of it",
-        "to followers",
+        "Redis: messages/s received",
+        "share of its core",
+        "sent",
+        "sent to followers",
         "database: reads/s",
     )
     rows = [
         (
-            f"{sized.followers:,}",
-            f"{sized.processes:,}",
-            f"{sized.machines:,}",
-            f"{sized.core_share:.0%}",
-            f"{sized.p99_ms:,.0f} ms",
-            f"{sized.redis_messages:,.0f}",
-            f"{sized.redis_share:.1%}",
-            mbit(sized.redis_mbit),
-            mbit(sized.out_mbit),
-            f"{sized.reads:.2g}" if sized.reads < 10 else f"{sized.reads:,.0f}",
+            f"{each.followers:,}",
+            f"{each.processes:,}",
+            f"{each.machines:,}",
+            f"{each.core_share:.0%}",
+            f"{each.p99_ms:,.0f} ms",
+            f"{each.redis_messages:,.0f}",
+            f"{each.redis_share:.1%}",
+            mbit(each.redis_mbit),
+            mbit(each.out_mbit),
+            f"{each.reads:.2g}" if each.reads < 10 else f"{each.reads:,.0f}",
         )
-        for sized in all_sized
+        for each in sizings
     ]
     return table(head, rows)
 
 
-def storm(calibration: Calibration) -> str:
-    """Workload (c)."""
+def whole_site(calibration: Calibration) -> str:
+    """Workload (c): the clients of all processes reconnect."""
     head = (
         "followers",
         "processes",
-        "all crash: half, all are back",
-        "reads/s, most",
-        "one of them crashes: its followers are back",
-        "all are replaced with a drain: all are back",
-        "reads/s, most",
+        "all processes crash: half, all connected after",
+        "peak reads/s",
+        "one process crashes: its followers connected after",
+        "all processes drain: all connected after",
+        "peak reads/s",
     )
     rows = []
     for size in sizing.SIZES:
-        processes = sizing.own(calibration.costs, size).processes
+        processes = sizing.own_tasks(calibration.costs, size).processes
         share = math.ceil(size / processes)
-        crashed, drained = sizing.returns(calibration.costs, share), sizing.drained(calibration.costs, share)
-        # Those of the dead one come to all; what comes to its own place waits for the successor.
-        alone = sizing.returns(calibration.costs, math.ceil(share / processes))
+        crash, drain = sizing.after_crash(calibration.costs, share), sizing.after_drain(calibration.costs, share)
+        # Followers of the crashed process connect to all processes; the kernel queues its share for the successor.
+        one_crash = sizing.after_crash(calibration.costs, math.ceil(share / processes))
         rows.append(
             (
                 f"{size:,}",
                 f"{processes:,}",
-                back(crashed.half_back_s, crashed.all_back_s),
-                f"{processes * crashed.peak_reads:,}",
-                seconds(alone.all_back_s),
-                seconds(drained.all_back_s),
-                f"{processes * drained.peak_reads:,}",
+                half_and_all(crash.half_connected_s, crash.all_connected_s),
+                f"{processes * crash.peak_reads:,}",
+                seconds(one_crash.all_connected_s),
+                seconds(drain.all_connected_s),
+                f"{processes * drain.peak_reads:,}",
             )
         )
     boot_s = calibration.costs.boot_s
-    boot = f"A process that crashed is up again after {RESTART_S:.0f} s and the {boot_s:.1f} s of its start."
-    return f"{boot}\n\n{table(head, rows)}"
+    restart = (
+        f"A crashed process accepts connections again after {RESTART_S:.0f} s and the {boot_s:.1f} s of its start."
+    )
+    return f"{restart}\n\n{table(head, rows)}"
 
 
 def limits(calibration: Calibration) -> str:
-    """What must be had, at each size."""
-    of = calibration.costs
-    sizes = [sizing.own(of, size) for size in sizing.SIZES]
-    shares = [math.ceil(sized.followers / sized.processes) for sized in sizes]
+    """The limits that must be raised, at each size."""
+    costs = calibration.costs
+    sizings = [sizing.own_tasks(costs, size) for size in sizing.SIZES]
+    shares = [math.ceil(each.followers / each.processes) for each in sizings]
     rows = [
-        ("files of a process", *(f"{share + 100:,}" for share in shares)),
+        ("open files of a process", *(f"{share + 100:,}" for share in shares)),
         (
-            "callers of a process at once, of whom its queue holds " + f"{BACKLOG:,}",
-            *(f"{share:,}" for share in shares),
+            f"clients that connect to a process at once (its queue has room for {BACKLOG:,})",
+            *(f"{n:,}" for n in shares),
         ),
-        (f"upstream ports, for a proxy with one address ({PORTS:,} each)", *(f"{_ports(sized):,}" for sized in sizes)),
-        ("nginx: worker_connections of all workers (two each)", *(f"{2 * sized.followers:,}" for sized in sizes)),
-        ("memory of all processes for connections", *(gib(sized.followers * of.follower_bytes) for sized in sizes)),
-        ("memory of the kernel for their sockets", *(gib(sized.followers * SOCKET_BYTES) for sized in sizes)),
-        (f"`CONNECTIONS` (as it comes: {CONNECTIONS:,})", *(f"≥ {math.ceil(1.5 * share):,}" for share in shares)),
+        (f"upstream ports, for a proxy with one address ({PORTS:,} each)", *(f"{_ports(each):,}" for each in sizings)),
+        ("nginx: worker_connections of all workers (two each)", *(f"{2 * each.followers:,}" for each in sizings)),
+        ("connections: memory of all processes", *(gib(each.followers * costs.follower_bytes) for each in sizings)),
+        ("connections: kernel memory of their sockets", *(gib(each.followers * SOCKET_BYTES) for each in sizings)),
+        (f"`CONNECTIONS` (default: {CONNECTIONS:,})", *(f"≥ {math.ceil(1.5 * share):,}" for share in shares)),
     ]
     return table(("followers", *(f"{size:,}" for size in sizing.SIZES)), rows)
 
 
-def _ports(sized: sizing.Sized) -> int:
-    return math.ceil(sized.followers / PORTS)
+def _ports(site: sizing.Sizing) -> int:
+    return math.ceil(site.followers / PORTS)
 
 
 def us(figure: float) -> str:
-    """In two digits or three."""
+    """Microseconds, in two or three digits."""
     return f"{figure:,.1f} µs" if figure < 10 else f"{figure:,.0f} µs"
 
 
 def seconds(figure: float) -> str:
-    """Or the word that it does not end."""
+    """Seconds; an infinite figure did not end within the simulation."""
     return f"{figure:.1f} s" if figure < math.inf else "not in 2 minutes"
 
 
-def back(half_s: float, all_s: float) -> str:
+def half_and_all(half_s: float, all_s: float) -> str:
     """Two instants."""
     return f"{half_s:.1f}, {seconds(all_s)}" if half_s < math.inf else seconds(all_s)
 
 
 def mbit(figure: float) -> str:
-    """A rate."""
+    """A rate in Mbit/s or Gbit/s."""
     if figure >= 1_000:
         return f"{figure / 1_000:.1f} Gbit/s"
     return f"{figure:.0f} Mbit/s" if figure >= 10 else f"{figure:.2g} Mbit/s"
 
 
 def gib(size: float) -> str:
-    """An amount of memory."""
+    """An amount of memory in MiB or GiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
-BLOCKS: Final[dict[str, Callable[[Calibration], str]]] = {
+TABLES: Final[dict[str, Callable[[Calibration], str]]] = {
     "measured": measured,
     "costs": costs,
     "check": check,
-    "returns": returns,
-    "own": own,
-    "one": one,
-    "storm": storm,
+    "one process": one_process,
+    "own tasks": own_tasks,
+    "one task": one_task,
+    "whole site": whole_site,
     "limits": limits,
 }

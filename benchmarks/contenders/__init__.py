@@ -1,1 +1,1 @@
-"""Every server under test is one small class here; what a peer's process runs is in `benchmarks/peers/`."""
+"""The servers under test, one small class each. `peer_apps/` and `telltale_site/` are what their processes run."""

@@ -1,75 +1,76 @@
-"""The peers that people use, each under uvicorn with uvloop and httptools, one worker, access log off."""
+"""The peers: libraries that sites use, and a bare ASGI app. Each runs under uvicorn with one worker, uvloop,
+httptools and no access log."""
 
 import json
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from benchmarks.rig import message
-from benchmarks.rig.contender import PEERS_PYTHON, Ask, Contender, Place
+from benchmarks.rig.contender import PEERS_PYTHON, Contender, Handshake, Workspace
 
-QUIET = ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+FAST: Final = ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096"]
+QUIET: Final = ["--no-access-log", "--log-level", "warning"]
 
 
 def uvicorn(python: str, app: str, port: int, *options: str) -> list[str]:
     """The command of a uvicorn that serves `app`."""
-    fast = ["--loop", "uvloop", "--http", "httptools"]
-    return [python, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), *fast, *QUIET, *options]
+    return [python, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(port), *FAST, *QUIET, *options]
 
 
-class DirectWebSocket(Contender):
-    """A bare ASGI app that awaits each follower's send: see peers/direct.py."""
+class BareAsgiWebSocket(Contender):
+    """A bare ASGI app that awaits each follower's `send` in turn: see peer_apps/bare_asgi.py."""
 
-    name = "uvicorn direct, WebSocket"
+    name = "bare ASGI app, WebSocket"
 
-    def command(self, place: Place) -> list[str]:
-        """With the sockets that uvicorn has by default."""
-        return uvicorn(PEERS_PYTHON, "benchmarks.peers.direct:app", place.port)
+    def command(self, workspace: Workspace) -> list[str]:
+        """With uvicorn's default WebSocket implementation."""
+        return uvicorn(PEERS_PYTHON, "benchmarks.contenders.peer_apps.bare_asgi:app", workspace.port)
 
 
-class DirectEventStream(DirectWebSocket):
-    """The same app, as server-sent events."""
+class BareAsgiEventStream(BareAsgiWebSocket):
+    """The same app over server-sent events."""
 
-    name = "uvicorn direct, SSE"
+    name = "bare ASGI app, SSE"
     transport = "sse"
 
 
-class Published(Contender):
-    """One that is fed through Redis, by what its app publishes when it is run as a program."""
+class RedisPeer(Contender):
+    """A peer that receives messages through Redis. Its module serves as `app`, and publishes when run as a program."""
 
-    is_fed_by_redis: ClassVar[bool] = True
-    app: ClassVar[str]
+    uses_redis: ClassVar[bool] = True
+    module: ClassVar[str]
 
     def __init__(self) -> None:
-        self.publish = [PEERS_PYTHON, "-m", self.app, message.TOPIC, json.dumps(message.payload())]
+        self.publish = [PEERS_PYTHON, "-m", self.module, message.TOPIC, json.dumps(message.payload())]
 
-    def command(self, place: Place) -> list[str]:
+    def command(self, workspace: Workspace) -> list[str]:
         """One worker."""
-        return uvicorn(PEERS_PYTHON, f"{self.app}:app", place.port)
+        return uvicorn(PEERS_PYTHON, f"{self.module}:app", workspace.port)
 
 
-class Channels(Published):
-    """Django Channels with the Redis layer that publishes and subscribes."""
+class Channels(RedisPeer):
+    """Django Channels with the channel layer that uses Redis' publish and subscribe."""
 
     name = "Channels, Redis pub/sub"
-    app = "benchmarks.peers.channels_app"
+    module = "benchmarks.contenders.peer_apps.channels_app"
 
 
-class SocketIO(Published):
+class SocketIO(RedisPeer):
     """python-socketio with its Redis manager."""
 
     name = "python-socketio, Redis"
-    app = "benchmarks.peers.socketio_app"
+    module = "benchmarks.contenders.peer_apps.socketio_app"
 
-    def asks(self, place: Place, followers: int, topics: int) -> Iterable[Ask]:
-        """`40` is how its clients ask for the default namespace."""
+    def handshakes(self, workspace: Workspace, followers: int, topics: int) -> Iterable[Handshake]:
+        """The first message `40` requests the default namespace, as every Socket.IO client does."""
         for number in range(topics):
             room = message.topic(number)
-            yield Ask(f"/socket.io/?EIO=4&transport=websocket&room={room}", message="40")
+            yield Handshake(f"/socket.io/?EIO=4&transport=websocket&room={room}", first_message="40")
 
 
-class EventStream(Published):
+class EventStream(RedisPeer):
     """django-eventstream with its Redis listener."""
 
     name = "django-eventstream, Redis"
     transport = "sse"
-    app = "benchmarks.peers.eventstream_app"
+    module = "benchmarks.contenders.peer_apps.eventstream_app"

@@ -1,6 +1,6 @@
-"""Ourselves: the live server, and the transports mounted in the site's own uvicorn. Both serve `benchmarks/site/`.
+"""Telltale: the live server, and the transports mounted in the site's own uvicorn. Both serve `telltale_site/`.
 
-The only ones with tickets to check, a snapshot to read from the database and acknowledgements to hear.
+Only these contenders verify tickets, read a snapshot from the database and process acknowledgements.
 """
 
 import json
@@ -10,134 +10,136 @@ from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from benchmarks.contenders.peers import uvicorn
-from benchmarks.rig.contender import OUR_PYTHON, ROOT, Ask, Contender, Place
+from benchmarks.rig.contender import OUR_PYTHON, Contender, Handshake, Workspace
+from benchmarks.rig.paths import ROOT
 
-LIVE: Final = "/telltale/live/"
+SITE: Final = "benchmarks.contenders.telltale_site"
+LIVE_PATH: Final = "/telltale/live/"
 TASK: Final = "6f1c2e9a-52a8-4f0c-9d59-0f3b6a1c7e10"
-"""The one task that is followed, where a task is."""
+"""The id of the task, where followers follow one task."""
 SECRET: Final = secrets.token_hex()
 """Signs the tickets; the same for all processes of a run."""
 
-
-_made: dict[tuple[str, ...], bytes] = {}
-"""What is made once a run, for all of the classes below: the database, tickets, what was published."""
+_cache: dict[tuple[str, ...], bytes] = {}
+"""Made once a run and shared by all classes below: the migrated database, tickets, recorded messages."""
 _DATABASE: Final = ("database",)
 
 
 class Telltale(Contender):
-    """What both have in common."""
+    """Common to the live server and the mounted transports."""
 
-    is_fed_by_redis: ClassVar[bool] = True
+    uses_redis: ClassVar[bool] = True
     follows: ClassVar[str] = "project"
-    """A kind of topic, or one topic for all."""
-    says: ClassVar[str] = "event"
-    """What is published: see site/publish.py."""
+    """The kind of topic that followers follow, or one topic for all of them."""
+    publishes: ClassVar[str] = "event"
+    """The kind of message: `event` or `task`, see telltale_site/publish.py."""
     is_unpaced: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self.publish = [OUR_PYTHON, "-m", "benchmarks.site.publish", self.says, TASK]
+        self.publish = [OUR_PYTHON, "-m", f"{SITE}.publish", self.publishes, TASK]
 
-    def env(self, place: Place) -> dict[str, str]:
-        """The site's settings, and what they read."""
-        site = {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", "BENCH_SECRET": SECRET}
-        return {**super().env(place), **site, **({"BENCH_UNPACED": "1"} if self.is_unpaced else {})}
+    def env(self, workspace: Workspace) -> dict[str, str]:
+        """The site's settings module, and the variables that it reads."""
+        site = {"DJANGO_SETTINGS_MODULE": f"{SITE}.settings", "BENCH_SECRET": SECRET}
+        return {**super().env(workspace), **site, **({"BENCH_UNPACED": "1"} if self.is_unpaced else {})}
 
-    def prepare(self, place: Place) -> None:
-        """A database with nothing in it but its tables."""
-        file = place.directory / "site.sqlite3"
-        if _DATABASE not in _made:
-            self._run(place, "django", "migrate", "--verbosity", "0")
-            _made[_DATABASE] = file.read_bytes()
-        file.write_bytes(_made[_DATABASE])
+    def prepare(self, workspace: Workspace) -> None:
+        """Create a database with empty tables."""
+        file = workspace.directory / "site.sqlite3"
+        if _DATABASE not in _cache:
+            self._run(workspace, "django", "migrate", "--verbosity", "0")
+            _cache[_DATABASE] = file.read_bytes()
+        file.write_bytes(_cache[_DATABASE])
 
-    def asks(self, place: Place, followers: int, topics: int) -> Iterable[Ask]:
-        """Each with a ticket of their own: as the first message, or in the header."""
-        wanted = (str(followers), str(topics), self.follows)
-        if wanted not in _made:
-            _made[wanted] = self._run(place, "benchmarks.site.tickets", *wanted).encode()
-        return (self._ask(ticket) for ticket in _made[wanted].decode().split())
+    def handshakes(self, workspace: Workspace, followers: int, topics: int) -> Iterable[Handshake]:
+        """Each follower has its own ticket, in its first message (WebSocket) or in a header (SSE)."""
+        arguments = (str(followers), str(topics), self.follows)
+        if arguments not in _cache:
+            _cache[arguments] = self._run(workspace, f"{SITE}.tickets", *arguments).encode()
+        return (self._handshake(ticket) for ticket in _cache[arguments].decode().split())
 
-    def sample(self, place: Place) -> bytes:
-        """The same for all that publish the same."""
-        if (self.says,) not in _made:
-            _made[self.says,] = super().sample(place)
-        return _made[self.says,]
+    def sample(self, workspace: Workspace) -> bytes:
+        """Recorded once for each kind of message."""
+        if (self.publishes,) not in _cache:
+            _cache[self.publishes,] = super().sample(workspace)
+        return _cache[self.publishes,]
 
-    def _ask(self, ticket: str) -> Ask:
+    def _handshake(self, ticket: str) -> Handshake:
         if self.transport == "ws":
-            return Ask(LIVE, message=json.dumps({"type": "hello", "v": 1, "ticket": ticket}))
-        return Ask(LIVE, header=f"Authorization: Bearer {ticket}", message="-")
+            return Handshake(LIVE_PATH, first_message=json.dumps({"type": "hello", "v": 1, "ticket": ticket}))
+        # The first message is not sent; its presence makes the follower wait for the server's first event.
+        return Handshake(LIVE_PATH, header=f"Authorization: Bearer {ticket}", first_message="-")
 
-    def _run(self, place: Place, *words: str) -> str:
-        command, env = [OUR_PYTHON, "-m", *words], self.env(place)
+    def _run(self, workspace: Workspace, *arguments: str) -> str:
+        command, env = [OUR_PYTHON, "-m", *arguments], self.env(workspace)
         return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 class LiveWebSocket(Telltale):
-    """The live server as it comes."""
+    """The live server with its default settings."""
 
     name = "Telltale live, WebSocket"
 
-    def command(self, place: Place) -> list[str]:
+    def command(self, workspace: Workspace) -> list[str]:
         """One process."""
-        return [OUR_PYTHON, "-m", "telltale.server", "--port", str(place.port)]
+        return [OUR_PYTHON, "-m", "telltale.server", "--port", str(workspace.port)]
 
 
 class LiveEventStream(LiveWebSocket):
-    """The same, as server-sent events."""
+    """The same over server-sent events."""
 
     name = "Telltale live, SSE"
     transport = "sse"
 
 
 class UnpacedWebSocket(LiveWebSocket):
-    """The live server without its pace: a frame for each message, as everybody else here has it."""
+    """The live server without pacing: one frame for each message, as all peers do."""
 
     name = "Telltale live unpaced, WebSocket"
     is_unpaced = True
 
 
 class UnpacedEventStream(LiveEventStream):
-    """The same, as server-sent events."""
+    """The same over server-sent events."""
 
     name = "Telltale live unpaced, SSE"
     is_unpaced = True
 
 
 class LiveTask(LiveWebSocket):
-    """The live server, with a task that is followed in place of messages."""
+    """The live server; followers follow a task instead of a site's own topic."""
 
     name = "Telltale live, one task"
     follows = f"task:{TASK}"
-    says = "task"
+    publishes = "task"
 
 
 class MountedWebSocket(Telltale):
-    """In the site's own uvicorn, with the options that its page recommends."""
+    """The transports in the site's own uvicorn, with the options that docs/live-server.md recommends."""
 
     name = "Telltale in uvicorn, WebSocket"
 
-    def command(self, place: Place) -> list[str]:
+    def command(self, workspace: Workspace) -> list[str]:
         """One worker."""
-        return uvicorn(OUR_PYTHON, "benchmarks.site.asgi:app", place.port, "--ws-per-message-deflate", "false")
+        return uvicorn(OUR_PYTHON, f"{SITE}.asgi:app", workspace.port, "--ws-per-message-deflate", "false")
 
 
 class MountedEventStream(MountedWebSocket):
-    """The same, as server-sent events."""
+    """The same over server-sent events."""
 
     name = "Telltale in uvicorn, SSE"
     transport = "sse"
 
 
 class UnpacedMountedWebSocket(MountedWebSocket):
-    """The same without its pace."""
+    """The mounted transports without pacing."""
 
     name = "Telltale in uvicorn unpaced, WebSocket"
     is_unpaced = True
 
 
 class UnpacedMountedEventStream(MountedEventStream):
-    """The same without its pace."""
+    """The same over server-sent events."""
 
     name = "Telltale in uvicorn unpaced, SSE"
     is_unpaced = True

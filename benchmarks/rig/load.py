@@ -1,4 +1,4 @@
-"""The followers and the publisher, as a handle on the program in native/load.c: one call a command."""
+"""The load generator: followers and publisher, in the C program native/load.c. Each method is one command to it."""
 
 import json
 import subprocess
@@ -8,68 +8,76 @@ from typing import Any, Final
 
 from benchmarks.rig import machine
 from benchmarks.rig.build import built
-from benchmarks.rig.contender import Contender, Place
+from benchmarks.rig.contender import Contender, Workspace
 
-CONNECT_S: Final = 30.0
+CONNECT_WITHIN_S: Final = 30.0
 
-Seen = dict[str, Any]
-"""What the load tells after a command: see native/load.c and native/figures.h."""
+LoadReport = dict[str, Any]
+"""The program's answer to one command: see native/load.c and native/figures.h."""
 
 
-class Load:
-    """Followers of one server. Every call blocks until the load has done it, for its seconds and a few more."""
+class LoadGenerator:
+    """Followers of one server. Each method blocks for the duration it is given, and a few seconds more at most."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def connect(self, count: int, *, flight: int) -> Seen:
-        """That many more followers, at most `flight` of them shaking hands at once; 0: all at once."""
-        return self._told(f"connect {count} {flight} {CONNECT_S}")
+    @property
+    def pid(self) -> int:
+        """The process id of the program."""
+        return self._process.pid
 
-    def publish_closed(self, seconds: float, *, flight: int) -> Seen:
-        """Publish whenever fewer than `flight` messages are on their way."""
-        return self._told(f"closed {flight} {seconds}")
+    def connect(self, count: int, *, in_flight: int) -> LoadReport:
+        """Connect `count` more followers, with at most `in_flight` handshakes at a time; 0: all at once."""
+        return self._run(f"connect {count} {in_flight} {CONNECT_WITHIN_S}")
 
-    def publish_at(self, per_second: float, seconds: float) -> Seen:
-        """Publish at a steady pace."""
-        return self._told(f"rate {per_second} {seconds}")
+    def publish_closed_loop(self, seconds: float, *, in_flight: int) -> LoadReport:
+        """Publish a message whenever fewer than `in_flight` messages are undelivered."""
+        return self._run(f"closed {in_flight} {seconds}")
 
-    def publish_burst(self, count: int, seconds: float) -> Seen:
-        """Publish all at once; wait until everyone has seen the last one, for `seconds` at most."""
-        return self._told(f"burst {count} {seconds}")
+    def publish_at_rate(self, per_second: float, seconds: float) -> LoadReport:
+        """Publish at a constant rate."""
+        return self._run(f"rate {per_second} {seconds}")
 
-    def idle(self, seconds: float) -> Seen:
-        """Only listen."""
-        return self._told(f"idle {seconds}")
+    def publish_burst(self, count: int, seconds: float) -> LoadReport:
+        """Publish `count` messages at once; wait for at most `seconds` until every follower has read the last one."""
+        return self._run(f"burst {count} {seconds}")
 
-    def _told(self, command: str) -> Seen:
+    def idle(self, seconds: float) -> LoadReport:
+        """Publish nothing, and keep reading."""
+        return self._run(f"idle {seconds}")
+
+    def _run(self, command: str) -> LoadReport:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"The load ended at {command!r}, with {self._process.wait(10)}.")
-        seen: Seen = json.loads(answer)
-        return seen
+            raise RuntimeError(f"The load generator exited at {command!r}, with status {self._process.wait(10)}.")
+        report: LoadReport = json.loads(answer)
+        return report
 
 
 @contextmanager
-def loading(contender: Contender, place: Place, *, followers: int, topics: int) -> Iterator[Load]:
-    """A load for a contender that is up; nobody has connected yet."""
-    asks, sample = place.directory / "asks", place.directory / "sample"
-    asks.write_text("".join("\t".join(ask) + "\n" for ask in contender.asks(place, followers, topics)))
-    sample.write_bytes(contender.sample(place))
-    words = [contender.transport, place.port, asks, topics, contender.feed(place), sample]
-    command = machine.pinned(machine.LOAD_CORE, [str(built("load")), *map(str, words)])
+def load_generator(
+    contender: Contender, workspace: Workspace, *, followers: int, topics: int
+) -> Iterator[LoadGenerator]:
+    """Start a load generator, without followers yet, for a contender that is running; stop it afterwards."""
+    handshakes, sample = workspace.directory / "handshakes", workspace.directory / "sample"
+    lines = ("\t".join(handshake) + "\n" for handshake in contender.handshakes(workspace, followers, topics))
+    handshakes.write_text("".join(lines))
+    sample.write_bytes(contender.sample(workspace))
+    arguments = [contender.transport, workspace.port, handshakes, topics, contender.feed(workspace), sample]
+    command = machine.pinned(machine.LOAD_CORE, [str(built("load")), *map(str, arguments)])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield Load(process)
+            yield LoadGenerator(process)
         finally:
-            _end(process)
+            _stop(process)
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _stop(process: "subprocess.Popen[str]") -> None:
     assert process.stdin
     process.stdin.close()
     try:

@@ -1,65 +1,85 @@
-"""The benchmark judges what it was given, and its load misses nothing: a measure that is wrong is worse than none."""
+"""The benchmark judges its figures correctly, and the load generator counts every message."""
 
 from functools import partial
 
 import pytest
 
-from benchmarks.contenders.bare import FloorEventStream, FloorWebSocket
-from benchmarks.report.judge import judged
-from benchmarks.report.rows import CPU, EVEN, FLOOR, K1, ROWS, Row
+from benchmarks.contenders.baselines import BaselineEventStream, BaselineWebSocket
+from benchmarks.experiments import scenarios
+from benchmarks.experiments.plan import EXPERIMENTS, Experiment, experiments
+from benchmarks.experiments.run import Result, run
+from benchmarks.results.judge import judge_rows
+from benchmarks.results.markdown import table, with_block
+from benchmarks.results.rows import BASELINE, CPU, ROWS, UNPACED, WS_1K, Row
 from benchmarks.rig.contender import Contender
-from benchmarks.visits import scenarios
-from benchmarks.visits.plan import VISITS, Visit
-from benchmarks.visits.run import Reading, go
 
 
-def read(contender: Contender, *figures: float) -> list[Reading]:
-    """The same visit's figure in one round after another."""
+def results(contender: Contender, *figures: float) -> list[Result]:
+    """The same experiment's figure in one round after another."""
     return [
-        Reading(round=number, visit=K1, contender=contender.name, figures={CPU: figure})
+        Result(round=number, experiment=WS_1K, contender=contender.name, figures={CPU: figure})
         for number, figure in enumerate(figures)
     ]
 
 
-def first(readings: list[Reading]) -> tuple[str, str]:
-    row = judged(readings)[0]
+def first_row(measured: list[Result]) -> tuple[str, str]:
+    row = judge_rows(measured)[0]
     return row.ratio, row.verdict
 
 
 def test_the_median_of_the_rounds_ratios_is_judged() -> None:
-    assert first(read(EVEN, 9.0, 2.4, 1.2) + read(FLOOR, 1.0, 2.0, 1.0)) == ("1.2 – 1.2 – 9", "met")
-    assert first(read(EVEN, 9.0, 2.8, 1.2) + read(FLOOR, 1.0, 2.0, 1.0)) == ("1.2 – 1.4 – 9", "not met")
+    baseline = results(BASELINE, 1.0, 2.0, 1.0)
+    assert first_row(results(UNPACED, 9.0, 2.4, 1.2) + baseline) == ("1.2 – 1.2 – 9", "met")
+    assert first_row(results(UNPACED, 9.0, 2.8, 1.2) + baseline) == ("1.2 – 1.4 – 9", "not met")
 
 
-def test_a_round_in_which_one_of_both_failed_is_no_ratio() -> None:
-    assert first(read(EVEN, 1.0, 5.0) + read(FLOOR, 1.0)) == ("1 – 1 – 1", "met")
-    assert first(read(EVEN, 1.0)) == ("–", "no figure")
+def test_a_round_in_which_one_of_the_servers_failed_gives_no_ratio() -> None:
+    assert first_row(results(UNPACED, 1.0, 5.0) + results(BASELINE, 1.0)) == ("1 – 1 – 1", "met")
+    assert first_row(results(UNPACED, 1.0)) == ("–", "no figure")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.title)
-def test_a_row_compares_those_who_take_part_in_its_visits(row: Row) -> None:
-    visits = {visit.name: visit.contenders for visit in VISITS}
-    assert row.ours in visits[row.visit]
-    assert row.peer is None or row.peer in visits[row.peer_visit or row.visit]
+def test_a_row_compares_contenders_of_its_experiments(row: Row) -> None:
+    contenders = {experiment.name: experiment.contenders for experiment in EXPERIMENTS}
+    assert row.ours in contenders[row.experiment]
+    assert row.peer is None or row.peer in contenders[row.peer_experiment or row.experiment]
+
+
+def test_experiments_are_chosen_by_words_of_their_names() -> None:
+    assert [experiment.name for experiment in experiments(["tab", "idle"])] == ["one tab", "10k idle"]
+    assert experiments([]) == list(EXPERIMENTS)
+
+
+def test_a_block_of_a_page_is_replaced_and_a_page_without_it_is_refused() -> None:
+    page = with_block("a\n<!-- t -->old<!-- /t -->\nb", "t", table(("x", "y"), [("1", r"\1")]))
+    assert page == "a\n<!-- t -->\n\n| x | y |\n| --- | --- |\n| 1 | \\1 |\n\n<!-- /t -->\nb"
+    with pytest.raises(LookupError, match="0 blocks"):
+        with_block(page, "u", "")
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("floor", [FloorWebSocket(), FloorEventStream()], ids=lambda floor: floor.transport)
-def test_each_follower_reads_each_message_in_a_frame_of_its_own(floor: Contender) -> None:
-    steps = (scenarios.join(20), scenarios.broadcast, partial(scenarios.steady, per_second=20.0), scenarios.burst)
+@pytest.mark.parametrize("baseline", [BaselineWebSocket(), BaselineEventStream()], ids=lambda server: server.transport)
+def test_each_follower_reads_each_message_in_its_own_frame(baseline: Contender) -> None:
+    steps = (
+        scenarios.connect(20),
+        scenarios.broadcast,
+        partial(scenarios.constant_rate, per_second=20.0),
+        scenarios.burst,
+    )
     figures: scenarios.Figures = {}
-    go(Visit(name="test", contenders=(), scenarios=steps, followers=20), floor, 0.5, figures)
-    assert figures["turned_away"] == figures["lost"] == 0
+    run(Experiment(name="test", contenders=(), scenarios=steps, followers=20), baseline, 0.5, figures)
+    assert figures["not_connected"] == figures["lost"] == 0
     assert figures["deliveries_per_frame"] == figures["burst_saw_last_share"] == 1.0
     assert figures["us_per_delivery"] > 0
-    assert 0 < figures["steady_p50_ms"] <= figures["steady_p99_ms"]
+    assert 0 < figures["constant_rate_p50_ms"] <= figures["constant_rate_p99_ms"]
 
 
 @pytest.mark.service
-def test_with_a_topic_each_nobody_reads_what_is_anothers() -> None:
-    steps = (scenarios.join(20), scenarios.own_topics, partial(scenarios.steady, per_second=400.0))
+def test_followers_with_a_topic_each_read_only_their_own_messages() -> None:
+    steps = (scenarios.connect(20), scenarios.own_topics, partial(scenarios.constant_rate, per_second=400.0))
     figures: scenarios.Figures = {}
-    go(Visit(name="test", contenders=(), scenarios=steps, followers=20, topics=70), FloorWebSocket(), 0.5, figures)
-    per_delivery, per_message = figures["steady_us_per_delivery"], figures["steady_server_us_per_message"]
-    assert per_delivery == pytest.approx(per_message)
-    assert figures["steady_saw_last_share"] == 1.0
+    experiment = Experiment(name="test", contenders=(), scenarios=steps, followers=20, topics=70)
+    run(experiment, BaselineWebSocket(), 0.5, figures)
+    per_delivery = figures["constant_rate_us_per_delivery"]
+    assert per_delivery == pytest.approx(figures["constant_rate_server_us_per_message"])
+    assert figures["constant_rate_saw_last_share"] == 1.0

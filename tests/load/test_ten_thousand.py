@@ -22,7 +22,7 @@ from django.test import override_settings
 from telltale import brokers
 from telltale.live import tickets
 from tests.factories import moved, started, task_of
-from tests.load.crowd import Crowd
+from tests.load.followers import Crowd
 from tests.servers import ROOT, Redis, running
 from tests.transports.sites import ProcessSite, environment, until
 

@@ -18,34 +18,36 @@
 #define TOPIC_BLANK "tab00000"
 #define ORDER_BLANK "1000000000"
 #define ORDER_BASE 1000000000
-#define HOLES 16
+#define MAX_BLANKS 16
 #define OUT_BYTES (8 << 20)
 
-typedef struct { const char *blank; size_t at[HOLES]; int count; } Holes;
+typedef struct { const char *text; size_t at[MAX_BLANKS]; int count; } Blanks;
 
 uint64_t feed_published;
 static uint32_t topic_count;
-static int line;
+static int connection;
 static char sample[65536], out[OUT_BYTES];
-static size_t sample_length, waiting, sent;
-static Holes tokens = {.blank = TOKEN_BLANK}, names = {.blank = TOPIC_BLANK}, orders = {.blank = ORDER_BLANK};
+static size_t sample_length, queued, sent;
+static Blanks tokens = {.text = TOKEN_BLANK}, topic_names = {.text = TOPIC_BLANK}, orders = {.text = ORDER_BLANK};
 
-static void find(Holes *holes) {
-    size_t length = strlen(holes->blank);
-    for (char *from = sample; (from = memmem(from, sample_length - (size_t)(from - sample), holes->blank, length));
+static void fail(const char *reason) { fprintf(stderr, "%s\n", reason), exit(1); }
+
+static void find(Blanks *blanks) {
+    size_t length = strlen(blanks->text);
+    for (char *from = sample; (from = memmem(from, sample_length - (size_t)(from - sample), blanks->text, length));
          from += length)
-        if (holes->count < HOLES) holes->at[holes->count++] = (size_t)(from - sample);
+        if (blanks->count < MAX_BLANKS) blanks->at[blanks->count++] = (size_t)(from - sample);
 }
 
 static void read_sample(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file || !(sample_length = fread(sample, 1, sizeof sample, file))) perror(path), exit(1);
     fclose(file);
-    find(&tokens), find(&names), find(&orders);
-    if (!tokens.count) fprintf(stderr, "%s holds no %s.\n", path, TOKEN_BLANK), exit(1);
+    find(&tokens), find(&topic_names), find(&orders);
+    if (!tokens.count) fprintf(stderr, "%s contains no %s.\n", path, TOKEN_BLANK), exit(1);
 }
 
-static int connected(const char *address) {
+static int connect_to(const char *address) {
     struct sockaddr_un path = {.sun_family = AF_UNIX};
     struct sockaddr_in host = {.sin_family = AF_INET};
     char name[64] = "";
@@ -66,38 +68,38 @@ static int connected(const char *address) {
 int feed_open(const char *address, const char *path, uint32_t topics) {
     topic_count = topics;
     read_sample(path);
-    if ((line = connected(address)) < 0) perror(address), exit(1);
-    return line;
+    if ((connection = connect_to(address)) < 0) perror(address), exit(1);
+    return connection;
 }
 
-static void fill(const Holes *holes, char *message, size_t skip, int digits, uint64_t value) {
-    for (int i = 0; i < holes->count; i++) put_digits(message + holes->at[i] + skip, digits, value);
+static void fill(const Blanks *blanks, char *message, size_t skip, int digits, uint64_t value) {
+    for (int i = 0; i < blanks->count; i++) put_digits(message + blanks->at[i] + skip, digits, value);
 }
 
 void feed_publish(void) {
-    if (waiting + sample_length > OUT_BYTES) fprintf(stderr, "The feed does not take what is said.\n"), exit(1);
-    char *message = out + waiting;
+    if (queued + sample_length > OUT_BYTES) fail("The server does not read its messages fast enough.");
+    char *message = out + queued;
     memcpy(message, sample, sample_length);
-    fill(&names, message, 3, 5, feed_published % topic_count);
+    fill(&topic_names, message, 3, 5, feed_published % topic_count);
     feed_published++;
     fill(&orders, message, 0, 10, ORDER_BASE + feed_published);
     fill(&tokens, message, TOKEN_SEQ_AT, TOKEN_SEQ_DIGITS, feed_published);
     fill(&tokens, message, TOKEN_NS_AT, TOKEN_NS_DIGITS, now_ns());
-    waiting += sample_length;
+    queued += sample_length;
 }
 
 int feed_flush(void) {
-    while (sent < waiting) {
-        ssize_t taken = send(line, out + sent, waiting - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (taken < 0 && errno == EAGAIN) return 1;
-        if (taken <= 0) perror("The feed is gone"), exit(1);
-        sent += (size_t)taken;
+    while (sent < queued) {
+        ssize_t written = send(connection, out + sent, queued - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (written < 0 && errno == EAGAIN) return 1;
+        if (written <= 0) perror("The feed has failed"), exit(1);
+        sent += (size_t)written;
     }
-    sent = waiting = 0;
+    sent = queued = 0;
     return 0;
 }
 
 void feed_drain(void) {
     char answers[65536];
-    if (recv(line, answers, sizeof answers, MSG_DONTWAIT) == 0) fprintf(stderr, "The feed has closed.\n"), exit(1);
+    if (recv(connection, answers, sizeof answers, MSG_DONTWAIT) == 0) fail("The feed was closed.");
 }

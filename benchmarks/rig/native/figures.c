@@ -1,4 +1,4 @@
-/* See figures.h. The histogram has 64 steps to every doubling of nanoseconds: fixed in size, exact to 2 %. */
+/* See figures.h. The histogram has 64 buckets for every doubling of nanoseconds: fixed in size, exact to 2 %. */
 #include "figures.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@ uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-void figures_forget(void) {
+void figures_reset(void) {
     memset(&figures, 0, sizeof figures);
     memset(buckets, 0, sizeof buckets);
 }
@@ -35,17 +35,17 @@ static double middle_ns(unsigned bucket) {
     return (STEPS + bucket % STEPS + 0.5) * (double)(1ULL << (bucket / STEPS - 1));
 }
 
-void figures_deliver(uint64_t at_ns, uint64_t read_ns) {
+void figures_count(uint64_t sent_ns, uint64_t read_ns) {
     if (!figures.deliveries++) figures.first_ns = read_ns;
     figures.last_ns = read_ns;
-    buckets[bucket_of(read_ns > at_ns ? read_ns - at_ns : 0)]++;
+    buckets[bucket_of(read_ns > sent_ns ? read_ns - sent_ns : 0)]++;
 }
 
-double figures_within_us(double share) {
-    uint64_t wanted = (uint64_t)(share * (double)figures.deliveries), seen = 0;
+double figures_quantile_us(double share) {
+    uint64_t target = (uint64_t)(share * (double)figures.deliveries), counted = 0;
     if (!figures.deliveries) return 0;
     for (unsigned i = 0; i < BUCKETS; i++)
-        if ((seen += buckets[i]) > wanted || seen == figures.deliveries) return middle_ns(i) / 1000;
+        if ((counted += buckets[i]) > target || counted == figures.deliveries) return middle_ns(i) / 1000;
     return 0;
 }
 
@@ -53,5 +53,5 @@ void figures_print(void) {
     printf("\"deliveries\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"repeated\":%" PRIu64
            ",\"skipped\":%" PRIu64 ",\"closed\":%" PRIu64 ",\"read_s\":%.6f,\"p50_us\":%.1f,\"p99_us\":%.1f",
            figures.deliveries, figures.frames, figures.bytes, figures.repeated, figures.skipped, figures.closed,
-           (double)(figures.last_ns - figures.first_ns) / 1e9, figures_within_us(0.5), figures_within_us(0.99));
+           (double)(figures.last_ns - figures.first_ns) / 1e9, figures_quantile_us(0.5), figures_quantile_us(0.99));
 }

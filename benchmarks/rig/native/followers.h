@@ -1,34 +1,36 @@
-/* The followers: sockets that shake hands, say whom they follow, read, and acknowledge where it is asked for. */
+/* The followers: sockets that connect, choose a topic, read messages, and acknowledge them if the server asks for
+ * that. */
 #ifndef FOLLOWERS_H
 #define FOLLOWERS_H
 
 #include <stdint.h>
 
 typedef struct {
-    uint32_t begun, live, refused; /* connections: tried, following now, turned away */
-    uint64_t live_ns;              /* when the latest began to follow */
+    uint32_t begun, live, refused; /* connections: attempted, following now, refused or closed before */
+    uint64_t live_ns;              /* when the latest one began to follow */
 } Followers;
 
 extern Followers followers;
 
-/* `port` on 127.0.0.1; `asks` is a file with a line a follower: PATH tab HEADER tab FIRST MESSAGE, of which header
- * and message may be empty. One with a first message follows once it has been answered, another once its handshake
- * is. Follower i follows topic i modulo `topics`. */
-void followers_open(int loop, int port, const char *asks, int is_websocket, uint32_t topics);
+/* `port` is on 127.0.0.1. `handshakes` is a file with a line for each follower: PATH tab HEADER tab FIRST MESSAGE;
+ * header and message may be empty. A follower with a first message follows once the server has answered that message,
+ * another once its handshake is answered. Follower i follows topic i modulo `topics`. */
+void followers_open(int loop, int port, const char *handshakes, int is_websocket, uint32_t topics);
 
-/* Begin one more connection. */
+/* Start one more connection. */
 void followers_begin(void);
 
-/* Something happened to the follower of this number, by which it is known to the loop. */
+/* Handle epoll events of the follower with this number. */
 void followers_serve(uint32_t number, uint32_t events);
 
-/* The newest message up to which every follower of its topic has seen it, or a newer one of that topic. */
+/* The number of the last complete message: every follower of its topic has read it or a newer one, and all messages
+ * before it are complete too. */
 uint64_t followers_complete(void);
 
-/* How many of those who follow now have seen the newest message of their topic. */
+/* The number of present followers that have read the newest message of their topic. */
 uint32_t followers_up_to_date(void);
 
-/* Wait no longer for anything that was published until now. */
-void followers_forgive(void);
+/* Count all messages published until now as complete. */
+void followers_give_up(void);
 
 #endif

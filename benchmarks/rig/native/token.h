@@ -1,7 +1,7 @@
-/* The mark by which a message is known in whatever envelope a server puts it: `@` sequence `@` instant `@`.
+/* The token by which a message is found in any server's envelope: `@` sequence number `@` nanoseconds `@`.
  *
- * Ten digits and nineteen, fixed in width, so that a publisher can write them into bytes that were framed before,
- * and free of quotes and backslashes, so that no encoding changes them.
+ * Both numbers have a fixed width (10 and 19 digits), so that the publisher can write them into recorded bytes. The
+ * token contains no quote and no backslash, so no encoding changes it.
  */
 #ifndef TOKEN_H
 #define TOKEN_H

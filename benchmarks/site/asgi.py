@@ -1,5 +1,0 @@
-"""For the site's own uvicorn."""
-
-from telltale.asgi import get_asgi_application
-
-app = get_asgi_application()
