@@ -1,40 +1,32 @@
-"""The servers of brokers that need one."""
+"""A PostgreSQL server, and brokers and connections to it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from telltale.brokers import build
-from telltale.brokers.base import Broker
+from tests.brokers.factory import MakeBroker, broker_factory
 from tests.servers import Postgres, running
 from tests.transports.conftest import site as site
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for all; who stops it starts it again."""
+    """One PostgreSQL server for all tests; a test that stops it starts it again."""
     with running(Postgres) as server:
         yield server
 
 
 @pytest.fixture
-def make(postgres: Postgres) -> Iterator[Callable[..., Broker]]:
-    """`make()`: the broker of another process of the site; `make(url)`: by another way."""
-    with ExitStack() as stack:
-
-        def make(url: str = postgres.url) -> Broker:
-            made = build(url)
-            stack.callback(made.close)
-            return made
-
-        yield make
+def make_broker(postgres: Postgres) -> Iterator[MakeBroker]:
+    """`make_broker()` builds the broker of another process of the site; `make_broker(url)`, one for another URL."""
+    with broker_factory(postgres.url) as make_broker:
+        yield make_broker
 
 
 @pytest.fixture
-def bystander(postgres: Postgres) -> Iterator["psycopg.Connection[Any]"]:
-    """A connection of somebody else's."""
+def admin(postgres: Postgres) -> Iterator["psycopg.Connection[Any]"]:
+    """A connection of the test's own."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         yield connection

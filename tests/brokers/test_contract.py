@@ -1,144 +1,125 @@
-"""All brokers and their contract."""
+"""The contract suites, for every broker."""
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import cast
 
 import pytest
 import uvloop
 
-from telltale.brokers import build
-from telltale.brokers.base import Broker
 from telltale.brokers.redis.broker import RedisBroker
-from telltale.testing.brokers import BrokerContract, CarryingContract, SelectiveContract
-from tests.brokers.on_loop import OnItsLoop, running_loop
+from telltale.testing.brokers import BrokerContract, DeliveryContract, SelectiveContract
+from tests.brokers.factory import MakeBroker, broker_factory
+from tests.brokers.loop_broker import LoopBroker, running_loop
 from tests.servers import Postgres, Redis, RedisCluster, SecureRedis, WatchedRedis, running
 
-Make = Callable[[], Broker]
+RedisServer = Redis | WatchedRedis | RedisCluster
 
 
-@contextmanager
-def brokers(url: str, *, is_one: bool = False) -> Iterator[Make]:
-    """A broker a call, or the same one again where no two share anything."""
-    with ExitStack() as stack:
-        made: list[Broker] = []
-
-        def make() -> Broker:
-            if not (is_one and made):
-                made.append(build(url))
-                stack.callback(made[-1].close)
-            return made[-1]
-
-        yield make
-
-
-class TestMemory(CarryingContract):
+class TestMemory(DeliveryContract):
     @pytest.fixture
-    def make(self) -> Iterator[Make]:
-        with brokers("memory://", is_one=True) as make:
-            yield make
+    def make_broker(self) -> Iterator[MakeBroker]:
+        with broker_factory("memory://") as make_broker:
+            broker = make_broker()
+            yield lambda: broker
 
 
-class TestLocal(CarryingContract):
+class TestLocal(DeliveryContract):
     @pytest.fixture
-    def make(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
-        directory: Path = tmp_path_factory.mktemp("l") / "s"
-        with brokers(f"local://{directory}") as make:
-            yield make
+    def make_broker(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBroker]:
+        directory = tmp_path_factory.mktemp("l") / "s"
+        with broker_factory(f"local://{directory}") as make_broker:
+            yield make_broker
 
 
 class TestNone(BrokerContract):
     @pytest.fixture
-    def make(self) -> Iterator[Make]:
-        with brokers("none://") as make:
-            yield make
+    def make_broker(self) -> Iterator[MakeBroker]:
+        with broker_factory("none://") as make_broker:
+            yield make_broker
 
 
 @pytest.mark.service
-class TestPostgres(CarryingContract):
+class TestPostgres(DeliveryContract):
     @pytest.fixture
-    def make(self, postgres: Postgres) -> Iterator[Make]:
-        with brokers(postgres.url) as make:
-            yield make
+    def make_broker(self, postgres: Postgres) -> Iterator[MakeBroker]:
+        with broker_factory(postgres.url) as make_broker:
+            yield make_broker
 
 
 @pytest.fixture(scope="class")
-def server(request: pytest.FixtureRequest) -> Iterator[Redis | WatchedRedis | RedisCluster]:
-    """Of the class's kind, started once for all its tests."""
-    with running(request.cls.kind) as server:
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of the class's `server_class`, started once for all its tests."""
+    with running(request.cls.server_class) as server:
         yield server
 
 
 class RedisContract(SelectiveContract):
-    """Over one kind of server."""
+    """The contract of listeners that run in a thread, with one deployment of Redis."""
 
-    kind: type[Redis | WatchedRedis | RedisCluster]
-
-    @pytest.fixture
-    def make(
-        self, server: Redis | WatchedRedis | RedisCluster, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Callable[[], Broker]]:
-        # How long a busy machine takes to connect is not what is tested here.
-        monkeypatch.setattr("telltale.brokers.redis.publisher.WAIT_S", 10.0)
-        monkeypatch.setattr("telltale.brokers.redis.listener.FOLLOW_S", 10.0)
-        with brokers(server.url) as make:
-            yield make
+    server_class: type[RedisServer]
 
     @pytest.fixture
-    def cut(self, server: Redis | WatchedRedis | RedisCluster) -> Callable[[], None]:
+    def make_redis_broker(self, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBroker]:
+        # A busy machine may take long to connect; these tests don't check how long.
+        monkeypatch.setattr("telltale.brokers.redis.publisher.PUBLISH_TIMEOUT_S", 10.0)
+        monkeypatch.setattr("telltale.brokers.redis.listener.FOLLOW_TIMEOUT_S", 10.0)
+        with broker_factory(server.url) as make_broker:
+            yield make_broker
+
+    @pytest.fixture
+    def make_broker(self, make_redis_broker: MakeBroker) -> MakeBroker:
+        return make_redis_broker
+
+    @pytest.fixture
+    def disconnect(self, server: RedisServer) -> Callable[[], None]:
         return server.cut_listeners
 
 
 @pytest.mark.service
 class TestRedis(RedisContract):
-    kind = Redis
+    server_class = Redis
 
 
 @pytest.mark.service
 class TestRedisWithTLSAndUser(RedisContract):
-    kind = SecureRedis
+    server_class = SecureRedis
 
 
 @pytest.mark.service
 class TestRedisBySentinel(RedisContract):
-    kind = WatchedRedis
+    server_class = WatchedRedis
 
 
 @pytest.mark.service
 class TestRedisCluster(RedisContract):
-    kind = RedisCluster
+    server_class = RedisCluster
 
 
 class OnLoopContract(RedisContract):
-    """The same, by the loop of a web process."""
+    """The contract of listeners that run on an event loop, as in web processes."""
 
     @pytest.fixture(params=["asyncio", "uvloop"])
     def loop(self, request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
         with running_loop(asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop) as loop:
             yield loop
 
+    # The loop is the first argument, so that it is closed after the brokers.
     @pytest.fixture
-    def make(
-        self, server: Redis | RedisCluster, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Callable[[], Broker]]:
-        monkeypatch.setattr("telltale.brokers.redis.publisher.WAIT_S", 10.0)
-        monkeypatch.setattr("telltale.brokers.redis.loop_listener.FOLLOW_S", 10.0)
-        with brokers(server.url) as make:
-            yield lambda: OnItsLoop(cast(RedisBroker, make()), loop)
+    def make_broker(self, loop: asyncio.AbstractEventLoop, make_redis_broker: MakeBroker) -> MakeBroker:
+        return lambda: LoopBroker(cast(RedisBroker, make_redis_broker()), loop)
 
 
 @pytest.mark.service
 class TestRedisOnALoop(OnLoopContract):
-    kind = Redis
+    server_class = Redis
 
 
 @pytest.mark.service
 class TestRedisWithTLSOnALoop(OnLoopContract):
-    kind = SecureRedis
+    server_class = SecureRedis
 
 
 @pytest.mark.service
 class TestRedisClusterOnALoop(OnLoopContract):
-    kind = RedisCluster
+    server_class = RedisCluster

@@ -1,4 +1,4 @@
-"""The local broker's own promises: the private directory, dead and stopped listeners, other processes."""
+"""The local broker: its private directory, dead and stopped listeners, other processes."""
 
 import os
 import signal
@@ -16,15 +16,15 @@ from telltale.brokers import build
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.local.broker import LocalBroker
 from telltale.brokers.local.directory import default_path
-from telltale.testing.brokers import Heard, eventually, hear, listen, said
+from telltale.testing.brokers import Received, collect, eventually, listen, make_messages
 
-OTHER = """
+LISTENER = """
 import sys, time
 from pathlib import Path
 from telltale.brokers.local.broker import LocalBroker
 broker = LocalBroker(Path(sys.argv[1]))
-heard = []
-broker.listen(heard.extend, lambda topics: None)
+received = []
+broker.listen(received.extend, lambda topics: None)
 print("listening", flush=True)
 time.sleep(60)
 """
@@ -37,15 +37,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def broker(directory: Path) -> Iterator[LocalBroker]:
-    made = LocalBroker(directory)
-    yield made
-    made.close()
+    broker = LocalBroker(directory)
+    yield broker
+    broker.close()
 
 
 @pytest.fixture
-def other(directory: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process of the same site that listens."""
-    process = subprocess.Popen([sys.executable, "-c", OTHER, str(directory)], stdout=subprocess.PIPE, text=True)
+def other_process(directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process of the same site, which listens."""
+    process = subprocess.Popen([sys.executable, "-c", LISTENER, str(directory)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"
     yield process
@@ -59,30 +59,30 @@ def sockets(directory: Path) -> list[Path]:
     return list(directory.glob("*.sock"))
 
 
-def test_its_directory_is_for_its_user_alone(broker: LocalBroker, directory: Path) -> None:
-    hear(broker)
+def test_only_its_user_can_enter_its_directory(broker: LocalBroker, directory: Path) -> None:
+    collect(broker)
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o755])
-def test_a_directory_that_others_may_enter_is_refused_with_the_mend(
+def test_a_directory_that_other_users_may_enter_is_refused_and_the_error_says_how_to_correct_it(
     broker: LocalBroker, directory: Path, mode: int
 ) -> None:
     directory.mkdir()
     directory.chmod(mode)
     with pytest.raises(BrokerUnavailable, match="chmod 700"):
-        hear(broker)
+        collect(broker)
     with pytest.raises(BrokerUnavailable, match="chmod 700"):
-        broker.publish(said(b"a secret"))
+        broker.publish(make_messages(b"secret"))
 
 
 def test_a_link_in_place_of_the_directory_is_refused(broker: LocalBroker, directory: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     directory.symlink_to(tmp_path)
     with pytest.raises(BrokerUnavailable, match="link"):
-        hear(broker)
+        collect(broker)
     with pytest.raises(BrokerUnavailable, match="link"):
-        broker.publish(said(b"a secret"))
+        broker.publish(make_messages(b"secret"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a directory away")
@@ -90,88 +90,94 @@ def test_another_users_directory_is_refused(broker: LocalBroker, directory: Path
     directory.mkdir(mode=0o700)
     os.chown(directory, 65_534, 65_534)
     with pytest.raises(BrokerUnavailable, match="belongs to the user 65534"):
-        hear(broker)
+        collect(broker)
 
 
 def test_a_link_among_the_sockets_is_not_followed(broker: LocalBroker, directory: Path, tmp_path: Path) -> None:
-    hear(broker)
+    collect(broker)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as elsewhere:
         elsewhere.bind(str(tmp_path / "trap.sock"))
         (directory / "ffffffff.sock").symlink_to(tmp_path / "trap.sock")
-        broker.publish(said(b"a secret"))
+        broker.publish(make_messages(b"secret"))
         elsewhere.setblocking(False)
         with pytest.raises(BlockingIOError):
             elsewhere.recv(10_000)
 
 
-def test_a_dead_listener_is_cleared_away(broker: LocalBroker, directory: Path, other: "subprocess.Popen[str]") -> None:
-    heard = hear(broker)
+def test_the_socket_of_a_dead_listener_is_removed(
+    broker: LocalBroker, directory: Path, other_process: "subprocess.Popen[str]"
+) -> None:
+    received = collect(broker)
     assert len(sockets(directory)) == 2
-    other.kill()
-    other.wait()
-    broker.publish(said(b"one"))
-    broker.publish(said(b"two"))
-    heard.until(b"one", b"two")
-    eventually(lambda: len(sockets(directory)) == 1, "the dead one's socket is gone")
+    other_process.kill()
+    other_process.wait()
+    broker.publish(make_messages(b"one"))
+    broker.publish(make_messages(b"two"))
+    received.wait_for(b"one", b"two")
+    eventually(lambda: len(sockets(directory)) == 1, "the dead listener's socket is removed")
 
 
-def test_a_stopped_listener_delays_nobody(broker: LocalBroker, directory: Path, other: "subprocess.Popen[str]") -> None:
-    heard = hear(broker)
-    other.send_signal(signal.SIGSTOP)
-    began = time.monotonic()
+def test_a_stopped_listener_does_not_delay_publishers_or_other_listeners(
+    broker: LocalBroker, directory: Path, other_process: "subprocess.Popen[str]"
+) -> None:
+    received = collect(broker)
+    other_process.send_signal(signal.SIGSTOP)
+    started_at = time.monotonic()
     for n in range(200):
-        broker.publish(said(f"{n}".encode()))
+        broker.publish(make_messages(f"{n}".encode()))
         time.sleep(0.001)
-    assert time.monotonic() - began < 5
-    eventually(lambda: heard[-1:] == [b"199"] or heard.missed > 0, "the other listener is served")
+    assert time.monotonic() - started_at < 5
+    eventually(lambda: received[-1:] == [b"199"] or received.missed_count > 0, "the other listener receives messages")
 
 
-def test_two_sites_hear_nothing_of_each_other(tmp_path: Path) -> None:
+def test_two_sites_receive_nothing_of_each_other(tmp_path: Path) -> None:
     ours, theirs = LocalBroker(tmp_path / "a"), LocalBroker(tmp_path / "b")
-    heard = hear(theirs)
-    ours.publish(said(b"ours"))
-    theirs.publish(said(b"theirs"))
-    heard.until(b"theirs")
-    assert heard == [b"theirs"]
+    received = collect(theirs)
+    ours.publish(make_messages(b"ours"))
+    theirs.publish(make_messages(b"theirs"))
+    received.wait_for(b"theirs")
+    assert received == [b"theirs"]
     ours.close()
     theirs.close()
 
 
-def test_sites_differ_by_secret_and_by_database(settings) -> None:
-    here = default_path()
+def test_the_default_path_depends_on_the_secret_key(settings) -> None:
+    our_path = default_path()
     settings.SECRET_KEY = "another site's"
-    assert default_path() != here
+    assert default_path() != our_path
 
 
-def test_a_socket_that_somebody_swept_away_is_bound_again(
+def test_a_listener_whose_socket_was_removed_binds_another(
     broker: LocalBroker, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("telltale.brokers.local.listener.IDLE_S", 0.05)
-    heard = hear(broker)
+    received = collect(broker)
     for path in sockets(directory):
         path.unlink()
     eventually(lambda: len(sockets(directory)) == 1, "another socket is bound")
-    eventually(lambda: heard.missed > 0, "it says that something may have been lost")
-    broker.publish(said(b"again"))
-    heard.until(b"again")
+    eventually(lambda: received.missed_count > 0, "missed messages are reported")
+    broker.publish(make_messages(b"again"))
+    received.wait_for(b"again")
 
 
-def test_a_stranger_in_the_directory_breaks_nothing(broker: LocalBroker, directory: Path) -> None:
-    heard = hear(broker)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-        stranger.sendto(b"not a bundle", str(sockets(directory)[0]))
-    eventually(lambda: heard.missed == 1, "what can't be read counts as missed")
-    broker.publish(said(b"goes on"))
-    heard.until(b"goes on")
+def test_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
+    broker: LocalBroker, directory: Path
+) -> None:
+    received = collect(broker)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other_program:
+        other_program.sendto(b"not a bundle", str(sockets(directory)[0]))
+    eventually(lambda: received.missed_count == 1, "missed messages are reported")
+    broker.publish(make_messages(b"goes on"))
+    received.wait_for(b"goes on")
 
 
-def test_a_closed_listener_leaves_no_socket(broker: LocalBroker, directory: Path) -> None:
-    heard = Heard()
-    listen(broker, heard.deliver, heard.miss).close()
+def test_a_closed_listener_removes_its_socket(broker: LocalBroker, directory: Path) -> None:
+    received = Received()
+    listen(broker, received.deliver, received.on_missed).close()
     assert sockets(directory) == []
 
 
 @pytest.mark.parametrize("url", ["local://host/path", "local:///a?b=c", "local:///" + "x" * 120])
-def test_a_wrong_address_is_refused_with_the_mend(url: str) -> None:
+def test_an_invalid_url_is_refused_and_the_error_shows_a_valid_one(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="local:///run/mysite"):
         build(url)

@@ -1,4 +1,4 @@
-"""What a `postgres://` URL means, and that none of its passwords is ever said."""
+"""URLs of the PostgreSQL broker: what they mean, and errors that never show the password."""
 
 import sys
 from typing import Any
@@ -11,22 +11,22 @@ from psycopg.conninfo import conninfo_to_dict
 from telltale import checks
 from telltale.brokers import build
 from telltale.brokers.base import Reach
-from telltale.brokers.postgres.address import Address, default_channel
+from telltale.brokers.postgres.address import PostgresAddress, default_channel
 from telltale.brokers.postgres.broker import PostgresBroker
 
 SERVER = "postgres://ann:s3cret@db.example:6000/site"
 
 
-def address(url: str) -> Address:
+def read(url: str) -> PostgresAddress:
     broker = build(url)
     assert isinstance(broker, PostgresBroker)
     return broker.address
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_an_address_of_its_own_is_taken_as_it_is(scheme: str) -> None:
-    found = address(f"{scheme}://ann:s%23cret@db.example:6000/site?sslmode=require&channel=mysite")
-    assert conninfo_to_dict(found.conninfo()) == {
+def test_a_url_with_a_server_names_the_database(scheme: str) -> None:
+    address = read(f"{scheme}://ann:s%23cret@db.example:6000/site?sslmode=require&channel=mysite")
+    assert conninfo_to_dict(address.conninfo()) == {
         "user": "ann",
         "password": "s#cret",
         "host": "db.example",
@@ -36,54 +36,64 @@ def test_an_address_of_its_own_is_taken_as_it_is(scheme: str) -> None:
         "application_name": "telltale",
         "client_encoding": "UTF8",
     }
-    assert found.channel == "mysite"
+    assert address.channel == "mysite"
 
 
-def test_several_hosts_may_be_named() -> None:
-    found = conninfo_to_dict(address("postgres://a:6001,b:6002/site?target_session_attrs=read-write").conninfo())
-    assert (found["host"], found["port"]) == ("a,b", "6001,6002")
+def test_a_url_may_name_several_hosts() -> None:
+    parameters = conninfo_to_dict(read("postgres://a:6001,b:6002/site?target_session_attrs=read-write").conninfo())
+    assert (parameters["host"], parameters["port"]) == ("a,b", "6001,6002")
 
 
-def test_alone_it_means_the_database_of_django(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_without_a_server_means_djangos_database_and_its_present_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from django.db import connections
 
-    given = {"dbname": "site", "user": "ann", "password": "old", "prepare_threshold": None, "cursor_factory": object}
+    django_parameters = {
+        "dbname": "site",
+        "user": "ann",
+        "password": "old",
+        "prepare_threshold": None,
+        "cursor_factory": object,
+    }
     monkeypatch.setattr(connections["default"], "vendor", "postgresql")
-    monkeypatch.setattr(connections["default"], "get_connection_params", lambda: given, raising=False)
-    found = address("postgres://")
-    given["password"] = "exchanged since"
-    said = conninfo_to_dict(found.conninfo())
-    assert (said["dbname"], said["user"], said["password"]) == ("site", "ann", "exchanged since")
+    monkeypatch.setattr(connections["default"], "get_connection_params", lambda: django_parameters, raising=False)
+    address = read("postgres://")
+    django_parameters["password"] = "new"
+    parameters = conninfo_to_dict(address.conninfo())
+    assert (parameters["dbname"], parameters["user"], parameters["password"]) == ("site", "ann", "new")
 
 
-def test_where_djangos_database_is_another_it_says_so(settings: Any) -> None:
+def test_a_url_without_a_server_is_refused_if_djangos_database_is_not_postgresql(settings: Any) -> None:
     settings.TELLTALE = {"BROKER": "postgres://"}
     if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
         pytest.skip("these tests run on PostgreSQL")
     (error,) = checks.check_settings()
-    assert "the database 'default', and that one is" in error.msg
+    assert "the database 'default', but that is" in error.msg
     assert "choose local://" in error.msg
 
 
-def test_an_alias_that_is_not_there_is_named(settings: Any) -> None:
+def test_the_error_for_an_unknown_alias_names_it_and_the_known_ones(settings: Any) -> None:
     settings.TELLTALE = {"DATABASE": "elsewhere"}
-    with pytest.raises(ImproperlyConfigured, match="'elsewhere', which DATABASES does not have"):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"'elsewhere', which DATABASES does not have\. Use one of 'default'"
+    ):
         build("postgres://")
 
 
-def test_its_reach_is_the_whole_site() -> None:
+def test_the_reach_is_the_whole_site() -> None:
     assert build(SERVER).reach is Reach.SITE
 
 
-def test_sites_in_one_database_have_channels_of_their_own(settings: Any) -> None:
-    here = default_channel()
-    assert address(SERVER).channel == here
+def test_the_default_channel_depends_on_the_secret_key(settings: Any) -> None:
+    our_channel = default_channel()
+    assert read(SERVER).channel == our_channel
     settings.SECRET_KEY = "another site's"
-    assert default_channel() != here
+    assert default_channel() != our_channel
 
 
 @pytest.mark.parametrize(
-    ("wrong", "mend"),
+    ("url", "advice"),
     [
         (f"{SERVER}?channel=My-Site", "small letters"),
         (f"{SERVER}?channel={'x' * 64}", "1 to 63"),
@@ -97,19 +107,19 @@ def test_sites_in_one_database_have_channels_of_their_own(settings: Any) -> None
         ("postgres://?sslmode=require", "sslmode"),
     ],
 )
-def test_a_wrong_address_is_refused_with_the_mend_and_without_the_password(wrong: str, mend: str) -> None:
+def test_an_invalid_url_is_refused_with_advice_and_without_the_password(url: str, advice: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refused:
-        build(wrong)
-    assert mend in str(refused.value)
+        build(url)
+    assert advice in str(refused.value)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__cause__ is None
 
 
-def test_passwords_are_not_in_what_is_shown_of_it() -> None:
-    assert "s3cret" not in repr(address(SERVER))
+def test_a_shown_address_has_no_password() -> None:
+    assert "s3cret" not in repr(read(SERVER))
 
 
-def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_psycopg_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "telltale.brokers.postgres.address")
     monkeypatch.setitem(sys.modules, psycopg.__name__, None)
     with pytest.raises(ImproperlyConfigured, match="pip install"):

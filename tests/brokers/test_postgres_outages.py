@@ -1,10 +1,10 @@
-"""PostgreSQL as a broker while the server is restarted, hangs, or cuts connections: said once, and made good."""
+"""The PostgreSQL broker while the server restarts, hangs, or closes connections: logged once, and nothing is lost."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,192 +12,199 @@ import psycopg
 import pytest
 
 from telltale.brokers.base import Broker, BrokerUnavailable
-from telltale.brokers.postgres import courier as postgres_courier
-from telltale.brokers.postgres import line as postgres_line
-from telltale.brokers.postgres.address import Address
-from telltale.testing.brokers import Heard, eventually, hear, said
+from telltale.brokers.postgres import connection as postgres_connection
+from telltale.brokers.postgres import notification_thread
+from telltale.brokers.postgres.address import PostgresAddress
+from telltale.testing.brokers import Received, collect, eventually, make_messages
+from tests.brokers.factory import MakeBroker
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.service
 
-Make = Callable[..., Broker]
-Connection = psycopg.Connection[Any]
+AdminConnection = psycopg.Connection[Any]
 
 
 @pytest.fixture(autouse=True)
-def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes seconds takes tenths."""
-    monkeypatch.setattr(postgres_line, "ANSWER_S", 1.0)
-    monkeypatch.setattr(postgres_line, "CONNECT_S", 1.0)
-    monkeypatch.setattr(postgres_courier, "LOOK_S", 0.3)
-    monkeypatch.setattr(postgres_courier, "AGAIN_S", 0.5)
-    monkeypatch.setattr(postgres_courier, "MISSED_EVERY_S", 0.2)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_connection, "ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(postgres_connection, "CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(notification_thread, "KEEPALIVE_S", 0.3)
+    monkeypatch.setattr(notification_thread, "MAX_RETRY_S", 0.5)
+    monkeypatch.setattr(notification_thread, "MISSED_EVERY_S", 0.2)
 
 
 @contextmanager
 def traffic(broker: Broker) -> Iterator[None]:
-    """Something is published a hundred times a second, from a thread."""
-    over = threading.Event()
+    """Publish a hundred times a second, from a thread."""
+    is_over = threading.Event()
 
     def publish() -> None:
-        while not over.wait(0.01):
+        while not is_over.wait(0.01):
             with suppress(BrokerUnavailable):
-                broker.publish(said(b"traffic"))
+                broker.publish(make_messages(b"traffic"))
 
     thread = threading.Thread(target=publish)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        is_over.set()
         thread.join()
 
 
-def works_again(broker: Broker, heard: Heard, body: bytes) -> None:
-    """What is published is heard, sooner or later: until then it is refused, or made good by a read of the store."""
+def publish_until_received(broker: Broker, received: Received, body: bytes) -> None:
+    """Publish `body` until it is received; until then publishing may fail, or messages are reported as missed."""
 
-    def is_heard() -> bool:
+    def is_received() -> bool:
         with suppress(BrokerUnavailable):
-            broker.publish(said(body))
+            broker.publish(make_messages(body))
         time.sleep(0.05)
-        return body in heard
+        return body in received
 
-    eventually(is_heard, f"{body!r} is heard")
-
-
-def pids(bystander: Connection) -> list[int]:
-    rows = bystander.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'telltale'").fetchall()
-    return [pid for (pid,) in rows]
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
-def test_a_restart_of_the_server_is_survived_and_said_once(
-    make: Make, postgres: Postgres, how: signal.Signals, caplog: pytest.LogCaptureFixture
-) -> None:
-    heard, broker = hear(make()), make()
-    works_again(broker, heard, b"before")
-    with traffic(broker):
-        postgres.stop(how)
-        refused = lambda: heard.missed > 1 and is_refused(broker)  # noqa: E731
-        eventually(refused, "the publisher is refused, and the listener told again and again")
-        postgres.begin()
-        works_again(broker, heard, b"after")
-    assert caplog.text.count("The connection that hears PostgreSQL's notifications failed") == 1
-    assert caplog.text.count("The connection that hears PostgreSQL's notifications works again") == 1
+    eventually(is_received, f"{body!r} is received")
 
 
 def is_refused(broker: Broker) -> bool:
+    """Whether publishing raises `BrokerUnavailable`."""
     try:
-        broker.publish(said(b"in vain"))
+        broker.publish(make_messages(b"in vain"))
     except BrokerUnavailable:
         return True
     return False
 
 
-def test_what_was_refused_is_made_good_by_a_read_of_the_store(
-    make: Make, postgres: Postgres, bystander: Connection
+def pids(admin: AdminConnection) -> list[int]:
+    """The server's process for each connection that Telltale has made."""
+    rows = admin.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'telltale'").fetchall()
+    return [pid for (pid,) in rows]
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_a_restart_of_the_server_is_survived_and_logged_once(
+    make_broker: MakeBroker, postgres: Postgres, stop_signal: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bystander.execute("CREATE ROLE worker LOGIN")
-    heard, broker = hear(make()), make(postgres.url.replace("telltale@", "worker@"))
-    works_again(broker, heard, b"before")
-    bystander.execute("ALTER ROLE worker NOLOGIN")
-    bystander.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
-    eventually(lambda: is_refused(broker), "the publisher is refused")
-    assert heard.missed == 0
-    bystander.execute("ALTER ROLE worker LOGIN")
-    eventually(lambda: heard.missed == 1, "the listener is told that it missed something")
-    works_again(broker, heard, b"after")
-    broker.close()
-    bystander.execute("DROP ROLE worker")
-
-
-def test_a_server_that_is_not_there_at_first_is_heard_once_it_is(make: Make, postgres: Postgres) -> None:
-    postgres.stop()
-    heard, broker = hear(make()), make()
-    eventually(lambda: heard.missed > 2, "the listener is told that it misses something")
-    postgres.begin()
-    works_again(broker, heard, b"at last")
-
-
-def test_connections_that_the_server_ends_amid_traffic_are_made_anew(make: Make, bystander: Connection) -> None:
-    heard, broker = hear(make()), make()
-    works_again(broker, heard, b"before")
+    received, broker = collect(make_broker()), make_broker()
+    publish_until_received(broker, received, b"before")
     with traffic(broker):
-        for pid in pids(bystander):
-            missed = heard.missed
-            bystander.execute("SELECT pg_terminate_backend(%s)", [pid])
-            eventually(lambda: pid not in pids(bystander), "it is gone")  # noqa: B023 (done at once)
-            eventually(lambda: len(pids(bystander)) == 2, "there is another")
-            works_again(broker, heard, f"after {pid}".encode())
-    assert missed <= heard.missed
-    assert heard.missed > 0
+        postgres.stop(stop_signal)
+        eventually(
+            lambda: received.missed_count > 1 and is_refused(broker),
+            "publishing is refused, and missed messages are reported again and again",
+        )
+        postgres.begin()
+        publish_until_received(broker, received, b"after")
+    assert caplog.text.count("The connection for PostgreSQL's notifications failed") == 1
+    assert caplog.text.count("The connection for PostgreSQL's notifications works again") == 1
 
 
-def test_a_publisher_that_was_cut_off_sends_again_what_it_was_sending(make: Make, bystander: Connection) -> None:
-    heard, broker = hear(make()), make()
-    works_again(broker, heard, b"before")
-    listener_was_not_cut = heard.missed
-    [publishers] = [pid for pid in pids(bystander) if is_publisher(bystander, pid)]
-    bystander.execute("SELECT pg_terminate_backend(%s)", [publishers])
-    eventually(lambda: publishers not in pids(bystander), "it is gone")
-    broker.publish(said(b"not lost"))
-    heard.until(b"not lost")
-    assert heard.missed == listener_was_not_cut
+def test_refused_messages_are_reported_as_missed_once_publishing_works_again(
+    make_broker: MakeBroker, postgres: Postgres, admin: AdminConnection
+) -> None:
+    admin.execute("CREATE ROLE worker LOGIN")
+    received, broker = collect(make_broker()), make_broker(postgres.url.replace("telltale@", "worker@"))
+    publish_until_received(broker, received, b"before")
+    admin.execute("ALTER ROLE worker NOLOGIN")
+    admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
+    eventually(lambda: is_refused(broker), "publishing is refused")
+    assert received.missed_count == 0
+    admin.execute("ALTER ROLE worker LOGIN")
+    eventually(lambda: received.missed_count == 1, "missed messages are reported")
+    publish_until_received(broker, received, b"after")
+    broker.close()
+    admin.execute("DROP ROLE worker")
 
 
-def is_publisher(bystander: Connection, pid: int) -> bool:
-    """Its last statement was a notification; a listener's was LISTEN, or the question for a sign of life."""
-    row = bystander.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
+def test_a_listener_receives_messages_once_an_absent_server_starts(make_broker: MakeBroker, postgres: Postgres) -> None:
+    postgres.stop()
+    received, broker = collect(make_broker()), make_broker()
+    eventually(lambda: received.missed_count > 2, "missed messages are reported again and again")
+    postgres.begin()
+    publish_until_received(broker, received, b"at last")
+
+
+def test_connections_that_the_server_closes_amid_traffic_are_opened_again(
+    make_broker: MakeBroker, admin: AdminConnection
+) -> None:
+    received, broker = collect(make_broker()), make_broker()
+    publish_until_received(broker, received, b"before")
+    with traffic(broker):
+        for pid in pids(admin):
+            missed_before = received.missed_count
+            admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+            eventually(lambda: pid not in pids(admin), "it is closed")  # noqa: B023 (called at once)
+            eventually(lambda: len(pids(admin)) == 2, "there is another connection")
+            publish_until_received(broker, received, f"after {pid}".encode())
+    assert missed_before <= received.missed_count
+    assert received.missed_count > 0
+
+
+def test_a_publisher_whose_connection_breaks_sends_its_last_messages_again(
+    make_broker: MakeBroker, admin: AdminConnection
+) -> None:
+    received, broker = collect(make_broker()), make_broker()
+    publish_until_received(broker, received, b"before")
+    missed_before = received.missed_count
+    [publisher_pid] = [pid for pid in pids(admin) if is_publisher(admin, pid)]
+    admin.execute("SELECT pg_terminate_backend(%s)", [publisher_pid])
+    eventually(lambda: publisher_pid not in pids(admin), "it is closed")
+    broker.publish(make_messages(b"not lost"))
+    received.wait_for(b"not lost")
+    assert received.missed_count == missed_before
+
+
+def is_publisher(admin: AdminConnection, pid: int) -> bool:
+    """Whether the connection's last statement was a notification; a listener's was LISTEN or the keepalive."""
+    row = admin.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
     return row is not None and "pg_notify" in row[0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stops processes by signals")
-def test_a_line_that_only_looks_alive_is_noticed(make: Make, bystander: Connection) -> None:
-    heard = hear(make())
-    [pid] = pids(bystander)
+def test_a_connection_that_never_answers_is_replaced(make_broker: MakeBroker, admin: AdminConnection) -> None:
+    received = collect(make_broker())
+    [pid] = pids(admin)
     os.kill(pid, signal.SIGSTOP)
     try:
-        eventually(lambda: heard.missed > 0, "the listener is told that it misses something")
-        works_again(make(), heard, b"by another line")
+        eventually(lambda: received.missed_count > 0, "missed messages are reported")
+        publish_until_received(make_broker(), received, b"over another connection")
     finally:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_server_that_stands_still_delays_no_publisher(make: Make, postgres: Postgres) -> None:
-    heard, broker = hear(make()), make()
-    works_again(broker, heard, b"before")
+def test_a_paused_server_does_not_delay_publishers(make_broker: MakeBroker, postgres: Postgres) -> None:
+    received, broker = collect(make_broker()), make_broker()
+    publish_until_received(broker, received, b"before")
     postgres.pause()
     try:
         slowest_s = 0.0
 
-        def is_out_of_order() -> bool:
+        def is_outage_noticed() -> bool:
             nonlocal slowest_s
-            began = time.monotonic()
+            started_at = time.monotonic()
             refused = is_refused(broker)
-            slowest_s = max(slowest_s, time.monotonic() - began)
-            return refused and heard.missed > 1
+            slowest_s = max(slowest_s, time.monotonic() - started_at)
+            return refused and received.missed_count > 1
 
-        eventually(is_out_of_order, "the publisher is refused, and the listener told")
+        eventually(is_outage_noticed, "publishing is refused, and missed messages are reported")
         assert slowest_s < 1
-        began = time.monotonic()
-        make().close()
+        started_at = time.monotonic()
+        make_broker().close()
         broker.close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - started_at < 5
     finally:
         postgres.resume()
-    works_again(broker, heard, b"after")
+    publish_until_received(broker, received, b"after")
 
 
-def test_a_password_that_cannot_be_had_is_said_once_and_tried_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_password_that_cannot_be_fetched_is_logged_once_and_tried_again(
+    make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(address: Address) -> str:
+    def fail(address: PostgresAddress) -> str:
         raise RuntimeError("the vault is closed")
 
-    heard, broker = hear(make()), make()
+    received, broker = collect(make_broker()), make_broker()
     with monkeypatch.context() as patched:
-        patched.setattr(Address, "conninfo", fails)
-        eventually(lambda: is_refused(broker), "the publisher is refused")
+        patched.setattr(PostgresAddress, "conninfo", fail)
+        eventually(lambda: is_refused(broker), "publishing is refused")
         time.sleep(0.5)
-    works_again(broker, heard, b"after")
+    publish_until_received(broker, received, b"after")
     assert caplog.text.count("RuntimeError: the vault is closed") == 1

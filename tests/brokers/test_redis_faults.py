@@ -1,249 +1,260 @@
-"""What happens to Redis, over real servers: it is cut, killed, paused, emptied, replaced; and what follows from it.
+"""The Redis broker while servers are killed, paused, emptied or replaced, and connections break.
 
-Each test ends alike: nothing but `BrokerUnavailable` was raised, what is published from then on is heard, and
-whoever may have lost something was told so.
+Each test ends in the same way: only `BrokerUnavailable` was raised, messages published from then on are received,
+and listeners that may have lost messages reported it.
 """
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import pytest
 
-from telltale.brokers import build
-from telltale.brokers.base import Broker, BrokerUnavailable, Selective
+from telltale.brokers.base import Broker, BrokerUnavailable, SelectiveListener
 from telltale.brokers.redis.broker import RedisBroker
-from telltale.testing.brokers import Heard, choose, eventually, said
-from tests.brokers.on_loop import OnItsLoop, running_loop
+from telltale.testing.brokers import Received, eventually, listen_selectively, make_messages
+from tests.brokers.factory import MakeBroker, broker_factory
+from tests.brokers.loop_broker import LoopBroker, running_loop
 from tests.servers import Redis, RedisCluster, WatchedRedis, running
 
 pytestmark = pytest.mark.service
 
-Make = Callable[..., Broker]
-
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
-    """One for all; whoever stops it starts it again."""
+    """One server for all tests; a test that stops it starts it again."""
     with running(Redis) as server:
         yield server
-
-
-@pytest.fixture(params=["thread", "loop"])
-def make(redis: Redis, request: pytest.FixtureRequest) -> Iterator[Make]:
-    """`make()`: the broker of another process; `make(url)`: of another Redis. Heard by a thread, or by a loop."""
-    with ExitStack() as stack:
-        loop = stack.enter_context(running_loop()) if request.param == "loop" else None
-
-        def make(url: str = redis.url) -> Broker:
-            made = build(url)
-            stack.callback(made.close)
-            return made if loop is None else OnItsLoop(cast(RedisBroker, made), loop)
-
-        yield make
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is noticed soon."""
-    monkeypatch.setattr("telltale.brokers.redis.subscription.QUIET_S", 0.5)
-    monkeypatch.setattr("telltale.brokers.redis.subscription.ANSWER_S", 0.5)
-
-
-def following(broker: Broker, *topics: str) -> tuple[Heard, Selective]:
-    heard = Heard()
-    listener = choose(broker, heard)
-    listener.follow(topics or ["project:7"])
-    return heard, listener
-
-
-def try_to_publish(broker: Broker, body: bytes, topic: str = "project:7") -> bool:
-    """Whether it was handed over; nothing but `BrokerUnavailable` may be raised."""
-    try:
-        broker.publish(said(body, topic=topic))
-    except BrokerUnavailable:
-        return False
-    return True
-
-
-def converges(broker: Broker, heard: Heard, topic: str = "project:7", *, is_told: bool = True) -> None:
-    """What is published from now on is heard in the end, and what was lost is told."""
-    if is_told:
-        eventually(lambda: heard.missed > 0, "it is told that something may have been lost")
-    tries = iter(range(1_000_000))
-
-    def comes_through() -> bool:
-        body = f"{topic} again {next(tries)}".encode()
-        if not try_to_publish(broker, body, topic):
-            return False
-        patience = time.monotonic() + 1.0
-        while body not in heard and time.monotonic() < patience:
-            time.sleep(0.005)
-        return body in heard
-
-    eventually(comes_through, f"what is published to {topic} is heard")
-
-
-def test_a_listener_that_is_cut_off_in_the_middle_comes_back(redis: Redis, make: Make) -> None:
-    (heard, _), broker = following(make()), make()
-    for n in range(300):
-        broker.publish(said(f"{n}".encode()))
-        if n in {100, 200}:
-            redis.cut_listeners()
-    converges(broker, heard)
-
-
-def test_a_publisher_that_is_cut_off_sends_again_what_was_under_way(redis: Redis, make: Make) -> None:
-    (heard, _), broker = following(make()), make()
-    with redis.client() as admin:
-        for n in range(300):
-            broker.publish(said(f"{n}".encode()))
-            if n % 50 == 25:
-                admin.client_kill_filter(_type="normal", skipme=True)
-    heard.until(*(f"{n}".encode() for n in range(300)))
-    assert heard.missed == 0
-
-
-def test_while_redis_is_away_whoever_listens_is_told_again_and_again(redis: Redis, make: Make) -> None:
-    (heard, _), broker = following(make()), make()
-    redis.stop(signal.SIGKILL)
-    eventually(lambda: heard.missed >= 3, "it is told to look for itself")
-    redis.start()
-    converges(broker, heard)
-
-
-def test_a_killed_redis_costs_time_and_nothing_else(redis: Redis, make: Make) -> None:
-    (heard, listener), broker = following(make()), make()
-    broker.publish(said(b"before"))
-    heard.until(b"before")
-    redis.stop(signal.SIGKILL)
-    eventually(lambda: not try_to_publish(broker, b"meanwhile"), "it is known to be gone")
-    began = time.monotonic()
-    outcomes = {try_to_publish(broker, b"meanwhile") for _ in range(200)}
-    listener.follow(["project:9"])
-    assert outcomes == {False}
-    assert time.monotonic() - began < 5
-    redis.start()
-    converges(broker, heard)
-    converges(broker, heard, "project:9")
-
-
-def test_a_paused_redis_blocks_nobody_and_its_silence_is_noticed(redis: Redis, make: Make, quick: None) -> None:
-    (heard, _), broker = following(make()), make()
-    broker.publish(said(b"before"))
-    heard.until(b"before")
-    took_s: list[float] = []
-    with redis.paused():
-        began = time.monotonic()
-        outcomes = []
-        while time.monotonic() < began + 4:
-            at = time.monotonic()
-            outcomes.append(try_to_publish(broker, b"x" * 1_000))
-            took_s.append(time.monotonic() - at)
-            time.sleep(0.02)
-    assert outcomes[-1] is False
-    # It waits once, for half a second; a busy machine may have held it up besides.
-    assert sum(took_s) < 2.5
-    converges(broker, heard)
-
-
-def test_a_pause_while_nothing_is_sent_is_noticed_too(redis: Redis, make: Make, quick: None) -> None:
-    heard, _ = following(make())
-    with redis.paused():
-        time.sleep(2.5)
-    converges(make(), heard)
-
-
-def test_a_short_pause_is_sat_out(redis: Redis, make: Make) -> None:
-    (heard, _), broker = following(make()), make()
-    broker.publish(said(b"before"))
-    with redis.paused():
-        broker.publish(said(b"meanwhile"))
-        time.sleep(0.3)
-    heard.until(b"before", b"meanwhile")
-    assert heard.missed == 0
-
-
-def test_an_emptied_redis_forgets_nothing_of_ours(redis: Redis, make: Make) -> None:
-    (heard, _), broker = following(make()), make()
-    redis.forget()
-    broker.publish(said(b"after"))
-    heard.until(b"after")
-    assert heard.missed == 0
-
-
-def test_whoever_reads_too_slowly_is_cut_off_and_says_so_once_back(redis: Redis, make: Make) -> None:
-    with redis.client() as admin:
-        admin.config_set("client-output-buffer-limit", "pubsub 65536 0 0")
-        heard, goes_on = Heard(), threading.Event()
-
-        def deliver(messages: Sequence[bytes]) -> None:
-            heard.deliver(messages)
-            goes_on.wait(20)
-
-        choose(make(), heard, deliver).follow(["project:7"])
-        broker = make()
-
-        def is_cut_off() -> bool:
-            broker.publish(said(*(b"%d" % n + b"x" * 16_000 for n in range(50))))
-            return not admin.client_list(_type="pubsub")
-
-        eventually(is_cut_off, "Redis has had enough")
-        goes_on.set()
-        converges(broker, heard)
-        admin.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
-
-
-def test_twenty_thousand_topics_are_followed_again_after_a_cut(redis: Redis, make: Make) -> None:
-    heard, _ = following(make(), *(f"project:{n}" for n in range(20_000)))
-    redis.cut_listeners()
-    for n in (0, 9_999, 19_999):
-        converges(make(), heard, f"project:{n}")
-
-
-def test_another_master_is_found_after_a_failover(make: Make) -> None:
-    with running(WatchedRedis) as watched:
-        (heard, _), broker = following(make(watched.url)), make(watched.url)
-        assert try_to_publish(broker, b"before")
-        heard.until(b"before")
-        watched.fail_over()
-        converges(broker, heard)
-
-
-def test_shards_are_found_where_they_have_moved_to(cluster: RedisCluster, make: Make) -> None:
-    topics = [f"project:{n}" for n in range(30)]
-    (heard, _), broker = following(make(cluster.url), *topics), make(cluster.url)
-    broker.publish([message for topic in topics for message in said(topic.encode(), topic=topic)])
-    heard.until(*(topic.encode() for topic in topics))
-    cluster.move_slots(cluster.servers[0], cluster.servers[1])
-    for topic in topics:
-        converges(broker, heard, topic)
-    # The one who only publishes is told by Redis, and sends it again to whom it belongs.
-    cluster.move_slots(cluster.servers[1], cluster.servers[0])
-    for topic in topics:
-        converges(broker, heard, topic)
-
-
-def test_a_cluster_that_loses_a_server_is_heard_of_the_others_meanwhile(cluster: RedisCluster, make: Make) -> None:
-    topics = [f"project:{n}" for n in range(30)]
-    (heard, _), broker = following(make(cluster.url), *topics), make(cluster.url)
-    broker.publish([message for topic in topics for message in said(topic.encode(), topic=topic)])
-    heard.until(*(topic.encode() for topic in topics))
-    cluster.servers[2].stop(signal.SIGKILL)
-    for n in range(3):
-        for topic in topics:
-            try_to_publish(broker, f"{topic} meanwhile {n}".encode(), topic)
-    eventually(lambda: any(b"meanwhile 2" in body for body in heard), "the others are heard")
-    assert not all(f"{topic} meanwhile 2".encode() in heard for topic in topics)
-    cluster.servers[2].start()
-    for topic in topics:
-        converges(broker, heard, topic)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RedisCluster]:
     with running(RedisCluster) as cluster:
         yield cluster
+
+
+@pytest.fixture(params=["thread", "loop"])
+def make_broker(redis: Redis, request: pytest.FixtureRequest) -> Iterator[MakeBroker]:
+    """Builds brokers whose listeners run in a thread, or on an event loop."""
+    if request.param == "thread":
+        with broker_factory(redis.url) as make_broker:
+            yield make_broker
+        return
+    with running_loop() as loop, broker_factory(redis.url) as make_redis_broker:
+
+        def make_loop_broker(url: str = redis.url) -> Broker:
+            return LoopBroker(cast(RedisBroker, make_redis_broker(url)), loop)
+
+        yield make_loop_broker
+
+
+@pytest.fixture
+def short_keepalive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is noticed after a second."""
+    monkeypatch.setattr("telltale.brokers.redis.subscription.KEEPALIVE_S", 0.5)
+    monkeypatch.setattr("telltale.brokers.redis.subscription.ANSWER_TIMEOUT_S", 0.5)
+
+
+def follow(broker: Broker, *topics: str) -> tuple[Received, SelectiveListener]:
+    received = Received()
+    listener = listen_selectively(broker, received)
+    listener.follow(topics or ["project:7"])
+    return received, listener
+
+
+def try_to_publish(broker: Broker, body: bytes, topic: str = "project:7") -> bool:
+    """Publish; False if `BrokerUnavailable` was raised, and no other exception may be."""
+    try:
+        broker.publish(make_messages(body, topic=topic))
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def wait_for_recovery(broker: Broker, received: Received, topic: str = "project:7") -> None:
+    """Wait until missed messages are reported, and messages are received again."""
+    eventually(lambda: received.missed_count > 0, "missed messages are reported")
+    attempts = iter(range(1_000_000))
+
+    def is_received() -> bool:
+        body = f"{topic} again {next(attempts)}".encode()
+        if not try_to_publish(broker, body, topic):
+            return False
+        deadline = time.monotonic() + 1.0
+        while body not in received and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return body in received
+
+    eventually(is_received, f"messages to {topic} are received")
+
+
+def test_a_listener_whose_connection_breaks_connects_again(redis: Redis, make_broker: MakeBroker) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    for n in range(300):
+        broker.publish(make_messages(f"{n}".encode()))
+        if n in {100, 200}:
+            redis.cut_listeners()
+    wait_for_recovery(broker, received)
+
+
+def test_a_publisher_whose_connection_breaks_sends_unanswered_messages_again(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    with redis.client() as admin:
+        for n in range(300):
+            broker.publish(make_messages(f"{n}".encode()))
+            if n % 50 == 25:
+                admin.client_kill_filter(_type="normal", skipme=True)
+    received.wait_for(*(f"{n}".encode() for n in range(300)))
+    assert received.missed_count == 0
+
+
+def test_while_redis_is_down_missed_messages_are_reported_again_and_again(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    redis.stop(signal.SIGKILL)
+    eventually(lambda: received.missed_count >= 3, "missed messages are reported again and again")
+    redis.start()
+    wait_for_recovery(broker, received)
+
+
+def test_publishing_fails_fast_while_redis_is_down_and_works_again_afterwards(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    (received, listener), broker = follow(make_broker()), make_broker()
+    broker.publish(make_messages(b"before"))
+    received.wait_for(b"before")
+    redis.stop(signal.SIGKILL)
+    eventually(lambda: not try_to_publish(broker, b"meanwhile"), "publishing fails")
+    started_at = time.monotonic()
+    outcomes = {try_to_publish(broker, b"meanwhile") for _ in range(200)}
+    listener.follow(["project:9"])
+    assert outcomes == {False}
+    assert time.monotonic() - started_at < 5
+    redis.start()
+    wait_for_recovery(broker, received)
+    wait_for_recovery(broker, received, "project:9")
+
+
+def test_a_paused_redis_does_not_delay_publishers_and_its_silence_is_noticed(
+    redis: Redis, make_broker: MakeBroker, short_keepalive: None
+) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    broker.publish(make_messages(b"before"))
+    received.wait_for(b"before")
+    took_s: list[float] = []
+    with redis.paused():
+        paused_at = time.monotonic()
+        outcomes = []
+        while time.monotonic() < paused_at + 4:
+            started_at = time.monotonic()
+            outcomes.append(try_to_publish(broker, b"x" * 1_000))
+            took_s.append(time.monotonic() - started_at)
+            time.sleep(0.02)
+    assert outcomes[-1] is False
+    # One call waits for half a second; a busy machine may delay the others a little.
+    assert sum(took_s) < 2.5
+    wait_for_recovery(broker, received)
+
+
+def test_a_pause_without_traffic_is_noticed_too(redis: Redis, make_broker: MakeBroker, short_keepalive: None) -> None:
+    received, _ = follow(make_broker())
+    with redis.paused():
+        time.sleep(2.5)
+    wait_for_recovery(make_broker(), received)
+
+
+def test_a_short_pause_loses_nothing(redis: Redis, make_broker: MakeBroker) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    broker.publish(make_messages(b"before"))
+    with redis.paused():
+        broker.publish(make_messages(b"meanwhile"))
+        time.sleep(0.3)
+    received.wait_for(b"before", b"meanwhile")
+    assert received.missed_count == 0
+
+
+def test_emptying_redis_loses_nothing(redis: Redis, make_broker: MakeBroker) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    redis.forget()
+    broker.publish(make_messages(b"after"))
+    received.wait_for(b"after")
+    assert received.missed_count == 0
+
+
+def test_a_listener_that_reads_too_slowly_is_disconnected_and_reports_missed_messages(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    with redis.client() as admin:
+        admin.config_set("client-output-buffer-limit", "pubsub 65536 0 0")
+        received, released = Received(), threading.Event()
+
+        def deliver(bodies: Sequence[bytes]) -> None:
+            received.deliver(bodies)
+            released.wait(20)
+
+        listen_selectively(make_broker(), received, deliver).follow(["project:7"])
+        broker = make_broker()
+
+        def is_disconnected() -> bool:
+            broker.publish(make_messages(*(b"%d" % n + b"x" * 16_000 for n in range(50))))
+            return not admin.client_list(_type="pubsub")
+
+        eventually(is_disconnected, "Redis has disconnected the listener")
+        released.set()
+        wait_for_recovery(broker, received)
+        admin.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
+
+
+def test_twenty_thousand_topics_are_subscribed_again_after_a_connection_breaks(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    received, _ = follow(make_broker(), *(f"project:{n}" for n in range(20_000)))
+    redis.cut_listeners()
+    for n in (0, 9_999, 19_999):
+        wait_for_recovery(make_broker(), received, f"project:{n}")
+
+
+def test_the_new_master_is_found_after_a_failover(make_broker: MakeBroker) -> None:
+    with running(WatchedRedis) as watched:
+        (received, _), broker = follow(make_broker(watched.url)), make_broker(watched.url)
+        assert try_to_publish(broker, b"before")
+        received.wait_for(b"before")
+        watched.fail_over()
+        wait_for_recovery(broker, received)
+
+
+def test_moved_shards_are_found_at_their_new_server(cluster: RedisCluster, make_broker: MakeBroker) -> None:
+    topics = [f"project:{n}" for n in range(30)]
+    (received, _), broker = follow(make_broker(cluster.url), *topics), make_broker(cluster.url)
+    broker.publish([message for topic in topics for message in make_messages(topic.encode(), topic=topic)])
+    received.wait_for(*(topic.encode() for topic in topics))
+    cluster.move_slots(cluster.servers[0], cluster.servers[1])
+    for topic in topics:
+        wait_for_recovery(broker, received, topic)
+    # Redis tells the publisher that the shards have moved, and the publisher sends to the new server.
+    cluster.move_slots(cluster.servers[1], cluster.servers[0])
+    for topic in topics:
+        wait_for_recovery(broker, received, topic)
+
+
+def test_while_one_server_of_a_cluster_is_down_messages_of_the_others_are_received(
+    cluster: RedisCluster, make_broker: MakeBroker
+) -> None:
+    topics = [f"project:{n}" for n in range(30)]
+    (received, _), broker = follow(make_broker(cluster.url), *topics), make_broker(cluster.url)
+    broker.publish([message for topic in topics for message in make_messages(topic.encode(), topic=topic)])
+    received.wait_for(*(topic.encode() for topic in topics))
+    cluster.servers[2].stop(signal.SIGKILL)
+    for n in range(3):
+        for topic in topics:
+            try_to_publish(broker, f"{topic} meanwhile {n}".encode(), topic)
+    eventually(lambda: any(b"meanwhile 2" in body for body in received), "messages of the others are received")
+    assert not all(f"{topic} meanwhile 2".encode() in received for topic in topics)
+    cluster.servers[2].start()
+    for topic in topics:
+        wait_for_recovery(broker, received, topic)

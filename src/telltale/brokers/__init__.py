@@ -1,11 +1,10 @@
-"""Which broker this process has: `TELLTALE["BROKER"]` read once, and the pace of re-reading that follows from it.
+"""The broker of this process: `TELLTALE["BROKER"]`, read once, and the re-read interval that depends on it.
 
-Knows the schemes; each broker's own file knows the rest. The reporter, the messages and the web processes'
-driver ask `broker()`; the system checks ask `build()`, which opens nothing.
+Knows the schemes; each broker's own module knows the rest. The reporter, `messages.py` and the web processes'
+broker feed call `broker()`; the system checks call `build()`, which opens nothing.
 """
 
 import atexit
-import os
 import threading
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +15,8 @@ from django.utils.module_loading import import_string
 
 from telltale import conf
 from telltale.brokers.base import Broker, Reach
-from telltale.brokers.urls import shown
+from telltale.brokers.urls import redact
+from telltale.native import call_after_fork
 
 SCHEMES: Final = {
     "local": "telltale.brokers.local.broker.build",
@@ -32,83 +32,97 @@ SCHEMES: Final = {
     "postgres": "telltale.brokers.postgres.broker.build",
     "postgresql": "telltale.brokers.postgres.broker.build",
 }
-"""Scheme → dotted path of `(url: SplitResult) -> Broker`; imported when asked for."""
+"""Scheme → dotted path of a function `(url: SplitResult) -> Broker`, which is imported when needed."""
 
 RECHECK_S: Final = {Reach.NOWHERE: 2.0, Reach.PROCESS: 2.0, Reach.MACHINE: 2.0, Reach.SITE: 15.0}
-"""Seconds between two re-reads of what is watched: frequent where a broker cannot have told everything."""
+"""Seconds between two re-reads of followed tasks: short where messages can't reach every process."""
 
-_lock = threading.Lock()
-_broker: Broker | None = None
+
+class _ProcessBroker:
+    """Holds this process's broker, and the lock that is held while it is built."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._broker: Broker | None = None
+        call_after_fork(self)
+
+    def get(self) -> Broker:
+        present = self._broker
+        if present is not None:
+            return present
+        with self._lock:
+            if self._broker is None:
+                self._broker = build(conf.settings().broker)
+            return self._broker
+
+    def close(self) -> None:
+        with self._lock:
+            old, self._broker = self._broker, None
+        if old is not None:
+            old.close()
+
+    def after_fork(self) -> None:
+        """Forget the parent's broker and lock; each broker closes its inherited sockets by itself."""
+        self._lock, self._broker = threading.Lock(), None
+
+
+_process_broker = _ProcessBroker()
 
 
 def broker() -> Broker:
-    """This process's broker, built when first asked for; a forked child builds its own.
+    """This process's broker, built on the first call; a forked child builds its own.
 
-    Raises `ImproperlyConfigured` if the settings name none.
+    Raises `ImproperlyConfigured` if the setting names no broker.
     """
-    global _broker
-    present = _broker
-    if present is not None:
-        return present
-    with _lock:
-        if _broker is None:
-            _broker = build(conf.settings().broker)
-        return _broker
+    return _process_broker.get()
 
 
 def build(url: str) -> Broker:
-    """A new broker as `url` says; opens no socket and starts no thread. Raises `ImproperlyConfigured`."""
+    """A new broker for `url`; opens no socket and starts no thread. Raises `ImproperlyConfigured`."""
     scheme, separator, _ = url.partition("://")
     if not separator:
         return _build_by_path(url)
     if scheme not in SCHEMES:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {shown(url)!r}: no broker answers to {scheme!r}. "
-            f"Use one of {', '.join(f'{known}://' for known in sorted(SCHEMES))}, or the dotted path of a broker class."
+            f"TELLTALE['BROKER'] is {redact(url)!r}: no broker has the scheme {scheme!r}. "
+            f"Use one of {_known_schemes()}, or the dotted path of a broker class."
         )
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {shown(url)!r}: {error}. Percent-encode user and password."
+            f"TELLTALE['BROKER'] is {redact(url)!r}: {error}. Percent-encode user and password."
         ) from error
-    made: Broker = import_string(SCHEMES[scheme])(parts)
-    return made
+    new_broker: Broker = import_string(SCHEMES[scheme])(parts)
+    return new_broker
 
 
 def _build_by_path(url: str) -> Broker:
-    """`package.module.Broker?size=3` is called as `Broker(size="3")`."""
+    """For `package.module.Broker?size=3`, call `Broker(size="3")`."""
     path, _, query = url.partition("?")
     try:
-        made: Broker = import_string(path)(**dict(parse_qsl(query, keep_blank_values=True)))
+        new_broker: Broker = import_string(path)(**dict(parse_qsl(query, keep_blank_values=True)))
     except (ImportError, TypeError) as error:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url!r}: {error}. Use one of "
-            f"{', '.join(f'{known}://' for known in sorted(SCHEMES))}, or the dotted path of a broker class, "
-            "with its arguments behind a question mark."
+            f"TELLTALE['BROKER'] is {url!r}: {error}. Use one of {_known_schemes()}, or the dotted path of a broker "
+            "class, with its arguments after a question mark."
         ) from error
-    return made
+    return new_broker
+
+
+def _known_schemes() -> str:
+    return ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
 
 
 def recheck_s(reach: Reach) -> float:
-    """How often a web process re-reads what it watches: the setting, or what the broker's `reach` asks."""
-    asked = conf.settings().recheck_s
-    return RECHECK_S[reach] if asked is None else asked
+    """Seconds between two re-reads in a web process: the setting `RECHECK_S`, or the default for this reach."""
+    configured = conf.settings().recheck_s
+    return RECHECK_S[reach] if configured is None else configured
 
 
 def reset() -> None:
     """Close this process's broker; the next `broker()` builds another. For tests and changed settings."""
-    global _broker
-    with _lock:
-        old, _broker = _broker, None
-    if old is not None:
-        old.close()
-
-
-def _after_fork() -> None:
-    """The parent's broker and its lock are the parent's; each broker lets go of what it inherited by itself."""
-    global _broker, _lock
-    _broker, _lock = None, threading.Lock()
+    _process_broker.close()
 
 
 def _setting_changed(*, setting: str, **_: object) -> None:
@@ -118,5 +132,3 @@ def _setting_changed(*, setting: str, **_: object) -> None:
 
 setting_changed.connect(_setting_changed, dispatch_uid="telltale.brokers")
 atexit.register(reset)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

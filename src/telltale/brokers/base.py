@@ -1,8 +1,8 @@
-"""The contract of brokers: couriers that are quicker than the database, and never more than couriers.
+"""The contract of brokers: they carry updates between processes, faster than the database does.
 
-A broker may lose, repeat and reorder. It promises no delivery; the store is the truth, and every web
-process re-reads what it watches at the pace that follows from the broker's reach. To write one, satisfy
-`Broker` and pass `telltale.testing.brokers.BrokerContract`.
+A broker may lose, repeat and reorder messages. It promises no delivery: the store is the truth, and every web
+process re-reads what its clients follow, at an interval that depends on the broker's reach. To write a broker,
+satisfy `Broker` and pass a contract suite of `telltale.testing.brokers`.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Reach(Enum):
-    """How far a broker carries; decides how often web processes re-read what they watch."""
+    """Which processes receive a message; decides how often web processes re-read the store."""
 
     NOWHERE = "nowhere"
     PROCESS = "this process"
@@ -21,80 +21,80 @@ class Reach(Enum):
 
 
 class BrokerUnavailable(Exception):
-    """What was to be carried could not be handed over. The reporter logs an outage once and goes on."""
+    """The broker can't publish or listen now. The reporter logs an outage once and goes on."""
 
 
 class Message(NamedTuple):
-    """One envelope on its way."""
+    """One envelope to publish."""
 
     topics: tuple[str, ...]
-    """Whose followers it is for; at least one."""
+    """Followers of these topics receive the message; at least one topic."""
     body: bytes
-    """The whole envelope, at most 16 KiB; a broker need not understand it."""
+    """The serialised envelope, at most 16 KiB; a broker need not understand it."""
 
 
 Deliver = Callable[[Sequence[bytes]], None]
-"""Takes in the bodies that arrived."""
+"""Called with the bodies of received messages."""
 
 Missed = Callable[[Collection[str] | None], None]
-"""Told that something of these topics may have been lost (None: of any): the caller re-reads them."""
+"""Called with the topics of messages that may be lost (None: of any topic); the callee re-reads these topics."""
 
 
 class Listener(Protocol):
     """A running subscription."""
 
     def close(self) -> None:
-        """Stop; blocks until no call of `deliver` is under way. Harmless when repeated."""
+        """Stop; blocks until a running call of `deliver` has returned. Harmless when repeated."""
 
 
 @runtime_checkable
-class Selective(Listener, Protocol):
-    """A listener that hears only what it is asked to: nothing at first. For brokers that filter at the source."""
+class SelectiveListener(Listener, Protocol):
+    """A listener that receives only the topics it follows; none at first. For brokers that filter at the source."""
 
     def follow(self, topics: Collection[str]) -> None:
-        """Hear these topics too. Blocks until they are heard, but for a second at most; any thread.
+        """Receive these topics too. Blocks until they are subscribed, for at most a second; any thread.
 
-        Where that is not enough, or the line is cut later, `missed` is called with the topics once they
-        are heard. So who calls this before reading the store misses nothing.
+        If subscribing takes longer, or the connection breaks later, `missed` is called with the topics once they
+        are subscribed. Call this before reading the store, and no update is missed.
         """
 
     def forget(self, topics: Collection[str]) -> None:
-        """Hear these no more, sooner or later; returns at once."""
+        """Stop receiving these topics, soon; returns at once."""
 
 
 class Broker(Protocol):
-    """One a process. All methods may be called from any thread, also after a fork.
+    """One for each process. All methods may be called from any thread, also after a fork.
 
-    Not promised: delivery, order, that a message comes once.
+    Not promised: delivery, order, and that a message arrives only once.
     """
 
     reach: Reach
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Hand over messages, to every listener within reach (that follows one of their topics, if it selects).
+        """Send messages to every listener within reach; selective listeners receive only topics they follow.
 
-        Never blocks for longer than a few milliseconds; a slow or dead listener is skipped, and costs
-        the others nothing. Raises `BrokerUnavailable` if the courier itself is out of order.
+        Blocks for a few milliseconds at most, or once for half a second when an outage begins. A slow or dead
+        listener is skipped and does not delay the others. Raises `BrokerUnavailable` if the broker can't send.
         """
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
-        """Call `deliver` with what arrives, from a thread of the broker's own, until closed.
+        """Call `deliver` with received messages, from a thread of the broker, until the listener is closed.
 
-        `missed` is called whenever something may have been lost (overflow, reconnect): the caller re-reads.
-        A listener that is `Selective` hears nothing until it follows. Exceptions of both are logged and
-        survive. Raises `BrokerUnavailable` if it can't begin.
+        `missed` is called whenever messages may be lost (overflow, reconnect): the callee re-reads the store.
+        A `SelectiveListener` receives nothing until it follows a topic. Exceptions of both callables are logged,
+        and the listener goes on. Raises `BrokerUnavailable` if it can't start.
         """
 
     def close(self) -> None:
-        """Let go of everything; harmless when repeated."""
+        """Close all listeners and connections; harmless when repeated."""
 
 
 @runtime_checkable
-class OnLoop(Protocol):
-    """A broker that an event loop can hear by itself: no thread, and no hand-over from one."""
+class EventLoopBroker(Protocol):
+    """A broker whose listener can run on an event loop: no thread, and no hand-over between threads."""
 
     def listen_on(self, loop: asyncio.AbstractEventLoop, deliver: Deliver, missed: Missed) -> Listener:
-        """As `listen`, but `deliver` and `missed` are called on the loop.
+        """As `Broker.listen`, but `deliver` and `missed` are called on `loop`.
 
-        Called from another thread, while the loop runs, and so is all of the listener; both may block there.
+        Call this and the listener's methods from another thread while the loop runs; they may block there.
         """

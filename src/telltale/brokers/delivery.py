@@ -1,6 +1,6 @@
-"""What our own brokers share: calls that survive the caller's mistakes, and what is let go of after a fork.
+"""What our own brokers share: safe calls of a listener's callbacks, and the size limit of messages.
 
-Knows neither queues nor sockets. Brokers of other authors may use it, or not.
+Knows neither queues nor sockets. Brokers of other authors may use it too.
 """
 
 import logging
@@ -11,42 +11,42 @@ from typing import Final
 from telltale.brokers.base import Deliver, Message, Missed
 
 MESSAGE_BYTES: Final = 16_384
-"""Upper bound of one message."""
+"""The largest body that is sent."""
 
 logger = logging.getLogger("telltale.brokers")
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """The two callables of `Broker.listen`. What they raise is logged: a listener outlives its caller's mistakes."""
+    """The two callables of `Broker.listen`. Their exceptions are logged, so that the listener goes on."""
 
-    deliver: Deliver
-    missed: Missed
+    on_messages: Deliver
+    on_missed: Missed
 
-    def hears(self, messages: Sequence[bytes]) -> None:
-        """Hand over what arrived, if anything did."""
-        if not messages:
+    def deliver(self, bodies: Sequence[bytes]) -> None:
+        """Deliver received bodies, unless there are none."""
+        if not bodies:
             return
         try:
-            self.deliver(messages)
+            self.on_messages(bodies)
         except Exception:
-            logger.exception("A listener failed at %d messages; it goes on with the next.", len(messages))
+            logger.exception("A listener failed on %d messages; it goes on with the next.", len(bodies))
 
-    def misses(self, topics: Collection[str] | None = None) -> None:
-        """Say that something of these topics may have been lost; None: of any."""
+    def report_missed(self, topics: Collection[str] | None = None) -> None:
+        """Report that messages of these topics may be lost; None: of any topic."""
         try:
-            self.missed(topics)
+            self.on_missed(topics)
         except Exception:
-            logger.exception("A listener failed at being told that it missed something; it goes on.")
+            logger.exception("A listener failed when told of missed messages; it goes on.")
 
 
-def carriable(messages: Sequence[Message]) -> list[Message]:
-    """`messages` without those beyond the bound, which are logged: one that is too big must not take the rest along."""
+def without_oversized(messages: Sequence[Message]) -> list[Message]:
+    """`messages` without those larger than `MESSAGE_BYTES`, which are logged: the others must still be sent."""
     kept = [message for message in messages if len(message.body) <= MESSAGE_BYTES]
     if len(kept) < len(messages):
         largest = max(len(message.body) for message in messages)
         logger.error(
-            "%d of %d messages were not carried: the largest has %s bytes, at most %s are. "
+            "%d of %d messages were not published: the largest has %s bytes, and at most %s are allowed. "
             "Publish a reference to large data, and let the page fetch it.",
             len(messages) - len(kept),
             len(messages),

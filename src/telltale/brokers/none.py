@@ -1,38 +1,38 @@
-"""No broker: web processes re-read what they watch at the database's own pace.
+"""No broker: web processes re-read the store every two seconds.
 
 Reach: nowhere. Cost: none here; one small query every two seconds for each web process that has followers.
-Limits: updates come up to two seconds late.
+Limits: updates arrive up to two seconds late.
 """
 
 from collections.abc import Sequence
 from urllib.parse import SplitResult
 
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.urls import refuse_parts
+from telltale.brokers.urls import require_scheme_only
 
 
 class NoneBroker:
-    """Carries nothing."""
+    """Carries no messages."""
 
     reach = Reach.NOWHERE
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Nobody can hear it."""
+        """Do nothing."""
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
-        """Neither is ever called."""
-        return _Silence()
+        """Return a listener that calls neither."""
+        return _IdleListener()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing."""
 
 
-class _Silence:
+class _IdleListener:
     def close(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing."""
 
 
 def build(url: SplitResult) -> NoneBroker:
     """For `none://`."""
-    refuse_parts(url, "none://")
+    require_scheme_only(url, "none://")
     return NoneBroker()

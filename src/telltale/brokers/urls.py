@@ -1,6 +1,6 @@
-"""Brokers' addresses as they may be shown: an address can hold a password, and errors end up in logs.
+"""Help for `TELLTALE["BROKER"]` URLs: hide secrets before a URL is shown, and refuse parts that a scheme ignores.
 
-Knows no scheme. Used by whoever quotes an address.
+Knows no scheme. A URL can hold a password, and error messages end up in logs.
 """
 
 import re
@@ -12,16 +12,16 @@ from django.core.exceptions import ImproperlyConfigured
 _SECRETS: Final = re.compile(r"(?<=[?&])([a-z_]*(?:password|secret|token|key))=[^&]*", re.IGNORECASE)
 
 
-def shown(url: str) -> str:
-    """`url` without what stands before its last @, where user and password are, and without options named so."""
+def redact(url: str) -> str:
+    """`url` with *** in place of user and password (all before the last @) and of options that hold secrets."""
     scheme, separator, rest = url.partition("://")
     # The last @, wherever it is: a password with an unescaped slash, ? or # would look like a path otherwise.
-    before, at, after = rest.rpartition("@")
-    hidden = f"{scheme}{separator}{'***' if before else ''}{at}{after}"
-    return _SECRETS.sub(r"\1=***", hidden)
+    credentials, at_sign, location = rest.rpartition("@")
+    redacted = f"{scheme}{separator}{'***' if credentials else ''}{at_sign}{location}"
+    return _SECRETS.sub(r"\1=***", redacted)
 
 
-def refuse_parts(url: SplitResult, form: str) -> None:
-    """Raise `ImproperlyConfigured` unless `url` is its scheme alone: what is ignored silently is misunderstood."""
+def require_scheme_only(url: SplitResult, form: str) -> None:
+    """Raise `ImproperlyConfigured` unless `url` is its scheme alone: a silently ignored part would mislead."""
     if url.netloc or url.path or url.query or url.fragment:
         raise ImproperlyConfigured(f"TELLTALE['BROKER'] is {url.geturl()!r}: write {form}, which takes nothing more.")

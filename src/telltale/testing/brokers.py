@@ -1,8 +1,9 @@
-"""The contract suite of brokers: what every one of them promises, told as tests.
+"""The contract suites of brokers: what every broker promises, as tests.
 
-Subclass `CarryingContract`, or `BrokerContract` for a broker that reaches nobody, or `SelectiveContract` for one
-whose listeners choose, and provide the fixture `make`: each call gives another broker as another process of the
-same site would have it, or the same one where the reach is one process. All are closed by the fixture.
+Subclass `BrokerContract` for a broker that delivers no messages, `DeliveryContract` for one that does, or
+`SelectiveContract` if its listeners are `SelectiveListener`s. Provide the fixture `make_broker`: each call returns
+the broker of another process of the same site, or, where the reach is one process, the same broker again. The
+fixture closes all brokers.
 """
 
 import threading
@@ -11,134 +12,135 @@ from collections.abc import Callable, Collection, Sequence
 
 import pytest
 
-from telltale.brokers.base import Broker, Deliver, Listener, Message, Missed, Selective
+from telltale.brokers.base import Broker, Deliver, Listener, Message, Missed, SelectiveListener
 
-PATIENCE_S = 10.0
-"""How long a test waits for what should come; a slow machine needs most of it, a quick one none."""
+TIMEOUT_S = 10.0
+"""How long a test waits for an expected event; a slow machine may need most of it."""
 
 TOPIC = "project:7"
 
-Make = Callable[[], Broker]
+MakeBroker = Callable[[], Broker]
 
 
-class Heard(list[bytes]):
-    """What a listener was given, in order, and how often it was told that something is missing."""
+class Received(list[bytes]):
+    """The bodies that a listener received, in order, and how often it reported missed messages."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.missed = 0
+        self.missed_count = 0
 
-    def deliver(self, messages: Sequence[bytes]) -> None:
+    def deliver(self, bodies: Sequence[bytes]) -> None:
         """For `Broker.listen`."""
-        self.extend(messages)
+        self.extend(bodies)
 
-    def miss(self, _topics: Collection[str] | None) -> None:
+    def on_missed(self, _topics: Collection[str] | None) -> None:
         """For `Broker.listen`."""
-        self.missed += 1
+        self.missed_count += 1
 
-    def until(self, *messages: bytes) -> None:
-        """Wait for all of these."""
-        eventually(lambda: set(messages) <= set(self), f"all of {messages!r:.200} are heard")
+    def wait_for(self, *bodies: bytes) -> None:
+        """Wait until all of these are received."""
+        eventually(lambda: set(bodies) <= set(self), f"all of {bodies!r:.200} are received")
 
 
 class BrokerContract:
-    """What holds for every broker."""
+    """The promises of every broker."""
 
     @pytest.fixture
-    def make(self) -> Make:
-        """Another process's broker of the same site."""
-        raise NotImplementedError("Override the fixture `make`.")
+    def make_broker(self) -> MakeBroker:
+        """Return the broker of another process of the same site."""
+        raise NotImplementedError("Override the fixture `make_broker`.")
 
-    def test_a_closed_listener_hears_no_more(self, make: Make) -> None:
-        broker, heard = make(), Heard()
-        listener = listen(broker, heard.deliver, heard.miss)
+    def test_a_closed_listener_receives_nothing_more(self, make_broker: MakeBroker) -> None:
+        broker, received = make_broker(), Received()
+        listener = listen(broker, received.deliver, received.on_missed)
         listener.close()
         listener.close()
-        make().publish(said(b"too late"))
+        make_broker().publish(make_messages(b"too late"))
         time.sleep(0.1)
-        assert heard == []
+        assert received == []
 
-    def test_publishing_with_nobody_there_is_no_trouble(self, make: Make) -> None:
-        broker = make()
-        broker.publish(said(b"to nobody"))
+    def test_publishing_without_listeners_is_harmless(self, make_broker: MakeBroker) -> None:
+        broker = make_broker()
+        broker.publish(make_messages(b"without listeners"))
         broker.publish([])
 
-    def test_a_listener_that_hangs_delays_no_publisher(self, make: Make) -> None:
-        hangs, goes_on = threading.Event(), threading.Event()
+    def test_a_listener_that_hangs_does_not_delay_publishers(self, make_broker: MakeBroker) -> None:
+        released = threading.Event()
 
-        def deliver(messages: Sequence[bytes]) -> None:
-            hangs.set()
-            goes_on.wait(PATIENCE_S)
+        def deliver(bodies: Sequence[bytes]) -> None:
+            released.wait(TIMEOUT_S)
 
-        listen(make(), deliver)
-        broker = make()
-        began = time.monotonic()
+        listen(make_broker(), deliver)
+        broker = make_broker()
+        started_at = time.monotonic()
         for n in range(500):
-            broker.publish(said(f"message {n}".encode() * 100))
-        took_s = time.monotonic() - began
-        goes_on.set()
-        assert took_s < PATIENCE_S / 2
+            broker.publish(make_messages(f"message {n}".encode() * 100))
+        took_s = time.monotonic() - started_at
+        released.set()
+        assert took_s < TIMEOUT_S / 2
 
-    def test_closing_twice_is_harmless(self, make: Make) -> None:
-        broker, heard = make(), Heard()
-        listen(broker, heard.deliver, heard.miss)
+    def test_closing_twice_is_harmless(self, make_broker: MakeBroker) -> None:
+        broker, received = make_broker(), Received()
+        listen(broker, received.deliver, received.on_missed)
         broker.close()
         broker.close()
 
 
-class CarryingContract(BrokerContract):
-    """What holds besides for every broker that reaches anybody."""
+class DeliveryContract(BrokerContract):
+    """The further promises of every broker that delivers messages."""
 
-    def test_what_is_published_is_heard_within_reach(self, make: Make) -> None:
-        heard = hear(make())
-        make().publish(said(b"one", b"two"))
-        heard.until(b"one", b"two")
+    def test_published_messages_are_received_within_reach(self, make_broker: MakeBroker) -> None:
+        received = collect(make_broker())
+        make_broker().publish(make_messages(b"one", b"two"))
+        received.wait_for(b"one", b"two")
 
-    def test_every_listener_hears_everything(self, make: Make) -> None:
-        first, second = hear(make()), hear(make())
-        make().publish(said(b"for all"))
-        first.until(b"for all")
-        second.until(b"for all")
+    def test_every_listener_receives_every_message(self, make_broker: MakeBroker) -> None:
+        first, second = collect(make_broker()), collect(make_broker())
+        make_broker().publish(make_messages(b"for all"))
+        first.wait_for(b"for all")
+        second.wait_for(b"for all")
 
-    def test_messages_of_any_bytes_arrive_whole(self, make: Make) -> None:
-        odd = [b"", b"\0\n\r\xff", "Zürich 🛫".encode(), b"x" * 16_384]
-        heard = hear(make())
-        make().publish(said(*odd))
-        heard.until(*odd[1:])
+    def test_bodies_of_any_bytes_arrive_unchanged(self, make_broker: MakeBroker) -> None:
+        unusual = [b"", b"\0\n\r\xff", "Zürich 🛫".encode(), b"x" * 16_384]
+        received = collect(make_broker())
+        make_broker().publish(make_messages(*unusual))
+        received.wait_for(*unusual[1:])
 
-    def test_one_that_is_too_large_takes_none_of_the_others_along(
-        self, make: Make, caplog: pytest.LogCaptureFixture
+    def test_a_message_that_is_too_large_is_logged_and_the_others_are_received(
+        self, make_broker: MakeBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
-        broker = make()
-        heard = hear(make())
-        broker.publish(said(b"before", b"x" * 100_000, b"after"))
-        heard.until(b"before", b"after")
-        assert not any(len(message) > 16_384 for message in heard)
+        broker = make_broker()
+        received = collect(make_broker())
+        broker.publish(make_messages(b"before", b"x" * 100_000, b"after"))
+        received.wait_for(b"before", b"after")
+        assert not any(len(body) > 16_384 for body in received)
         assert "Publish a reference to large data" in caplog.text
 
-    def test_a_listener_survives_what_its_caller_raises(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
-        heard = Heard()
+    def test_an_exception_of_deliver_is_logged_and_the_listener_goes_on(
+        self, make_broker: MakeBroker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        received = Received()
 
-        def deliver(messages: Sequence[bytes]) -> None:
-            heard.deliver(messages)
+        def deliver(bodies: Sequence[bytes]) -> None:
+            received.deliver(bodies)
             raise RuntimeError("the caller's mistake")
 
-        listen(make(), deliver, heard.miss)
-        broker = make()
-        broker.publish(said(b"one"))
-        heard.until(b"one")
-        broker.publish(said(b"two"))
-        heard.until(b"two")
-        eventually(lambda: "the caller's mistake" in caplog.text, "the mistake is in the log")
+        listen(make_broker(), deliver, received.on_missed)
+        broker = make_broker()
+        broker.publish(make_messages(b"one"))
+        received.wait_for(b"one")
+        broker.publish(make_messages(b"two"))
+        received.wait_for(b"two")
+        eventually(lambda: "the caller's mistake" in caplog.text, "the exception is logged")
 
-    def test_threads_may_publish_at_once(self, make: Make) -> None:
-        heard, broker = hear(make()), make()
+    def test_several_threads_may_publish_at_once(self, make_broker: MakeBroker) -> None:
+        received, broker = collect(make_broker()), make_broker()
         ready = threading.Barrier(4)
 
         def publish(name: int) -> None:
             ready.wait()
             for n in range(20):
-                broker.publish(said(f"{name} {n}".encode()))
+                broker.publish(make_messages(f"{name} {n}".encode()))
                 time.sleep(0.002)
 
         threads = [threading.Thread(target=publish, args=(name,)) for name in range(4)]
@@ -146,166 +148,179 @@ class CarryingContract(BrokerContract):
             thread.start()
         for thread in threads:
             thread.join()
-        everything = {f"{name} {n}".encode() for name in range(4) for n in range(20)}
-        eventually(lambda: everything <= set(heard) or heard.missed > 0, "all is heard, or that it is not")
+        expected = {f"{name} {n}".encode() for name in range(4) for n in range(20)}
+        eventually(
+            lambda: expected <= set(received) or received.missed_count > 0,
+            "all messages are received or reported as missed",
+        )
 
-    def test_a_listener_that_fell_behind_is_told_so(self, make: Make) -> None:
-        heard, goes_on = Heard(), threading.Event()
+    def test_a_listener_that_falls_behind_receives_every_message_or_reports_missed_ones(
+        self, make_broker: MakeBroker
+    ) -> None:
+        received, released = Received(), threading.Event()
 
-        def deliver(messages: Sequence[bytes]) -> None:
-            goes_on.wait(PATIENCE_S)
-            heard.deliver(messages)
+        def deliver(bodies: Sequence[bytes]) -> None:
+            released.wait(TIMEOUT_S)
+            received.deliver(bodies)
 
-        listen(make(), deliver, heard.miss)
-        broker = make()
+        listen(make_broker(), deliver, received.on_missed)
+        broker = make_broker()
         for n in range(5_000):
-            broker.publish(said(f"{n}".encode().zfill(1_000)))
-        goes_on.set()
-        eventually(lambda: heard.missed > 0 or len(heard) >= 5_000, "it hears all, or that it has not")
+            broker.publish(make_messages(f"{n}".encode().zfill(1_000)))
+        released.set()
+        eventually(
+            lambda: received.missed_count > 0 or len(received) >= 5_000,
+            "all messages are received or reported as missed",
+        )
 
 
-class SelectiveContract(CarryingContract):
-    """What holds besides for every broker whose listeners are `Selective`. Provide the fixture `cut`, too."""
+class SelectiveContract(DeliveryContract):
+    """The further promises of every broker with `SelectiveListener`s. Provide the fixture `disconnect`, too."""
 
     @pytest.fixture
-    def cut(self) -> Callable[[], None]:
-        """Cut the lines of all who listen, as a broken network would."""
-        raise NotImplementedError("Override the fixture `cut`.")
+    def disconnect(self) -> Callable[[], None]:
+        """Break the connections of all listeners, as a network failure would."""
+        raise NotImplementedError("Override the fixture `disconnect`.")
 
-    def test_nothing_is_heard_that_is_not_followed(self, make: Make) -> None:
-        nothing, heard = Heard(), hear(make())
-        make().listen(nothing.deliver, nothing.miss)
-        make().publish([*said(b"other", topic="project:8"), *said(b"ours")])
-        heard.until(b"ours")
-        assert heard == [b"ours"]
-        assert nothing == []
+    def test_only_followed_topics_are_received(self, make_broker: MakeBroker) -> None:
+        received_without_topics, received = Received(), collect(make_broker())
+        make_broker().listen(received_without_topics.deliver, received_without_topics.on_missed)
+        make_broker().publish([*make_messages(b"other", topic="project:8"), *make_messages(b"ours")])
+        received.wait_for(b"ours")
+        assert received == [b"ours"]
+        assert received_without_topics == []
 
-    def test_what_is_followed_is_heard_from_then_on(self, make: Make) -> None:
-        heard, broker = Heard(), make()
-        listener = choose(make(), heard)
+    def test_messages_published_after_follow_returns_are_received(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
+        listener = listen_selectively(make_broker(), received)
         for n in range(20):
             listener.follow([f"project:{n}"])
-            broker.publish(said(f"{n}".encode(), topic=f"project:{n}"))
-        heard.until(*(f"{n}".encode() for n in range(20)))
+            broker.publish(make_messages(f"{n}".encode(), topic=f"project:{n}"))
+        received.wait_for(*(f"{n}".encode() for n in range(20)))
 
-    def test_thousands_are_followed_at_once(self, make: Make) -> None:
-        heard, broker = Heard(), make()
-        listener = choose(make(), heard)
-        began = time.monotonic()
+    def test_ten_thousand_topics_are_followed_in_one_call(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
+        listener = listen_selectively(make_broker(), received)
+        started_at = time.monotonic()
         listener.follow([f"project:{n}" for n in range(10_000)])
-        took_s = time.monotonic() - began
-        broker.publish(said(b"first", topic="project:0") + said(b"last", topic="project:9999"))
-        heard.until(b"first", b"last")
-        assert took_s < PATIENCE_S / 2
+        took_s = time.monotonic() - started_at
+        first, last = make_messages(b"first", topic="project:0"), make_messages(b"last", topic="project:9999")
+        broker.publish(first + last)
+        received.wait_for(b"first", b"last")
+        assert took_s < TIMEOUT_S / 2
 
-    def test_following_what_is_followed_and_nothing_at_all_is_no_trouble(self, make: Make) -> None:
-        heard = Heard()
-        listener = choose(make(), heard)
+    def test_following_a_topic_twice_or_no_topic_is_harmless(self, make_broker: MakeBroker) -> None:
+        received = Received()
+        listener = listen_selectively(make_broker(), received)
         listener.follow([])
         listener.forget([TOPIC])
         listener.follow([TOPIC])
         listener.follow([TOPIC])
-        make().publish(said(b"one"))
-        heard.until(b"one")
+        make_broker().publish(make_messages(b"one"))
+        received.wait_for(b"one")
 
-    def test_what_is_forgotten_is_heard_no_more(self, make: Make) -> None:
-        heard, broker = Heard(), make()
-        listener = choose(make(), heard)
+    def test_a_forgotten_topic_is_received_no_longer(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
+        listener = listen_selectively(make_broker(), received)
         listener.follow([TOPIC, "project:8"])
         listener.forget([TOPIC])
-        tries = iter(range(1_000))
+        attempts = iter(range(1_000))
 
         def is_forgotten() -> bool:
-            n = next(tries)
-            broker.publish([*said(f"forgotten {n}".encode()), *said(f"followed {n}".encode(), topic="project:8")])
-            heard.until(f"followed {n}".encode())
-            return f"forgotten {n}".encode() not in heard
+            n = next(attempts)
+            forgotten, followed = f"forgotten {n}".encode(), f"followed {n}".encode()
+            broker.publish([*make_messages(forgotten), *make_messages(followed, topic="project:8")])
+            received.wait_for(followed)
+            return forgotten not in received
 
-        eventually(is_forgotten, "it is heard no more")
+        eventually(is_forgotten, "the topic is received no longer")
 
-    def test_what_is_forgotten_can_be_followed_again(self, make: Make) -> None:
-        heard, broker = Heard(), make()
-        listener = choose(make(), heard)
+    def test_a_forgotten_topic_can_be_followed_again(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
+        listener = listen_selectively(make_broker(), received)
         for n in range(5):
             listener.follow([TOPIC])
-            broker.publish(said(f"{n}".encode()))
-            heard.until(f"{n}".encode())
+            broker.publish(make_messages(f"{n}".encode()))
+            received.wait_for(f"{n}".encode())
             listener.forget([TOPIC])
 
-    def test_a_message_with_several_topics_reaches_the_followers_of_each(self, make: Make) -> None:
-        heard, broker = Heard(), make()
-        choose(make(), heard).follow(["project:1", "project:3"])
+    def test_a_message_with_several_topics_reaches_the_followers_of_each(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
+        listen_selectively(make_broker(), received).follow(["project:1", "project:3"])
         broker.publish([Message((f"project:{n}", f"project:{n + 1}"), f"{n}".encode()) for n in range(5)])
-        heard.until(b"0", b"1", b"2", b"3")
-        assert b"4" not in heard
+        received.wait_for(b"0", b"1", b"2", b"3")
+        assert b"4" not in received
 
-    def test_listeners_of_one_broker_choose_each_for_itself(self, make: Make) -> None:
-        broker, first, second = make(), Heard(), Heard()
-        choose(broker, first).follow(["project:1"])
-        choose(broker, second).follow(["project:2"])
-        make().publish([*said(b"one", topic="project:1"), *said(b"two", topic="project:2")])
-        first.until(b"one")
-        second.until(b"two")
+    def test_two_listeners_of_one_broker_follow_different_topics(self, make_broker: MakeBroker) -> None:
+        broker, first, second = make_broker(), Received(), Received()
+        listen_selectively(broker, first).follow(["project:1"])
+        listen_selectively(broker, second).follow(["project:2"])
+        make_broker().publish([*make_messages(b"one", topic="project:1"), *make_messages(b"two", topic="project:2")])
+        first.wait_for(b"one")
+        second.wait_for(b"two")
         assert (first, second) == ([b"one"], [b"two"])
 
-    def test_following_from_within_a_delivery_hangs_nothing(self, make: Make) -> None:
-        heard, broker = Heard(), make()
+    def test_following_from_within_deliver_does_not_hang(self, make_broker: MakeBroker) -> None:
+        received, broker = Received(), make_broker()
 
-        def deliver(messages: Sequence[bytes]) -> None:
-            heard.deliver(messages)
-            if b"follow" in messages:
+        def deliver(bodies: Sequence[bytes]) -> None:
+            received.deliver(bodies)
+            if b"follow" in bodies:
                 listener.follow(["project:8"])
 
-        listener = choose(make(), heard, deliver)
+        listener = listen_selectively(make_broker(), received, deliver)
         listener.follow([TOPIC])
-        broker.publish(said(b"follow"))
-        eventually(lambda: heard.missed > 0, "it is told as missed, once it is heard")
-        broker.publish(said(b"heard", topic="project:8"))
-        heard.until(b"heard")
+        broker.publish(make_messages(b"follow"))
+        eventually(lambda: received.missed_count > 0, "the topic is subscribed and reported as missed")
+        broker.publish(make_messages(b"subscribed", topic="project:8"))
+        received.wait_for(b"subscribed")
 
-    def test_whoever_was_cut_off_comes_back_and_says_so(self, make: Make, cut: Callable[[], None]) -> None:
-        heard, broker = Heard(), make()
-        listener = choose(make(), heard)
+    def test_a_disconnected_listener_connects_again_and_reports_missed_messages(
+        self, make_broker: MakeBroker, disconnect: Callable[[], None]
+    ) -> None:
+        received, broker = Received(), make_broker()
+        listener = listen_selectively(make_broker(), received)
         listener.follow([TOPIC, "project:8"])
         listener.forget(["project:8"])
-        cut()
-        eventually(lambda: heard.missed > 0, "it says that something may have been lost")
+        disconnect()
+        eventually(lambda: received.missed_count > 0, "missed messages are reported")
         listener.follow(["project:9"])
-        broker.publish([*said(b"again"), *said(b"new", topic="project:9"), *said(b"gone", topic="project:8")])
-        heard.until(b"again", b"new")
-        assert b"gone" not in heard
+        forgotten = make_messages(b"forgotten", topic="project:8")
+        broker.publish([*make_messages(b"again"), *make_messages(b"new", topic="project:9"), *forgotten])
+        received.wait_for(b"again", b"new")
+        assert b"forgotten" not in received
 
 
-def said(*bodies: bytes, topic: str = TOPIC) -> list[Message]:
-    """Messages to one topic."""
+def make_messages(*bodies: bytes, topic: str = TOPIC) -> list[Message]:
+    """A message to one topic for each body."""
     return [Message((topic,), body) for body in bodies]
 
 
 def listen(broker: Broker, deliver: Deliver, missed: Missed = lambda topics: None, *, topic: str = TOPIC) -> Listener:
-    """Begin to hear one topic."""
+    """Start a listener; if it is a `SelectiveListener`, it follows `topic`."""
     listener = broker.listen(deliver, missed)
-    if isinstance(listener, Selective):
+    if isinstance(listener, SelectiveListener):
         listener.follow([topic])
     return listener
 
 
-def choose(broker: Broker, heard: Heard, deliver: Deliver | None = None) -> Selective:
-    """A listener that follows nothing yet."""
-    listener = broker.listen(deliver or heard.deliver, heard.miss)
-    assert isinstance(listener, Selective)
+def listen_selectively(broker: Broker, received: Received, deliver: Deliver | None = None) -> SelectiveListener:
+    """Start a listener that follows nothing yet."""
+    listener = broker.listen(deliver or received.deliver, received.on_missed)
+    assert isinstance(listener, SelectiveListener)
     return listener
 
 
-def hear(broker: Broker) -> Heard:
-    """What is heard from now on."""
-    heard = Heard()
-    listen(broker, heard.deliver, heard.miss)
-    return heard
+def collect(broker: Broker) -> Received:
+    """Start a listener, and return the collection of what it receives."""
+    received = Received()
+    listen(broker, received.deliver, received.on_missed)
+    return received
 
 
-def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait for it, or fail and say in vain for what."""
-    patience = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < patience, f"Waited {PATIENCE_S:.0f} s in vain until {what}."
+def eventually(condition: Callable[[], bool], description: str) -> None:
+    """Wait until `condition` returns True; fail after `TIMEOUT_S`, naming the condition."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"Waited {TIMEOUT_S:.0f} s in vain until {description}."
         time.sleep(0.01)

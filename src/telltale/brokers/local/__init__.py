@@ -1,1 +1,1 @@
-"""Datagrams between the processes of one machine: `broker.py` is the door; and who listens where."""
+"""The local broker: Unix datagrams between the processes of one machine. Start reading at `broker.py`."""

@@ -1,12 +1,12 @@
 """The default broker: Unix datagram sockets in a private directory. It needs no service.
 
-Reach: this machine, as far as the processes share a user, a temporary directory and a database.
-Cost: one non-blocking send a listener and bundle, some microseconds. Limits: where there are no such sockets
-it is as `none://`; a listener whose queue is full (the kernel keeps some ten datagrams) loses what comes, and
-is told so.
+Reach: this machine, among processes that share a user, a temporary directory and a database. Cost: one
+non-blocking send for each listener and bundle, some microseconds. Limits: on platforms without Unix sockets it
+does nothing, like `none://`; a listener whose queue is full (the kernel keeps some ten datagrams) loses new
+messages, and `missed` is called.
 
-Each listener binds one socket in the directory; a publisher sends to all that it finds there. Permission to
-enter the directory is the only authentication: it belongs to the site's user, with mode 0700.
+Each listener binds one socket in the directory, and a publisher sends to all sockets there. Access to the
+directory is the only authentication: it belongs to the site's user, with mode 0700.
 """
 
 import errno
@@ -22,115 +22,117 @@ from urllib.parse import SplitResult, unquote
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale.brokers.base import Broker, BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Callbacks, carriable
-from telltale.brokers.local.bundles import bundled
-from telltale.brokers.local.directory import Directory, default_path
+from telltale.brokers.delivery import Callbacks, without_oversized
+from telltale.brokers.local.bundles import pack_bundles
+from telltale.brokers.local.directory import SocketDirectory, default_path
 from telltale.brokers.local.listener import LocalListener
 from telltale.brokers.none import NoneBroker
 from telltale.native import call_after_fork
 
 SUPPORTED: Final = hasattr(socket, "AF_UNIX")
-"""Whether this platform has the sockets; elsewhere `local://` is as `none://`."""
+"""Whether this platform has Unix sockets; elsewhere `local://` means `none://`."""
 
 BUFFER_BYTES: Final = 1_048_576
-"""What may be under way to one listener; the kernel may grant less."""
+"""The send buffer for one listener; the kernel may grant less."""
 
-_FULL: Final = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
-"""What platforms say of a queue without room."""
+_QUEUE_FULL: Final = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
+"""Errors that mean a full queue, depending on the platform."""
 
 SETTLED_NS: Final = 2_000_000_000
 """A directory that changed less than this ago may change again without a new timestamp."""
 
 
 class LocalBroker:
-    """Sends to every socket in one directory, over a connection each, so that a full one delays no other."""
+    """Sends to every socket in one directory, each over its own connection, so that a full one delays no other."""
 
     reach = Reach.MACHINE
 
     def __init__(self, path: Path) -> None:
-        self._directory = Directory(path)
+        self._directory = SocketDirectory(path)
         self._lock = threading.Lock()
-        self._peers: dict[str, Peer] = {}
-        self._listed: tuple[int, int] | None = None
+        self._connections: dict[str, ListenerConnection] = {}
+        self._listed_version: tuple[int, int] | None = None
         self._listeners: set[LocalListener] = set()
         call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Send to all listeners on this machine; one that is full is skipped and finds a mark that says so."""
-        bundles = list(bundled(message.body for message in carriable(messages)))
+        """Send to all listeners on this machine; a listener whose queue is full is skipped and told so."""
+        bundles = list(pack_bundles(message.body for message in without_oversized(messages)))
         if not bundles:
             return
         with self._lock:
-            self._find_peers()
-            for name, peer in list(self._peers.items()):
-                if not all(peer.send(bundle) for bundle in bundles):
-                    self._drop(name)
+            self._update_connections()
+            for name, connection in list(self._connections.items()):
+                if not all(connection.send(bundle) for bundle in bundles):
+                    self._disconnect(name)
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
-        """Bind a socket, creating the directory if need be, and begin with what is sent from now on."""
+        """Bind a socket, in a directory that is created if necessary, and deliver all later messages."""
         listener = LocalListener(self._directory, Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
-            # Whoever died without a word left a socket behind: looking for peers clears it away.
-            self._find_peers()
+            # A killed listener leaves its socket's file behind: connecting finds and removes it.
+            self._update_connections()
         return listener
 
     def close(self) -> None:
-        """Stop the listeners and let go of the connections."""
+        """Close all listeners and connections."""
         for listener in list(self._listeners):
             listener.close()
         with self._lock:
-            self._forget_peers()
+            self._disconnect_all()
 
     def after_fork(self) -> None:
-        """Locks and listeners are the parent's; the connections are shared, and made anew."""
+        """Drop the parent's lock, listeners and connections."""
         self._lock = threading.Lock()
         self._listeners = set()
-        self._forget_peers()
+        self._disconnect_all()
 
     def _remove(self, listener: LocalListener) -> None:
         with self._lock:
             self._listeners.discard(listener)
 
-    def _find_peers(self) -> None:
-        """Bring `_peers` up to date, at the price of one `lstat` while the directory stays as it is."""
+    def _update_connections(self) -> None:
+        """Connect to new sockets and drop removed ones; costs one `lstat` while the directory is unchanged."""
         version = self._directory.version()
         if version is None:
-            self._forget_peers()
+            self._disconnect_all()
             return
-        if version == self._listed:
+        if version == self._listed_version:
             return
         try:
-            names = self._directory.sockets()
-            for name in self._peers.keys() - names:
-                self._drop(name)
-            for name in names - self._peers.keys():
-                if peer := Peer.reach(self._directory.path / name):
-                    self._peers[name] = peer
+            names = self._directory.socket_names()
+            for name in self._connections.keys() - names:
+                self._disconnect(name)
+            for name in names - self._connections.keys():
+                if connection := ListenerConnection.open(self._directory.path / name):
+                    self._connections[name] = connection
         except OSError as error:
-            raise BrokerUnavailable(f"The listeners in {self._directory.path} can't be reached: {error}.") from error
+            raise BrokerUnavailable(
+                f"The listeners in {self._directory.path} can't be connected to: {error}."
+            ) from error
         changed_at_ns = version[1]
-        self._listed = version if time.time_ns() - changed_at_ns > SETTLED_NS else None
+        self._listed_version = version if time.time_ns() - changed_at_ns > SETTLED_NS else None
 
-    def _drop(self, name: str) -> None:
-        self._peers.pop(name).close()
+    def _disconnect(self, name: str) -> None:
+        self._connections.pop(name).close()
 
-    def _forget_peers(self) -> None:
-        for name in list(self._peers):
-            self._drop(name)
-        self._listed = None
+    def _disconnect_all(self) -> None:
+        for name in list(self._connections):
+            self._disconnect(name)
+        self._listed_version = None
 
 
-class Peer:
+class ListenerConnection:
     """A connection to one listener's socket."""
 
     def __init__(self, path: Path, connection: socket.socket) -> None:
         self._path = str(path)
-        self._connection = connection
+        self._socket = connection
 
     @classmethod
-    def reach(cls, path: Path) -> "Peer | None":
-        """Connect; None if the listener is dead, whose socket is then removed."""
+    def open(cls, path: Path) -> "ListenerConnection | None":
+        """Connect; if the listener is dead, remove its socket's file and return None."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             connection.setblocking(False)
@@ -146,40 +148,41 @@ class Peer:
         return cls(path, connection)
 
     def send(self, bundle: bytes) -> bool:
-        """False if the listener is gone. A full one is skipped, which costs the others nothing."""
+        """Send, unless the listener's queue is full; False if the listener is gone."""
         try:
-            if self._sent(bundle):
+            if self._try_send(bundle):
                 return True
-            # Mark first and try again second: if there is still no room, the listener has yet to empty its
-            # queue, and looks for the mark when it has. So it learns of the loss even if nothing ever follows.
+            # Touch the file first, then try again. If the queue is still full, the listener has yet to empty it,
+            # and checks the file's time afterwards: so it learns of the loss even if nothing else is ever sent.
             now_ns = time.time_ns()
             os.utime(self._path, ns=(now_ns, now_ns))
-            self._sent(bundle)
+            self._try_send(bundle)
         except OSError:
             Path(self._path).unlink(missing_ok=True)
             return False
         return True
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._connection.close()
+        """Close the socket."""
+        self._socket.close()
 
-    def _sent(self, bundle: bytes) -> bool:
+    def _try_send(self, bundle: bytes) -> bool:
+        """Send; False if the queue is full."""
         try:
-            self._connection.send(bundle)
+            self._socket.send(bundle)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in _QUEUE_FULL:
                 return False
             raise
         return True
 
 
 def build(url: SplitResult) -> Broker:
-    """For `local://`, or `local:///a/directory` of the site's own."""
+    """For `local://`, or `local:///a/directory` that only this site uses."""
     if url.netloc or url.query or url.fragment:
         raise ImproperlyConfigured(
             f"TELLTALE['BROKER'] is {url.geturl()!r}: write local://, or local:///run/mysite with three slashes "
-            "and the absolute path of a directory that is the site's alone."
+            "and the absolute path of a directory that only this site uses."
         )
     if not SUPPORTED:
         return NoneBroker()

@@ -1,7 +1,7 @@
-"""The private directory in which the local broker's sockets lie: where it is, and whether it can be trusted.
+"""The private directory of the local broker's sockets: its path, its content, and whether it can be trusted.
 
-Knows files, owners and modes; knows nothing of what is sent. Whoever may enter the directory may send and
-listen, so one that others could enter or exchange is refused.
+Knows files, owners and modes; knows nothing of messages. Everyone with access to the directory may send and
+listen, so a directory that other users could enter or replace is refused.
 """
 
 import os
@@ -19,16 +19,16 @@ from telltale import conf
 from telltale.brokers.base import BrokerUnavailable
 
 PATH_BYTES: Final = 103
-"""Upper bound of a socket's path: the smallest among the platforms (Linux takes 107)."""
+"""The longest path of a socket that all platforms take (Linux takes 107)."""
 
 _SUFFIX: Final = ".sock"
 _NAME_BYTES: Final = len("/01234567") + len(_SUFFIX)
 
 
 def default_path() -> Path:
-    """Below the user's runtime directory, else the temporary one; apart for each user, secret key and database.
+    """A directory for this user, secret key and database, below the runtime directory or the temporary one.
 
-    Processes that share a database share a directory, so a site's tests and its copies don't hear each other.
+    Only processes that share a database share a directory, so a site and its tests or copies stay apart.
     """
     alias = conf.settings().database
     name = django_settings.DATABASES.get(alias, {}).get("NAME", "")
@@ -37,8 +37,8 @@ def default_path() -> Path:
     return Path(parent) / f"telltale-{os.geteuid()}-{site}"
 
 
-class Directory:
-    """One directory of sockets."""
+class SocketDirectory:
+    """A directory of sockets, one for each listener."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_absolute() or len(os.fsencode(path)) + _NAME_BYTES > PATH_BYTES:
@@ -48,35 +48,36 @@ class Directory:
             )
         self.path = path
 
-    def prepare(self) -> None:
-        """Create it if it isn't there; raises `BrokerUnavailable` if it can't be, or can't be trusted."""
+    def create(self) -> None:
+        """Create the directory unless it exists; raises `BrokerUnavailable` if that fails or it isn't trusted."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise BrokerUnavailable(
-                f"The local broker's directory {self.path} can't be made: {error.strerror}. Make it yourself, with "
-                "the site's user as its owner and mode 0700, or choose another: TELLTALE['BROKER'] = 'local:///…'."
+                f"The local broker's directory {self.path} can't be created: {error.strerror}. Create it yourself, "
+                "with the site's user as its owner and mode 0700, or choose another: "
+                "TELLTALE['BROKER'] = 'local:///…'."
             ) from error
         self.version()
 
     def version(self) -> tuple[int, int] | None:
-        """(inode, time of the last change in ns), which differs after a socket came or went.
+        """(inode, time of the last change in ns), which differs after a socket was added or removed.
 
-        None if there is no such directory. Raises `BrokerUnavailable` if it can't be trusted.
+        None if the directory does not exist. Raises `BrokerUnavailable` if it can't be trusted.
         """
         try:
-            found = os.lstat(self.path)
+            status = os.lstat(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise BrokerUnavailable(
-                f"The local broker's directory {self.path} can't be looked at: {error.strerror}."
+                f"The local broker's directory {self.path} can't be read: {error.strerror}."
             ) from error
-        self._trust(found)
-        return found.st_ino, found.st_mtime_ns
+        self._check_trust(status)
+        return status.st_ino, status.st_mtime_ns
 
-    def sockets(self) -> set[str]:
-        """The names of all listeners' sockets; what else lies there is left alone, links too."""
+    def socket_names(self) -> set[str]:
+        """The names of all listeners' sockets; other files are ignored, also links."""
         with os.scandir(self.path) as entries:
             return {
                 entry.name
@@ -84,20 +85,20 @@ class Directory:
                 if entry.name.endswith(_SUFFIX) and stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
             }
 
-    def fresh_name(self) -> Path:
-        """Where a new socket may be bound; never used before, so a dead one's place is never taken."""
+    def new_socket_path(self) -> Path:
+        """A random path for a new socket, never that of an earlier socket."""
         return self.path / f"{secrets.token_hex(4)}{_SUFFIX}"
 
-    def _trust(self, found: os.stat_result) -> None:
-        if not stat.S_ISDIR(found.st_mode):
-            wrong = "is a link or a file, not a directory"
-        elif found.st_uid != os.geteuid():
-            wrong = f"belongs to the user {found.st_uid}, not to {os.geteuid()} who runs this process"
-        elif found.st_mode & 0o077:
-            wrong = f"has mode {stat.S_IMODE(found.st_mode):04o}, so others may enter it; it needs 0700"
+    def _check_trust(self, status: os.stat_result) -> None:
+        if not stat.S_ISDIR(status.st_mode):
+            problem = "is a link or a file, not a directory"
+        elif status.st_uid != os.geteuid():
+            problem = f"belongs to the user {status.st_uid}, but this process runs as {os.geteuid()}"
+        elif status.st_mode & 0o077:
+            problem = f"has mode {stat.S_IMODE(status.st_mode):04o}, so other users may enter it; it needs 0700"
         else:
             return
         raise BrokerUnavailable(
-            f"The local broker's directory {self.path} {wrong}. Remove it or mend it (chmod 700), or choose another "
-            "that is the site's alone: TELLTALE['BROKER'] = 'local:///run/mysite'."
+            f"The local broker's directory {self.path} {problem}. Remove it or correct it (chmod 700), or choose "
+            "another that only this site uses: TELLTALE['BROKER'] = 'local:///run/mysite'."
         )

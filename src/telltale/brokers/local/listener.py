@@ -1,7 +1,7 @@
-"""One listener of the local broker: a socket in the directory, and the thread that empties it.
+"""A listener of the local broker: a socket in the directory, and the thread that empties it.
 
-Knows nothing of publishers but the mark that they leave: whoever finds the queue full touches the socket's
-file, and the listener, having emptied the queue, looks at the file's time.
+A publisher that finds the queue full touches the socket's file. The listener compares the file's time after it
+has emptied the queue, and so learns that datagrams were dropped.
 """
 
 import logging
@@ -13,28 +13,30 @@ from typing import Final
 
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
-from telltale.brokers.local.bundles import BUNDLE_BYTES, NotABundle, unbundled
-from telltale.brokers.local.directory import Directory
+from telltale.brokers.local.bundles import BUNDLE_BYTES, InvalidBundle, unpack_bundle
+from telltale.brokers.local.directory import SocketDirectory
 from telltale.native import call_after_fork
 
 IDLE_S: Final = 15.0
-"""After so long without a datagram a listener looks whether its socket is still there: temporary directories
-are swept."""
+"""After so long without a datagram, the listener checks that its socket's file still exists: temporary
+directories are cleaned up by the system."""
 
-AT_ONCE: Final = 32
-"""So many datagrams at most are handed over in one call."""
+BATCH_DATAGRAMS: Final = 32
+"""The most datagrams that are delivered in one call."""
 
 logger = logging.getLogger("telltale.brokers")
 
 
 class LocalListener:
-    """Hears from its thread until closed. Its socket's file is its own, from binding to unlinking."""
+    """Delivers messages from its thread until closed. It creates its socket's file and removes it."""
 
-    def __init__(self, directory: Directory, hearer: Callbacks, remove: "Callable[[LocalListener], None]") -> None:
+    def __init__(
+        self, directory: SocketDirectory, callbacks: Callbacks, remove: "Callable[[LocalListener], None]"
+    ) -> None:
         self._directory = directory
-        self._hearer = hearer
+        self._callbacks = callbacks
         self._remove = remove
-        self._closing = False
+        self._is_closing = False
         self._buffer = memoryview(bytearray(BUNDLE_BYTES + 1))
         self._bind()
         call_after_fork(self)
@@ -48,72 +50,73 @@ class LocalListener:
     def close(self) -> None:
         """Stop, and remove the socket."""
         self._remove(self)
-        self._closing = True
+        self._is_closing = True
         self._wake()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def after_fork(self) -> None:
-        """Close the copies of the parent's sockets: else a dead parent's would look alive, and only full."""
-        self._closing = True
+        """Close the copies of the parent's sockets: with them open, a dead parent's socket would still connect."""
+        self._is_closing = True
         self._socket.close()
-        self._bell.close()
+        self._wake_socket.close()
 
     def _bind(self) -> None:
-        self._directory.prepare()
-        self._path = self._directory.fresh_name()
+        self._directory.create()
+        self._path = self._directory.new_socket_path()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._wake_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.bind(str(self._path))
-            self._bell.setblocking(False)
-            self._bell.connect(str(self._path))
+            self._wake_socket.setblocking(False)
+            self._wake_socket.connect(str(self._path))
         except OSError as error:
             self._unbind()
             raise BrokerUnavailable(f"No socket can be bound at {self._path}: {error}.") from error
-        self._marked_ns = self._mark_ns()
+        self._seen_mtime_ns = self._mtime_ns()
 
     def _unbind(self) -> None:
         self._socket.close()
-        self._bell.close()
+        self._wake_socket.close()
         self._path.unlink(missing_ok=True)
 
     def _wake(self) -> None:
+        """Wake the thread by an empty datagram."""
         try:
-            self._bell.send(b"")
+            self._wake_socket.send(b"")
         except OSError:
-            # Full: then the thread is not asleep. Closed: then it has ended.
+            # The queue is full, so the thread is awake; or the socket is closed, so the thread has ended.
             return
 
     def _run(self) -> None:
         try:
-            while not self._closing:
-                self._hear()
+            while not self._is_closing:
+                self._receive()
         finally:
             self._unbind()
 
-    def _hear(self) -> None:
-        """Wait for datagrams, hand over what they hold, and look whether some found no room."""
+    def _receive(self) -> None:
+        """Wait for datagrams, deliver their messages, and report it if a publisher found the queue full."""
         messages: list[bytes] = []
-        is_whole = is_idle = True
+        all_valid = is_idle = True
         for datagram in self._datagrams():
             is_idle = False
             try:
-                messages += unbundled(datagram) if datagram else []
-            except NotABundle:
-                is_whole = False
-        if self._closing:
+                messages += unpack_bundle(datagram) if datagram else []
+            except InvalidBundle:
+                all_valid = False
+        if self._is_closing:
             return
-        self._hearer.hears(messages)
-        if self._missed_some() or not is_whole:
-            self._hearer.misses()
+        self._callbacks.deliver(messages)
+        if self._was_touched() or not all_valid:
+            self._callbacks.report_missed()
         elif is_idle and not self._path.exists():
             self._bind_again()
 
     def _datagrams(self) -> Iterator[bytes]:
-        """Wait for one, then all that are there already; none after `IDLE_S` of silence."""
+        """Wait for a datagram, then yield all that are queued; nothing after `IDLE_S` without any."""
         timeout_s = IDLE_S
-        for _ in range(AT_ONCE):
+        for _ in range(BATCH_DATAGRAMS):
             self._socket.settimeout(timeout_s)
             try:
                 size = self._socket.recv_into(self._buffer)
@@ -122,29 +125,30 @@ class LocalListener:
             yield bytes(self._buffer[:size])
             timeout_s = 0.0
 
-    def _missed_some(self) -> bool:
-        mark_ns = self._mark_ns()
-        if mark_ns == self._marked_ns:
+    def _was_touched(self) -> bool:
+        """Whether a publisher has touched the socket's file since the last call."""
+        mtime_ns = self._mtime_ns()
+        if mtime_ns == self._seen_mtime_ns:
             return False
-        self._marked_ns = mark_ns
+        self._seen_mtime_ns = mtime_ns
         return True
 
-    def _mark_ns(self) -> int:
+    def _mtime_ns(self) -> int:
         try:
             return os.lstat(self._path).st_mtime_ns
         except OSError:
             return 0
 
     def _bind_again(self) -> None:
-        """Somebody removed the socket's file; publishers can't find it any more."""
-        logger.warning("The socket %s was removed by somebody; the listener binds another.", self._path)
-        old = self._socket, self._bell
+        """Bind a new socket: the old one's file was removed, so publishers can't find it."""
+        logger.warning("The socket %s was removed by another program; the listener binds another.", self._path)
+        old_sockets = self._socket, self._wake_socket
         try:
             self._bind()
         except BrokerUnavailable:
-            logger.exception("The listener hears nothing until it can bind a socket again.")
-            self._socket, self._bell = old
+            logger.exception("The listener receives nothing until it can bind a socket again.")
+            self._socket, self._wake_socket = old_sockets
             return
-        for each in old:
-            each.close()
-        self._hearer.misses()
+        for old_socket in old_sockets:
+            old_socket.close()
+        self._callbacks.report_missed()

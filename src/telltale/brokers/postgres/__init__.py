@@ -1,1 +1,1 @@
-"""PostgreSQL's LISTEN and NOTIFY: `broker.py` is the door; one courier a process sends and hears."""
+"""The PostgreSQL broker, by LISTEN and NOTIFY; one thread in each process sends and receives. See `broker.py`."""

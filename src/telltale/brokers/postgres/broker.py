@@ -1,9 +1,9 @@
-"""The broker of sites that have PostgreSQL and want no other service: its LISTEN and NOTIFY.
+"""The broker for sites that have PostgreSQL and want no other service: LISTEN and NOTIFY.
 
-Reach: the whole site, all processes that reach one database. Cost: a connection and a thread a process; at most
-20 small transactions a second, which wait for no disk. Limits: every process hears everything, so it is for some
-dozens of them; a message may be 50 ms late; of a process that publishes more than some 1,800 snapshots a second,
-followers read the store instead.
+Reach: the whole site, all processes that connect to one database. Cost: a connection and a thread for each
+process; at most 20 small transactions a second, which wait for no disk. Limits: every process receives every
+message, so use it for up to some 50 processes; a message may be 50 ms late; if a process publishes more than some
+1,800 snapshots a second, followers read the store instead.
 """
 
 from collections.abc import Sequence
@@ -14,69 +14,69 @@ from django.core.exceptions import ImproperlyConfigured
 
 from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
-from telltale.brokers.delivery import Callbacks, carriable
+from telltale.brokers.delivery import Callbacks, without_oversized
 from telltale.brokers.postgres.listener import PostgresListener
 from telltale.native import call_after_fork
 
 if TYPE_CHECKING:
-    from telltale.brokers.postgres.address import Address
-    from telltale.brokers.postgres.courier import Courier
+    from telltale.brokers.postgres.address import PostgresAddress
+    from telltale.brokers.postgres.notification_thread import NotificationThread
 
-LISTEN_S: Final = 1.0
-"""How long `listen` waits until it hears; a server nearby needs 20 ms."""
+LISTEN_TIMEOUT_S: Final = 1.0
+"""How long `listen` waits for its subscription; a server nearby needs 20 ms."""
 
 
 class PostgresBroker:
-    """Hands messages to its courier, which exists from the first use to `close`."""
+    """Passes messages to its notification thread, which exists from the first use to `close`."""
 
     reach = Reach.SITE
 
-    def __init__(self, address: "Address") -> None:
+    def __init__(self, address: "PostgresAddress") -> None:
         self.address = address
         self._lock = native.lock()
-        self._courier: Courier | None = None
+        self._notifications: NotificationThread | None = None
         call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Queue; the courier sends at once, or 50 ms after it last did. Raises `BrokerUnavailable` while it can't."""
-        kept = carriable(messages)
+        """Queue the messages, which are sent within 50 ms. Raises `BrokerUnavailable` while sending fails."""
+        kept = without_oversized(messages)
         if kept:
-            self._present().send(kept)
+            self._notification_thread().send(kept)
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
-        """Hear from now on, if the server is there; if not, `missed` is called every 2 s until it is."""
-        courier = self._present()
-        listener = PostgresListener(Callbacks(deliver, missed), courier.audience.remove)
-        courier.add(listener, patience_s=LISTEN_S)
+        """Deliver all later messages; while the server is away, call `missed` every 2 s."""
+        notifications = self._notification_thread()
+        listener = PostgresListener(Callbacks(deliver, missed), notifications.listeners.remove)
+        notifications.add_listener(listener, timeout_s=LISTEN_TIMEOUT_S)
         return listener
 
     def close(self) -> None:
-        """Stop the listeners and send what is left, within a second; using it afterwards begins anew."""
+        """Close the listeners and send queued messages, within a second. The broker may be used again afterwards."""
         with self._lock:
-            courier, self._courier = self._courier, None
-        if courier is not None:
-            courier.close()
+            notifications, self._notifications = self._notifications, None
+        if notifications is not None:
+            notifications.close()
 
     def after_fork(self) -> None:
-        """The courier and the lock are the parent's."""
-        self._lock, self._courier = native.lock(), None
+        """Drop the parent's notification thread and lock."""
+        self._lock, self._notifications = native.lock(), None
 
-    def _present(self) -> "Courier":
-        # Imported here: the system checks build brokers, and may find psycopg missing.
-        from telltale.brokers.postgres.courier import Courier
+    def _notification_thread(self) -> "NotificationThread":
+        # Imported here: the system checks build brokers, and psycopg may be missing.
+        from telltale.brokers.postgres.notification_thread import NotificationThread
 
         with self._lock:
-            if self._courier is None:
-                self._courier = Courier(self.address)
-            return self._courier
+            if self._notifications is None:
+                self._notifications = NotificationThread(self.address)
+            return self._notifications
 
 
 def build(url: SplitResult) -> PostgresBroker:
     """For `postgres://`, Django's own database, and `postgres://user:password@host/database`."""
     try:
-        from telltale.brokers.postgres.address import read
+        from telltale.brokers.postgres.address import parse
     except ImportError as error:
         raise ImproperlyConfigured(
             f"TELLTALE['BROKER'] is {url.scheme}://…, which needs psycopg 3: pip install 'psycopg[binary]'. ({error})"
         ) from error
-    return PostgresBroker(read(url))
+    return PostgresBroker(parse(url))

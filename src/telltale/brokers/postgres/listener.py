@@ -1,7 +1,7 @@
-"""The listeners of the PostgreSQL broker in one process: each is a queue, and a thread that empties it.
+"""The PostgreSQL broker's listeners in one process; each is a queue, and a thread that empties it.
 
-The courier's thread fills all queues, so that a caller who takes his time keeps neither the others nor the
-server waiting. Knows payloads, and nothing else of PostgreSQL.
+The notification thread fills all queues, so a slow listener delays neither the other listeners nor the server.
+Knows payloads, but nothing else of PostgreSQL.
 """
 
 import logging
@@ -12,31 +12,31 @@ from typing import Final
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
-from telltale.brokers.postgres.payloads import Arrived, Joiner, Unreadable
+from telltale.brokers.postgres.payloads import Batch, InvalidPayload, Reassembler
 from telltale.native import call_after_fork
 
 QUEUE_MESSAGES: Final = 4_096
-"""How many messages wait for one listener; at some 300 bytes each about a megabyte."""
+"""The most messages in one listener's queue: about a megabyte, at some 300 bytes each."""
 
-TOPICS: Final = 1_000
-"""So many topics are remembered as missed; of more, any."""
+MISSED_TOPICS: Final = 1_000
+"""The most missed topics in one listener's queue; beyond that, any topic counts as missed."""
 
-MISSED: Final = Arrived(everything=True)
+_MISSED_ANY: Final = Batch(missed_any=True)
 
 logger = logging.getLogger("telltale.brokers")
 
 
 class PostgresListener:
-    """Hears from its thread until closed."""
+    """Delivers messages from its thread until closed."""
 
-    def __init__(self, hearer: Callbacks, remove: "Callable[[PostgresListener], None]") -> None:
-        self.is_awaited = True
-        """Whoever asked for it is waiting until it hears, and reads the store after that: it misses nothing yet."""
-        self._hearer = hearer
+    def __init__(self, callbacks: Callbacks, remove: "Callable[[PostgresListener], None]") -> None:
+        self.is_starting = True
+        """Whether `listen` still waits for the subscription. Its caller reads the store later: nothing is missed."""
+        self._callbacks = callbacks
         self._remove = remove
-        self._closing = False
-        self._some = native.Event()
-        self._lock, self._calling = native.lock(), native.lock()
+        self._is_closing = False
+        self._is_filled = native.Event()
+        self._queue_lock, self._delivery_lock = native.lock(), native.lock()
         self._thread: int | None = None
         self._clear()
         call_after_fork(self)
@@ -45,104 +45,104 @@ class PostgresListener:
         except RuntimeError as error:
             raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
 
-    def take(self, arrived: Arrived) -> None:
-        """Queue what arrived; the oldest messages make room."""
-        with self._lock:
-            self._missed_any |= arrived.everything or len(self._messages) + len(arrived.bodies) > QUEUE_MESSAGES
-            self._messages.extend(arrived.bodies)
-            self._missed |= arrived.topics
-            self._missed_any |= len(self._missed) > TOPICS
-        self._some.set()
+    def put(self, batch: Batch) -> None:
+        """Queue a batch; a full queue drops its oldest messages."""
+        with self._queue_lock:
+            self._missed_any |= batch.missed_any or len(self._bodies) + len(batch.bodies) > QUEUE_MESSAGES
+            self._bodies.extend(batch.bodies)
+            self._missed_topics |= batch.missed_topics
+            self._missed_any |= len(self._missed_topics) > MISSED_TOPICS
+        self._is_filled.set()
 
     def close(self) -> None:
-        """Stop; what is still queued is dropped."""
+        """Stop; messages in the queue are dropped."""
         self._remove(self)
-        self._closing = True
-        self._some.set()
+        self._is_closing = True
+        self._is_filled.set()
         if self._thread != native.get_ident():
-            with self._calling:
-                # Whoever calls is done with it, and looks for this before he calls again.
+            with self._delivery_lock:
+                # A running delivery has ended, and `_is_closing` prevents another.
                 return
 
     def after_fork(self) -> None:
-        """The thread stayed with the parent, with whatever locks it held."""
-        self._closing, self._some = True, native.Event()
-        self._lock, self._calling = native.lock(), native.lock()
+        """Replace the locks, which the parent's thread may have held; the thread runs in the parent only."""
+        self._is_closing, self._is_filled = True, native.Event()
+        self._queue_lock, self._delivery_lock = native.lock(), native.lock()
 
     def _run(self) -> None:
         self._thread = native.get_ident()
-        while not self._closing:
-            self._some.wait()
-            self._some.clear()
-            with self._calling:
-                self._hand_over()
+        while not self._is_closing:
+            self._is_filled.wait()
+            self._is_filled.clear()
+            with self._delivery_lock:
+                self._deliver()
 
-    def _hand_over(self) -> None:
-        with self._lock:
-            messages, topics, any_missed = list(self._messages), self._missed, self._missed_any
+    def _deliver(self) -> None:
+        with self._queue_lock:
+            bodies, missed_topics, missed_any = list(self._bodies), self._missed_topics, self._missed_any
             self._clear()
-        if self._closing:
+        if self._is_closing:
             return
-        self._hearer.hears(messages)
-        if any_missed:
-            self._hearer.misses()
-        elif topics:
-            self._hearer.misses(topics)
+        self._callbacks.deliver(bodies)
+        if missed_any:
+            self._callbacks.report_missed()
+        elif missed_topics:
+            self._callbacks.report_missed(missed_topics)
 
     def _clear(self) -> None:
-        self._messages: deque[bytes] = deque(maxlen=QUEUE_MESSAGES)
-        self._missed: set[str] = set()
+        self._bodies: deque[bytes] = deque(maxlen=QUEUE_MESSAGES)
+        self._missed_topics: set[str] = set()
         self._missed_any = False
 
 
-class Audience:
-    """All listeners of a process. Any thread may add and remove; the courier's tells them what it hears."""
+class Listeners:
+    """All listeners of a process. `add` and `remove`: any thread; the notification thread fills their queues."""
 
     def __init__(self) -> None:
         self._lock = native.lock()
         self._listeners: tuple[PostgresListener, ...] = ()
-        self._joiner = Joiner()
+        self._reassembler = Reassembler()
 
     def __bool__(self) -> bool:
         return bool(self._listeners)
 
     def add(self, listener: PostgresListener) -> None:
-        """Tell it from now on."""
+        """Fill this listener's queue from now on."""
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: PostgresListener) -> None:
-        """Tell it no more; harmless when repeated."""
+        """Stop filling this listener's queue; harmless when repeated."""
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all listeners."""
         for listener in self._listeners:
             listener.close()
 
-    def hears(self, payloads: Sequence[bytes]) -> None:
-        """Queue what these payloads say, for all of them."""
+    def put_payloads(self, payloads: Sequence[bytes]) -> None:
+        """Queue the content of these payloads for every listener."""
         for payload in payloads:
             try:
-                arrived = self._joiner.add(payload)
-            except Unreadable as error:
-                logger.debug("Among PostgreSQL's notifications was something else: %s", error)
-                arrived = MISSED
-            if arrived is not None:
+                batch = self._reassembler.add(payload)
+            except InvalidPayload as error:
+                logger.debug("A notification could not be read: %s", error)
+                batch = _MISSED_ANY
+            if batch is not None:
                 for listener in self._listeners:
-                    listener.take(arrived)
+                    listener.put(batch)
 
-    def misses(self) -> None:
-        """Something may have gone by, unheard by all of them but those that are still awaited."""
+    def put_missed(self) -> None:
+        """Report missed messages of any topic to every listener, except those that are still starting."""
         for listener in self._listeners:
-            if not listener.is_awaited:
-                listener.take(MISSED)
+            if not listener.is_starting:
+                listener.put(_MISSED_ANY)
 
-    def is_cut_off(self) -> None:
-        """What it has heard half will not be completed."""
-        self._joiner = Joiner()
+    def discard_partial_batch(self) -> None:
+        """Drop an incomplete batch: the connection is gone, and its other payloads won't arrive."""
+        self._reassembler = Reassembler()
 
     def after_fork(self) -> None:
-        """In a child: all of them are the parent's."""
+        """In a child: drop the parent's listeners."""
         self._lock, self._listeners = native.lock(), ()

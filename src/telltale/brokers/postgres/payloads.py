@@ -1,9 +1,9 @@
-"""What a notification holds: parts one behind the other, cut into payloads that PostgreSQL takes.
+"""The format of notifications: parts, joined and split into payloads that PostgreSQL takes.
 
 A payload is text in UTF-8 without NUL, of fewer than 8,000 bytes; a message may be any bytes and twice as long.
-So a message that is text travels as it is, any other in base64, each behind its kind and its length, and the
-whole is cut wherever a payload is full. All payloads of a transaction arrive together and in order, between
-those of others, or none does: whoever hears them puts them together again by a `Joiner`. No I/O here.
+A part is a kind, a length and a content; a message that is no text is encoded in base64. The joined parts are
+split wherever a payload is full. PostgreSQL delivers the payloads of a transaction together and in order, or none
+of them, so a `Reassembler` can join them again. No I/O here.
 """
 
 import json
@@ -13,74 +13,74 @@ from dataclasses import dataclass, field
 from typing import Final
 
 PAYLOAD_BYTES: Final = 7_999
-"""Upper bound of one payload."""
+"""The largest payload."""
 
-MARK: Final = b"telltale1"
-"""Begins every payload: processes of another version, during a deployment, do not misread each other."""
+MAGIC: Final = b"telltale1"
+"""The first bytes of every payload: a process of another version, during a deployment, must not misread it."""
 
-PIECE_BYTES: Final = PAYLOAD_BYTES - len(b"%b 99/99 " % MARK)
-"""What of the parts goes into one payload, behind its mark, its number and the number of all."""
+CHUNK_BYTES: Final = PAYLOAD_BYTES - len(b"%b 99/99 " % MAGIC)
+"""The room for parts in one payload, after its magic, its number and the number of payloads."""
 
-EVERYTHING: Final = b"e0:"
-"""The part that says: something of any topic may have been lost."""
+MISSED_ANY_PART: Final = b"e0:"
+"""The part that says: messages of any topic may be lost."""
 
 
-class Unreadable(ValueError):
-    """A payload of another version, or one whose neighbours are missing."""
+class InvalidPayload(ValueError):
+    """A payload of another version, or one without its predecessors."""
 
 
 @dataclass(slots=True)
-class Arrived:
-    """What the payloads of one transaction said."""
+class Batch:
+    """The content of one transaction."""
 
     bodies: list[bytes] = field(default_factory=list)
-    topics: set[str] = field(default_factory=set)
-    """Of these something was left out."""
-    everything: bool = False
-    """Something may have been left out of any topic."""
+    missed_topics: set[str] = field(default_factory=set)
+    """Messages of these topics were left out."""
+    missed_any: bool = False
+    """Messages of any topic may have been left out."""
 
 
-def message(body: bytes) -> bytes:
+def message_part(body: bytes) -> bytes:
     """The part that carries one message."""
     return _part(b"m", body) if _is_text(body) else _part(b"x", b64encode(body))
 
 
-def left_out(topics: Collection[str]) -> bytes:
-    """The part that says of which topics something was left out."""
+def missed_topics_part(topics: Collection[str]) -> bytes:
+    """The part that says that messages of `topics` were left out."""
     return _part(b"t", json.dumps(sorted(topics)).encode())
 
 
-def token(value: bytes) -> bytes:
-    """The part by which a process finds out whether it hears itself, and which means nothing; `value` is ASCII."""
-    return _part(b"k", value)
+def probe_part(token: bytes) -> bytes:
+    """The part by which a process tests that it receives notifications; others ignore it. `token` is ASCII."""
+    return _part(b"k", token)
 
 
-def payloads(parts: Iterable[bytes]) -> list[bytes]:
-    """`parts` as payloads, in as few as they fit into; at most 99 of them."""
-    pieces = list(_pieces(b"".join(parts)))
-    return [b"%b %d/%d %b" % (MARK, n, len(pieces), piece) for n, piece in enumerate(pieces, 1)]
+def to_payloads(parts: Iterable[bytes]) -> list[bytes]:
+    """Join `parts` and split them into as few payloads as possible; at most 99."""
+    chunks = list(_chunks(b"".join(parts)))
+    return [b"%b %d/%d %b" % (MAGIC, number, len(chunks), chunk) for number, chunk in enumerate(chunks, 1)]
 
 
-class Joiner:
-    """Puts together what `payloads` has cut."""
+class Reassembler:
+    """Joins the payloads of a transaction again."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
 
-    def add(self, payload: bytes) -> Arrived | None:
-        """What was said, once its last payload is here; until then None.
+    def add(self, payload: bytes) -> Batch | None:
+        """Return the batch once its last payload is added; until then None.
 
-        Raises `Unreadable` for whatever is not of our making, and then begins anew.
+        Raises `InvalidPayload` for everything that `to_payloads` did not make, and then starts anew.
         """
-        number, of, piece = _read(payload)
-        self._pieces = [*self._pieces, piece] if number > 1 else [piece]
-        if len(self._pieces) != number:
-            self._pieces = []
-            raise Unreadable(f"A payload is number {number} of {of}, and those before it are missing.")
-        if number < of:
+        number, count, chunk = _parse_payload(payload)
+        self._chunks = [*self._chunks, chunk] if number > 1 else [chunk]
+        if len(self._chunks) != number:
+            self._chunks = []
+            raise InvalidPayload(f"A payload is number {number} of {count}, and those before it are missing.")
+        if number < count:
             return None
-        whole, self._pieces = b"".join(self._pieces), []
-        return _arrived(whole)
+        content, self._chunks = b"".join(self._chunks), []
+        return _parse_batch(content)
 
 
 def _is_text(body: bytes) -> bool:
@@ -97,50 +97,53 @@ def _part(kind: bytes, content: bytes) -> bytes:
     return b"%b%d:%b" % (kind, len(content), content)
 
 
-def _pieces(whole: bytes) -> Iterable[bytes]:
-    at = 0
-    while at < len(whole):
-        end = at + PIECE_BYTES
-        while end < len(whole) and whole[end] & 0xC0 == 0x80:
-            # Within a character: the server refuses halves.
+def _chunks(content: bytes) -> Iterable[bytes]:
+    start = 0
+    while start < len(content):
+        end = start + CHUNK_BYTES
+        while end < len(content) and content[end] & 0xC0 == 0x80:
+            # Within a character: the server refuses half characters.
             end -= 1
-        yield whole[at:end]
-        at = end
+        yield content[start:end]
+        start = end
 
 
-def _read(payload: bytes) -> tuple[int, int, bytes]:
-    mark, _, rest = payload.partition(b" ")
-    numbers, _, piece = rest.partition(b" ")
-    number, _, of = numbers.partition(b"/")
-    if mark != MARK or not (number.isdigit() and of.isdigit() and 0 < int(number) <= int(of)):
-        raise Unreadable(f"A payload begins with {payload[:16]!r}, not with {MARK!r}, its number and that of all.")
-    return int(number), int(of), piece
+def _parse_payload(payload: bytes) -> tuple[int, int, bytes]:
+    """(number, number of payloads, chunk)."""
+    magic, _, rest = payload.partition(b" ")
+    numbers, _, chunk = rest.partition(b" ")
+    number, _, count = numbers.partition(b"/")
+    if magic != MAGIC or not (number.isdigit() and count.isdigit() and 0 < int(number) <= int(count)):
+        raise InvalidPayload(f"A payload begins with {payload[:16]!r}, not with {MAGIC!r}, its number and the count.")
+    return int(number), int(count), chunk
 
 
-def _arrived(whole: bytes) -> Arrived:
-    arrived, at = Arrived(), 0
-    while at < len(whole):
-        head, colon, _ = whole[at : at + 12].partition(b":")
+def _parse_batch(content: bytes) -> Batch:
+    batch, position = Batch(), 0
+    while position < len(content):
+        head, colon, _ = content[position : position + 12].partition(b":")
         kind, length = head[:1], head[1:]
-        begins = at + len(head) + 1
-        if not (colon and length.isdigit() and begins + int(length) <= len(whole)):
-            raise Unreadable(f"A part begins with {whole[at : at + 12]!r}, not with its kind and its length.")
-        at = begins + int(length)
-        _take(arrived, kind, whole[begins:at])
-    return arrived
+        start = position + len(head) + 1
+        if not (colon and length.isdigit() and start + int(length) <= len(content)):
+            raise InvalidPayload(
+                f"A part begins with {content[position : position + 12]!r}, not with its kind and its length."
+            )
+        position = start + int(length)
+        _add_part(batch, kind, content[start:position])
+    return batch
 
 
-def _take(arrived: Arrived, kind: bytes, content: bytes) -> None:
+def _add_part(batch: Batch, kind: bytes, content: bytes) -> None:
     try:
         if kind == b"m":
-            arrived.bodies.append(content)
+            batch.bodies.append(content)
         elif kind == b"x":
-            arrived.bodies.append(b64decode(content, validate=True))
+            batch.bodies.append(b64decode(content, validate=True))
         elif kind == b"t":
-            arrived.topics.update(map(str, json.loads(content)))
+            batch.missed_topics.update(map(str, json.loads(content)))
         elif kind == b"e":
-            arrived.everything = True
+            batch.missed_any = True
         elif kind != b"k":
-            raise Unreadable(f"A part is of the kind {kind!r}, which this version does not know.")
+            raise InvalidPayload(f"A part has the kind {kind!r}, which this version does not know.")
     except (ValueError, TypeError) as error:
-        raise Unreadable(f"A part of the kind {kind!r} can't be read: {error}") from error
+        raise InvalidPayload(f"A part of the kind {kind!r} can't be read: {error}") from error

@@ -1,1 +1,1 @@
-"""Redis' publish and subscribe: `broker.py` is the door; a publisher, a subscription, and who drives it."""
+"""The Redis broker, by publish and subscribe. See `broker.py`; `publisher.py` sends, `listener.py` receives."""

@@ -1,7 +1,8 @@
-"""Topics as Redis' channels, and the commands that name them, packed: a pure table of names.
+"""The Redis channels of topics, and the packed commands that name them. No I/O here.
 
-A cluster shards channels by what stands between braces. Topics are put into `BUCKETS` such groups, so that
-thousands are followed by a few hundred commands at most: one command may only name channels of one shard.
+A cluster assigns a channel to a shard by the text between braces in its name. Topics are put into `BUCKETS`
+groups with a common text, since one command may only name channels of one shard: so thousands of topics are
+followed by a few hundred commands at most.
 """
 
 import zlib
@@ -14,53 +15,54 @@ import hiredis
 from telltale.brokers.base import Message
 
 BUCKETS: Final = 256
-"""Of a cluster: enough to spread over its servers, few enough for quick following."""
+"""The number of buckets in a cluster: enough to spread over its servers, few enough to subscribe quickly."""
 
-AT_ONCE: Final = 1_000
-"""Channels in one command: the server answers nobody else while it works on one."""
+COMMAND_CHANNELS: Final = 1_000
+"""The most channels in one command: the server answers no other client while it works on one."""
 
-# Its stub knows of tuples of one only.
+# The cast: hiredis' stub only knows tuples of one element.
 pack: Final = cast("Callable[[tuple[str | bytes, ...]], bytes]", hiredis.pack_command)
-"""A command as Redis reads it."""
+"""Pack a command in Redis' protocol."""
 
 
 class Command(NamedTuple):
-    """What is sent, and to the server that has which bucket."""
+    """A packed command, for the server that has this bucket."""
 
     bucket: int
     packed: bytes
 
 
 class Channels:
-    """The names of one site. `buckets` is 1 where a server has all channels."""
+    """The channel names of one site. `buckets` is 1 where one server has all channels."""
 
     def __init__(self, prefix: str, buckets: int) -> None:
         self.buckets = buckets
         sharded = buckets > 1
         self._publish = "SPUBLISH" if sharded else "PUBLISH"
-        self._follow = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
-        self._forget = "SUNSUBSCRIBE" if sharded else "UNSUBSCRIBE"
-        self.message = b"smessage" if sharded else b"message"
-        """What arrives begins so."""
-        self.left = b"sunsubscribe" if sharded else b"unsubscribe"
-        """And so the word that a channel is heard no more."""
+        self._subscribe = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
+        self._unsubscribe = "SUNSUBSCRIBE" if sharded else "UNSUBSCRIBE"
+        self.message_kind = b"smessage" if sharded else b"message"
+        """The first element of a reply that is a message."""
+        self.unsubscribed_kind = b"sunsubscribe" if sharded else b"unsubscribe"
+        """The first element of a reply that says that a channel is unsubscribed."""
         self.prefixes = [f"{prefix}{{{n}}}".encode() for n in range(buckets)] if sharded else [prefix.encode()]
-        """Of each bucket: it decides on the shard."""
-        self.hello_publishing = (self._publish, f"{prefix}publishing", "")
-        """Answered by an error if publishing isn't allowed; nobody hears it."""
-        # Subscribed once and for all: a client that hears no channel would be answered in another form.
-        self.hello_listening = ("PING",) if sharded else (self._follow, f"{prefix}listening")
+        """The prefix of channel names for each bucket; it decides on the shard."""
+        self.publish_check = (self._publish, f"{prefix}publishing", "")
+        """A command that fails unless publishing is allowed; nobody subscribes to its channel."""
+        # Without a subscription, Redis answers in another format: so one channel stays subscribed for good.
+        self.listen_check = ("PING",) if sharded else (self._subscribe, f"{prefix}listening")
+        """A command that fails unless listening is allowed."""
 
     def bucket(self, topic: str) -> int:
-        """In which group the topic is."""
+        """The bucket of a topic."""
         return zlib.crc32(topic.encode()) % self.buckets if self.buckets > 1 else 0
 
     def topic(self, channel: bytes) -> str:
-        """Of one of our channels."""
-        _, brace, behind = channel.partition(b"}")
-        return (behind if brace else channel.removeprefix(self.prefixes[0])).decode()
+        """The topic of one of this site's channels."""
+        _, brace, after_brace = channel.partition(b"}")
+        return (after_brace if brace else channel.removeprefix(self.prefixes[0])).decode()
 
-    def publishing(self, messages: Iterable[Message]) -> list[Command]:
+    def publish_commands(self, messages: Iterable[Message]) -> list[Command]:
         """One command for each topic of each message."""
         publish, prefixes = self._publish, self.prefixes
         if self.buckets == 1:
@@ -77,30 +79,30 @@ class Channels:
             for bucket in (self.bucket(topic),)
         ]
 
-    def following(self, topics: Collection[str]) -> list[Command]:
-        """Few commands that subscribe to all of these."""
-        return self._naming(self._follow, topics)
+    def subscribe_commands(self, topics: Collection[str]) -> list[Command]:
+        """A few commands that subscribe to all `topics`."""
+        return self._commands(self._subscribe, topics)
 
-    def forgetting(self, topics: Collection[str]) -> list[Command]:
-        """Few commands that end it."""
-        return self._naming(self._forget, topics)
+    def unsubscribe_commands(self, topics: Collection[str]) -> list[Command]:
+        """A few commands that unsubscribe from all `topics`."""
+        return self._commands(self._unsubscribe, topics)
 
-    def _naming(self, command: str, topics: Collection[str]) -> list[Command]:
+    def _commands(self, command: str, topics: Collection[str]) -> list[Command]:
         by_bucket: defaultdict[int, list[bytes]] = defaultdict(list)
         for topic in topics:
             bucket = self.bucket(topic)
             by_bucket[bucket].append(self.prefixes[bucket] + topic.encode())
         return [
-            Command(bucket, pack((command, *some)))
+            Command(bucket, pack((command, *chunk)))
             for bucket, channels in by_bucket.items()
-            for some in _chunks(channels)
+            for chunk in _chunks(channels)
         ]
 
 
-def ping(fence: bytes) -> bytes:
-    """The command that is answered with `fence`, once all before it has been done."""
-    return pack(("PING", fence))
+def ping(token: bytes) -> bytes:
+    """A packed PING, which Redis answers with `token` once it has done all earlier commands."""
+    return pack(("PING", token))
 
 
 def _chunks(channels: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-    return (channels[at : at + AT_ONCE] for at in range(0, len(channels), AT_ONCE))
+    return (channels[start : start + COMMAND_CHANNELS] for start in range(0, len(channels), COMMAND_CHANNELS))

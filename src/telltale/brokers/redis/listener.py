@@ -1,11 +1,13 @@
-"""The thread that drives one subscription at Redis, and comes back to it after whatever happened to the line.
+"""What the two Redis listeners share: they own a subscription, and connect again after a connection is lost.
 
-Knows when to wait and when to try again; `subscription.py` knows the rest. Made by the broker.
+Knows when to connect again; `subscription.py` knows the protocol. A listener runs its subscription in a thread
+(`thread_listener.py`) or on an event loop (`loop_listener.py`), and touches it nowhere else.
 """
 
 import logging
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -13,145 +15,139 @@ from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.subscription import Subscription
-from telltale.brokers.redis.topology import Places
+from telltale.brokers.redis.topology import Topology
 from telltale.core.outage import Outage
-from telltale.native import call_after_fork
 
-FOLLOW_S: Final = 1.0
-"""So long at most blocks `follow`."""
+FOLLOW_TIMEOUT_S: Final = 1.0
+"""`follow` blocks for at most this long."""
 
 RETRY_S: Final = (0.1, 5.0)
-"""The pause before the first try to come back, at most, and the longest; doubling. Part of it is chance."""
+"""The upper limits of the first and of the longest pause before connecting again; doubling in between. The pause
+is a random part of the limit."""
 
-STEADY_S: Final = 5.0
-"""A line that has held for so long is tried for quickly again."""
+STABLE_S: Final = 5.0
+"""After a connection that lasted so long, pauses begin with the shortest again."""
 
 logger = logging.getLogger("telltale.brokers")
 
 
-class Patience:
-    """When to try again after a line was lost: soon at first, then later and later, and never all at once."""
+class RetrySchedule:
+    """When to connect again: soon at first, then later and later; random, so that not all processes do so at once."""
 
     def __init__(self) -> None:
         self._failures = 0
         self._connected_at = self._retry_at = float("-inf")
 
     def succeeded(self, now: float) -> None:
-        """A line is there."""
+        """Connecting succeeded."""
         self._connected_at = now
 
     def failed(self, now: float) -> None:
-        """A line was lost, or could not be had."""
-        if now - self._connected_at > STEADY_S:
+        """Connecting failed, or a connection was lost."""
+        if now - self._connected_at > STABLE_S:
             self._failures = 0
         first_s, longest_s = RETRY_S
         pause_s: float = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
         self._failures = min(self._failures + 1, 16)
         self._retry_at = now + pause_s
 
-    def is_over(self, now: float) -> bool:
-        """Whether it may be tried again."""
-        return now >= self._retry_at
-
-    def due_s(self, subscription: Subscription, now: float) -> float:
-        """How long the driver of `subscription` may wait for its lines, in seconds."""
-        due_s = subscription.due_s(now)
-        return min(due_s, max(0.0, self._retry_at - now)) if subscription.lacks_line else due_s
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next attempt is due; 0 if it is due."""
+        return max(0.0, self._retry_at - now)
 
 
-class RedisListener:
-    """Satisfies `Selective`."""
+class RedisListener(ABC):
+    """A `SelectiveListener`. A subclass runs the subscription, beginning in its `__init__` with `_connect_first`."""
 
-    def __init__(self, places: Places, hearer: Callbacks, remove: "Callable[[RedisListener], None]") -> None:
-        """Connects; raises `BrokerUnavailable`."""
+    close_timeout_s = -1.0
+    """How long `close` waits for the end; -1: without limit."""
+
+    def __init__(self, topology: Topology, callbacks: Callbacks, remove: "Callable[[RedisListener], None]") -> None:
         self._remove = remove
-        self._bell = native.SocketWaker()
-        self._ended = native.OneShotEvent()
         self._thread = 0
+        """The thread that runs the subscription."""
+        self._ended = native.OneShotEvent()
         self._is_closing = False
-        self._patience = Patience()
-        self._outage = Outage(logger, "Hearing Redis", "Pages are told later, from the database.")
-        self._subscription = Subscription(places, hearer, self._bell.wake)
-        try:
-            self._subscription.connect()
-            native.start_thread(self._run, name="telltale-redis-listener")
-        except BrokerUnavailable:
-            self._let_go()
-            raise
-        except RuntimeError as error:
-            self._let_go()
-            raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
-        call_after_fork(self)
+        self._retry = RetrySchedule()
+        self._outage = Outage(logger, "Receiving from Redis", "Meanwhile pages are updated from the database.")
+        self._subscription = Subscription(topology, callbacks, self._wake)
 
     def follow(self, topics: Collection[str]) -> None:
-        """See `Selective`. While the line is lost, and from within `deliver`, it does not wait."""
-        fence = self._subscription.follow(topics)
-        if native.get_ident() == self._thread or not fence.gate.wait(FOLLOW_S):
-            self._subscription.give_up(fence)
+        """See `SelectiveListener`. Does not wait while a connection is lost, nor in the listener's own thread."""
+        barrier = self._subscription.follow(topics)
+        if self._is_own_thread() or not barrier.passed.wait(FOLLOW_TIMEOUT_S):
+            self._subscription.stop_waiting(barrier)
 
     def forget(self, topics: Collection[str]) -> None:
-        """See `Selective`."""
+        """See `SelectiveListener`."""
         self._subscription.forget(topics)
 
     def close(self) -> None:
         """See `Listener`."""
         self._remove(self)
         self._is_closing = True
-        self._bell.wake()
-        if native.get_ident() != self._thread:
-            self._ended.wait()
+        self._wake()
+        if not self._is_own_thread():
+            self._ended.wait(self.close_timeout_s)
 
     def after_fork(self) -> None:
-        """The thread stayed with the parent, and so did the lines."""
+        """Close the copies of the parent's connections; its thread or loop runs in the parent only."""
         self._is_closing = True
         self._ended = native.OneShotEvent()
         self._ended.set()
         self._subscription.after_fork()
-        self._bell.close()
 
-    # In the thread ------------------------------------------------------------------------------
+    @abstractmethod
+    def _wake(self) -> None:
+        """Have the thread or the loop send changes, or end; called from any thread."""
 
-    def _run(self) -> None:
-        self._thread = native.get_ident()
+    @abstractmethod
+    def _release(self) -> None:
+        """Close everything."""
+
+    def _connect_first(self) -> None:
+        """Connect in the caller's thread; raises `BrokerUnavailable`."""
         try:
-            while not self._is_closing:
-                self._try_a_turn()
-        finally:
-            self._let_go()
-            self._ended.set()
+            self._subscription.connect()
+        except BrokerUnavailable:
+            self._release()
+            raise
 
-    def _try_a_turn(self) -> None:
+    def _is_own_thread(self) -> bool:
+        return native.get_ident() == self._thread
+
+    def _run_step(self, step: Callable[[], None]) -> None:
+        """Call `step`; after an error, schedule connecting again."""
         try:
-            self._turn()
+            step()
         except BrokerUnavailable as error:
-            self._outage.begin(error, now=time.monotonic())
-            self._patience.failed(time.monotonic())
+            self._failed(error)
         except Exception:
-            # A mistake of ours must not end the thread: nobody would ever hear anything again.
-            logger.exception("Hearing Redis failed; the lines are made anew.")
-            self._subscription.drop()
-            self._patience.failed(time.monotonic())
+            # An error of our own must not end the listener: this process would receive nothing more.
+            logger.exception("Receiving from Redis failed; all connections are opened again.")
+            self._subscription.drop_connections()
+            self._retry.failed(time.monotonic())
 
-    def _turn(self) -> None:
-        subscription = self._subscription
-        if subscription.lacks_line and self._patience.is_over(time.monotonic()):
-            subscription.connect()
-            self._patience.succeeded(time.monotonic())
-        subscription.speak()
-        native.wait_for_io(
-            [self._bell.fileno(), *(line.fileno() for line in subscription.lines())],
-            timeout_s=self._patience.due_s(subscription, time.monotonic()),
-        )
-        self._bell.clear()
-        if self._is_closing:
-            return
-        # Before it is read: a caller that takes long over what it is given must not make Redis look dead.
+    def _failed(self, error: BrokerUnavailable) -> None:
         now = time.monotonic()
-        subscription.hear()
-        subscription.check(now)
-        if not subscription.is_lost:
-            self._outage.end(now=now)
+        self._outage.begin(error, now=now)
+        self._retry.failed(now)
 
-    def _let_go(self) -> None:
-        self._subscription.close()
-        self._bell.close()
+    def _receive(self) -> None:
+        # The time before reading: a slow `deliver` must not make Redis look dead.
+        now = time.monotonic()
+        self._subscription.receive()
+        self._subscription.check_alive(now)
+
+    def _end_outage(self) -> None:
+        if not self._subscription.is_interrupted:
+            self._outage.end(now=time.monotonic())
+
+    def _should_connect(self) -> bool:
+        return self._subscription.needs_connect and self._retry.wait_s(time.monotonic()) == 0
+
+    def _due_s(self) -> float:
+        """The longest that the listener may wait for its connections, in seconds."""
+        now = time.monotonic()
+        due_s = self._subscription.due_s(now)
+        return min(due_s, self._retry.wait_s(now)) if self._subscription.needs_connect else due_s

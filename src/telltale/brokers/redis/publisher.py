@@ -1,7 +1,7 @@
-"""Publishing by Redis: one line a process (one for each server, of a cluster), kept for as long as it lives.
+"""Publishing: one connection a process (in a cluster, one to each server), which stays open.
 
-Nobody waits for Redis in the usual case. The first time that no line can be made the caller waits `WAIT_S` at
-most; from then on lines are tried for in the background, and whoever publishes meanwhile is told at once.
+Publishing normally does not wait for Redis. When a connection can't be made for the first time, the caller waits
+for `PUBLISH_TIMEOUT_S` at most; from then on connecting goes on in the background, and `publish` fails at once.
 """
 
 import random
@@ -13,188 +13,192 @@ from typing import Final, NamedTuple
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
-from telltale.brokers.delivery import carriable
-from telltale.brokers.redis.background import Attempt
+from telltale.brokers.delivery import without_oversized
+from telltale.brokers.redis.address import Node
+from telltale.brokers.redis.background_connect import BackgroundConnect
 from telltale.brokers.redis.channels import Command
-from telltale.brokers.redis.line import Line, LineLost
-from telltale.brokers.redis.sender import Refused, Sender
-from telltale.brokers.redis.topology import Chart, Places
-from telltale.brokers.redis.url import Node
+from telltale.brokers.redis.connection import ConnectionLost, RedisConnection
+from telltale.brokers.redis.sender import PublishRejected, Sender
+from telltale.brokers.redis.topology import ShardMap, Topology
 from telltale.native import call_after_fork
 
-WAIT_S: Final = 0.5
-"""So long at most blocks one call of `publish`, and one only in a whole outage."""
+PUBLISH_TIMEOUT_S: Final = 0.5
+"""The longest that a call of `publish` blocks, and only one call in an outage does."""
 
 RETRY_S: Final = (0.5, 10.0)
-"""From the first to the longest pause between two tries, doubling."""
+"""The first and the longest pause between two attempts to connect; doubling in between."""
 
-TRIES: Final = 3
-"""In one call: lines that were cut since the last one are made anew."""
+ATTEMPTS: Final = 3
+"""Attempts to send in one call: connections that broke since the last call are made again."""
 
 
-class Made(NamedTuple):
-    """What an attempt brings."""
+class OpenedConnections(NamedTuple):
+    """The result of connecting."""
 
-    chart: Chart
-    lines: dict[Node, Line]
+    shard_map: ShardMap
+    connections: dict[Node, RedisConnection]
 
     def close(self) -> None:
-        """Nobody wants the lines."""
-        for line in self.lines.values():
-            line.close()
+        """Close all connections."""
+        for connection in self.connections.values():
+            connection.close()
 
 
 class Publisher:
-    """Of one broker; any thread. Nothing under its lock switches greenlets."""
+    """Publishes for one broker, from any thread. No switch of greenlets happens under its lock."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self._begin()
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._reset()
         call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """See `Broker.publish`."""
-        commands = self._places.channels.publishing(carriable(messages))
+        commands = self._topology.channels.publish_commands(without_oversized(messages))
         if not commands:
             return
-        patience_at = time.monotonic() + WAIT_S
-        if not self._lock.acquire(timeout=WAIT_S):
+        deadline = time.monotonic() + PUBLISH_TIMEOUT_S
+        if not self._lock.acquire(timeout=PUBLISH_TIMEOUT_S):
             raise BrokerUnavailable("Another thread still waits for Redis.")
         try:
-            self._publish(commands, patience_at)
-        except Refused as error:
-            self._fail(error)
+            self._publish(commands, deadline)
+        except PublishRejected as error:
+            self._failed(error)
             for node in list(self._senders):
-                self._lose(node)
+                self._drop_sender(node)
             raise
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Let go of the lines, after the last answers."""
+        """Close the connections after the last answers."""
         with self._lock:
-            patience_at = time.monotonic() + WAIT_S
+            deadline = time.monotonic() + PUBLISH_TIMEOUT_S
             for sender in self._senders.values():
-                sender.finish(patience_at)
-            if self._attempt is not None:
-                self._attempt.abandon()
-            self._begin_without_lines()
+                sender.finish(deadline)
+            if self._background_connect is not None:
+                self._background_connect.abandon()
+            self._reset_connections()
 
     def after_fork(self) -> None:
-        """The lines are the parent's: the child's copies are closed, and it makes its own."""
+        """Close the copies of the parent's connections; the child opens its own."""
         for sender in self._senders.values():
             sender.close()
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._lock = native.lock()
-        self._begin_without_lines()
+        self._reset_connections()
 
-    def _begin_without_lines(self) -> None:
-        self._chart: Chart | None = None
-        self._is_stale = False
+    def _reset_connections(self) -> None:
+        self._shard_map: ShardMap | None = None
+        self._is_map_stale = False
         self._senders: dict[Node, Sender] = {}
-        self._attempt: Attempt[Made] | None = None
+        self._background_connect: BackgroundConnect[OpenedConnections] | None = None
         self._failures = 0
-        self._failure = BrokerUnavailable("Redis has not been connected to yet.")
+        self._last_error = BrokerUnavailable("Redis has not been connected to yet.")
         self._retry_at = 0.0
 
     # Under the lock -----------------------------------------------------------------------------
 
-    def _publish(self, commands: list[Command], patience_at: float) -> None:
-        left = [*self._settle(), *commands]
-        for _ in range(TRIES):
-            left = self._send(left, patience_at)
-            if not left:
+    def _publish(self, commands: list[Command], deadline: float) -> None:
+        unsent = [*self._read_answers(), *commands]
+        for _ in range(ATTEMPTS):
+            unsent = self._send(unsent, deadline)
+            if not unsent:
                 return
-            self._connect({command.bucket for command in left}, patience_at)
-        raise BrokerUnavailable("The lines to Redis break as soon as they are made.")
+            self._connect({command.bucket for command in unsent}, deadline)
+        raise BrokerUnavailable("The connections to Redis break as soon as they are made.")
 
-    def _settle(self) -> list[Command]:
-        """Read what was answered since the last time; gives what has to be sent again, being lost or misled."""
-        again: list[Command] = []
+    def _read_answers(self) -> list[Command]:
+        """Read new answers; return earlier commands to send again: those lost, or sent to the wrong server."""
+        to_resend: list[Command] = []
         for node, sender in list(self._senders.items()):
             try:
-                moved = sender.settle()
-            except LineLost:
-                again += self._lose(node)
+                moved = sender.read_answers()
+            except ConnectionLost:
+                to_resend += self._drop_sender(node)
                 continue
             if moved:
-                self._chart = None
-                again += moved
-        return again
+                self._shard_map = None
+                to_resend += moved
+        return to_resend
 
-    def _send(self, commands: list[Command], patience_at: float) -> list[Command]:
-        """Send what there is a line for; gives the rest."""
-        if self._chart is None:
+    def _send(self, commands: list[Command], deadline: float) -> list[Command]:
+        """Send the commands whose server is connected; return the others."""
+        if self._shard_map is None:
             return commands
-        left: list[Command] = []
-        for node, theirs in self._by_node(self._chart, commands).items():
+        unsent: list[Command] = []
+        for node, node_commands in self._by_node(self._shard_map, commands).items():
             sender = self._senders.get(node)
             if sender is None:
-                left += theirs
+                unsent += node_commands
                 continue
             try:
-                sender.send(theirs, patience_at)
-            except LineLost:
-                left += self._lose(node)
-        return left
+                sender.send(node_commands, deadline)
+            except ConnectionLost:
+                unsent += self._drop_sender(node)
+        return unsent
 
-    def _by_node(self, chart: Chart, commands: list[Command]) -> dict[Node, list[Command]]:
-        if len(chart) == 1:
-            return {chart[0]: commands}
-        found: defaultdict[Node, list[Command]] = defaultdict(list)
+    def _by_node(self, shard_map: ShardMap, commands: list[Command]) -> dict[Node, list[Command]]:
+        if len(shard_map) == 1:
+            return {shard_map[0]: commands}
+        by_node: defaultdict[Node, list[Command]] = defaultdict(list)
         for command in commands:
-            found[chart[command.bucket]].append(command)
-        return found
+            by_node[shard_map[command.bucket]].append(command)
+        return by_node
 
-    def _lose(self, node: Node) -> Iterable[Command]:
-        """Drop a line; gives what nobody knows the fate of. Where its channels are now, has to be asked again."""
+    def _drop_sender(self, node: Node) -> Iterable[Command]:
+        """Close a connection; return its unanswered commands. The shard map must be read again."""
         sender = self._senders.pop(node)
         sender.close()
-        self._is_stale = True
+        self._is_map_stale = True
         return sender.unanswered
 
-    def _connect(self, buckets: Collection[int], patience_at: float) -> None:
-        """See that there are lines for these; raises `BrokerUnavailable` if there are none in time."""
+    def _connect(self, buckets: Collection[int], deadline: float) -> None:
+        """Connect to the servers of `buckets`; raises `BrokerUnavailable` if that fails or takes too long."""
         wait_s = 0.0
-        if self._attempt is None:
+        if self._background_connect is None:
             if time.monotonic() < self._retry_at:
-                raise BrokerUnavailable(f"Redis is left alone for a moment, after this: {self._failure}")
-            chart = None if self._is_stale else self._chart
-            make = partial(_make, self._places, chart, frozenset(buckets), frozenset(self._senders))
-            self._attempt = Attempt(make, Made.close)
-            wait_s = 0.0 if self._failures else max(0.0, patience_at - time.monotonic())
-        if not self._attempt.has_ended(wait_s):
+                raise BrokerUnavailable(f"Redis is tried again in a moment, after this error: {self._last_error}")
+            shard_map = None if self._is_map_stale else self._shard_map
+            connect = partial(
+                _open_connections, self._topology, shard_map, frozenset(buckets), frozenset(self._senders)
+            )
+            self._background_connect = BackgroundConnect(connect, OpenedConnections.close)
+            wait_s = 0.0 if self._failures else max(0.0, deadline - time.monotonic())
+        if not self._background_connect.wait(wait_s):
             raise BrokerUnavailable("Redis is still being connected to.")
-        attempt, self._attempt = self._attempt, None
+        ended, self._background_connect = self._background_connect, None
         try:
-            made = attempt.result()
+            opened = ended.result()
         except BrokerUnavailable as error:
-            self._fail(error)
+            self._failed(error)
             raise
-        self._take(made)
+        self._use(opened)
 
-    def _take(self, made: Made) -> None:
-        self._chart, self._is_stale, self._failures = made.chart, False, 0
-        self._senders.update({node: Sender(line) for node, line in made.lines.items()})
-        for node in self._senders.keys() - set(made.chart):
+    def _use(self, opened: OpenedConnections) -> None:
+        self._shard_map, self._is_map_stale, self._failures = opened.shard_map, False, 0
+        self._senders.update({node: Sender(connection) for node, connection in opened.connections.items()})
+        for node in self._senders.keys() - set(opened.shard_map):
             self._senders.pop(node).close()
 
-    def _fail(self, error: BrokerUnavailable) -> None:
+    def _failed(self, error: BrokerUnavailable) -> None:
         first_s, longest_s = RETRY_S
         pause_s = min(longest_s, first_s * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
         self._failures = min(self._failures + 1, 16)
-        self._failure, self._retry_at = error, time.monotonic() + pause_s
+        self._last_error, self._retry_at = error, time.monotonic() + pause_s
 
 
-def _make(places: Places, chart: Chart | None, buckets: Collection[int], present: Collection[Node]) -> Made:
-    """The chart, read if there is none, and lines to the servers of these buckets that are not present."""
-    made = Made(chart or places.chart(), {})
+def _open_connections(
+    topology: Topology, shard_map: ShardMap | None, buckets: Collection[int], connected: Collection[Node]
+) -> OpenedConnections:
+    """Connect to the servers of `buckets` that are not in `connected`; read the shard map if it is None."""
+    opened = OpenedConnections(shard_map or topology.shard_map(), {})
     try:
-        for node in {made.chart[bucket] for bucket in buckets} - set(present):
-            made.lines[node] = places.line(node, places.channels.hello_publishing)
+        for node in {opened.shard_map[bucket] for bucket in buckets} - set(connected):
+            opened.connections[node] = topology.connect(node, topology.channels.publish_check)
     except BrokerUnavailable:
-        made.close()
+        opened.close()
         raise
-    return made
+    return opened

@@ -1,7 +1,8 @@
-"""One line that publishes, and what was sent over it that Redis has not answered yet.
+"""One connection that publishes, and the commands that Redis has not answered yet.
 
-Answers are not waited for: they are read before the next is sent. So a cut, a silence and a moved shard are
-noticed then, and what was under way can be sent again. Used by the publisher alone, under its lock.
+Answers are not waited for: they are read before the next commands are sent. A broken connection, a silent server
+and a moved shard are noticed then, and unanswered commands can be sent again. Used only by the publisher, under
+its lock.
 """
 
 import time
@@ -14,71 +15,72 @@ import hiredis
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.redis.channels import Command
-from telltale.brokers.redis.line import Line, LineLost, with_mend
+from telltale.brokers.redis.connection import ConnectionLost, RedisConnection, with_advice
 
-ANSWER_S: Final = 1.5
-"""A server that has left something unanswered for so long is dead, or as good as dead."""
+ANSWER_TIMEOUT_S: Final = 1.5
+"""A server that has answered nothing for so long counts as dead."""
 
-FULL_PAUSE_S: Final = 0.001
-"""Between two looks whether the kernel takes more."""
+SEND_POLL_S: Final = 0.001
+"""Between two attempts to send while the kernel's buffer is full."""
 
 
-class Refused(BrokerUnavailable):
-    """Redis is there, and will not carry."""
+class PublishRejected(BrokerUnavailable):
+    """Redis answered that it does not publish."""
 
 
 class Sender:
-    """Owns the line."""
+    """Owns the connection."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
         self._heard_at = time.monotonic()
         self.unanswered: deque[Command] = deque()
 
-    def settle(self) -> list[Command]:
-        """Read the answers that are there; gives what another server has to be asked for.
+    def read_answers(self) -> list[Command]:
+        """Read the answers that have arrived; return the commands that another server must be sent.
 
-        Raises `LineLost`, also at a silence that lasts too long, and `Refused`.
+        Raises `ConnectionLost`, also if Redis has been silent for too long, and `PublishRejected`.
         """
-        answers = self._line.replies()
+        answers = self._connection.replies()
         if answers or not self.unanswered:
             self._heard_at = time.monotonic()
-        elif time.monotonic() - self._heard_at > ANSWER_S:
-            raise LineLost(f"Redis has not answered for {ANSWER_S:g} s.")
-        settled = [(self.unanswered.popleft(), answer) for answer in answers]
-        return [command for command, answer in settled if isinstance(answer, hiredis.ReplyError) and _has_moved(answer)]
+        elif time.monotonic() - self._heard_at > ANSWER_TIMEOUT_S:
+            raise ConnectionLost(f"Redis has not answered for {ANSWER_TIMEOUT_S:g} s.")
+        answered = [(self.unanswered.popleft(), answer) for answer in answers]
+        return [command for command, answer in answered if isinstance(answer, hiredis.ReplyError) and _is_moved(answer)]
 
-    def send(self, commands: Sequence[Command], patience_at: float) -> None:
-        """Send all of these, waiting no longer than until `patience_at` while the kernel takes no more.
+    def send(self, commands: Sequence[Command], deadline: float) -> None:
+        """Send all commands; wait until `deadline` at most while the kernel's buffer is full.
 
-        Raises `LineLost`; then they are among the unanswered.
+        Raises `ConnectionLost`; then all commands are in `unanswered`.
         """
         self.unanswered.extend(commands)
-        self._line.queue(b"".join([command.packed for command in commands]))
-        self._line.send()
-        while self._line.is_behind:
-            if time.monotonic() > patience_at:
-                raise LineLost("Redis takes in nothing more.")
-            native.sleep(FULL_PAUSE_S)
-            self._line.send()
+        self._connection.queue(b"".join([command.packed for command in commands]))
+        self._connection.send()
+        while self._connection.has_unsent:
+            if time.monotonic() > deadline:
+                raise ConnectionLost("Redis accepts no more data.")
+            native.sleep(SEND_POLL_S)
+            self._connection.send()
 
-    def finish(self, patience_at: float) -> None:
-        """Wait for the last answers, then let go: a socket closed over unread answers takes along what it has sent."""
+    def finish(self, deadline: float) -> None:
+        """Wait for the last answers, then close: closing over unread answers would drop commands already sent."""
         try:
-            while self.unanswered and time.monotonic() < patience_at:
-                native.wait_for_io([self._line.fileno()], timeout_s=patience_at - time.monotonic())
-                self.settle()
+            while self.unanswered and time.monotonic() < deadline:
+                native.wait_for_io([self._connection.fileno()], timeout_s=deadline - time.monotonic())
+                self.read_answers()
         except BrokerUnavailable:
             return
         finally:
             self.close()
 
     def close(self) -> None:
-        """Let go of the line."""
-        self._line.close()
+        """Close the connection."""
+        self._connection.close()
 
 
-def _has_moved(error: hiredis.ReplyError) -> bool:
+def _is_moved(error: hiredis.ReplyError) -> bool:
+    """Whether another server has the channel; raises `PublishRejected` for any other error."""
     if str(error).startswith(("MOVED", "ASK")):
         return True
-    raise Refused(f"Redis refuses to publish: {with_mend(error)}")
+    raise PublishRejected(f"Redis rejects publishing: {with_advice(error)}")

@@ -1,10 +1,10 @@
-"""What one listener follows at Redis, without a thread of its own: whoever drives it waits for its descriptors.
+"""The topics that one listener follows at Redis, and its connections. It has no thread of its own.
 
-The driver calls `connect`, which may block, when `lacks_line`; then `speak`, `hear` and `check`, which never do,
-in turn. Each may raise `BrokerUnavailable`: then some line is lost, and `connect` is due after a pause; of a
-cluster, the other servers are heard meanwhile. What is wished from other threads (`follow`, `forget`) is said at
-the next `speak`; `ring` tells the driver of it. A ping behind subscriptions is their fence: its answer says that
-all before it are heard.
+Its listener waits for the connections and calls `connect`, which may block, when `needs_connect`; then `send`,
+`receive` and `check_alive`, which never block. Each may raise `BrokerUnavailable`: then a connection is lost, and
+the listener calls `connect` again after a pause; in a cluster, messages of the other servers arrive meanwhile.
+`follow` and `forget` are called by other threads; their changes are sent by the next `send`, for which `wake` wakes
+the listener. A PING after the subscribe commands is a barrier: its answer shows that Redis has done them all.
 """
 
 import time
@@ -17,323 +17,327 @@ import hiredis
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
+from telltale.brokers.redis.address import Node
 from telltale.brokers.redis.channels import Command, ping
-from telltale.brokers.redis.line import Line, LineLost, with_mend
-from telltale.brokers.redis.topology import Chart, Places
-from telltale.brokers.redis.url import Node
+from telltale.brokers.redis.connection import ConnectionLost, RedisConnection, with_advice
+from telltale.brokers.redis.topology import ShardMap, Topology
 
-QUIET_S: Final = 4.0
-"""After so long without a word Redis is asked whether it is there."""
+KEEPALIVE_S: Final = 4.0
+"""After so long without a byte from Redis, it is sent a PING."""
 
-ANSWER_S: Final = 4.0
-"""So long it may take to say so."""
+ANSWER_TIMEOUT_S: Final = 4.0
+"""How long Redis may take to answer that PING."""
 
-BEHIND_S: Final = 0.005
-"""Between two tries to send what the kernel would not take yet."""
+SEND_POLL_S: Final = 0.005
+"""Between two attempts to send while the kernel's buffer is full."""
 
 
-class Fence:
-    """What was wished together. It is passed when all of it is heard."""
+class SubscribeBarrier:
+    """Passed once all topics of one call of `follow` are subscribed."""
 
     def __init__(self, topics: Collection[str] | None) -> None:
         self.topics = topics
-        """None: all, after a line was lost."""
-        self.gate = native.OneShotEvent()
-        self.unanswered = 0
-        """Pings."""
-        self.is_said = False
-        """Whether all of it was told to Redis."""
-        self.is_late = topics is None
-        """Nobody waits for it any more: its topics are reported as missed once it is passed."""
+        """None: all followed topics, after a connection was lost."""
+        self.passed = native.OneShotEvent()
+        """Set when the barrier is passed, or when waiting for it is of no use."""
+        self.unanswered_pings = 0
+        self.is_sent = False
+        """Whether the subscribe commands of all topics are sent."""
+        self.report_missed = topics is None
+        """Nobody waits any more: the topics are reported as missed once the barrier is passed."""
 
 
-class Wish(NamedTuple):
-    """Not said yet. Without a fence it is to forget the topics."""
+class SubscriptionChange(NamedTuple):
+    """A change that is not sent yet: follow the topics, or, without a barrier, forget them."""
 
     topics: Collection[str]
-    fence: Fence | None
+    barrier: SubscribeBarrier | None
 
 
 class Subscription:
-    """Of one listener. `follow`, `forget`, `give_up`: any thread; all else: the driver's."""
+    """The topics of one listener. `follow`, `forget` and `stop_waiting`: any thread; the rest: the listener only."""
 
-    def __init__(self, places: Places, hearer: Callbacks, ring: Callable[[], None]) -> None:
-        self._places, self._hearer, self._ring = places, hearer, ring
-        self._channels = places.channels
+    def __init__(self, topology: Topology, callbacks: Callbacks, wake: Callable[[], None]) -> None:
+        self._topology, self._callbacks, self._wake = topology, callbacks, wake
+        self._channels = topology.channels
         self._lock = native.lock()
         self._followed: set[str] = set()
-        self._wishes: list[Wish] = []
-        self._fences: dict[bytes, Fence] = {}
-        self._fences_made = 0
-        self._chart: Chart = ()
-        self._is_stale = True
-        self._servers: dict[Node, Server] = {}
-        self._leaving: Counter[str] = Counter()
-        self.lacks_line = True
+        self._changes: list[SubscriptionChange] = []
+        self._barriers: dict[bytes, SubscribeBarrier] = {}
+        self._last_barrier = 0
+        self._shard_map: ShardMap = ()
+        self._is_map_stale = True
+        self._connections: dict[Node, MonitoredConnection] = {}
+        self._unsubscribing: Counter[str] = Counter()
+        """Topic → number of unsubscribe commands that are unanswered."""
+        self.needs_connect = True
         """Whether `connect` has something to do."""
-        self.is_lost = False
-        """Between a loss and the moment at which all is heard again."""
+        self.is_interrupted = False
+        """Whether a connection was lost, and not all topics are subscribed again yet."""
 
-    def follow(self, topics: Collection[str]) -> Fence:
-        """Hear these too; the gate opens when they are heard, or when waiting is of no use."""
-        fence = Fence(tuple(topics))
+    def follow(self, topics: Collection[str]) -> SubscribeBarrier:
+        """Follow these topics too; wait for `passed` of the result."""
+        barrier = SubscribeBarrier(tuple(topics))
         with self._lock:
             self._followed.update(topics)
-            self._wishes.append(Wish(fence.topics or (), fence))
-            if self.is_lost:
-                fence.is_late = True
-                fence.gate.set()
-        self._ring()
-        return fence
+            self._changes.append(SubscriptionChange(barrier.topics or (), barrier))
+            if self.is_interrupted:
+                barrier.report_missed = True
+                barrier.passed.set()
+        self._wake()
+        return barrier
 
     def forget(self, topics: Collection[str]) -> None:
-        """Hear these no more."""
+        """Unsubscribe from these topics."""
         with self._lock:
             self._followed.difference_update(topics)
-            self._wishes.append(Wish(tuple(topics), None))
-        self._ring()
+            self._changes.append(SubscriptionChange(tuple(topics), None))
+        self._wake()
 
-    def give_up(self, fence: Fence) -> None:
-        """Stop waiting: if it is not passed yet, its topics will be told as missed when it is."""
+    def stop_waiting(self, barrier: SubscribeBarrier) -> None:
+        """Report the topics of a barrier that is not passed yet as missed, once it is passed."""
         with self._lock:
-            fence.is_late |= not fence.gate.is_set()
+            barrier.report_missed |= not barrier.passed.is_set()
 
-    # The driver's -------------------------------------------------------------------------------
+    # Called by the listener ---------------------------------------------------------------------
 
-    def lines(self) -> list[Line]:
-        """To wait for; others after each `connect`, and after an error."""
-        return [server.line for server in self._servers.values()]
+    def connections(self) -> list[RedisConnection]:
+        """The connections to wait for; they change with each `connect` and each error."""
+        return [monitored.connection for monitored in self._connections.values()]
 
     def due_s(self, now: float) -> float:
-        """How long the driver may wait for them, in seconds."""
-        return min((server.due_s(now) for server in self._servers.values()), default=QUIET_S)
+        """The longest that the listener may wait for its connections, in seconds."""
+        return min((connection.due_s(now) for connection in self._connections.values()), default=KEEPALIVE_S)
 
     def connect(self) -> None:
-        """Find the servers and open the lines that lack, as many as can be. May block for seconds."""
+        """Open as many of the missing connections as possible. May block for seconds."""
         try:
-            self._open_lines()
+            self._open_connections()
         except BrokerUnavailable:
-            if self.is_lost:
-                # Until the lines are back, whoever listens looks for itself, at the pace of these tries.
-                self._hearer.misses()
+            if self.is_interrupted:
+                # Until the connections are open again, followers re-read the store after each attempt.
+                self._callbacks.report_missed()
             raise
 
-    def _open_lines(self) -> None:
-        if self._is_stale:
-            self._chart = self._places.chart()
+    def _open_connections(self) -> None:
+        if self._is_map_stale:
+            self._shard_map = self._topology.shard_map()
         failure: BrokerUnavailable | None = None
-        for node in self._needed() - self._servers.keys():
+        for node in self._needed_nodes() - self._connections.keys():
             try:
-                line = self._places.line(node, self._channels.hello_listening)
+                connection = self._topology.connect(node, self._channels.listen_check)
             except BrokerUnavailable as error:
                 failure = error
             else:
-                self._servers[node] = Server(line, time.monotonic())
+                self._connections[node] = MonitoredConnection(connection, time.monotonic())
         if failure is not None:
             raise failure
-        self._is_stale = self.lacks_line = False
+        self._is_map_stale = self.needs_connect = False
 
-    def speak(self) -> None:
-        """Tell Redis what has been wished; what lacks a line waits for it."""
+    def send(self) -> None:
+        """Send the changes; those whose server is not connected are kept."""
         with self._lock:
-            wishes, self._wishes = self._wishes, []
-        unsaid = [left for wish in wishes if (left := self._say(wish)) is not None]
-        if unsaid:
-            self.lacks_line = True
+            changes, self._changes = self._changes, []
+        unsent = [rest for change in changes if (rest := self._queue_change(change)) is not None]
+        if unsent:
+            self.needs_connect = True
             with self._lock:
-                self._wishes[:0] = unsaid
-        self._on_each(Server.send_on)
+                self._changes[:0] = unsent
+        self._on_each(MonitoredConnection.send)
 
-    def hear(self) -> None:
-        """Read what has come, once from each server, and hand it over."""
-        self._on_each(self._hear_from)
+    def receive(self) -> None:
+        """Read what has arrived, once from each server, and deliver it."""
+        self._on_each(self._receive_from)
 
-    def check(self, now: float) -> None:
-        """See that the servers live. `now`: before they were last read."""
-        self._on_each(lambda server: server.check(now))
+    def check_alive(self, now: float) -> None:
+        """Check that the servers answer. `now`: a moment before the last `receive`."""
+        self._on_each(lambda connection: connection.check_alive(now))
 
-    def drop(self) -> None:
-        """Let go of all lines; once they are there again everything is followed anew, and told as missed."""
-        for node in list(self._servers):
-            self._lose(node)
+    def drop_connections(self) -> None:
+        """Close all connections; after the next `connect`, all topics are subscribed again and reported as missed."""
+        for node in list(self._connections):
+            self._drop(node)
 
     def close(self) -> None:
-        """Let go of all lines, for good."""
-        for server in self._servers.values():
-            server.line.close()
-        self._servers = {}
+        """Close all connections for good."""
+        for connection in self.connections():
+            connection.close()
+        self._connections = {}
 
     def after_fork(self) -> None:
-        """In the child: its copies of the parent's lines are closed, and nothing is heard."""
+        """In the child: close the copies of the parent's connections; nothing is received."""
         self._lock = native.lock()
         self.close()
 
-    # Lines --------------------------------------------------------------------------------------
+    # Connections --------------------------------------------------------------------------------
 
-    def _on_each(self, act: "Callable[[Server], None]") -> None:
-        failure: LineLost | None = None
-        for node, server in list(self._servers.items()):
+    def _on_each(self, action: "Callable[[MonitoredConnection], None]") -> None:
+        """Call `action` for all connections; drop those that are lost, then raise `ConnectionLost`."""
+        failure: ConnectionLost | None = None
+        for node, connection in list(self._connections.items()):
             try:
-                act(server)
-            except LineLost as error:
+                action(connection)
+            except ConnectionLost as error:
                 failure = error
-                self._lose(node)
+                self._drop(node)
         if failure is not None:
             raise failure
 
-    def _lose(self, node: Node) -> None:
-        self._servers.pop(node).line.close()
-        self._is_stale = self.lacks_line = True
-        self._leaving.clear()
+    def _drop(self, node: Node) -> None:
+        self._connections.pop(node).connection.close()
+        self._is_map_stale = self.needs_connect = True
+        self._unsubscribing.clear()
         with self._lock:
-            waiting = [*self._fences.values(), *(wish.fence for wish in self._wishes if wish.fence)]
-            self._fences.clear()
-            # All is followed anew, wherever it is now; to say so twice to a server that is well does no harm.
-            forgetting = [wish for wish in self._wishes if wish.fence is None]
-            self._wishes = [*forgetting, Wish(tuple(self._followed), Fence(None))]
-            self.is_lost = True
-        for fence in waiting:
-            fence.gate.set()
+            unpassed = [*self._barriers.values(), *(change.barrier for change in self._changes if change.barrier)]
+            self._barriers.clear()
+            # All topics are subscribed again, at the server that has them then. Subscribing twice does no harm.
+            forgetting = [change for change in self._changes if change.barrier is None]
+            self._changes = [*forgetting, SubscriptionChange(tuple(self._followed), SubscribeBarrier(None))]
+            self.is_interrupted = True
+        for barrier in unpassed:
+            barrier.passed.set()
 
-    def _needed(self) -> set[Node]:
+    def _needed_nodes(self) -> set[Node]:
         if self._channels.buckets == 1:
-            return set(self._chart)
+            return set(self._shard_map)
         with self._lock:
             return {self._node(topic) for topic in self._followed}
 
     def _node(self, topic: str) -> Node:
-        return self._chart[self._channels.bucket(topic)]
+        return self._shard_map[self._channels.bucket(topic)]
 
-    # Speaking -----------------------------------------------------------------------------------
+    # Sending ------------------------------------------------------------------------------------
 
-    def _say(self, wish: Wish) -> Wish | None:
-        """Queue the commands; gives what of it has no line yet."""
-        present: list[str] = []
-        absent: list[str] = []
-        for topic in wish.topics:
-            (present if self._chart and self._node(topic) in self._servers else absent).append(topic)
-        fence = wish.fence
-        if fence is None:
-            # Where there is no line nothing is heard, so nothing needs to be forgotten.
-            self._leaving.update(present)
-            self._queue(self._channels.forgetting(present))
+    def _queue_change(self, change: SubscriptionChange) -> SubscriptionChange | None:
+        """Queue the commands for a change; return the part whose servers are not connected."""
+        connected: list[str] = []
+        unconnected: list[str] = []
+        for topic in change.topics:
+            has_connection = self._shard_map and self._node(topic) in self._connections
+            (connected if has_connection else unconnected).append(topic)
+        barrier = change.barrier
+        if barrier is None:
+            # Without a connection nothing is subscribed, so there is nothing to unsubscribe from.
+            self._unsubscribing.update(connected)
+            self._queue(self._channels.unsubscribe_commands(connected))
             return None
-        by_node = self._queue(self._channels.following(present))
-        self._raise_fence(fence, by_node)
-        fence.is_said = not absent
-        self._pass_if_done(fence)
-        return Wish(absent, fence) if absent else None
+        nodes = self._queue(self._channels.subscribe_commands(connected))
+        self._queue_pings(barrier, nodes)
+        barrier.is_sent = not unconnected
+        self._pass_if_done(barrier)
+        return SubscriptionChange(unconnected, barrier) if unconnected else None
 
     def _queue(self, commands: Collection[Command]) -> Collection[Node]:
-        found: defaultdict[Node, list[bytes]] = defaultdict(list)
+        """Queue commands for their servers; return these."""
+        by_node: defaultdict[Node, list[bytes]] = defaultdict(list)
         for command in commands:
-            found[self._chart[command.bucket]].append(command.packed)
-        for node, packed in found.items():
-            self._servers[node].line.queue(b"".join(packed))
-        return found
+            by_node[self._shard_map[command.bucket]].append(command.packed)
+        for node, packed in by_node.items():
+            self._connections[node].connection.queue(b"".join(packed))
+        return by_node
 
-    def _raise_fence(self, fence: Fence, nodes: Collection[Node]) -> None:
+    def _queue_pings(self, barrier: SubscribeBarrier, nodes: Collection[Node]) -> None:
         if not nodes:
             return
-        self._fences_made += 1
-        name = b"%d" % self._fences_made
-        fence.unanswered += len(nodes)
+        self._last_barrier += 1
+        token = b"%d" % self._last_barrier
+        barrier.unanswered_pings += len(nodes)
         with self._lock:
-            self._fences[name] = fence
+            self._barriers[token] = barrier
         for node in nodes:
-            self._servers[node].line.queue(ping(name))
+            self._connections[node].connection.queue(ping(token))
 
-    # Hearing ------------------------------------------------------------------------------------
+    # Receiving ----------------------------------------------------------------------------------
 
-    def _hear_from(self, server: "Server") -> None:
-        message = self._channels.message
-        bodies, others = [], []
-        for reply in server.replies():
-            if type(reply) is list and reply[0] == message:
+    def _receive_from(self, connection: "MonitoredConnection") -> None:
+        message_kind = self._channels.message_kind
+        bodies, other_replies = [], []
+        for reply in connection.replies():
+            if type(reply) is list and reply[0] == message_kind:
                 bodies.append(reply[2])
             else:
-                others.append(reply)
-        # The same body comes once for each of its topics that is followed.
-        self._hearer.hears(list(dict.fromkeys(bodies)))
-        for reply in others:
-            self._notice(reply)
+                other_replies.append(reply)
+        # A message arrives once for each of its topics that is followed: deliver equal bodies once.
+        self._callbacks.deliver(list(dict.fromkeys(bodies)))
+        for reply in other_replies:
+            self._handle_other(reply)
 
-    def _notice(self, reply: Any) -> None:
-        """Anything but a message."""
+    def _handle_other(self, reply: Any) -> None:
+        """Handle a reply that is no message."""
         if isinstance(reply, hiredis.ReplyError):
-            raise LineLost(f"Redis will not let channels be followed: {with_mend(reply)}")
+            raise ConnectionLost(f"Redis rejects subscribing: {with_advice(reply)}")
         if not isinstance(reply, list):
-            self._answered(reply)
+            self._ping_answered(reply)
         elif reply[0] == b"pong":
-            self._answered(reply[1])
-        elif reply[0] == self._channels.left:
-            self._left(self._channels.topic(reply[1]))
+            self._ping_answered(reply[1])
+        elif reply[0] == self._channels.unsubscribed_kind:
+            self._unsubscribed(self._channels.topic(reply[1]))
 
-    def _left(self, topic: str) -> None:
-        """Redis says that it is heard no more; unasked, when its shard has moved to another server."""
-        if topic in self._leaving:
-            self._leaving[topic] -= 1
-            if not self._leaving[topic]:
-                del self._leaving[topic]
+    def _unsubscribed(self, topic: str) -> None:
+        """Redis has unsubscribed a topic: as it was told, or because its shard has moved to another server."""
+        if topic in self._unsubscribing:
+            self._unsubscribing[topic] -= 1
+            if not self._unsubscribing[topic]:
+                del self._unsubscribing[topic]
             return
         with self._lock:
             is_followed = topic in self._followed
         if is_followed:
-            raise LineLost("A shard of the cluster has moved to another server.")
+            raise ConnectionLost("A shard of the cluster has moved to another server.")
 
-    def _answered(self, name: bytes) -> None:
-        fence = self._fences.get(name)
-        if fence is not None:
-            fence.unanswered -= 1
-            self._pass_if_done(fence)
+    def _ping_answered(self, token: bytes) -> None:
+        barrier = self._barriers.get(token)
+        if barrier is not None:
+            barrier.unanswered_pings -= 1
+            self._pass_if_done(barrier)
 
-    def _pass_if_done(self, fence: Fence) -> None:
-        if fence.unanswered or not fence.is_said:
+    def _pass_if_done(self, barrier: SubscribeBarrier) -> None:
+        if barrier.unanswered_pings or not barrier.is_sent:
             return
         with self._lock:
-            self._fences = {name: other for name, other in self._fences.items() if other is not fence}
-            fence.gate.set()
-            if fence.topics is None:
-                self.is_lost = False
-        if fence.is_late:
-            self._hearer.misses(fence.topics)
+            self._barriers = {token: other for token, other in self._barriers.items() if other is not barrier}
+            barrier.passed.set()
+            if barrier.topics is None:
+                self.is_interrupted = False
+        if barrier.report_missed:
+            self._callbacks.report_missed(barrier.topics)
 
 
-class Server:
-    """One line, and whether there is life in it. Any byte is a sign of life."""
+class MonitoredConnection:
+    """A connection, and the check that its server still answers. Any byte counts as an answer."""
 
-    def __init__(self, line: Line, now: float) -> None:
-        self.line = line
+    def __init__(self, connection: RedisConnection, now: float) -> None:
+        self.connection = connection
         self._heard_at = now
-        self._asked_at: float | None = None
+        self._pinged_at: float | None = None
 
     def replies(self) -> list[Any]:
-        """Whatever has come."""
-        replies = self.line.replies()
+        """The replies that have arrived."""
+        replies = self.connection.replies()
         if replies:
-            self._asked_at = None
+            self._pinged_at = None
             self._heard_at = time.monotonic()
         return replies
 
     def due_s(self, now: float) -> float:
-        """When to look again, if nothing comes before."""
-        if self.line.has_more:
+        """After how many seconds to look again, if nothing arrives before."""
+        if self.connection.may_have_more:
             return 0.0
-        if self.line.is_behind:
-            return BEHIND_S
-        at = self._heard_at + QUIET_S if self._asked_at is None else self._asked_at + ANSWER_S
-        return max(0.0, at - now)
+        if self.connection.has_unsent:
+            return SEND_POLL_S
+        due_at = self._heard_at + KEEPALIVE_S if self._pinged_at is None else self._pinged_at + ANSWER_TIMEOUT_S
+        return max(0.0, due_at - now)
 
-    def send_on(self) -> None:
-        """Send what is queued, as far as the kernel takes it."""
-        if self.line.is_behind:
-            self.line.send()
+    def send(self) -> None:
+        """Send as many queued bytes as the kernel takes."""
+        if self.connection.has_unsent:
+            self.connection.send()
 
-    def check(self, now: float) -> None:
-        """Ask whether it lives, or give it up."""
-        if self._asked_at is not None and now - self._asked_at >= ANSWER_S:
-            raise LineLost(f"Redis has said nothing for {now - self._heard_at:.0f} s.")
-        if self._asked_at is None and now - self._heard_at >= QUIET_S:
-            self._asked_at = now
-            self.line.queue(ping(b""))
-            self.line.send()
+    def check_alive(self, now: float) -> None:
+        """Send a PING to a silent server; raises `ConnectionLost` if it does not answer in time."""
+        if self._pinged_at is not None and now - self._pinged_at >= ANSWER_TIMEOUT_S:
+            raise ConnectionLost(f"Redis has been silent for {now - self._heard_at:.0f} s.")
+        if self._pinged_at is None and now - self._heard_at >= KEEPALIVE_S:
+            self._pinged_at = now
+            self.connection.queue(ping(b""))
+            self.connection.send()

@@ -1,4 +1,4 @@
-"""Brokers heard by an event loop, where a test would have them heard by a thread."""
+"""A Redis broker whose listeners run on an event loop, for tests that call `listen`."""
 
 import asyncio
 import threading
@@ -9,8 +9,8 @@ from telltale.brokers.base import Deliver, Listener, Missed
 from telltale.brokers.redis.broker import RedisBroker
 
 
-class OnItsLoop:
-    """A broker whose listeners an event loop drives."""
+class LoopBroker:
+    """A broker whose `listen` is `listen_on` with the given loop."""
 
     def __init__(self, broker: RedisBroker, loop: asyncio.AbstractEventLoop) -> None:
         self.reach, self.publish, self.close = broker.reach, broker.publish, broker.close
@@ -22,10 +22,10 @@ class OnItsLoop:
 
 @contextmanager
 def running_loop(
-    make: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that runs in a thread."""
-    loop = make()
+    """An event loop that runs in a thread."""
+    loop = new_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -1,6 +1,6 @@
-"""What RQ's work horses say last: they leave a process by `os._exit`, which runs nobody's clean-up."""
+"""The last messages of an RQ job over the PostgreSQL broker: RQ ends a job's process by `os._exit`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,13 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from telltale.brokers.base import Broker
-from telltale.testing.brokers import eventually, hear
+from telltale.testing.brokers import collect, eventually
 from tests.app import rq_tasks
+from tests.brokers.factory import MakeBroker
 from tests.runners.benches import ProcessBench, django_command, worker_env
 from tests.servers import Postgres, Redis, running
 
 pytestmark = pytest.mark.service
-
-Make = Callable[..., Broker]
 
 
 @pytest.fixture
@@ -31,13 +29,13 @@ def worker(transactional_db: Any, postgres: Postgres, tmp_path: Path) -> Iterato
         bench.kill()
 
 
-def test_the_end_of_every_job_is_heard(make: Make, worker: ProcessBench, tmp_path: Path) -> None:
-    heard = hear(make())
+def test_the_end_of_every_job_is_received(make_broker: MakeBroker, worker: ProcessBench, tmp_path: Path) -> None:
+    received = collect(make_broker())
     for n in range(1, 6):
         rq_tasks.count.delay(str(tmp_path / "log"), 1, 0.0)
-        eventually(lambda: ends(heard) == n, f"the end of job {n} is heard")  # noqa: B023 (done at once)
+        eventually(lambda: count_ends(received) == n, f"the end of job {n} is received")  # noqa: B023 (called at once)
 
 
-def ends(heard: list[bytes]) -> int:
-    """How many snapshots say that a task has succeeded."""
-    return len({body for body in heard if b'"state":"succeeded"' in body})
+def count_ends(bodies: list[bytes]) -> int:
+    """The number of snapshots of succeeded tasks."""
+    return len({body for body in bodies if b'"state":"succeeded"' in body})

@@ -1,0 +1,47 @@
+"""The PostgreSQL broker behind PgBouncer in transaction mode, where LISTEN succeeds but nothing is received."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from telltale.brokers.postgres import notification_thread, probe
+from telltale.testing.brokers import collect, eventually, make_messages
+from tests.brokers.factory import MakeBroker
+from tests.servers import PgBouncer, Postgres, running
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
+    with running(lambda directory: PgBouncer(directory, postgres)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(notification_thread, "RETRY_LISTEN_S", 0.5)
+    monkeypatch.setattr(notification_thread, "MISSED_EVERY_S", 0.1)
+
+
+def test_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_regularly(
+    make_broker: MakeBroker, pgbouncer: PgBouncer, caplog: pytest.LogCaptureFixture
+) -> None:
+    received = collect(make_broker(pgbouncer.url.replace("telltale@", "telltale:s3cret@")))
+    eventually(lambda: received.missed_count > 15, "missed messages are reported again and again")
+    assert caplog.text.count("Receiving PostgreSQL's notifications failed") == 1
+    assert "Name the PostgreSQL server itself" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_a_direct_listener_receives_messages_that_were_published_through_the_pooler(
+    make_broker: MakeBroker, pgbouncer: PgBouncer
+) -> None:
+    received, pooled_broker = collect(make_broker()), make_broker(pgbouncer.url)
+    pooled_received = collect(pooled_broker)
+    pooled_broker.publish(make_messages(b"through the pooler"))
+    make_broker().publish(make_messages(b"directly"))
+    received.wait_for(b"through the pooler", b"directly")
+    assert received.missed_count == 0
+    eventually(lambda: pooled_received.missed_count > 0, "the pooled listener reports missed messages")
