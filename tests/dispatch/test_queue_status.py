@@ -13,8 +13,8 @@ from telltale.core.states import State
 from telltale.dispatch.queue_status import QueueStatusPoller, request_queue_status
 from telltale.models import TaskState
 from telltale.runners.threads import ThreadRunner
-from tests.app import celery_tasks, thread_tasks
-from tests.runners.benches import SHORT, ProcessBench, ThreadBench
+from tests.app import thread_tasks
+from tests.runners.benches import SHORT, ThreadBench
 from tests.runners.watching import ended, fresh, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,15 +102,3 @@ def test_the_runner_is_asked_only_about_queued_tasks(state: State, monkeypatch: 
         [Snapshot(id="x", state=state, **fields), Snapshot(id="y", state=State.QUEUED, **fields)], now=store.now()
     )
     assert requested == ["y"]
-
-
-@pytest.mark.service
-def test_a_queue_without_a_worker_is_shown_as_such_until_a_worker_starts(
-    celery_bench: ProcessBench, tmp_path: Path
-) -> None:
-    celery_bench.pause()
-    row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 1, 0.0)
-    request(row)
-    until(lambda: queue_status(row) == (0, False), "no worker is listening")
-    celery_bench.start()
-    assert ended(row).state == State.SUCCEEDED

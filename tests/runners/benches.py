@@ -47,14 +47,14 @@ class ThreadBench(Tasks):
         """Keep every thread busy."""
         self._gate.clear()
         for _ in range(THREADS):
-            _pool(os.getpid()).submit(self._gate.wait)
+            _pool.get().submit(self._gate.wait)
 
     def drain(self) -> None:
         """Let go of the threads, and wait until they have done all that was theirs to do."""
         self.start()
         idle = threading.Barrier(THREADS + 1)
         for _ in range(THREADS):
-            _pool(os.getpid()).submit(idle.wait)
+            _pool.get().submit(idle.wait)
         idle.wait(30)
 
 

@@ -8,16 +8,16 @@ tracked function that is no other runner's task.
 import asyncio
 import inspect
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from telltale.dispatch.import_paths import dotted_name, find_task
 from telltale.dispatch.runner import Call, options_of
+from telltale.native import PerProcess
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -74,7 +74,7 @@ class ThreadRunner:
             task_id=task_id,
             options=options_of(task),
         )
-        _pool(os.getpid()).submit(_run, task, call)
+        _pool.get().submit(_run, task, call)
         return call.runner_id
 
     def current_call(self) -> Call | None:
@@ -86,10 +86,7 @@ class ThreadRunner:
         return None
 
 
-@cache
-def _pool(pid: int) -> ThreadPoolExecutor:
-    """One a process: a fork copies the object and none of its threads."""
-    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="telltale-task")
+_pool = PerProcess(partial(ThreadPoolExecutor, max_workers=THREADS, thread_name_prefix="telltale-task"))
 
 
 def _run(task: Callable[..., Any], call: Call) -> None:
