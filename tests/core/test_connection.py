@@ -1,4 +1,4 @@
-"""One follower's connection: what it sends, when, to whom, and why it ends."""
+"""The connection of one client: what it sends and when, and why it is closed."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def waiting(policy: ConnectionPolicy = POLICY) -> Connection:
 
 
 def live(*known: Envelope, policy: ConnectionPolicy = POLICY) -> Connection:
-    """A connection that has been greeted and told `known`, at 0."""
+    """A connection that has sent its greeting and `known`, at 0."""
     connection = waiting(policy)
     connection.admit(grant(), now=0.0)
     connection.catch_up(known)
@@ -38,7 +38,7 @@ def live(*known: Envelope, policy: ConnectionPolicy = POLICY) -> Connection:
 
 
 def sent(connection: Connection, now: float, *, ack: bool = True) -> list[dict[str, Any]]:
-    """All frames that it sends at once."""
+    """All frames that the connection sends at this moment, decoded."""
     frames = []
     while (frame := connection.take(now)) is not None:
         frames.append(json.loads(frame))
@@ -66,7 +66,7 @@ def seqs(frames: list[dict[str, Any]]) -> list[int]:
 # Attach first, read second -----------------------------------------------------------------------
 
 
-def test_without_a_ticket_nothing_is_followed_sent_or_kept() -> None:
+def test_without_a_ticket_nothing_is_followed_kept_or_sent() -> None:
     connection = waiting()
     connection.offer(at(1))
     connection.catch_up([at(2)])
@@ -74,7 +74,7 @@ def test_without_a_ticket_nothing_is_followed_sent_or_kept() -> None:
     assert connection.take(1.0) is None
 
 
-def test_the_greeting_comes_first_and_says_what_is_followed_until_when() -> None:
+def test_the_greeting_comes_first_and_names_the_topics_and_their_expiry() -> None:
     connection = waiting()
     connection.admit(grant(ADA, "task:a"), now=0.0)
     connection.catch_up([])
@@ -92,7 +92,7 @@ def test_the_greeting_comes_first_and_says_what_is_followed_until_when() -> None
     ]
 
 
-def test_what_happens_between_ticket_and_snapshot_is_kept_and_sorted_out() -> None:
+def test_an_envelope_that_comes_between_ticket_and_snapshot_is_kept_and_the_newest_is_sent() -> None:
     connection = waiting()
     connection.admit(grant(), now=0.0)
     connection.offer(at(5))
@@ -101,16 +101,16 @@ def test_what_happens_between_ticket_and_snapshot_is_kept_and_sorted_out() -> No
     assert seqs(sent(connection, 0.0)) == [5]
 
 
-def test_what_the_client_shows_already_is_not_sent_again() -> None:
+def test_snapshots_and_notices_that_the_client_has_are_not_sent_again() -> None:
     connection = waiting()
     connection.admit(grant(), have={"a": (1, False, 3), "b": (1, False, 8)}, seen=["n1"], now=0.0)
     connection.catch_up([at(3), at(9, task="b"), notice("n1"), notice("n2")])
     _, update = sent(connection, 0.0)
     assert [(task["id"], task["seq"]) for task in update["tasks"]] == [("b", 9)]
-    assert [told["id"] for told in update["notices"]] == ["n2"]
+    assert [notice["id"] for notice in update["notices"]] == ["n2"]
 
 
-def test_a_client_that_claims_less_than_it_was_sent_does_not_turn_the_connection_back() -> None:
+def test_a_client_that_names_older_snapshots_than_it_was_sent_is_not_sent_older_ones() -> None:
     connection = live(at(5))
     connection.admit(grant(), have={"a": (1, False, 2)}, now=1.0)
     connection.offer(at(4))
@@ -121,23 +121,23 @@ def test_a_client_that_claims_less_than_it_was_sent_does_not_turn_the_connection
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([State.RUNNING, State.LOST]), st.integers(0, 9))))
-def test_whatever_order_they_come_in_the_last_frame_has_the_newest_and_none_goes_back(
-    news: list[tuple[int, State, int]],
+def test_in_any_order_of_arrival_the_last_frame_has_the_newest_snapshot_and_none_goes_back(
+    orders: list[tuple[int, State, int]],
 ) -> None:
     connection, now, shown = live(), 0.0, []
-    envelopes = [at(seq, attempt=attempt, state=state) for attempt, state, seq in news]
+    envelopes = [at(seq, attempt=attempt, state=state) for attempt, state, seq in orders]
     for number, envelope in enumerate(envelopes):
         now += 0.07
         connection.offer(envelope)
         if number % 3 == 0:
             shown += sent(connection, now)
     shown += sent(connection, now + 1)
-    orders = [Snapshot.from_json(task).order for frame in shown for task in frame["tasks"]]
-    assert orders == sorted(set(orders))
-    assert orders[-1:] == [max(e.snapshot.order for e in envelopes if e.snapshot)] if envelopes else orders == []
+    sent_orders = [Snapshot.from_json(task).order for frame in shown for task in frame["tasks"]]
+    assert sent_orders == sorted(set(sent_orders))
+    assert sent_orders[-1:] == ([max(envelope.order for envelope in envelopes)] if envelopes else [])
 
 
-def test_a_slow_reader_costs_one_slot_a_task() -> None:
+def test_for_a_slow_reader_only_the_newest_snapshot_of_each_task_is_kept() -> None:
     connection = live()
     for seq in range(1, 1_000):
         connection.offer(at(seq))
@@ -146,7 +146,7 @@ def test_a_slow_reader_costs_one_slot_a_task() -> None:
     assert [(task["id"], task["seq"]) for task in update["tasks"]] == [("a", 999), ("b", 999)]
 
 
-def test_the_first_goes_at_once_and_the_rest_waits_for_the_tick() -> None:
+def test_the_first_snapshot_goes_at_once_and_the_next_waits_for_the_tick() -> None:
     connection = live()
     connection.offer(at(1))
     assert seqs(sent(connection, 5.0)) == [1]
@@ -157,7 +157,7 @@ def test_the_first_goes_at_once_and_the_rest_waits_for_the_tick() -> None:
     assert seqs(sent(connection, 5.1)) == [3]
 
 
-def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
+def test_a_task_that_waits_stays_remembered_when_others_are_forgotten() -> None:
     connection = live(policy=ConnectionPolicy(max_remembered=2))
     connection.offer(at(9, task="a"))
     connection.offer(at(1, task="b"))
@@ -165,14 +165,14 @@ def test_what_waits_stays_remembered_however_many_tasks_there_are() -> None:
     assert seqs(sent(connection, 1.0)) == [9, 1]
 
 
-def test_more_tasks_than_can_be_remembered_are_no_reason_to_grow() -> None:
+def test_when_more_tasks_wait_than_can_be_remembered_the_client_must_resync() -> None:
     connection = live(policy=ConnectionPolicy(max_remembered=2))
     for task in "abc":
         connection.offer(at(1, task=task))
     assert connection.closed is reasons.RESYNC
 
 
-def test_a_clock_that_is_put_back_does_not_silence_it() -> None:
+def test_a_clock_that_is_put_back_does_not_silence_the_connection() -> None:
     connection = live(policy=ConnectionPolicy(credit=None))
     connection.offer(at(1))
     sent(connection, 200.0)
@@ -189,22 +189,22 @@ def test_a_notice_is_sent_once_however_often_it_is_offered() -> None:
     connection.offer(notice("n1"))
     connection.offer(notice("n2"))
     [update] = sent(connection, 1.0)
-    assert [told["id"] for told in update["notices"]] == ["n2"]
+    assert [notice["id"] for notice in update["notices"]] == ["n2"]
 
 
-def test_notices_beyond_the_bound_stay_in_the_store_and_come_with_the_next_re_reads() -> None:
+def test_notices_beyond_the_limit_stay_in_the_store_and_come_with_the_next_re_reads() -> None:
     stored = [notice(f"n{number}") for number in range(5)]
     connection = waiting(ConnectionPolicy(max_queue=2))
     connection.admit(grant(), now=0.0)
-    told: list[str] = []
+    sent_ids: list[str] = []
     for now in (0.0, 15.0, 30.0):
         connection.catch_up(stored)
-        told += [n["id"] for frame in sent(connection, now) for n in frame.get("notices", ())]
-    assert told == ["n0", "n1", "n2", "n3", "n4"]
+        sent_ids += [n["id"] for frame in sent(connection, now) for n in frame.get("notices", ())]
+    assert sent_ids == ["n0", "n1", "n2", "n3", "n4"]
     assert connection.closed is None
 
 
-def test_events_beyond_the_bound_end_the_connection_so_that_the_client_knows() -> None:
+def test_events_beyond_the_limit_close_the_connection_so_that_the_client_knows() -> None:
     connection = live(policy=ConnectionPolicy(max_queue=2))
     for _ in range(3):
         connection.offer(event())
@@ -212,24 +212,24 @@ def test_events_beyond_the_bound_end_the_connection_so_that_the_client_knows() -
     assert json.loads(connection.bye()) == {"type": "bye", "code": 4002, "reason": "resync", "again": "at once"}
 
 
-def test_events_keep_their_order_and_equal_ones_are_two() -> None:
+def test_events_keep_their_order_and_equal_events_are_all_sent() -> None:
     connection = live()
     for number in (1, 1, 2):
         connection.offer(event(data=number))
     [update] = sent(connection, 1.0)
-    assert [happened["data"] for happened in update["events"]] == [1, 1, 2]
+    assert [event["data"] for event in update["events"]] == [1, 1, 2]
 
 
-# Only what is theirs -----------------------------------------------------------------------------
+# What the ticket covers --------------------------------------------------------------------------
 
 
-def test_what_the_ticket_does_not_cover_is_not_sent() -> None:
+def test_envelopes_that_the_ticket_does_not_cover_are_not_sent() -> None:
     connection = live(at(1, topic="user:2"), notice("n1", topic="user:2"))
     connection.offer(at(2, topic="user:2"))
     assert sent(connection, 1.0) == []
 
 
-def test_what_waits_and_the_renewed_ticket_covers_no_more_is_dropped() -> None:
+def test_envelopes_that_wait_and_are_not_covered_by_the_renewed_ticket_are_dropped() -> None:
     connection = waiting()
     connection.admit(grant(ADA, "task:b"), now=0.0)
     connection.catch_up([])
@@ -245,7 +245,7 @@ def test_what_waits_and_the_renewed_ticket_covers_no_more_is_dropped() -> None:
     assert seqs(sent(connection, 2.0)) == [1]
 
 
-def test_a_wish_to_cancel_is_for_workers_and_not_for_browsers() -> None:
+def test_cancellations_are_for_workers_and_are_not_sent_to_browsers() -> None:
     connection = live()
     connection.offer(Envelope(topics=(ADA,), cancel="a"))
     assert sent(connection, 1.0) == []
@@ -254,21 +254,21 @@ def test_a_wish_to_cancel_is_for_workers_and_not_for_browsers() -> None:
 # Flow control ------------------------------------------------------------------------------------
 
 
-def test_without_credit_nothing_more_is_sent_and_an_acknowledgement_frees_the_newest() -> None:
+def test_without_credit_nothing_is_sent_and_after_an_acknowledgement_the_newest_is() -> None:
     connection = live(policy=ConnectionPolicy(credit=100))
     connection.offer(at(1))
     sent(connection, 1.0, ack=False)
     connection.offer(at(2))
     connection.offer(at(3))
     [question] = sent(connection, 2.0, ack=False)
-    assert question["type"] == "ping", "a client that acknowledges now and then is asked to, once"
+    assert question["type"] == "ping", "a client that acknowledges only now and then is asked once"
     assert sent(connection, 2.5, ack=False) == []
     connection.ack(question["n"], now=3.0)
     assert seqs(sent(connection, 3.0)) == [3]
 
 
 @given(st.lists(st.integers(1, 12), max_size=60))
-def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(sizes: list[int]) -> None:
+def test_a_client_that_acknowledges_each_quarter_of_its_credit_waits_for_the_pace_at_most(sizes: list[int]) -> None:
     policy = ConnectionPolicy(credit=4_000)
     connection = live(policy=policy)
     owed, now = 0, 0.0
@@ -285,7 +285,7 @@ def test_a_client_that_acknowledges_by_the_quarter_is_never_held_up_for_long(siz
     assert not connection.has_pending or connection.wake_at == pytest.approx(now + policy.pace_s)
 
 
-def test_a_frame_is_bounded_and_the_rest_goes_with_the_next() -> None:
+def test_a_frame_is_limited_in_size_and_the_rest_goes_with_the_next() -> None:
     connection = live(policy=ConnectionPolicy(max_frame=100))
     for task in "abc":
         connection.offer(at(1, task=task))
@@ -307,7 +307,7 @@ def test_a_client_that_acknowledges_nothing_is_closed_as_slow() -> None:
     assert connection.closed is reasons.SLOW
 
 
-def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
+def test_a_client_on_a_slow_line_that_makes_progress_is_not_closed() -> None:
     connection = live(policy=ConnectionPolicy(credit=600, max_frame=100))
     for task in "abcdef":
         connection.offer(at(1, task=task))
@@ -318,7 +318,7 @@ def test_a_client_on_a_narrow_line_that_gets_on_is_not_slow() -> None:
     assert connection.closed is None
 
 
-def test_without_a_way_back_nothing_is_counted() -> None:
+def test_without_a_way_back_no_credit_is_counted() -> None:
     connection = live(policy=ConnectionPolicy(credit=None))
     for seq in range(1, 200):
         connection.offer(at(seq))
@@ -327,7 +327,7 @@ def test_without_a_way_back_nothing_is_counted() -> None:
     assert connection.closed is None
 
 
-# Life and end ------------------------------------------------------------------------------------
+# Time and closing --------------------------------------------------------------------------------
 
 
 def test_something_is_sent_at_least_every_fifteen_seconds() -> None:
@@ -337,7 +337,7 @@ def test_something_is_sent_at_least_every_fifteen_seconds() -> None:
     assert ping == {"type": "ping", "now": 15.0}
 
 
-def test_a_client_that_was_not_heard_for_long_is_asked_whether_it_is_there() -> None:
+def test_a_client_that_was_not_heard_for_long_is_asked_for_an_acknowledgement() -> None:
     connection = live()
     sent(connection, 15.0)
     [ping] = sent(connection, 30.0, ack=False)
@@ -360,14 +360,14 @@ def test_frames_are_numbered_from_one_without_a_gap() -> None:
 @pytest.mark.parametrize(
     ("now", "reason"), [(9.9, None), (10.0, reasons.NO_TICKET)], ids=["just in time", "at the limit"]
 )
-def test_who_shows_no_ticket_in_time_is_closed(now: float, reason: object) -> None:
+def test_a_client_that_shows_no_ticket_in_time_is_closed(now: float, reason: object) -> None:
     connection = waiting()
     assert connection.wake_at == 10.0
     connection.close_if_overdue(now)
     assert connection.closed is reason
 
 
-def test_who_waits_in_vain_for_the_snapshot_starts_afresh() -> None:
+def test_a_client_whose_snapshot_is_not_read_in_time_must_resync() -> None:
     connection = waiting()
     connection.admit(grant(), now=9.0)
     connection.close_if_overdue(18.9)
@@ -376,7 +376,7 @@ def test_who_waits_in_vain_for_the_snapshot_starts_afresh() -> None:
     assert connection.closed is reasons.RESYNC
 
 
-def test_an_expired_ticket_is_not_accepted_and_one_that_expires_ends_it() -> None:
+def test_an_expired_ticket_is_refused_and_one_that_expires_closes_the_connection() -> None:
     late = waiting()
     late.admit(grant(until=5.0), now=5.0)
     assert late.closed is reasons.EXPIRED
@@ -385,7 +385,7 @@ def test_an_expired_ticket_is_not_accepted_and_one_that_expires_ends_it() -> Non
     assert connection.closed is reasons.EXPIRED
 
 
-def test_a_renewed_ticket_keeps_it_open() -> None:
+def test_a_renewed_ticket_keeps_the_connection_open() -> None:
     connection = live(policy=ConnectionPolicy(credit=None))
     connection.admit(grant(until=600.0), now=250.0)
     sent(connection, 300.0)
@@ -401,13 +401,13 @@ def test_a_client_that_acknowledges_and_falls_silent_is_closed() -> None:
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_who_hears_little_and_often_is_asked_before_it_is_taken_for_silent(answers: bool) -> None:
+def test_a_client_that_gets_little_but_often_is_asked_before_it_is_closed_as_silent(answers: bool) -> None:
     connection = live()
     questions = 0
     for second in range(1, 100):
-        # More often than pings are due, and less than a client acknowledges by itself.
-        served, _ = fan_out([connection], at(second), n=1_000 + 2 * second, size=300, now=second, free_at=second + 0.1)
-        assert served or connection.closed
+        # More often than pings are due, and less text than a client acknowledges without being asked.
+        sharing, _ = fan_out([connection], at(second), n=1_000 + 2 * second, size=300, now=second, free_at=second + 0.1)
+        assert sharing or connection.closed
         for _, frame in due_frames([connection], second + 0.5):
             if frame is not None and "n" in (question := json.loads(frame)):
                 assert question["type"] == "ping"
@@ -418,7 +418,7 @@ def test_who_hears_little_and_often_is_asked_before_it_is_taken_for_silent(answe
     assert questions == (4 if answers else 1)
 
 
-def test_the_first_reason_stands_and_nothing_follows_it() -> None:
+def test_the_first_reason_for_closing_stands_and_nothing_is_sent_after_it() -> None:
     connection = live()
     connection.offer(at(1))
     connection.close(reasons.DRAIN)
@@ -434,23 +434,23 @@ def test_the_first_reason_stands_and_nothing_follows_it() -> None:
     credit=st.sampled_from([None, 1, 400, 65_536]),
     steps=st.lists(st.tuples(st.sampled_from(["offer", "event", "ack", "wait"]), st.integers(0, 30)), max_size=40),
 )
-def test_a_driver_that_sleeps_until_wake_at_never_spins_and_never_oversleeps(
+def test_a_driver_that_sleeps_until_wake_at_is_neither_woken_for_nothing_nor_late(
     credit: int | None, steps: list[tuple[str, int]]
 ) -> None:
     connection, now = live(policy=ConnectionPolicy(credit=credit)), 0.0
-    for what, number in steps:
-        if what == "offer":
+    for action, number in steps:
+        if action == "offer":
             connection.offer(at(number))
-        elif what == "event":
+        elif action == "event":
             connection.offer(event())
-        elif what == "ack":
+        elif action == "ack":
             connection.ack(number, now=now)
         sent(connection, now, ack=False)
         if connection.wake_at is None:
             return
-        assert connection.wake_at > now, "it would be woken again and again for nothing"
-        if what == "wait":
+        assert connection.wake_at > now, "it would be woken in a loop, for nothing"
+        if action == "wait":
             now = connection.wake_at
             before = connection.phase, connection.has_pending
-            something = sent(connection, now, ack=False)
-            assert something or connection.phase is Phase.CLOSED, f"woken for nothing, at {before}"
+            frames = sent(connection, now, ack=False)
+            assert frames or connection.phase is Phase.CLOSED, f"woken for nothing, at {before}"

@@ -1,4 +1,4 @@
-"""Health, from two clocks: the process's and the work's."""
+"""Health, from the clock of the process and the clock of the work; and which tasks can be cancelled."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def running(**clocks: object) -> Snapshot:
 
 
 @pytest.mark.parametrize(
-    ("now", "clocks", "is_"),
+    ("now", "clocks", "expected"),
     [
         (10, {"beat_at": 9, "moved_at": 9}, Health.OK),
         (45, {"beat_at": 0, "moved_at": 0}, Health.OK),
@@ -34,17 +34,17 @@ def running(**clocks: object) -> Snapshot:
         (9_999, {"beat_at": 9_998, "moved_at": 9_998}, Health.OK),
     ],
 )
-def test_the_worst_that_holds_is_told(now: float, clocks: dict[str, object], is_: Health) -> None:
-    assert health(running(**clocks), now=now, limits=LIMITS) is is_
+def test_the_worst_health_that_applies_is_shown(now: float, clocks: dict[str, object], expected: Health) -> None:
+    assert health(running(**clocks), now=now, limits=LIMITS) is expected
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
-def test_what_does_not_run_has_no_health(state: State) -> None:
+def test_a_task_that_does_not_run_has_no_health(state: State) -> None:
     snapshot = Snapshot(id="x", attempt=1, seq=1, state=state, started_at=0.0, beat_at=0.0)
     assert health(snapshot, now=1_000, limits=LIMITS) is None
 
 
-def test_a_clock_that_runs_ahead_is_no_illness() -> None:
+def test_a_beat_in_the_future_is_ok() -> None:
     assert health(running(beat_at=500, moved_at=500), now=100, limits=LIMITS) is Health.OK
 
 
@@ -60,5 +60,5 @@ def test_the_server_and_the_page_agree_whether_a_task_can_be_cancelled(case: dic
     assert (offers_cancel(snapshot), can_cancel(snapshot)) == (case["offers_cancel"], case["can_cancel"])
 
 
-def test_every_state_is_among_the_cases_of_cancelling() -> None:
+def test_the_cases_of_cancelling_include_every_state() -> None:
     assert {case["snapshot"]["state"] for case in CANCEL_CASES} == set(State)

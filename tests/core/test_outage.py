@@ -1,4 +1,4 @@
-"""An outage is said twice: when it begins, and when it ends."""
+"""An outage is logged twice: when it begins, and when it ends."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 from telltale.core.outage import Outage
 
 
-def test_an_outage_is_said_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(logging.getLogger("test"), "Saving", "Tasks go on.")
     outage.end(now=1)
     for now in (2, 3, 4):

@@ -1,4 +1,4 @@
-"""Stages: the whole's fraction, which never goes back and is never a lie."""
+"""Stages: the fraction of the whole, which never goes back and is None while unknown."""
 
 import math
 from typing import Any
@@ -23,16 +23,16 @@ def enter(
     stage.current, stage.total = done, total
 
 
-def test_without_stages_the_fraction_is_what_is_done_of_the_total() -> None:
+def test_without_stages_the_fraction_is_current_divided_by_total() -> None:
     assert at(Stages(), 21, 50) == 0.42
 
 
 @pytest.mark.parametrize("total", [None, 0])
-def test_without_a_total_it_is_unknown(total: float | None) -> None:
+def test_without_a_total_the_fraction_is_unknown(total: float | None) -> None:
     assert at(Stages(), 21, total) is None
 
 
-def test_more_than_the_total_means_that_the_total_is_unknown() -> None:
+def test_a_current_above_the_total_means_that_the_total_is_unknown() -> None:
     stages = Stages()
     assert at(stages, 51, 50) is None
     assert stages.sample().total is None
@@ -47,7 +47,7 @@ def test_a_weight_below_one_is_a_share_of_the_whole() -> None:
     assert stages.sample().fraction == pytest.approx(0.4)
 
 
-def test_weights_may_be_given_with_what_they_come_to() -> None:
+def test_weights_may_be_given_with_their_sum() -> None:
     stages = Stages()
     enter(stages, 1, 4, done=1, total=2)
     assert stages.sample().fraction == pytest.approx(0.125)
@@ -56,7 +56,7 @@ def test_weights_may_be_given_with_what_they_come_to() -> None:
     assert stages.sample().fraction == pytest.approx(0.5)
 
 
-def test_a_weight_that_says_nothing_of_the_whole_leaves_it_unknown() -> None:
+def test_a_weight_of_one_without_the_sum_leaves_the_fraction_unknown() -> None:
     stages = Stages()
     enter(stages, 1, done=1, total=2)
     progress = stages.sample()
@@ -70,7 +70,7 @@ def test_stages_nest() -> None:
     assert stages.sample().fraction == pytest.approx(0.125)
 
 
-def test_a_stage_that_does_not_count_has_done_nothing_until_it_is_over() -> None:
+def test_a_stage_that_does_not_count_adds_nothing_until_it_is_over() -> None:
     stages = Stages()
     enter(stages, 0.3)
     assert stages.sample().fraction == 0
@@ -78,7 +78,7 @@ def test_a_stage_that_does_not_count_has_done_nothing_until_it_is_over() -> None
     assert stages.sample().fraction == pytest.approx(0.3)
 
 
-def test_the_outermost_stage_is_the_one_that_is_named() -> None:
+def test_the_outermost_stage_is_named() -> None:
     stages = Stages()
     stages.enter("Reading", 1, 3)
     stages.enter("A part of it", 0.5)
@@ -94,12 +94,12 @@ def test_after_the_last_stage_no_stage_is_named() -> None:
 
 
 @pytest.mark.parametrize("weight", [0, -1, math.nan, math.inf, "1", None])
-def test_a_weight_that_can_be_none_is_refused_with_the_mend(weight: Any) -> None:
+def test_a_weight_that_is_no_positive_number_is_refused_with_the_fix(weight: Any) -> None:
     with pytest.raises(ValueError, match=r"weight is .*give a number above 0"):
         Stages().enter("Reading", weight)
 
 
-def test_leaving_what_was_not_entered_is_harmless() -> None:
+def test_leaving_without_a_stage_is_harmless() -> None:
     stages = Stages()
     stages.leave()
     assert at(stages, 1, 2) == 0.5
@@ -116,7 +116,7 @@ STEP = st.one_of(
 
 
 @given(st.lists(STEP, max_size=40))
-def test_whatever_a_task_does_a_sample_never_raises_and_the_fraction_never_goes_back(steps: list[Any]) -> None:
+def test_with_any_values_of_a_task_a_sample_never_raises_and_the_fraction_never_goes_back(steps: list[Any]) -> None:
     stages, present, before = Stages(), [], 0.0
     for kind, *values in steps:
         if kind == "enter":

@@ -1,4 +1,4 @@
-"""Snapshots: one total order, one JSON form, one bound."""
+"""Snapshots: their order, their JSON and their size."""
 
 from itertools import permutations
 from typing import Any
@@ -30,7 +30,7 @@ SNAPSHOTS = st.builds(
 )
 
 
-def merged(snapshots: Any) -> Snapshot | None:
+def newest_of(snapshots: Any) -> Snapshot | None:
     newest = None
     for snapshot in snapshots:
         if supersedes(snapshot.order, newest.order if newest else None):
@@ -38,7 +38,7 @@ def merged(snapshots: Any) -> Snapshot | None:
     return newest
 
 
-def test_a_later_attempt_outranks_an_end_and_an_end_outranks_all_that_ran() -> None:
+def test_a_later_attempt_supersedes_an_end_and_an_end_supersedes_running_snapshots() -> None:
     def snapshot(attempt: int, state: State, seq: int) -> Snapshot:
         return Snapshot(id="x", attempt=attempt, seq=seq, state=state)
 
@@ -49,36 +49,38 @@ def test_a_later_attempt_outranks_an_end_and_an_end_outranks_all_that_ran() -> N
         snapshot(2, State.QUEUED, 0),
         snapshot(2, State.RUNNING, 1),
     ]
-    for mixed in permutations(in_order):
-        assert merged(mixed) is in_order[-1]
+    for shuffled in permutations(in_order):
+        assert newest_of(shuffled) is in_order[-1]
 
 
 @given(st.lists(SNAPSHOTS, min_size=1, max_size=8), st.randoms())
-def test_merging_minds_neither_order_nor_repetition(snapshots: list[Snapshot], luck: Any) -> None:
+def test_the_newest_snapshot_is_the_same_in_any_order_and_with_repetitions(
+    snapshots: list[Snapshot], random: Any
+) -> None:
     shuffled = snapshots + snapshots
-    luck.shuffle(shuffled)
-    assert merged(shuffled).order == merged(snapshots).order == max(s.order for s in snapshots)
+    random.shuffle(shuffled)
+    assert newest_of(shuffled).order == newest_of(snapshots).order == max(s.order for s in snapshots)
 
 
 @given(SNAPSHOTS, SNAPSHOTS)
-def test_of_two_at_most_one_supersedes(one: Snapshot, other: Snapshot) -> None:
+def test_of_two_snapshots_one_supersedes_unless_their_order_is_equal(one: Snapshot, other: Snapshot) -> None:
     assert not (supersedes(one.order, other.order) and supersedes(other.order, one.order))
     assert supersedes(one.order, other.order) or supersedes(other.order, one.order) or one.order == other.order
 
 
 @given(SNAPSHOTS)
-def test_json_there_and_back_is_the_same(snapshot: Snapshot) -> None:
+def test_a_snapshot_read_back_from_json_is_the_same(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(snapshot.to_json()) == snapshot
 
 
-def test_what_a_newer_sender_adds_is_ignored() -> None:
+def test_unknown_keys_of_a_newer_sender_are_ignored() -> None:
     data = Snapshot(id="x", attempt=1, seq=0, state=State.QUEUED, usual_s=(1.0, 2.0)).to_json()
-    data["progress"]["mood"] = data["mood"] = "good"
+    data["progress"]["new_key"] = data["new_key"] = "value"
     assert Snapshot.from_json(data).usual_s == (1.0, 2.0)
 
 
 @given(st.text(), st.integers(10, 50))
-def test_a_bounded_text_fits_and_is_the_whole_or_its_beginning(text: str, limit: int) -> None:
+def test_a_bounded_text_fits_and_is_the_whole_text_or_its_beginning(text: str, limit: int) -> None:
     cut = bounded(text, limit)
     assert len(encode(cut).encode()) - len('""') <= limit
     shown = "".join(c for c in text if c in "\n\t" or not (ord(c) < 32 or ord(c) == 127))
@@ -86,12 +88,12 @@ def test_a_bounded_text_fits_and_is_the_whole_or_its_beginning(text: str, limit:
     assert cut == kept or (cut.endswith("…") and kept.startswith(cut[:-1]))
 
 
-def test_a_cut_never_splits_a_character() -> None:
+def test_a_cut_splits_no_character() -> None:
     assert bounded("ä" * 2_000) == "ä" * 1_022 + "…"
 
 
 @pytest.mark.parametrize("character", ["x", "\x01", '"', "\\", "🛫", "\u2028"])
-def test_the_whole_stays_below_8_kib_whatever_its_texts_hold(character: str) -> None:
+def test_a_snapshot_with_the_longest_texts_stays_below_8_kib(character: str) -> None:
     long, short = bounded(character * 9_000), bounded(character * 9_000, SHORT_BYTES)
     message, reason = bounded(character * 9_000, MESSAGE_BYTES), bounded(character * 9_000, REASON_BYTES)
     snapshot = Snapshot(

@@ -1,4 +1,4 @@
-"""The table of moves: what may follow what."""
+"""The table of moves between states."""
 
 import pytest
 
@@ -10,25 +10,25 @@ def test_every_state_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("end", sorted(ENDS))
-def test_nothing_follows_an_end_within_an_attempt(end: State) -> None:
+def test_an_end_allows_no_move_within_its_attempt(end: State) -> None:
     assert end.ended
     assert not MOVES[end]
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - ENDS))
-def test_whatever_goes_on_can_be_cancelled(state: State) -> None:
+def test_every_state_that_is_no_end_can_move_to_cancelled(state: State) -> None:
     assert State.CANCELLED in MOVES[state]
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.QUEUED}))
-def test_every_state_can_be_reached_from_where_sources_says(state: State) -> None:
+def test_the_sources_of_a_state_are_the_states_that_may_move_to_it(state: State) -> None:
     assert sources(state) == {old for old in State if state in MOVES[old]} != set()
 
 
-def test_what_succeeded_or_was_cancelled_is_final_against_redelivery() -> None:
+def test_a_redelivery_can_claim_every_task_that_has_not_succeeded_or_been_cancelled() -> None:
     assert {State.SUCCEEDED, State.CANCELLED}.isdisjoint(CLAIMABLE)
     assert set(State) - CLAIMABLE == {State.SUCCEEDED, State.CANCELLED}
 
 
-def test_a_person_may_try_again_what_ended_without_success() -> None:
+def test_a_person_may_retry_tasks_that_ended_without_success() -> None:
     assert ENDS - {State.SUCCEEDED} == RETRIABLE

@@ -1,4 +1,4 @@
-"""What travels: there and back it is the same, and what is malformed is refused."""
+"""Envelopes and JSON: what is read back is the same, and malformed input is refused."""
 
 import json
 import math
@@ -29,7 +29,7 @@ JSON = st.recursive(
         Envelope(topics=("telltale:cancellations",), cancel="1"),
     ],
 )
-def test_an_envelope_there_and_back_is_the_same(envelope: Envelope) -> None:
+def test_an_envelope_read_back_from_bytes_is_the_same(envelope: Envelope) -> None:
     assert Envelope.from_bytes(envelope.to_bytes()) == envelope
 
 
@@ -40,7 +40,7 @@ def test_the_data_of_an_event_arrives_as_it_was_sent(data: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_what_browsers_cant_read_is_not_sent(number: float) -> None:
+def test_numbers_that_browsers_cant_read_are_not_encoded(number: float) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         encode({"n": number})
 
@@ -53,25 +53,25 @@ def test_a_message_that_is_no_json_object_is_malformed(raw: bytes | str) -> None
         decode(raw)
 
 
-def test_a_message_over_the_bound_is_not_even_read() -> None:
+def test_a_message_over_the_limit_is_not_read() -> None:
     with pytest.raises(Malformed, match="at most 16,384"):
         decode(encode({"a": "x" * INBOUND_BYTES}))
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_from_a_shared_broker_raise_anything_else(raw: bytes) -> None:
+def test_foreign_bytes_from_a_shared_broker_are_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         Envelope.from_bytes(raw)
 
 
 @given(JSON)
-def test_no_json_from_a_shared_broker_raises_anything_else(data: Any) -> None:
+def test_foreign_json_from_a_shared_broker_is_malformed(data: Any) -> None:
     raw = json.dumps({"topics": data, "snapshot": data, "notice": data, "event": data}).encode()
     with pytest.raises(Malformed):
         Envelope.from_bytes(raw)
 
 
-def test_topics_are_made_and_parsed_alike() -> None:
+def test_topics_are_parsed_as_they_are_made() -> None:
     assert parse(task_topic("4b8e")) == ("task", "4b8e")
     assert parse(user_topic(7)) == ("user", "7")
     assert parse(session_topic("abc")) == ("session", "abc")
@@ -79,6 +79,6 @@ def test_topics_are_made_and_parsed_alike() -> None:
 
 
 @pytest.mark.parametrize("topic", ["", "project", ":7", "project:", "a b:c", "x" * 300 + ":1"])
-def test_what_is_no_topic_is_refused(topic: str) -> None:
+def test_a_text_of_another_form_is_no_topic(topic: str) -> None:
     with pytest.raises(InvalidTopic):
         parse(topic)

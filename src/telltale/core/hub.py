@@ -192,8 +192,8 @@ def fan_out(
     The frame has number `n` and `size` characters. Only ready connections share it, and only a snapshot or an event:
     a notice is sent once, and each connection knows which it has. All others are offered the envelope.
 
-    This loop runs once per delivery, thousands of times a second, and takes 0.15 µs each. So it updates `newest`,
-    `free_at` and the credit of a ready connection in place: a method call for that would add a third.
+    This loop runs once per delivery, thousands of times a second. So it updates `newest`, `free_at` and the credit of a
+    ready connection in place: a method call for that makes a delivery a fifth slower (0.16 µs instead of 0.13).
     """
     sharing: list[Connection] = []
     waiting: list[Connection] = []
