@@ -1,4 +1,4 @@
-"""Behind Django's LoginRequiredMiddleware: pages need a signed-in user, what a page's script asks for does not."""
+"""Behind Django's LoginRequiredMiddleware: pages need a signed-in user, the requests of their scripts do not."""
 
 import json
 from typing import Any
@@ -18,10 +18,10 @@ from tests.factories import person, task_of
 pytestmark = pytest.mark.django_db
 
 PAGES = {"tasks", "task", "cancel", "retry"}
-"""For people, by their cookie."""
+"""Authorized by the session cookie."""
 
 FOR_SCRIPTS = {"live", "take_notice", "ticket"}
-"""Two authorise by a ticket, and the third says itself what an anonymous visitor may follow."""
+"""The first two are authorized by a ticket; the third checks the topics itself, also for anonymous visitors."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,53 +32,53 @@ def wall(settings: Any) -> None:
     settings.LOGIN_URL = "/sign-in/"
 
 
-def test_each_address_is_in_one_of_the_two_groups() -> None:
+def test_every_url_is_in_one_of_the_two_groups() -> None:
     assert {pattern.name for pattern in urls.urlpatterns} == PAGES | FOR_SCRIPTS
     assert not PAGES & FOR_SCRIPTS
 
 
 @pytest.mark.parametrize("name", [str(pattern.name) for pattern in urls.urlpatterns])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_an_anonymous_visitor_is_sent_to_the_login_from_pages_alone(name: str, method: str) -> None:
+def test_an_anonymous_visitor_is_redirected_to_the_login_from_pages_only(name: str, method: str) -> None:
     pattern = next(pattern for pattern in urls.urlpatterns if pattern.name == name)
-    address = reverse(f"telltale:{name}", args=[uuid4() for _ in pattern.pattern.converters])
-    answer: Any = getattr(Client(), method)(address)
-    is_sent_away = answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in/")
-    assert is_sent_away is (name in PAGES)
+    url = reverse(f"telltale:{name}", args=[uuid4() for _ in pattern.pattern.converters])
+    response: Any = getattr(Client(), method)(url)
+    is_redirected = response.status_code == 302 and response.headers["Location"].startswith("/sign-in/")
+    assert is_redirected is (name in PAGES)
 
 
-def test_a_page_goes_on_by_its_ticket_without_a_cookie() -> None:
+def test_a_page_stays_connected_by_its_ticket_without_a_cookie() -> None:
     ada = person()
     task, notice = task_of(ada), store.add_notice(user_topic(ada.pk), "Ready")
     bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
     polled = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
-    assert [told["id"] for told in polled.json()["tasks"]] == [str(task.pk)]
+    assert [task_json["id"] for task_json in polled.json()["tasks"]] == [str(task.pk)]
     taken = Client().post(f"/telltale/notices/{notice.id}/take/", headers=bearer)
     assert taken.json() == {"granted": True}
 
 
-def test_without_a_ticket_nothing_is_told() -> None:
-    for address in ("/telltale/live/", f"/telltale/notices/{uuid4()}/take/"):
-        answer = Client().post(address)
-        assert (answer.status_code, answer.json()["code"]) == (401, 4401)
+def test_requests_without_a_ticket_are_refused() -> None:
+    for url in ("/telltale/live/", f"/telltale/notices/{uuid4()}/take/"):
+        response = Client().post(url)
+        assert (response.status_code, response.json()["code"]) == (401, 4401)
 
 
-def test_a_visitor_who_signed_out_is_refused_a_ticket_in_json_and_an_anonymous_one_gets_their_own() -> None:
+def test_a_signed_out_visitor_gets_no_ticket_and_an_anonymous_one_gets_their_own() -> None:
     ada, session = person(), SessionStore()
     session.create()
     theirs, own = task_of(ada), task_of(Owner(session=session_digest(str(session.session_key))))
     client = Client()
     client.cookies["sessionid"] = str(session.session_key)
-    refused = ask_for(client, task_topic(theirs.pk))
+    refused = request_ticket(client, task_topic(theirs.pk))
     assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/json")
-    assert ask_for(client, task_topic(own.pk)).json()["topics"] == [task_topic(own.pk)]
+    assert request_ticket(client, task_topic(own.pk)).json()["topics"] == [task_topic(own.pk)]
 
 
-def ask_for(client: Client, topic: str) -> Any:
+def request_ticket(client: Client, topic: str) -> Any:
     return client.post("/telltale/ticket/", json.dumps({"topics": [topic]}), "application/json")
 
 
-def test_a_signed_in_user_passes() -> None:
+def test_a_signed_in_user_gets_the_pages() -> None:
     client, ada = Client(), person()
     client.force_login(ada)
     assert client.get("/telltale/tasks/", headers={"Accept": "text/html"}).status_code == 200

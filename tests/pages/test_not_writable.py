@@ -1,4 +1,4 @@
-"""A database that can be read and not written: what lapsed is shown as it is, and every page goes on."""
+"""A database that can be read but not written: tasks with an expired lease are shown as stalled; all pages work."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ WAIT_MS = 50
 
 @contextmanager
 def every_connection(on: str, off: str) -> Iterator[None]:
-    """Run a statement on the present connection and on all that are opened meanwhile, and then another."""
+    """Run `on` on the present connection and on all that are opened meanwhile, and `off` at the end."""
 
     def run(sql: str, *, on: Any) -> None:
         with on.cursor() as cursor:
@@ -68,7 +68,7 @@ def locked() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_outage() -> Iterator[None]:
-    """No test inherits another's."""
+    """End an outage that another test began."""
     write_on_read._outage.end(now=0)
     yield
     write_on_read._outage.end(now=0)
@@ -93,7 +93,7 @@ def signed_in(ada: Any) -> Client:
 
 
 def lapsed_task(owner: Any = None) -> TaskState:
-    """Its worker was heard last a long time ago."""
+    """Return a running task whose lease expired long ago."""
     task = task_of(owner)
     store.claim(task_id=task.pk, worker="w1", now=store.now() - 1_000)
     return task
@@ -103,45 +103,47 @@ def state_of(task: TaskState) -> str:
     return TaskState.objects.get(pk=task.pk).state
 
 
-@pytest.mark.parametrize("address", ["/telltale/tasks/{}/", "/telltale/tasks/"])
+@pytest.mark.parametrize("url", ["/telltale/tasks/{}/", "/telltale/tasks/"])
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
-def test_a_page_shows_a_lapsed_task_as_it_is_and_that_contact_is_lost(
-    ada: Any, signed_in: Client, not_writable: Callable[[], Any], address: str, accept: str
+def test_a_page_shows_a_task_with_an_expired_lease_as_stalled(
+    ada: Any, signed_in: Client, not_writable: Callable[[], Any], url: str, accept: str
 ) -> None:
     task = lapsed_task(ada)
-    address = address.format(task.pk)
+    url = url.format(task.pk)
     with not_writable():
-        answer = signed_in.get(address, headers={"Accept": accept})
-    assert answer.status_code == 200
+        response = signed_in.get(url, headers={"Accept": accept})
+    assert response.status_code == 200
     if accept == "application/json":
-        told = answer.json().get("tasks", [answer.json()])[0]
-        assert (told["state"], told["health"]) == ("running", "stalled")
+        task_json = response.json().get("tasks", [response.json()])[0]
+        assert (task_json["state"], task_json["health"]) == ("running", "stalled")
     else:
-        assert 'health="stalled"' in answer.content.decode()
-    signed_in.get(address)
+        assert 'health="stalled"' in response.content.decode()
+    signed_in.get(url)
     assert state_of(task) == "lost"
 
 
-def test_a_poll_is_answered(ada: Any, not_writable: Callable[[], Any]) -> None:
+def test_polling_works(ada: Any, not_writable: Callable[[], Any]) -> None:
     task = lapsed_task(ada)
     bearer = {"Authorization": f"Bearer {tickets.issue([user_topic(ada.pk)])}"}
-    for state, place in (("running", not_writable), ("lost", nullcontext)):
-        with place():
-            answer = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
-        assert [(told["id"], told["state"]) for told in answer.json()["tasks"]] == [(str(task.pk), state)]
+    for state, condition in (("running", not_writable), ("lost", nullcontext)):
+        with condition():
+            response = Client().post("/telltale/live/", "{}", "application/json", headers=bearer)
+        assert [(task_json["id"], task_json["state"]) for task_json in response.json()["tasks"]] == [
+            (str(task.pk), state)
+        ]
 
 
-def test_the_admins_list_is_shown(signed_in: Client, not_writable: Callable[[], Any]) -> None:
+def test_the_admins_list_works(signed_in: Client, not_writable: Callable[[], Any]) -> None:
     task = lapsed_task()
     with not_writable():
-        answer = signed_in.get("/admin/telltale/taskstate/")
-    assert answer.status_code == 200
-    assert "running (stalled)" in answer.content.decode()
+        response = signed_in.get("/admin/telltale/taskstate/")
+    assert response.status_code == 200
+    assert "running (stalled)" in response.content.decode()
     assert state_of(task) == "running"
     assert "lost" in signed_in.get("/admin/telltale/taskstate/").content.decode()
 
 
-def test_followers_of_a_live_connection_get_their_snapshot(not_writable: Callable[[], Any]) -> None:
+def test_live_connections_get_their_snapshots(not_writable: Callable[[], Any]) -> None:
     topic = task_topic(lapsed_task().pk)
     assert states_read_live(topic, within=not_writable) == [State.RUNNING]
     assert states_read_live(topic, within=nullcontext) == [State.LOST]
@@ -157,7 +159,7 @@ def states_read_live(topic: str, *, within: Callable[[], Any]) -> list[State]:
     return [envelope.snapshot.state for envelope in found[topic] if envelope.snapshot is not None]
 
 
-def test_a_group_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]) -> None:
+def test_a_group_is_shown_with_its_last_count(not_writable: Callable[[], Any]) -> None:
     members = [store.Member(name="x", label="x", runner_id=str(n), args=(), kwargs={}) for n in range(2)]
     group = store.queue_group([members], group_id=uuid4(), runner="thread", name="x", label="All", owner=Owner())
     member, _other = store.member_ids(group)
@@ -171,18 +173,20 @@ def test_a_group_is_shown_as_it_was_counted_last(not_writable: Callable[[], Any]
     assert fresh.snapshot.progress.current == 1
 
 
-def test_notices_wait_until_they_can_be_taken(ada: Any, signed_in: Client, not_writable: Callable[[], Any]) -> None:
+def test_notices_wait_until_the_database_can_be_written(
+    ada: Any, signed_in: Client, not_writable: Callable[[], Any]
+) -> None:
     task = task_of(ada)
     notice = ended(started(task)).notice
     assert notice is not None
     with not_writable():
-        answer = signed_in.get(f"/telltale/tasks/{task.pk}/", headers={"Accept": "text/html"})
-        assert answer.status_code == 200
+        response = signed_in.get(f"/telltale/tasks/{task.pk}/", headers={"Accept": "text/html"})
+        assert response.status_code == 200
     assert [taken.id for taken in store.take_notices(task.pk)] == [notice.id]
     assert store.take_notices(task.pk) == []
 
 
-def test_a_callers_transaction_stays_usable() -> None:
+def test_the_callers_transaction_stays_usable() -> None:
     task = lapsed_task()
     with transaction.atomic(), read_only():
         assert [envelope.snapshot.state for envelope in store.read_tasks([task.pk]) if envelope.snapshot] == ["running"]
@@ -190,7 +194,7 @@ def test_a_callers_transaction_stays_usable() -> None:
     assert store.read_tasks([task.pk])[0].snapshot.state == "lost"  # type: ignore[union-attr]
 
 
-def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
+def test_the_beginning_and_the_end_of_an_outage_are_logged_once(
     not_writable: Callable[[], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "telltale")
@@ -206,7 +210,7 @@ def test_it_is_logged_when_it_begins_and_when_it_ends_and_not_between(
     assert over.startswith("Writing while reading tasks works again")
 
 
-def test_writers_still_hear_of_it(not_writable: Callable[[], Any]) -> None:
+def test_writes_that_are_not_for_a_reader_still_raise(not_writable: Callable[[], Any]) -> None:
     task = lapsed_task()
     with not_writable(), pytest.raises(DatabaseError):
         store.expire([task.pk])

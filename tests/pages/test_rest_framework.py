@@ -1,4 +1,4 @@
-"""Views of Django REST framework: their request wraps Django's, and the user that its authentication found counts."""
+"""Views of Django REST framework: the request wraps Django's, and the user of the framework's authentication counts."""
 
 import json
 import re
@@ -29,7 +29,7 @@ ARGUMENTS = ("no-log", 1, 0.0)  # The task is not run: the transaction of the te
 
 
 class ByName(BaseAuthentication):
-    """`Authorization: Name ada` is Ada."""
+    """Authenticates `Authorization: Name ada` as Ada."""
 
     def authenticate(self, request: Any) -> Any:
         kind, _, name = request.headers.get("Authorization", "").partition(" ")
@@ -81,7 +81,7 @@ def site(settings: Any) -> None:
 
 
 def wrapped(name: str = "", session: SessionStore | None = None, user: Any = None) -> Any:
-    """The request that a view gets, which has not asked its authentication yet."""
+    """Return a view's request before authentication has run."""
     request: Any = RequestFactory().get("/", headers={"Authorization": f"Name {name}"} if name else {})
     if session is not None:
         request.session = session
@@ -90,28 +90,28 @@ def wrapped(name: str = "", session: SessionStore | None = None, user: Any = Non
     return Request(request, authenticators=[ByName()])
 
 
-@pytest.mark.parametrize("address", ["/owner/", "/present/", "/many/"])
+@pytest.mark.parametrize("url", ["/owner/", "/present/", "/many/"])
 @pytest.mark.django_db
-def test_a_task_belongs_to_the_user_whom_the_api_authenticated(address: str) -> None:
+def test_a_task_belongs_to_the_user_that_the_api_authenticated(url: str) -> None:
     ada = person("ada")
-    answer = Client().post(address, headers={"Authorization": "Name ada", "Accept": "application/json"})
+    response = Client().post(url, headers={"Authorization": "Name ada", "Accept": "application/json"})
     row = TaskState.objects.get()
-    assert (answer.status_code, row.owner) == (202, ada)
-    assert answer.headers["Location"] == f"/telltale/tasks/{row.pk}/"
-    assert answer.json()["can_cancel"] is True
-    assert not answer.cookies, "a user who is authenticated with each request needs no session"
+    assert (response.status_code, row.owner) == (202, ada)
+    assert response.headers["Location"] == f"/telltale/tasks/{row.pk}/"
+    assert response.json()["can_cancel"] is True
+    assert not response.cookies, "a user authenticated with each request needs no session"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_work_that_a_view_tracks_belongs_to_the_user_whom_the_api_authenticated() -> None:
+def test_a_task_tracked_in_a_view_belongs_to_the_user_that_the_api_authenticated() -> None:
     ada = person("ada")
-    answer = Client().post("/track/", headers={"Authorization": "Name ada", "Accept": "application/json"})
+    response = Client().post("/track/", headers={"Authorization": "Name ada", "Accept": "application/json"})
     row = TaskState.objects.get()
-    assert (answer.status_code, row.state, row.owner) == (200, "succeeded", ada)
+    assert (response.status_code, row.state, row.owner) == (200, "succeeded", ada)
 
 
 @pytest.mark.django_db
-def test_a_template_that_the_api_renders_knows_its_user(settings: Any, tmp_path: Path) -> None:
+def test_a_template_rendered_by_the_api_knows_its_user(settings: Any, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("{% load telltale %}{% telltale task %}{% task_progress task %}")
     settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path]}]
     ada = person("ada")
@@ -124,13 +124,13 @@ def test_a_template_that_the_api_renders_knows_its_user(settings: Any, tmp_path:
 
 
 @pytest.mark.django_db
-def test_the_wrappers_user_counts_and_not_the_one_of_the_cookie() -> None:
+def test_the_wrappers_user_counts_not_the_cookies() -> None:
     ada, grace = person("ada"), person("grace")
     assert Owner.of(wrapped("ada", user=grace)) == Owner(user_id=ada.pk)
 
 
 @pytest.mark.django_db
-def test_an_anonymous_caller_is_known_by_the_session_of_djangos_request() -> None:
+def test_an_anonymous_visitor_is_identified_by_the_session_of_djangos_request() -> None:
     session = SessionStore()
     owner = Owner.of(wrapped(session=session), create_session=True)
     assert session.session_key is not None
@@ -148,10 +148,10 @@ def test_tickets_and_notices_are_for_the_wrappers_user() -> None:
     assert StoredNotice.objects.get().topic == f"user:{ada.pk}"
 
 
-def test_only_what_holds_a_request_is_one() -> None:
+def test_only_a_request_or_its_wrapper_is_accepted() -> None:
     request = HttpRequest()
     assert django_request(request) is request
     assert django_request(Request(request)) is request
     assert django_request(None) is django_request(object()) is None
-    with pytest.raises(TypeError, match="is nobody who can own a task"):
+    with pytest.raises(TypeError, match="can't own a task: pass a saved user"):
         Owner.of(object())

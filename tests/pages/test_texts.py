@@ -40,7 +40,8 @@ def test_a_text_that_is_not_a_literal_is_an_error(tmp_path: Path) -> None:
 
 def test_texts_are_found_in_templates() -> None:
     source = (
-        '{# no #}<{{ tag }} class="a"></{{ tag }}><p title="Shown">Plain {{ value }}</p>{% if x %}<b>{% translate "Back" %}</b>{% endif %}'
+        '{# no #}<{{ tag }} class="a"></{{ tag }}><p title="Shown">Plain {{ value }}</p>'
+        '{% if x %}<b>{% translate "Back" %}</b>{% endif %}'
         "{% blocktranslate count n=n %}{{ n }} task{% plural %}{{ n }} tasks{% endblocktranslate %}"
     )
     assert list(texts.texts_of_template(source)) == ["Back", "{{ n }} task / {{ n }} tasks", "Shown", "Plain"]

@@ -217,7 +217,7 @@ def test_a_browser_is_never_redirected_to_another_site(ada: Any, signed_in: Clie
 
 @pytest.mark.parametrize(
     ("action", "message"),
-    [("cancel/", "This task has already ended, so it can"), ("retry/", "so there is nothing to run again.")],
+    [("cancel/", "This task has already ended, so it can"), ("retry/", "can be run again.")],
 )
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
 def test_an_action_that_is_not_possible_says_why(

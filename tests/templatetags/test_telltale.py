@@ -1,4 +1,4 @@
-"""The tags: what they put into a page, with hashed files, under a strict policy, and before any script runs."""
+"""The template tags: their output, with hashed static files, under a strict policy, and without JavaScript."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ STATIC = Path(__file__).parents[2] / "src" / "telltale" / "static" / "telltale"
 
 
 class Page(HTMLParser):
-    """Every element of a page with its attributes, and the text within each script."""
+    """The elements of a page with their attributes, and the text of its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Page(HTMLParser):
         return next(a for _, a in self.elements if name in (a.get("class") or "").split())
 
 
-def asked(user: Any = None) -> HttpRequest:
+def request_of(user: Any = None) -> HttpRequest:
     request = RequestFactory().get("/imports/7/?tab=2")
     if user is not None:
         request.user = user
@@ -68,7 +68,7 @@ def rendered(text: str, request: HttpRequest, **more: Any) -> Page:
 
 
 def bar(task: TaskState, user: Any = None, text: str = "{% task_progress task %}") -> Page:
-    return rendered(text, asked(user), task=task)
+    return rendered(text, request_of(user), task=task)
 
 
 def row(state: State = State.RUNNING, **more: Any) -> TaskState:
@@ -99,33 +99,44 @@ def collected(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 @pytest.mark.django_db
-def test_every_module_of_the_import_map_is_there_under_its_hashed_name(collected: Path) -> None:
-    page = rendered("{% telltale %}", asked())
+def test_every_module_of_the_import_map_exists_under_its_hashed_name(collected: Path) -> None:
+    page = rendered("{% telltale %}", request_of())
     imports = json.loads(page.script("importmap"))["imports"]
     assert imports.keys() == {"telltale", *(f"telltale/{module}" for module in MODULES)}
-    addresses = [*imports.values(), *(str(link["href"]) for link in page.all("link"))]
-    addresses += [str(script["src"]) for script in page.all("script") if "src" in script]
-    for address in addresses:
-        assert re.search(r"\.[0-9a-f]{12}\.(js|css)$", address), address
-        assert (collected / address.removeprefix("/static/")).is_file(), address
+    urls = [*imports.values(), *(str(link["href"]) for link in page.all("link"))]
+    urls += [str(script["src"]) for script in page.all("script") if "src" in script]
+    for url in urls:
+        assert re.search(r"\.[0-9a-f]{12}\.(js|css)$", url), url
+        assert (collected / url.removeprefix("/static/")).is_file(), url
 
 
 @pytest.mark.django_db
-def test_a_collected_module_is_what_was_written_and_its_imports_are_in_the_map(collected: Path) -> None:
-    for name, address in import_map().items():
-        served = (collected / address.removeprefix("/static/")).read_text(encoding="utf-8")
+def test_a_collected_module_is_served_unchanged(collected: Path) -> None:
+    for name, url in import_map().items():
+        served = (collected / url.removeprefix("/static/")).read_text(encoding="utf-8")
         source = STATIC / ("index.js" if name == "telltale" else name.removeprefix("telltale/"))
         assert served == source.read_text(encoding="utf-8")
 
 
-def test_no_module_imports_by_a_path_for_hashing_would_lead_it_to_another_version() -> None:
+@pytest.mark.django_db
+def test_every_module_is_mapped_and_preloaded_also_in_subfolders() -> None:
+    modules = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")}
+    assert {"index.js", "live/live.js", "elements/task-tray.js"} <= modules
+    page = rendered("{% telltale %}", request_of())
+    imports = json.loads(page.script("importmap"))["imports"]
+    assert imports.keys() == {"telltale", *(f"telltale/{module}" for module in modules)}
+    preloaded = {link["href"] for link in page.all("link") if link["rel"] == "modulepreload"}
+    assert preloaded == {imports[f"telltale/{module}"] for module in modules}
+
+
+def test_modules_import_by_names_of_the_import_map_only() -> None:
     known = import_map().keys()
-    for module in STATIC.glob("*.js"):
+    for module in STATIC.rglob("*.js"):
         imported = re.findall(r"""\b(?:from|import)\s*\(?\s*["']([^"']+)["']""", module.read_text(encoding="utf-8"))
         assert set(imported) <= known, module.name
 
 
-def test_no_module_is_dead() -> None:
+def test_every_module_is_imported_by_another_or_by_the_page() -> None:
     alive, unread = {"elements.js", "index.js"}, ["elements.js", "index.js"]
     while unread:
         found = re.findall(r'(?:from|import) "telltale/([^"]+)"', (STATIC / unread.pop()).read_text(encoding="utf-8"))
@@ -134,7 +145,7 @@ def test_no_module_is_dead() -> None:
     assert alive == {*MODULES}
 
 
-def test_the_style_sheet_brings_nothing_from_elsewhere() -> None:
+def test_the_style_sheet_loads_no_other_files() -> None:
     assert "url(" not in (STATIC / "telltale.css").read_text(encoding="utf-8")
 
 
@@ -143,8 +154,8 @@ def test_the_style_sheet_brings_nothing_from_elsewhere() -> None:
 
 @pytest.mark.parametrize("from_context", [True, False], ids=["Django's", "django-csp's"])
 @pytest.mark.django_db
-def test_everything_that_a_policy_asks_about_carries_the_nonce(from_context: bool) -> None:
-    request = asked()
+def test_scripts_and_preloads_carry_the_nonce(from_context: bool) -> None:
+    request = request_of()
     if not from_context:
         request.csp_nonce = "r4nd0m"  # type: ignore[attr-defined]
     page = rendered("{% telltale %}", request, **({"csp_nonce": "r4nd0m"} if from_context else {}))
@@ -154,17 +165,17 @@ def test_everything_that_a_policy_asks_about_carries_the_nonce(from_context: boo
 
 
 def nonces_of_page_and_policy(client: Client) -> tuple[set[str | None], set[str]]:
-    """Of the scripts in the list of tasks, and of the policy that it was sent with."""
+    """Return the nonces of the scripts in the list of tasks, and those of its policy header."""
     client.force_login(person())
-    answer = client.get("/telltale/tasks/", headers={"accept": "text/html"})
-    page = Page(answer.content.decode())
+    response = client.get("/telltale/tasks/", headers={"accept": "text/html"})
+    page = Page(response.content.decode())
     assert len(page.all("script")) == 3
     carried = {a.get("nonce") for a in page.all("script") + page.all("link") if a.get("rel") != "stylesheet"}
-    return carried, set(re.findall(r"'nonce-([^']+)'", answer.headers["Content-Security-Policy"]))
+    return carried, set(re.findall(r"'nonce-([^']+)'", response.headers["Content-Security-Policy"]))
 
 
 @pytest.mark.django_db
-def test_scripts_carry_the_nonce_that_django_csp_makes_when_it_is_read(client: Client, settings: Any) -> None:
+def test_scripts_carry_the_lazy_nonce_of_django_csp(client: Client, settings: Any) -> None:
     settings.MIDDLEWARE = ["csp.middleware.CSPMiddleware", *settings.MIDDLEWARE]
     settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {"script-src": [csp.constants.SELF, csp.constants.NONCE]}}
     carried, allowed = nonces_of_page_and_policy(client)
@@ -175,9 +186,7 @@ def test_scripts_carry_the_nonce_that_django_csp_makes_when_it_is_read(client: C
 @pytest.mark.skipif(DJANGO_VERSION < (6, 0), reason="Django has a policy of its own from 6.0 on")
 @pytest.mark.parametrize("in_context", [True, False], ids=["with its context processor", "without"])
 @pytest.mark.django_db
-def test_scripts_carry_the_nonce_that_django_makes_when_it_is_read(
-    client: Client, settings: Any, in_context: bool
-) -> None:
+def test_scripts_carry_the_lazy_nonce_of_django(client: Client, settings: Any, in_context: bool) -> None:
     settings.MIDDLEWARE = ["django.middleware.csp.ContentSecurityPolicyMiddleware", *settings.MIDDLEWARE]
     settings.SECURE_CSP = {"script-src": ["'self'", import_string("django.utils.csp.CSP").NONCE]}
     if in_context:
@@ -191,26 +200,26 @@ def test_scripts_carry_the_nonce_that_django_makes_when_it_is_read(
 
 @pytest.mark.django_db
 def test_without_a_policy_there_is_no_nonce() -> None:
-    assert all("nonce" not in attributes for _, attributes in rendered("{% telltale %}", asked()).elements)
+    assert all("nonce" not in attributes for _, attributes in rendered("{% telltale %}", request_of()).elements)
 
 
 @pytest.mark.django_db
 def test_the_import_map_comes_before_any_module() -> None:
-    page = rendered("{% telltale %}", asked())
+    page = rendered("{% telltale %}", request_of())
     kinds = [a.get("type") or a.get("rel") for tag, a in page.elements if tag in {"script", "link"}]
     assert kinds.index("importmap") < min(kinds.index("modulepreload"), kinds.index("module"))
 
 
-def test_no_element_has_a_style_or_a_handler_of_its_own(client: Any, db: None) -> None:
+def test_no_element_has_an_inline_style_or_handler(client: Any, db: None) -> None:
     ada = person()
     client.force_login(ada)
     claim = started(task_of(ada, label='"><script>alert(1)</script>'))
     pages = [client.get(f"/telltale/tasks/{claim.id}/", headers={"accept": "text/html"})]
     ended(claim, State.FAILED, error="<img src=x onerror=alert(2)>")
     pages += [client.get(f"/telltale/tasks/{path}", headers={"accept": "text/html"}) for path in ("", f"{claim.id}/")]
-    for answer in pages:
-        assert answer.status_code == 200
-        page = Page(answer.content.decode())
+    for response in pages:
+        assert response.status_code == 200
+        page = Page(response.content.decode())
         for tag, attributes in page.elements:
             assert tag not in {"style", "img"}
             assert not [name for name in attributes if name == "style" or name.startswith("on")], (tag, attributes)
@@ -218,48 +227,48 @@ def test_no_element_has_a_style_or_a_handler_of_its_own(client: Any, db: None) -
 
 
 @pytest.mark.django_db
-def test_data_in_the_page_cannot_end_its_script() -> None:
+def test_data_in_the_page_cannot_end_its_script_element() -> None:
     shared = task_of(label="x")
     with translation.override("en"):
-        page = rendered("{% telltale task %}", asked(), task=shared)
+        page = rendered("{% telltale task %}", request_of(), task=shared)
     block = page.script("application/json")
     assert "<" not in block
     assert json.loads(block)["texts"]["messages"]["succeeded"] == "Done"
 
 
-# What the script is told ------------------------------------------------------------------------
+# The page's data block -------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
-def test_the_page_brings_a_ticket_for_what_its_visitor_may_hear() -> None:
+def test_the_page_contains_a_ticket_for_the_topics_that_its_visitor_may_follow() -> None:
     ada, eve = person("ada"), person("eve")
     theirs, not_theirs = task_of(ada), task_of(eve)
-    page = rendered("{% telltale one two %}", asked(ada), one=theirs, two=not_theirs)
+    page = rendered("{% telltale one two %}", request_of(ada), one=theirs, two=not_theirs)
     data = json.loads(page.script("application/json"))
     assert data["topics"] == sorted({f"task:{theirs.pk}", f"user:{ada.pk}"})
     assert tickets.verify(data["ticket"]).topics == {*data["topics"]}
 
 
 @pytest.mark.django_db
-def test_a_cookie_that_scripts_cannot_read_is_not_looked_for() -> None:
+def test_an_http_only_csrf_cookie_is_not_named_in_the_page() -> None:
     for setting, cookie in ((False, "csrftoken"), (True, None)):
         with override_settings(CSRF_COOKIE_HTTPONLY=setting):
-            data = json.loads(rendered("{% telltale %}", asked()).script("application/json"))
+            data = json.loads(rendered("{% telltale %}", request_of()).script("application/json"))
         assert data["csrf"]["cookie"] == cookie
         assert len(data["csrf"]["token"]) == 64
 
 
 @pytest.mark.parametrize("tag", ["{% telltale %}", "{% task_progress task %}"])
-def test_without_the_request_a_tag_says_what_is_missing(tag: str) -> None:
+def test_without_a_request_the_tags_error_names_the_context_processor(tag: str) -> None:
     with pytest.raises(TemplateSyntaxError, match=r"context_processors\.request"):
         Template("{% load telltale %}" + tag).render(Context({"task": row()}))
 
 
-# The bar before the script ----------------------------------------------------------------------
+# The bar without JavaScript ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", State, ids=str)
-def test_every_state_has_its_words_and_a_named_bar(state: State) -> None:
+def test_every_state_has_a_bar_with_a_label(state: State) -> None:
     page = bar(row(state))
     element, progress = page.all("task-progress")[0], page.all("progress")[0]
     assert element["state"] == state.value
@@ -268,7 +277,7 @@ def test_every_state_has_its_words_and_a_named_bar(state: State) -> None:
 
 
 @pytest.mark.parametrize(("silent_s", "still_s", "health"), [(0, 0, "ok"), (0, 90, "quiet"), (50, 50, "stalled")])
-def test_a_running_tasks_health_is_there_without_scripts(silent_s: float, still_s: float, health: str) -> None:
+def test_a_running_task_has_its_health_without_javascript(silent_s: float, still_s: float, health: str) -> None:
     now = store.now()
     assert bar(row(beat_at=now - silent_s, moved_at=now - still_s)).all("task-progress")[0]["health"] == health
 
@@ -277,20 +286,20 @@ def test_only_a_running_task_has_health() -> None:
     assert "health" not in bar(row(State.QUEUED)).all("task-progress")[0]
 
 
-def test_an_unknown_total_is_an_indeterminate_bar_not_an_empty_one() -> None:
+def test_a_bar_of_an_unknown_total_is_indeterminate() -> None:
     assert "value" not in bar(row(progress={"current": 7})).all("progress")[0]
     known = bar(row(progress={"fraction": 0.25, "current": 7, "total": 28})).all("progress")[0]
     assert (known["value"], known["aria-valuetext"]) == ("0.25", "7 of 28")
 
 
-def test_a_bars_value_is_in_no_languages_figures() -> None:
+def test_the_value_of_a_bar_does_not_depend_on_the_language() -> None:
     with translation.override("de"):
         assert bar(row(progress={"fraction": 0.4444})).all("progress")[0]["value"] == "0.4444"
     assert [str(bar_value(share)) for share in (None, 0.0, 1.0)] == ["", ' value="0"', ' value="1"']
 
 
 @pytest.mark.django_db
-def test_who_owns_a_task_can_cancel_and_retry_it_by_forms_with_a_token_and_come_back() -> None:
+def test_the_owner_can_cancel_and_retry_by_forms_with_token_and_return_url() -> None:
     ada = person()
     claim = started(task_of(ada))
     forms = {str(form["class"]): form for form in bar(_fresh(claim.id), ada).all("form")}
@@ -304,14 +313,14 @@ def test_who_owns_a_task_can_cancel_and_retry_it_by_forms_with_a_token_and_come_
 
 
 @pytest.mark.django_db
-def test_what_nobody_could_run_again_is_not_offered() -> None:
+def test_retry_is_not_offered_for_an_unknown_function() -> None:
     ada = person()
     gone = row(State.FAILED, owner=ada, name="no.such.function", call={"args": [], "kwargs": {}})
     assert [form["class"] for form in bar(gone, ada).all("form")] == ["telltale-cancel"]
 
 
 @pytest.mark.django_db
-def test_a_failed_task_that_can_run_again_offers_it() -> None:
+def test_a_failed_task_that_can_run_again_offers_retry() -> None:
     ada = person()
     name = "tests.app.thread_tasks.fail"
     failed = row(State.FAILED, owner=ada, name=name, call={"args": [], "kwargs": {}})
@@ -321,7 +330,7 @@ def test_a_failed_task_that_can_run_again_offers_it() -> None:
 
 
 @pytest.mark.django_db
-def test_others_see_no_buttons() -> None:
+def test_other_visitors_see_no_buttons() -> None:
     ada, eve = person("ada"), person("eve")
     task = row(owner=ada)
     assert bar(task, eve).all("form") == bar(task).all("form") == []
@@ -329,10 +338,10 @@ def test_others_see_no_buttons() -> None:
 
 
 @pytest.mark.django_db
-def test_a_button_that_would_do_nothing_is_not_shown_or_says_so() -> None:
+def test_a_cancel_button_without_effect_is_hidden_or_disabled() -> None:
     ada = person()
-    silent = row(owner=ada, beat_at=store.now() - 60)
-    assert "hidden" in bar(silent, ada).of_class("telltale-cancel")
+    stalled = row(owner=ada, beat_at=store.now() - 60)
+    assert "hidden" not in bar(stalled, ada).of_class("telltale-cancel"), "a redelivery would not run it again"
     assert "hidden" in bar(row(owner=ada, cancel_requested=True), ada).of_class("telltale-cancel")
     assert "disabled" in bar(row(owner=ada, no_cancel="it saves"), ada).all("button")[0]
 
@@ -352,31 +361,31 @@ def test_a_button_that_would_do_nothing_is_not_shown_or_says_so() -> None:
         (None, ""),
     ],
 )
-def test_a_result_leads_to_a_web_page_or_nowhere(url: str | None, safe: str) -> None:
+def test_a_result_link_leads_to_a_web_page_or_is_empty(url: str | None, safe: str) -> None:
     assert safe_url(url) == safe
 
 
-def test_a_result_that_leads_nowhere_good_is_no_link() -> None:
+def test_an_unsafe_result_is_not_linked() -> None:
     good = bar(row(State.SUCCEEDED, result="/imports/7/")).of_class("telltale-result")
     bad = bar(row(State.SUCCEEDED, result="javascript:alert(1)")).of_class("telltale-result")
     assert (good["href"], "hidden" in bad, "href" in bad) == ("/imports/7/", True, False)
 
 
-def test_what_a_task_calls_itself_is_text() -> None:
+def test_a_tasks_label_and_message_are_escaped() -> None:
     page = bar(row(label="<b>bold</b>", progress={"message": "<script>"}))
     assert not page.all("b")
     assert not page.all("script")
 
 
-def test_a_label_can_be_a_heading_and_lead_to_the_tasks_page() -> None:
+def test_a_label_can_be_a_heading_and_a_link_to_the_tasks_page() -> None:
     task = row()
     page = bar(task, text="{% task_progress task heading=2 link=True %}")
     assert page.all("h2")
     assert page.all("a")[0]["href"] == f"/telltale/tasks/{task.pk}/"
 
 
-def test_a_bar_asks_no_database_and_here_there_is_none() -> None:
-    assert rendered("{% telltale %}{% task_progress task %}", asked(), task=row()).all("progress")
+def test_the_tags_need_no_database() -> None:
+    assert rendered("{% telltale %}{% task_progress task %}", request_of(), task=row()).all("progress")
 
 
 def _fresh(task_id: UUID) -> TaskState:
