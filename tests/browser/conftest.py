@@ -1,7 +1,7 @@
-"""A real Chromium before the real demo.
+"""A real Chromium against the real demo.
 
-Playwright's own loop lives in this thread while its fixture does: module scope, so that no other test's
-database call meets it.
+The fixtures that run Playwright have module scope: Playwright runs an event loop in this thread, and Django's
+database calls in other tests must not meet it.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from demo.airports import samples
 from tests.demo.site import Site
 
 CHROMIUM = "/usr/bin/chromium"
-EXPECTED = ("Failed to load resource", "WebSocket connection", "net::ERR")
-"""What a browser itself complains of when a server is away or refuses; anything else is our mistake."""
+BROWSER_MESSAGES = ("Failed to load resource", "WebSocket connection", "net::ERR")
+"""The browser logs these while a server is down or refuses. Any other error or warning fails the test."""
 
 
 @pytest.fixture(scope="module")
@@ -26,47 +26,47 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield from _launched(playwright)
+        yield from _launch(playwright)
 
 
-def _launched(playwright: Playwright) -> Iterator[Browser]:
+def _launch(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     yield browser
     browser.close()
 
 
 @pytest.fixture
-def opens(browser: Browser, site: Site) -> Iterator[Callable[..., BrowserContext]]:
-    """Each call is another person's browser; whatever its pages complain of fails the test."""
+def open_context(browser: Browser, site: Site) -> Iterator[Callable[..., BrowserContext]]:
+    """Each call returns a browser context with cookies of its own. Errors and warnings in its pages fail the test."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    errors: list[str] = []
 
-    def open_context(**options: object) -> BrowserContext:
+    def open_one(**options: object) -> BrowserContext:
         context = browser.new_context(**{"base_url": site.url, "reduced_motion": "reduce"} | options)  # type: ignore[arg-type]
         context.set_default_timeout(30_000)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        context.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda line: errors.append(line.text) if line.type in {"error", "warning"} else None)
         contexts.append(context)
         return context
 
-    yield open_context
+    yield open_one
     for context in contexts:
         context.close()
-    assert [text for text in complaints if not any(expected in text for expected in EXPECTED)] == []
+    assert [text for text in errors if not any(message in text for message in BROWSER_MESSAGES)] == []
 
 
 @pytest.fixture
-def page(opens: Callable[..., BrowserContext]) -> Page:
-    return opens().new_page()
+def page(open_context: Callable[..., BrowserContext]) -> Page:
+    return open_context().new_page()
 
 
 @pytest.fixture(scope="session")
 def airports() -> bytes:
-    """A file whose import takes some ten seconds."""
+    """A file whose import takes about ten seconds."""
     return "".join(samples.airports(9_000)).encode()
 
 
 @pytest.fixture(scope="session")
 def all_airports() -> bytes:
-    """All there are, for what needs more time."""
+    """The largest file, for tests that need more time."""
     return "".join(samples.airports()).encode()

@@ -1,6 +1,6 @@
-"""A small HTTP proxy that refuses what some real ones refuse: WebSockets, and if asked event streams.
+"""A small HTTP proxy that refuses WebSockets, event streams or both, as some real ones do.
 
-Each request gets a connection of its own, so that every one is seen and can be refused.
+Each request gets a connection of its own, so that the proxy sees every request.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ def is_event_stream(head: bytes) -> bool:
 
 
 class Proxy(ThreadingTCPServer):
-    """Before a server on `port`; refuses requests whose head any of `refuses` is true of."""
+    """Forwards to the server on `port`; refuses a request if any of `refuses` returns True for its head."""
 
     daemon_threads = True
     block_on_close = False
@@ -45,7 +45,7 @@ class Proxy(ThreadingTCPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that goes away in the middle is nothing to report."""
+        """Report nothing: browsers close connections at any time."""
 
 
 class _Handler(BaseRequestHandler):
@@ -61,36 +61,36 @@ class _Handler(BaseRequestHandler):
             return
         self.server.passed.append(head)
         with socket.create_connection(self.server.target) as upstream:
-            upstream.sendall(_once(head))
-            back = threading.Thread(target=_pipe, args=(upstream, self.request), daemon=True)
-            back.start()
-            _pipe(self.request, upstream)
-            back.join()
+            upstream.sendall(_without_keep_alive(head))
+            downstream = threading.Thread(target=_copy, args=(upstream, self.request), daemon=True)
+            downstream.start()
+            _copy(self.request, upstream)
+            downstream.join()
 
 
 def _head(client: socket.socket) -> bytes:
-    """The first bytes of a request, with at least its whole head; empty if there is none."""
+    """Return the first bytes of the request, at least its whole head; empty if the client sent none."""
     head = b""
     while b"\r\n\r\n" not in head:
-        piece = client.recv(65_536)
-        if not piece:
+        data = client.recv(65_536)
+        if not data:
             return b""
-        head += piece
+        head += data
     return head
 
 
-def _once(head: bytes) -> bytes:
-    """The same request, but the server closes the connection after its answer."""
+def _without_keep_alive(head: bytes) -> bytes:
+    """Return the same request with a header that makes the server close the connection after its answer."""
     if is_websocket(head):
         return head
     lines, _, body = head.partition(b"\r\n\r\n")
-    first, *others = [line for line in lines.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-    return b"\r\n".join([first, b"Connection: close", *others, b"", body])
+    request_line, *headers = [line for line in lines.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join([request_line, b"Connection: close", *headers, b"", body])
 
 
-def _pipe(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while piece := source.recv(65_536):
-            target.sendall(piece)
+        while data := source.recv(65_536):
+            target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

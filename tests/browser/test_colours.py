@@ -1,6 +1,6 @@
-"""Light or dark follows the `color-scheme` that a site declares, in every state, and everything stays readable.
+"""Light or dark follows the `color-scheme` that the site declares, and all text stays readable in every state.
 
-The style sheet alone, in a real Chromium: no server, no script of ours.
+Most tests use the style sheet alone in a real Chromium, without server or scripts.
 """
 
 import base64
@@ -18,15 +18,15 @@ from tests.demo.site import Site
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parent.parent.parent
-STYLE = (ROOT / "src/telltale/static/telltale/telltale.css").read_text()
+STYLE_SHEET = (ROOT / "src/telltale/static/telltale/telltale.css").read_text()
 BASE = (ROOT / "src/telltale/templates/telltale/base.html").read_text()
 
-ADDRESS = "http://site.example/"
+URL = "http://site.example/"
 
-READABLE = 4.5
-"""WCAG 2.2, 1.4.3: the least contrast of text."""
-VISIBLE = 3.0
-"""WCAG 2.2, 1.4.11: the least contrast of a bar."""
+TEXT_CONTRAST = 4.5
+"""WCAG 2.2, 1.4.3: the minimum contrast of text."""
+BAR_CONTRAST = 3.0
+"""WCAG 2.2, 1.4.11: the minimum contrast of a bar."""
 
 TOKENS = {
     "bg": ("#ffffff", "#14171c"),
@@ -53,12 +53,12 @@ SITES = {
         {"light": "light", "dark": "dark"},
     ),
     "light": ("<html>", ":root { color-scheme: light }", {"light": "light", "dark": "light"}),
-    "its switch at dark": (
+    "a switch set to dark": (
         '<html data-theme="dark">',
         ":root { color-scheme: light } [data-theme=dark] { color-scheme: dark }",
         {"light": "dark", "dark": "dark"},
     ),
-    "its switch at light": (
+    "a switch set to light": (
         '<html data-theme="light">',
         ":root { color-scheme: light dark } [data-theme=light] { color-scheme: light }",
         {"light": "light", "dark": "light"},
@@ -69,7 +69,7 @@ SITES = {
         {"light": "dark", "dark": "dark"},
     ),
 }
-"""By what it declares: its beginning, its style, and which scheme it has for each of the system's."""
+"""For each kind of site: the start of its HTML, its style, and which scheme applies for each of the system's."""
 
 STATES = (
     *(("queued", ""), ("running", "ok"), ("running", "quiet"), ("running", "slow"), ("running", "stalled")),
@@ -82,9 +82,9 @@ async png => {
   const image = new Image()
   image.src = `data:image/png;base64,${png}`
   await image.decode()
-  const paper = document.createElement("canvas").getContext("2d")
-  paper.drawImage(image, 0, 0)
-  return [...paper.getImageData(0, 0, 1, 1).data.slice(0, 3)]
+  const context = document.createElement("canvas").getContext("2d")
+  context.drawImage(image, 0, 0)
+  return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)]
 }
 """
 
@@ -104,41 +104,41 @@ MEASURE = """
     const [a, b] = [light(over(numbers(colour), under)), light(under)].sort((a, b) => b - a)
     return (a + .05) / (b + .05)
   }
-  const told = []
+  const measured = []
   for (const element of document.querySelectorAll(`${scope}, ${scope} *`)) {
     if (!element.checkVisibility()) continue
     const about = `${element.closest("[state]")?.getAttribute("state") ?? ""} ${element.tagName}.${element.className}`
-    const tell = (kind, colour, under) => told.push({ kind, about, colour, contrast: contrast(colour, under) })
-    const has = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
-    if (has) tell("text", getComputedStyle(element).color, behind(element))
+    const measure = (kind, colour, under) => measured.push({ kind, about, colour, contrast: contrast(colour, under) })
+    const hasText = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
+    if (hasText) measure("text", getComputedStyle(element).color, behind(element))
     const before = getComputedStyle(element, "::before")
-    if (!["none", "normal"].includes(before.content)) tell("text", before.color, behind(element))
-    if (element.matches("progress")) tell("bar", getComputedStyle(element).color, behind(element.parentElement))
+    if (!["none", "normal"].includes(before.content)) measure("text", before.color, behind(element))
+    if (element.matches("progress")) measure("bar", getComputedStyle(element).color, behind(element.parentElement))
   }
-  return told
+  return measured
 }
 """
 
 
-@pytest.mark.parametrize("site_declares", SITES)
+@pytest.mark.parametrize("declaration", SITES)
 @pytest.mark.parametrize("system", ["light", "dark"])
-def test_the_sites_scheme_decides_whatever_the_system_has(browser: Browser, system: str, site_declares: str) -> None:
-    start, style, schemes = SITES[site_declares]
-    with shows(browser, f"{start}<style>{style}</style>{everything()}", color_scheme=system) as page:
+def test_the_sites_scheme_applies_not_the_systems(browser: Browser, system: str, declaration: str) -> None:
+    start, style, schemes = SITES[declaration]
+    with shown(browser, f"{start}<style>{style}</style>{everything()}", color_scheme=system) as page:
         assert tokens(page) == expected(schemes[system])
-        is_readable(page, at_least=100)
+        assert_readable(page, at_least=100)
         assert page.locator("task-progress").first.evaluate("it => getComputedStyle(it).color") == rgb(
             TOKENS["text"][schemes[system] == "dark"]
         )
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
-def test_pages_of_our_own_follow_the_system(browser: Browser, system: str) -> None:
+def test_telltales_own_pages_follow_the_system(browser: Browser, system: str) -> None:
     plain = re.sub(r"{%.*?%}|{#.*?#}|{{.*?}}", "", BASE).replace("<main>", f'<main>{hint()}<div class="telltale-card">')
-    with shows(browser, plain.replace("</main>", f"{content()}</div></main>"), color_scheme=system) as page:
+    with shown(browser, plain.replace("</main>", f"{content()}</div></main>"), color_scheme=system) as page:
         assert tokens(page) == expected(system)
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == rgb(TOKENS["bg"][system == "dark"])
-        is_readable(page, at_least=100)
+        assert_readable(page, at_least=100)
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
@@ -148,40 +148,40 @@ def test_the_demo_follows_the_system(browser: Browser, site: Site, system: str) 
     page.goto("/")
     page.locator("task-tray[running], task-tray .telltale-tray-button").first.wait_for()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == rgb(TOKENS["bg"][system == "dark"])
-    is_readable(page, "body", at_least=15)
+    assert_readable(page, "body", at_least=15)
     context.close()
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])
-@pytest.mark.parametrize("site_declares", ["nothing", "light dark", "its switch at dark"])
-def test_forced_colours_and_print_are_readable_too(browser: Browser, system: str, site_declares: str) -> None:
-    start, style, _ = SITES[site_declares]
+@pytest.mark.parametrize("declaration", ["nothing", "light dark", "a switch set to dark"])
+def test_forced_colours_and_print_are_readable(browser: Browser, system: str, declaration: str) -> None:
+    start, style, _ = SITES[declaration]
     html = f"{start}<style>{style}</style>{everything()}"
-    with shows(browser, html, color_scheme=system, forced_colors="active") as page:
-        is_readable(page, at_least=100)
-    with shows(browser, html, color_scheme=system) as page:
+    with shown(browser, html, color_scheme=system, forced_colors="active") as page:
+        assert_readable(page, at_least=100)
+    with shown(browser, html, color_scheme=system) as page:
         page.emulate_media(media="print")
-        is_readable(page, at_least=30)
+        assert_readable(page, at_least=30)
 
 
-def test_a_browser_without_light_dark_is_light_throughout(browser: Browser) -> None:
-    # Such a browser skips what it is asked for by @supports, and takes what is for those that lack it.
-    older = STYLE.replace("light-dark(", "unknown-function(")
-    assert older != STYLE
+def test_a_browser_without_light_dark_shows_everything_light(browser: Browser) -> None:
+    # With an unknown function, Chromium takes the branches of @supports for browsers without light-dark().
+    fallback = STYLE_SHEET.replace("light-dark(", "unknown-function(")
+    assert fallback != STYLE_SHEET
     plain = re.sub(r"{%.*?%}|{#.*?#}|{{.*?}}", "", BASE).replace("<main>", f"<main>{content()}")
-    with shows(browser, plain, style=older, color_scheme="dark") as page:
+    with shown(browser, plain, style=fallback, color_scheme="dark") as page:
         assert tokens(page) == expected("light")
-        is_readable(page, at_least=100)
+        assert_readable(page, at_least=100)
         assert page.evaluate("getComputedStyle(document.body).colorScheme") == "light"
 
 
 @contextmanager
-def shows(browser: Browser, html: str, *, style: str = STYLE, **options: Any) -> Iterator[Page]:
+def shown(browser: Browser, html: str, *, style: str = STYLE_SHEET, **options: Any) -> Iterator[Page]:
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 900, "height": 3000}, **options)
     page = context.new_page()
-    # Not by `set_content`: an empty page has a dark background of its own where the system is dark.
-    page.route(ADDRESS, lambda asked: asked.fulfill(body=html, content_type="text/html; charset=utf-8"))
-    page.goto(ADDRESS)
+    # `set_content` would not do: on a dark system, Chromium gives an empty page a dark background.
+    page.route(URL, lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
+    page.goto(URL)
     page.add_style_tag(content=style)
     page.evaluate("document.querySelector('[popover]').showPopover()")
     yield page
@@ -189,18 +189,18 @@ def shows(browser: Browser, html: str, *, style: str = STYLE, **options: Any) ->
 
 
 def tokens(page: Page) -> dict[str, str]:
-    """Each token's colour as an element of the page gets it."""
-    found: dict[str, str] = page.locator("main").evaluate(
+    """Return each token's colour, as computed for an element of the page."""
+    colours: dict[str, str] = page.locator("main").evaluate(
         """(main, names) => {
           const probe = main.appendChild(document.createElement("i"))
           const colour = name => (probe.style.color = `var(--telltale-${name})`, getComputedStyle(probe).color)
-          const found = Object.fromEntries(names.map(name => [name, colour(name)]))
+          const colours = Object.fromEntries(names.map(name => [name, colour(name)]))
           probe.remove()
-          return found
+          return colours
         }""",
         list(TOKENS),
     )
-    return found
+    return colours
 
 
 def expected(scheme: str) -> dict[str, str]:
@@ -211,16 +211,16 @@ def rgb(colour: str) -> str:
     return f"rgb({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))})"
 
 
-def is_readable(page: Page, scope: str = "main", *, at_least: int) -> None:
-    """Every text against what is painted behind it, and every bar; `at_least` so many of them."""
-    told = page.evaluate(MEASURE, [scope, painted_in_the_corner(page)])
-    assert len(told) >= at_least
-    least = {"text": READABLE, "bar": VISIBLE}
-    assert [it for it in told if it["contrast"] < least[it["kind"]]] == []
+def assert_readable(page: Page, scope: str = "main", *, at_least: int) -> None:
+    """Compare the colour of every text and bar with that behind it; `at_least`: how many there are at least."""
+    measured = page.evaluate(MEASURE, [scope, corner_colour(page)])
+    assert len(measured) >= at_least
+    minimum = {"text": TEXT_CONTRAST, "bar": BAR_CONTRAST}
+    assert [it for it in measured if it["contrast"] < minimum[it["kind"]]] == []
 
 
-def painted_in_the_corner(page: Page) -> list[int]:
-    """Red, green and blue of the page's first pixel, where no element of ours is: the browser's own background."""
+def corner_colour(page: Page) -> list[int]:
+    """Return red, green and blue of the page's first pixel, which no element covers: the browser's own background."""
     png = page.screenshot(clip={"x": 0, "y": 0, "width": 1, "height": 1})
     pixel: list[int] = page.evaluate(PIXEL, base64.b64encode(png).decode())
     return pixel
@@ -231,7 +231,7 @@ def everything() -> str:
 
 
 def content() -> str:
-    """All elements, as the templates and scripts write them, in all their states."""
+    """Return all elements as the templates and scripts write them, in all states."""
     return (
         "".join(task(state, health) for state, health in STATES)
         + '<task-tray><button class="telltale-tray-button">Your tasks <span class="telltale-count">3</span></button>'

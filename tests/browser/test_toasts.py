@@ -1,4 +1,4 @@
-"""Notices beyond what fits on the page: they wait, and each is told once."""
+"""Notices for which there is no room: they wait, and each is shown once."""
 
 import subprocess
 import sys
@@ -8,74 +8,76 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from demo import run
-from tests.browser.test_pages import is_live, until
+from tests.browser.steps import wait_until, wait_until_live
 from tests.demo.site import Site
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
-SHOWN = "SELECT text FROM telltale_storednotice WHERE shown_at IS NOT NULL AND text LIKE ? ORDER BY created_at"
+TAKEN = "SELECT text FROM telltale_storednotice WHERE shown_at IS NOT NULL AND text LIKE ? ORDER BY created_at"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_waits(site: Site) -> None:
-    """What another test has left waiting is out of the way."""
+def _no_other_notices(site: Site) -> None:
+    """Mark the notices that other tests left waiting as shown."""
     site.rows("UPDATE telltale_storednotice SET shown_at = 0 WHERE shown_at IS NULL")
 
 
-def test_notices_beyond_three_wait_and_come_later(site: Site, opens: Callable[..., BrowserContext]) -> None:
-    page = signed_in(opens, "Ada")
+def test_of_five_notices_two_wait_and_are_shown_later(site: Site, open_context: Callable[..., BrowserContext]) -> None:
+    page = signed_in(open_context, "Ada")
     takes: list[str] = []
-    page.on("request", lambda asked: takes.append(asked.url) if "/take/" in asked.url else None)
-    notifies(site, "ada", "First", 5)
+    page.on("request", lambda request: takes.append(request.url) if "/take/" in request.url else None)
+    notify(site, "ada", "First", 5)
     expect(page.locator(".telltale-toast")).to_have_count(3)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
-    page.wait_for_timeout(3_000)  # long enough for a re-read of the store, which finds the waiting notices again
-    assert texts(page) == ["First 1.", "First 2.", "First 3."]
+    page.wait_for_timeout(3_000)  # long enough for the server to read the waiting notices from the store again
+    assert toasts(page) == ["First 1.", "First 2.", "First 3."]
     assert taken(site, "First") == ["First 1.", "First 2.", "First 3."]
     assert len(takes) == 3
 
-    page.locator(".telltale-more").click()  # it opens the tray, and takes nothing from what waits
+    page.locator(".telltale-more").click()  # opens the tray; the other notices still wait
     expect(page.locator(".telltale-tray-panel")).to_be_visible()
     page.keyboard.press("Escape")
     page.locator(".telltale-toast", has_text="First 2.").get_by_role("button").click()
     expect(page.locator(".telltale-toast", has_text="First 4.")).to_be_visible()
     expect(page.locator(".telltale-more")).to_have_text("and 1 more")
-    assert texts(page) == ["First 1.", "First 3.", "First 4."]
+    assert toasts(page) == ["First 1.", "First 3.", "First 4."]
     assert taken(site, "First") == [f"First {n}." for n in (1, 2, 3, 4)]
 
     page.reload()
     expect(page.locator(".telltale-toast")).to_have_text(["First 5.×"])
-    until(page, lambda: len(taken(site, "First")) == 5)
+    wait_until(page, lambda: len(taken(site, "First")) == 5)
     assert len(takes) == 5
     page.reload()
-    is_live(page)
+    wait_until_live(page)
     page.wait_for_timeout(500)
-    assert texts(page) == []
+    assert toasts(page) == []
 
 
-def test_two_tabs_share_what_waits(site: Site, opens: Callable[..., BrowserContext]) -> None:
-    tabs = [signed_in(opens, "Grace")]
+def test_two_tabs_show_each_waiting_notice_once(site: Site, open_context: Callable[..., BrowserContext]) -> None:
+    tabs = [signed_in(open_context, "Grace")]
     tabs.append(tabs[0].context.new_page())
     tabs[1].goto("/")
-    is_live(tabs[1])
-    notifies(site, "grace", "Second", 9)
-    until(tabs[0], lambda: sum(len(texts(tab)) for tab in tabs) == 6)
-    told = [text for tab in tabs for text in texts(tab)]
-    assert sorted(told) == taken(site, "Second")
-    while len(told) < 9:
-        tab = max(tabs, key=lambda tab: len(texts(tab)))
+    wait_until_live(tabs[1])
+    notify(site, "grace", "Second", 9)
+    wait_until(tabs[0], lambda: sum(len(toasts(tab)) for tab in tabs) == 6)
+    shown = [text for tab in tabs for text in toasts(tab)]
+    assert sorted(shown) == taken(site, "Second")
+    while len(shown) < 9:
+        tab = max(tabs, key=lambda tab: len(toasts(tab)))
         before = len(taken(site, "Second"))
         tab.get_by_role("button", name="Dismiss").first.click()
-        until(tab, lambda before=before: len(taken(site, "Second")) > before)  # type: ignore[misc]
-        until(tab, lambda: sum(len(texts(tab)) for tab in tabs) == 6)
-        told += [text for tab in tabs for text in texts(tab) if text not in told]
-    assert sorted(told) == taken(site, "Second") == [f"Second {n}." for n in range(1, 10)]
+        wait_until(tab, lambda before=before: len(taken(site, "Second")) > before)  # type: ignore[misc]
+        wait_until(tab, lambda: sum(len(toasts(tab)) for tab in tabs) == 6)
+        shown += [text for tab in tabs for text in toasts(tab) if text not in shown]
+    assert sorted(shown) == taken(site, "Second") == [f"Second {n}." for n in range(1, 10)]
 
 
-def test_without_a_tray_and_more_shows_the_next_ones(site: Site, opens: Callable[..., BrowserContext]) -> None:
-    page = signed_in(opens, "Ada")
+def test_without_a_tray_the_more_button_shows_more_toasts(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Ada")
     page.evaluate("document.querySelector('task-tray').remove()")
-    notifies(site, "ada", "Third", 8)
+    notify(site, "ada", "Third", 8)
     expect(page.locator(".telltale-more")).to_have_text("and 5 more")
     page.locator(".telltale-more").click()
     expect(page.locator(".telltale-toast")).to_have_count(6)
@@ -83,29 +85,29 @@ def test_without_a_tray_and_more_shows_the_next_ones(site: Site, opens: Callable
     assert taken(site, "Third") == [f"Third {n}." for n in range(1, 7)]
 
 
-def test_an_element_that_takes_the_place_of_another_shows_what_waits(
-    site: Site, opens: Callable[..., BrowserContext]
+def test_an_element_that_replaces_another_shows_the_waiting_notices(
+    site: Site, open_context: Callable[..., BrowserContext]
 ) -> None:
-    page = signed_in(opens, "Grace")
-    notifies(site, "grace", "Fourth", 5)
+    page = signed_in(open_context, "Grace")
+    notify(site, "grace", "Fourth", 5)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
     page.evaluate("document.querySelector('task-toasts').replaceWith(document.createElement('task-toasts'))")
     expect(page.locator(".telltale-toast")).to_have_count(2)
-    assert texts(page) == ["Fourth 4.", "Fourth 5."]
+    assert toasts(page) == ["Fourth 4.", "Fourth 5."]
 
 
-def signed_in(opens: Callable[..., BrowserContext], name: str) -> Page:
-    """The first page, live, of this person."""
-    page = opens().new_page()
+def signed_in(open_context: Callable[..., BrowserContext], name: str) -> Page:
+    """Return the first page, live, with this user signed in."""
+    page = open_context().new_page()
     page.goto("/")
     page.get_by_role("button", name=name).click()
     expect(page.locator(".who strong")).to_have_text(name)
-    is_live(page)
+    wait_until_live(page)
     return page
 
 
-def notifies(site: Site, username: str, text: str, count: int) -> None:
-    """Warnings, which stay until dismissed, numbered from 1."""
+def notify(site: Site, username: str, text: str, count: int) -> None:
+    """Send `count` warnings, numbered from 1. Warnings stay until dismissed."""
     code = f"""
 import telltale
 from django.contrib.auth import get_user_model
@@ -117,11 +119,11 @@ for n in range(1, {count + 1}):
     subprocess.run(command, env=site.environment, cwd=run.ROOT, check=True)
 
 
-def texts(page: Page) -> list[str]:
-    """The toasts that are there."""
+def toasts(page: Page) -> list[str]:
+    """Return the texts of the toasts that the page shows."""
     return page.locator(".telltale-toast p").all_inner_texts()
 
 
 def taken(site: Site, text: str) -> list[str]:
-    """Which of these notices the database has as shown, oldest first."""
-    return [row[0] for row in site.rows(SHOWN, f"{text} %")]
+    """Return the texts of these notices that are stored as shown, oldest first."""
+    return [row[0] for row in site.rows(TAKEN, f"{text} %")]

@@ -1,0 +1,52 @@
+"""What the tests do in a page, and what they read from it."""
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+END_S = 90
+"""How long an import may take on a busy machine."""
+
+
+def upload(page: Page, content: bytes) -> None:
+    """Start an import on the first page; end on the task's page."""
+    page.goto("/")
+    page.locator("#file").set_input_files({"name": "airports.csv", "mimeType": "text/csv", "buffer": content})
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.locator("task-progress")).to_contain_text("Import airports.csv")
+
+
+def bar_position(page: Page) -> float:
+    """Return how full the first bar is, 0 to 1; 0 if unknown."""
+    position = page.locator("task-progress progress").first.evaluate("bar => bar.position")
+    return max(0.0, float(position))
+
+
+def bar_positions_until_success(page: Page) -> list[float]:
+    """Return all positions of the bar until the task has succeeded; the last is of the moment of success."""
+    positions, deadline = [bar_position(page)], time.monotonic() + END_S
+    element = page.locator("task-progress").first
+    while True:
+        assert time.monotonic() < deadline, element.inner_text()
+        state, position = element.evaluate("it => [it.getAttribute('state'), it.querySelector('progress').position]")
+        positions.append(max(0.0, position))
+        if state == "succeeded":
+            return positions
+        time.sleep(0.05)
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait with Playwright's own timer, so that the page's events are handled meanwhile."""
+    deadline = time.monotonic() + END_S
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
+def wait_until_moving(page: Page) -> None:
+    wait_until(page, lambda: bar_position(page) >= 0.15)
+
+
+def wait_until_live(page: Page) -> None:
+    page.wait_for_function("import('telltale').then(({ connect }) => connect().state === 'live')")
