@@ -5,18 +5,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
-from telltale.brokers.base import Broker, BrokerUnavailable
+from telltale.brokers.base import Broker
 from telltale.brokers.postgres import connection as postgres_connection
 from telltale.brokers.postgres import notification_thread
 from telltale.brokers.postgres.address import PostgresAddress
 from telltale.testing.brokers import Received, collect, eventually, make_messages
 from tests.brokers.factory import MakeBroker
+from tests.brokers.publishing import try_to_publish
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.service
@@ -40,8 +41,7 @@ def traffic(broker: Broker) -> Iterator[None]:
 
     def publish() -> None:
         while not is_over.wait(0.01):
-            with suppress(BrokerUnavailable):
-                broker.publish(make_messages(b"traffic"))
+            try_to_publish(broker, b"traffic")
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -56,21 +56,11 @@ def publish_until_received(broker: Broker, received: Received, body: bytes) -> N
     """Publish `body` until it is received; until then publishing may fail, or messages are reported as missed."""
 
     def is_received() -> bool:
-        with suppress(BrokerUnavailable):
-            broker.publish(make_messages(body))
+        try_to_publish(broker, body)
         time.sleep(0.05)
         return body in received
 
     eventually(is_received, f"{body!r} is received")
-
-
-def is_refused(broker: Broker) -> bool:
-    """Whether publishing raises `BrokerUnavailable`."""
-    try:
-        broker.publish(make_messages(b"in vain"))
-    except BrokerUnavailable:
-        return True
-    return False
 
 
 def pids(admin: AdminConnection) -> list[int]:
@@ -88,7 +78,7 @@ def test_a_restart_of_the_server_is_survived_and_logged_once(
     with traffic(broker):
         postgres.stop(stop_signal)
         eventually(
-            lambda: received.missed_count > 1 and is_refused(broker),
+            lambda: received.missed_count > 1 and not try_to_publish(broker, b"in vain"),
             "publishing is refused, and missed messages are reported again and again",
         )
         postgres.begin()
@@ -105,7 +95,7 @@ def test_refused_messages_are_reported_as_missed_once_publishing_works_again(
     publish_until_received(broker, received, b"before")
     admin.execute("ALTER ROLE worker NOLOGIN")
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
-    eventually(lambda: is_refused(broker), "publishing is refused")
+    eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
     assert received.missed_count == 0
     admin.execute("ALTER ROLE worker LOGIN")
     eventually(lambda: received.missed_count == 1, "missed messages are reported")
@@ -161,6 +151,7 @@ def is_publisher(admin: AdminConnection, pid: int) -> bool:
 @pytest.mark.skipif(os.name != "posix", reason="stops processes by signals")
 def test_a_connection_that_never_answers_is_replaced(make_broker: MakeBroker, admin: AdminConnection) -> None:
     received = collect(make_broker())
+    eventually(lambda: len(pids(admin)) == 1, "only the listener's connection is left, and no probe's")
     [pid] = pids(admin)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -180,9 +171,9 @@ def test_a_paused_server_does_not_delay_publishers(make_broker: MakeBroker, post
         def is_outage_noticed() -> bool:
             nonlocal slowest_s
             started_at = time.monotonic()
-            refused = is_refused(broker)
+            is_refused = not try_to_publish(broker, b"in vain")
             slowest_s = max(slowest_s, time.monotonic() - started_at)
-            return refused and received.missed_count > 1
+            return is_refused and received.missed_count > 1
 
         eventually(is_outage_noticed, "publishing is refused, and missed messages are reported")
         assert slowest_s < 1
@@ -204,7 +195,7 @@ def test_a_password_that_cannot_be_fetched_is_logged_once_and_tried_again(
     received, broker = collect(make_broker()), make_broker()
     with monkeypatch.context() as patched:
         patched.setattr(PostgresAddress, "conninfo", fail)
-        eventually(lambda: is_refused(broker), "publishing is refused")
+        eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
         time.sleep(0.5)
     publish_until_received(broker, received, b"after")
     assert caplog.text.count("RuntimeError: the vault is closed") == 1

@@ -14,7 +14,7 @@ from telltale.core.topics import task_topic
 from telltale.live import tickets
 from tests.factories import moved, started, task_of
 from tests.servers import ROOT, Postgres
-from tests.transports.conftest import SocketClient, Site
+from tests.transports.conftest import Site, SocketClient
 
 pytestmark = pytest.mark.service
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from telltale.brokers.base import Broker, BrokerUnavailable
+from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.address import Node, parse
 from telltale.brokers.redis.connection import open_connection
@@ -19,6 +19,7 @@ from telltale.brokers.redis.topology import build_topology
 from telltale.testing.brokers import Received, collect, eventually, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.processes import run_process
+from tests.brokers.publishing import try_to_publish
 from tests.servers import Redis, SecureRedis, free_port, running
 
 pytestmark = pytest.mark.service
@@ -127,18 +128,10 @@ def test_publishing_fails_without_the_right_and_works_again_with_it(
     received.wait_for(b"before")
     with secure_redis.client() as admin:
         admin.execute_command("ACL", "SETUSER", "telltale", "-publish")
-        eventually(lambda: not can_publish(broker), "publishing is refused")
+        eventually(lambda: not try_to_publish(broker, b"again"), "publishing is refused")
         admin.execute_command("ACL", "SETUSER", "telltale", "+publish")
-    eventually(lambda: can_publish(broker), "publishing works again")
+    eventually(lambda: try_to_publish(broker, b"again"), "publishing works again")
     received.wait_for(b"again")
-
-
-def can_publish(broker: Broker) -> bool:
-    try:
-        broker.publish(make_messages(b"again"))
-    except BrokerUnavailable:
-        return False
-    return True
 
 
 def test_an_untrusted_certificate_is_refused(secure_redis: SecureRedis, make_broker: MakeBroker) -> None:

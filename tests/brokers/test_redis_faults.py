@@ -12,11 +12,12 @@ from typing import cast
 
 import pytest
 
-from telltale.brokers.base import Broker, BrokerUnavailable, SelectiveListener
+from telltale.brokers.base import Broker, SelectiveListener
 from telltale.brokers.redis.broker import RedisBroker
 from telltale.testing.brokers import Received, eventually, listen_selectively, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
+from tests.brokers.publishing import try_to_publish
 from tests.servers import Redis, RedisCluster, WatchedRedis, running
 
 pytestmark = pytest.mark.service
@@ -62,15 +63,6 @@ def follow(broker: Broker, *topics: str) -> tuple[Received, SelectiveListener]:
     listener = listen_selectively(broker, received)
     listener.follow(topics or ["project:7"])
     return received, listener
-
-
-def try_to_publish(broker: Broker, body: bytes, topic: str = "project:7") -> bool:
-    """Publish; False if `BrokerUnavailable` was raised, and no other exception may be."""
-    try:
-        broker.publish(make_messages(body, topic=topic))
-    except BrokerUnavailable:
-        return False
-    return True
 
 
 def wait_for_recovery(broker: Broker, received: Received, topic: str = "project:7") -> None:
