@@ -1,4 +1,6 @@
-"""What reporting costs where it is at its largest: 10,000 tasks in one process, 1,000 workers on one Redis.
+"""What reporting progress costs the worker's side; each module is a program of its own.
 
-python -m benchmarks.reporting
+`progress` measures a loop, `short_tasks` a Celery worker with many short tasks. `python -m benchmarks.reporting`
+measures large numbers: 10,000 tasks in one process (`sampling`, `database`) and 1,000 workers on one Redis
+(`many_workers`).
 """

@@ -1,28 +1,37 @@
-"""The saver's part, on the database of the tests' settings: run as a process of its own, it prints JSON.
+"""The saver's part: saving progress and ends of 10,000 tasks. Prints JSON.
 
-python -m benchmarks.reporting.database
+    python -m benchmarks.reporting.database
+
+Uses SQLite in a temporary directory, or the server that `tests.servers` has started.
 """
 
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
 
+from benchmarks.reporting.timing import us_each
+
 TASKS = 10_000
 SAVED = 2_000
-"""Of these in each repeat."""
-PEERS = 300
+"""Tasks in each repeat."""
+PEER_ROWS = 300
+"""Rows that the peers save in each repeat."""
 REPEATS = 5
 ENDS = 40
 END_EVERY_S = 0.03
 
+SAVE = "save progress: a task"
+PEER_FIELDS = "peer: save(update_fields): a task"
+PEER_SAVE = "peer: a model's save(): a task"
+
 
 def main() -> None:
-    """Measure in a database that goes with its directory, or with its server."""
+    """Measure in a database that is removed with its directory or its server."""
     with TemporaryDirectory(prefix="telltale-bench-") as directory:
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
         os.environ["TELLTALE_BROKER"] = "none://"
@@ -42,48 +51,48 @@ def main() -> None:
             connection.close()
             connection.settings_dict["NAME"] = "bench"
         call_command("migrate", verbosity=0)
-        print(json.dumps(measured()))
+        print(json.dumps(measure()))
 
 
-def measured() -> dict[str, list[float]]:
-    """Microseconds a task, one figure a repeat; waits of ends in milliseconds, one figure an end."""
+def measure() -> dict[str, list[float]]:
+    """Microseconds per task, one figure per repeat; milliseconds per end, one figure per end."""
     from telltale import store
     from telltale.core.snapshot import Progress
     from telltale.models import TaskState
 
     ids = make_running(TASKS)
     progress = Progress(fraction=0.5, current=500, total=1_000, unit="rows", message="Importing")
-    news = [store.Report(id=pk, attempt=1, seq=9, progress=progress, moved_at=1.0) for pk in ids[:SAVED]]
+    changes = [store.Report(id=pk, attempt=1, seq=9, progress=progress, moved_at=1.0) for pk in ids[:SAVED]]
     beats = [store.Report(id=pk, attempt=1, seq=9, progress=progress, is_beat=True) for pk in ids[-SAVED:]]
-    rows = list(TaskState.objects.all()[:PEERS])
+    rows = list(TaskState.objects.all()[:PEER_ROWS])
 
     def save_fields() -> None:
         for row in rows:
             row.progress, row.seq, row.beat_at = progress.to_json(), row.seq + 1, time.time()
             row.save(update_fields=["progress", "seq", "beat_at"])
 
-    def save_whole() -> None:
+    def save_all_fields() -> None:
         for row in rows:
             row.save()
 
     figures = {
-        "save progress: a task": repeated(lambda: save(news), SAVED),
-        "renew a quiet lease: a task": repeated(lambda: save(beats), SAVED),
-        "peer: save(update_fields): a task": repeated(save_fields, PEERS),
-        "peer: a model's save(): a task": repeated(save_whole, PEERS),
+        SAVE: us_each(lambda: save(changes), SAVED, repeats=REPEATS),
+        "renew a quiet lease: a task": us_each(lambda: save(beats), SAVED, repeats=REPEATS),
+        PEER_FIELDS: us_each(save_fields, PEER_ROWS, repeats=REPEATS),
+        PEER_SAVE: us_each(save_all_fields, PEER_ROWS, repeats=REPEATS),
     }
-    figures["an end while nothing else is written, ms"] = ends(make_running(ENDS))
-    over = threading.Event()
-    saver = threading.Thread(target=keep_saving, args=(ids, over))
+    figures["an end while nothing else is saved, ms"] = ends(make_running(ENDS))
+    stop = threading.Event()
+    saver = threading.Thread(target=keep_saving, args=(ids, stop))
     saver.start()
     figures["an end while 10,000 moving tasks are saved, ms"] = ends(make_running(ENDS))
-    over.set()
+    stop.set()
     saver.join()
     return figures
 
 
 def make_running(tasks: int) -> list[UUID]:
-    """So many rows that a worker holds."""
+    """Create rows of running tasks, with leases; returns their ids."""
     from telltale.models import TaskState
 
     now = time.time()
@@ -94,19 +103,19 @@ def make_running(tasks: int) -> list[UUID]:
 
 
 def save(reports: Sequence[object]) -> None:
-    """As the saver cuts them, without its pauses."""
+    """Save in the saver's batches, without its pauses."""
     from telltale import store
 
-    for first in range(0, len(reports), store.SAVED_AT_ONCE):
-        verdicts = store.save(reports[first : first + store.SAVED_AT_ONCE])  # type: ignore[arg-type]
+    for start in range(0, len(reports), store.SAVED_AT_ONCE):
+        verdicts = store.save(reports[start : start + store.SAVED_AT_ONCE])  # type: ignore[arg-type]
         assert not any(verdict.fenced or verdict.unknown for verdict in verdicts)
 
 
-def keep_saving(ids: Sequence[UUID], over: threading.Event) -> None:
-    """The saver itself, with attempts that have always moved since."""
+def keep_saving(ids: Sequence[UUID], stop: threading.Event) -> None:
+    """Run the saver itself, on attempts that always have a change to save."""
     from django.db import connection
 
-    from benchmarks.reporting.looks import NEVER_S
+    from benchmarks.reporting.sampling import NEVER_S
     from telltale.core.snapshot import Snapshot
     from telltale.core.states import State
     from telltale.store import Claim
@@ -115,12 +124,13 @@ def keep_saving(ids: Sequence[UUID], over: threading.Event) -> None:
 
     attempts = []
     for pk in ids:
-        attempts.append(Attempt())
+        attempt = Attempt()
         snapshot = Snapshot(id=str(pk), attempt=1, seq=9, state=State.RUNNING)
-        attempts[-1].begin(Claim(id=pk, attempt=1, seq=9, topics=(), snapshot=snapshot), save_every_s=0.0)
-        attempts[-1].next_snapshot(now=0.0, beat_s=NEVER_S)
+        attempt.begin(Claim(id=pk, attempt=1, seq=9, topics=(), snapshot=snapshot), save_every_s=0.0)
+        attempt.next_snapshot(now=0.0, beat_s=NEVER_S)
+        attempts.append(attempt)
     saver = Saver(lambda: attempts)
-    while not over.is_set():
+    while not stop.is_set():
         for attempt in attempts:
             attempt.tracker.current += 1
             attempt.next_snapshot(now=time.time(), beat_s=NEVER_S)
@@ -129,7 +139,7 @@ def keep_saving(ids: Sequence[UUID], over: threading.Event) -> None:
 
 
 def ends(ids: Sequence[UUID]) -> list[float]:
-    """Milliseconds until each end was on disk."""
+    """Milliseconds until each end was saved."""
     from telltale import store
     from telltale.core.states import State
 
@@ -139,16 +149,6 @@ def ends(ids: Sequence[UUID]) -> list[float]:
         began = time.perf_counter()
         assert store.end(pk, 1, State.FAILED, is_owned=False) is not None
         figures.append((time.perf_counter() - began) * 1e3)
-    return figures
-
-
-def repeated(run: Callable[[], None], tasks: int) -> list[float]:
-    """Microseconds a task of each repeat."""
-    figures = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        run()
-        figures.append((time.perf_counter() - began) / tasks * 1e6)
     return figures
 
 

@@ -1,10 +1,10 @@
-"""What reporting costs a loop: nanoseconds of CPU a turn, beside a bare loop and tqdm, in one run of one process.
+"""What `telltale.progress` costs a loop: nanoseconds of CPU time per turn, next to a bare loop and tqdm.
 
     python -m benchmarks.reporting.progress
 
-The kinds take turns, so that a busy machine is busy for all of them, and time in which the thread does not run
-counts for none: still, all take longer where others share the core. A sampling thread looks at the tracker
-ten times a second meanwhile, as the reporter does.
+All variants run in turns in one process, so that other load on the machine disturbs all of them alike. CPU time does
+not include waiting for the core, but all turns take longer where others share it. A thread reads the tracker ten
+times a second meanwhile, as the reporter does.
 """
 
 import io
@@ -13,118 +13,130 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from tqdm import tqdm
 
 import telltale
+from benchmarks.rig.paths import RECORDS
 from telltale.worker.tracker import Tracker, tracking
 
 TURNS = 1_000_000
 REPEATS = 9
-RECORD = Path("var/bench/progress.json")
+RECORD = RECORDS / "progress.json"
 
-MOST_ADDED_NS = 25
-MOST_OF_TQDM = 0.5
-MOST_OF_PLAIN = 2.0
+# The targets.
+MAX_ADDED_NS = 25
+MAX_OF_TQDM = 0.5
+MAX_OF_PLAIN = 2.0
 
 
 class Plain:
-    """An object with one attribute, to compare a tracker's with."""
+    """An object with a plain attribute, to compare with a tracker."""
 
     current = 0
 
 
-def bare() -> None:
-    """A loop over an iterator of any kind."""
+def bare_loop() -> None:
+    """A loop over an iterator."""
     for _ in iter(range(TURNS)):
         pass
 
 
-def counted() -> None:
-    """The same, counted by Telltale."""
+def with_telltale() -> None:
+    """The same loop, with Telltale's progress."""
     for _ in telltale.progress(iter(range(TURNS)), total=TURNS):
         pass
 
 
-def barred() -> None:
-    """The same, counted by tqdm with its defaults, its bar drawn to nowhere."""
+def with_tqdm() -> None:
+    """The same loop with tqdm's defaults; its bar is written to memory."""
     for _ in tqdm(iter(range(TURNS)), total=TURNS, file=io.StringIO()):
         pass
 
 
-def stored() -> None:
-    """A plain attribute is counted up."""
+def plain_attribute() -> None:
+    """Increment a plain attribute."""
     plain = Plain()
     for _ in iter(range(TURNS)):
         plain.current += 1
 
 
-def tracked() -> None:
-    """A tracker's is."""
+def tracker_attribute() -> None:
+    """Increment a tracker's attribute."""
     tracker = telltale.current()
     for _ in iter(range(TURNS)):
         tracker.current += 1
 
 
-KINDS: dict[str, Callable[[], None]] = {
-    "bare loop": bare,
-    "telltale.progress": counted,
-    "tqdm": barred,
-    "plain attribute += 1": stored,
-    "tracker.current += 1": tracked,
+BARE, TELLTALE, TQDM, PLAIN, TRACKER = (
+    "bare loop",
+    "telltale.progress",
+    "tqdm",
+    "plain attribute += 1",
+    "tracker.current += 1",
+)
+LOOPS: dict[str, Callable[[], None]] = {
+    BARE: bare_loop,
+    TELLTALE: with_telltale,
+    TQDM: with_tqdm,
+    PLAIN: plain_attribute,
+    TRACKER: tracker_attribute,
 }
 
 
-def measured() -> dict[str, list[float]]:
-    """Nanoseconds a turn of each kind, one figure a repeat."""
-    figures: dict[str, list[float]] = {name: [] for name in KINDS}
+def measure() -> dict[str, list[float]]:
+    """Nanoseconds per turn of each loop, one figure per repeat."""
+    figures: dict[str, list[float]] = {name: [] for name in LOOPS}
     for _ in range(REPEATS):
-        for name, run in KINDS.items():
+        for name, run in LOOPS.items():
             began = time.thread_time_ns()
             run()
             figures[name].append((time.thread_time_ns() - began) / TURNS)
     return figures
 
 
-def verdict(figure: float, most: float) -> str:
-    """Whether an aim is met; where other work shares the machine it now and then is not."""
-    return f"{'as aimed' if figure <= most else 'MISSED'} (at most {most:g})"
-
-
-def main() -> None:
-    """Measure, print the table, keep the record."""
-    tracker, over = Tracker(), threading.Event()
+def measure_with_reporter() -> dict[str, list[float]]:
+    """Measure while a thread reads the tracker."""
+    tracker, stop = Tracker(), threading.Event()
 
     def sample() -> None:
-        while not over.wait(0.1):
+        while not stop.wait(0.1):
             tracker.sample()
 
     thread = threading.Thread(target=sample)
     thread.start()
     try:
         with tracking(tracker):
-            figures = measured()
+            return measure()
     finally:
-        over.set()
+        stop.set()
         thread.join()
-    typical = {name: statistics.median(each) for name, each in figures.items()}
-    added = typical["telltale.progress"] - typical["bare loop"]
-    of_tqdm = added / (typical["tqdm"] - typical["bare loop"])
-    of_plain = typical["tracker.current += 1"] / typical["plain attribute += 1"]
-    ratios = {
-        "telltale.progress adds, of what tqdm adds": of_tqdm,
-        "tracker.current += 1, of a plain attribute's": of_plain,
-    }
-    print(f"{'ns a turn':<24}{'min':>8}{'median':>8}{'max':>8}{'added':>8}")
-    for name, each in figures.items():
-        more = typical[name] - typical["bare loop"]
-        print(f"{name:<24}{min(each):>8.1f}{typical[name]:>8.1f}{max(each):>8.1f}{more:>+8.1f}")
-    print(f"telltale.progress adds, ns a turn: {added:.1f}, {verdict(added, MOST_ADDED_NS)}")
-    for (name, ratio), most in zip(ratios.items(), (MOST_OF_TQDM, MOST_OF_PLAIN), strict=True):
-        print(f"{name}: {ratio:.2f}, {verdict(ratio, most)}")
+
+
+def verdict(figure: float, at_most: float) -> str:
+    """Whether the target is met; on a busy machine it sometimes is not."""
+    return f"{'met' if figure <= at_most else 'NOT MET'} (at most {at_most:g})"
+
+
+def main() -> None:
+    """Measure, print the table, write the record."""
+    figures = measure_with_reporter()
+    median = {name: statistics.median(repeats) for name, repeats in figures.items()}
+    added_ns = median[TELLTALE] - median[BARE]
+    of_tqdm = added_ns / (median[TQDM] - median[BARE])
+    of_plain = median[TRACKER] / median[PLAIN]
+
+    print(f"{'ns per turn':<24}{'min':>8}{'median':>8}{'max':>8}{'added':>8}")
+    for name, repeats in figures.items():
+        added = median[name] - median[BARE]
+        print(f"{name:<24}{min(repeats):>8.1f}{median[name]:>8.1f}{max(repeats):>8.1f}{added:>+8.1f}")
+    print(f"{TELLTALE} adds {added_ns:.1f} ns per turn: {verdict(added_ns, MAX_ADDED_NS)}")
+    print(f"{TELLTALE} adds {of_tqdm:.2f} of what tqdm adds: {verdict(of_tqdm, MAX_OF_TQDM)}")
+    print(f"{TRACKER} takes {of_plain:.2f} of a plain attribute: {verdict(of_plain, MAX_OF_PLAIN)}")
+
+    ratios = {"added, of what tqdm adds": of_tqdm, "tracker, of a plain attribute": of_plain}
     RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps({"ns_a_turn": figures, "ratios": ratios}, indent=1))
+    RECORD.write_text(json.dumps({"ns_per_turn": figures, "ratios": ratios}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""1,000 short Celery tasks through one prefork worker with two children, with Telltale and without, in one run.
+"""1,000 short Celery tasks through one prefork worker with two children, with Telltale and without it, in one run.
 
-Prints the ratio of the two throughputs for several durations of a task, and the writes that each task cost,
-counted by the database. `python -m benchmarks.reporting.short_tasks`; needs redis-server, and starts it by itself.
+    python -m benchmarks.reporting.short_tasks
+
+Prints the ratio of the throughputs for several durations of a task, and the writes that each task costs, counted by
+the database. Starts redis-server by itself; all files are in a temporary directory.
 """
 
 import os
@@ -13,18 +15,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.rig.paths import ROOT
+
 TASKS = 1_000
+WARM_UP = 50
 REPEATS = 3
 DURATIONS_MS = (5, 20, 50)
+TIMEOUT_S = 120
 
 
 def main() -> None:
-    """Set everything up in a directory that goes with it, then measure."""
+    """Prepare database, settings and Redis, then measure."""
     with tempfile.TemporaryDirectory(prefix="telltale-bench-") as directory:
         os.environ["TELLTALE_TEST_DB"] = str(Path(directory) / "bench.sqlite3")
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
         os.environ["TELLTALE_BROKER"] = "local://"
-        # As a site with many short tasks sets it: without, Django opens the database anew for each of them.
+        # As a site with many short tasks sets it: without, Django opens the database anew for each task.
         os.environ["TELLTALE_TEST_CONN_MAX_AGE"] = "60"
         import django
 
@@ -39,41 +45,44 @@ def main() -> None:
 
 
 def measure(directory: Path) -> None:
-    """Both kinds in turn, so that a noisy neighbour disturbs both."""
-    from telltale.core.states import State
-    from telltale.models import TaskState
-    from tests.app import celery_tasks
-
+    """Measure all durations and print a line for each."""
     worker = start_worker(directory)
-    count = count_writes()
+    count_writes = counter_of_writes()
     try:
         print(f"{TASKS:,} tasks, one prefork worker with two children, {os.cpu_count()} cores, SQLite, Redis")
-        print(f"{'task':>8} {'without':>12} {'with':>12} {'ratio':>22} {'writes a task':>14}")
+        print(f"{'task':>8} {'without':>12} {'with':>12} {'ratio':>22} {'writes per task':>16}")
         for duration_ms in DURATIONS_MS:
-            ratios, plain_rates, told_rates, writes = [], [], [], 0.0
-            run(celery_tasks.nap_untracked, duration_ms, 50)
-            run(celery_tasks.nap, duration_ms, 50)
-            for _ in range(REPEATS):
-                plain = run(celery_tasks.nap_untracked, duration_ms, TASKS)
-                TaskState.objects.all().delete()
-                before = count()
-                told = run(celery_tasks.nap, duration_ms, TASKS)
-                until(lambda: not TaskState.objects.exclude(state=State.SUCCEEDED).exists())
-                assert TaskState.objects.count() == TASKS, "no end is lost"
-                writes = (count() - before) / TASKS
-                plain_rates.append(TASKS / plain)
-                told_rates.append(TASKS / told)
-                ratios.append(plain / told)
-            spread = f"{min(ratios):.2f} – {statistics.median(ratios):.2f} – {max(ratios):.2f}"
-            rates = f"{statistics.median(plain_rates):8.0f}/s {statistics.median(told_rates):10.0f}/s"
-            print(f"{duration_ms:>5} ms {rates} {spread:>22} {writes:14.2f}")
+            measure_duration(duration_ms, count_writes)
     finally:
         worker.terminate()
         worker.wait(20)
 
 
+def measure_duration(duration_ms: int, count_writes: Callable[[], int]) -> None:
+    """Run tracked and untracked tasks in turns, so that other load on the machine disturbs both alike."""
+    from telltale.core.states import State
+    from telltale.models import TaskState
+    from tests.app import celery_tasks
+
+    untracked_s, tracked_s, writes = [], [], 0.0
+    run(celery_tasks.nap_untracked, duration_ms, WARM_UP)
+    run(celery_tasks.nap, duration_ms, WARM_UP)
+    for _ in range(REPEATS):
+        untracked_s.append(run(celery_tasks.nap_untracked, duration_ms, TASKS))
+        TaskState.objects.all().delete()
+        before = count_writes()
+        tracked_s.append(run(celery_tasks.nap, duration_ms, TASKS))
+        wait_until(lambda: not TaskState.objects.exclude(state=State.SUCCEEDED).exists())
+        assert TaskState.objects.count() == TASKS, "a task's end is missing"
+        writes = (count_writes() - before) / TASKS
+    ratios = [untracked / tracked for untracked, tracked in zip(untracked_s, tracked_s, strict=True)]
+    spread = f"{min(ratios):.2f} – {statistics.median(ratios):.2f} – {max(ratios):.2f}"
+    rates = f"{TASKS / statistics.median(untracked_s):8.0f}/s {TASKS / statistics.median(tracked_s):10.0f}/s"
+    print(f"{duration_ms:>5} ms {rates} {spread:>22} {writes:16.2f}")
+
+
 def run(task: object, duration_ms: int, tasks: int) -> float:
-    """Seconds from when the worker may begin until the last task is done; all are published before."""
+    """Seconds from the worker's first task to the end of the last one; all tasks are queued before."""
     import redis
 
     from tests.app import celery_app
@@ -85,12 +94,12 @@ def run(task: object, duration_ms: int, tasks: int) -> float:
         task.delay(duration_ms)  # type: ignore[attr-defined]
     began = time.perf_counter()
     celery_app.control.add_consumer("celery")
-    until(lambda: int(client.get("naps") or 0) >= tasks)
+    wait_until(lambda: int(client.get("naps") or 0) >= tasks)
     return time.perf_counter() - began
 
 
-def count_writes() -> Callable[[], int]:
-    """Every INSERT and UPDATE of Telltale's tables, counted by the database itself, whichever process writes."""
+def counter_of_writes() -> Callable[[], int]:
+    """Count every INSERT and UPDATE of Telltale's tables, of all processes, by triggers in the database."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -112,21 +121,21 @@ def count_writes() -> Callable[[], int]:
 
 
 def start_worker(directory: Path) -> "subprocess.Popen[bytes]":
-    """As a site would start it."""
+    """Start the worker as a site would."""
     command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "tests.app.celery", "worker", "-c", "2"]
     log = directory / "worker.log"
     with log.open("wb") as out:
-        worker = subprocess.Popen([*command, "-l", "WARNING"], stdout=out, stderr=subprocess.STDOUT)
+        worker = subprocess.Popen([*command, "-l", "WARNING"], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
     time.sleep(4)
     assert worker.poll() is None, log.read_text()
     return worker
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Look often, for at most two minutes."""
-    patience = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < patience, "the tasks were not done in two minutes"
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Check the condition often, for at most `TIMEOUT_S`."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"the tasks were not done in {TIMEOUT_S} s"
         time.sleep(0.01)
 
 
