@@ -1,4 +1,4 @@
-"""`python -m tests.simulation N [--seed S]` lives N histories; `--traces` writes the recorded traces anew."""
+"""`python -m tests.simulation N [--seed S]` runs N histories; `--traces` writes the recorded traces again."""
 
 import argparse
 import random
@@ -8,39 +8,43 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 
 from tests.simulation import traces
-from tests.simulation.histories import account, first_broken
-from tests.simulation.luck import Plan
+from tests.simulation.histories import first_broken, report
+from tests.simulation.rng import Plan
 from tests.simulation.sabotage import Sabotage, Sabotages
 
 CHUNK = 500
 
 
 def main() -> int:
-    """Zero if no promise was broken."""
+    """Return 0 if no promise was broken, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("histories", nargs="?", type=int, default=10_000, help="how many (10,000)")
-    parser.add_argument("--seed", type=int, help="of the first; the others follow it. None: drawn by lot")
-    parser.add_argument("--sabotage", choices=[s.name for s in Sabotage], help="take a mechanism away: must go red")
+    parser.add_argument(
+        "--seed", type=int, help="of the first history; the others have the next numbers. Default: random"
+    )
+    parser.add_argument(
+        "--sabotage", choices=[s.name for s in Sabotage], help="remove a mechanism: a promise must then be broken"
+    )
     parser.add_argument("--traces", action="store_true", help="write tests/traces/*.json instead")
-    given = parser.parse_args()
-    if given.traces:
+    options = parser.parse_args()
+    if options.traces:
         for path in traces.write():
             say(f"{path}")
         return 0
-    first = random.randrange(2**32) if given.seed is None else given.seed
-    sabotage = frozenset({Sabotage[given.sabotage]} if given.sabotage else ())
-    say(f"{given.histories:,} histories from seed {first}")
-    began = time.monotonic()
-    broken = search(first, given.histories, sabotage)
+    first = random.randrange(2**32) if options.seed is None else options.seed
+    sabotage = frozenset({Sabotage[options.sabotage]} if options.sabotage else ())
+    say(f"{options.histories:,} histories from seed {first}")
+    began_at = time.monotonic()
+    broken = search(first, options.histories, sabotage)
     if broken is not None:
-        say(account(broken, sabotage))
+        say(report(broken, sabotage))
         return 1
-    say(f"no promise was broken, in {time.monotonic() - began:.0f} s")
+    say(f"no promise was broken, in {time.monotonic() - began_at:.0f} s")
     return 0
 
 
 def search(first: int, histories: int, sabotage: Sabotages) -> Plan | None:
-    """The first broken one, sought by all processors."""
+    """Return the first history that breaks a promise, searching on all processors."""
     end = first + histories
     chunks = [range(start, min(start + CHUNK, end)) for start in range(first, end, CHUNK)]
     if len(chunks) == 1:
@@ -54,7 +58,7 @@ def search(first: int, histories: int, sabotage: Sabotages) -> Plan | None:
 
 
 def say(line: str) -> None:
-    """To whoever started it."""
+    """Write `line` to standard output at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,12 +1,12 @@
-"""A page of somebody's: folds what it hears by the real order, takes the notices, comes back when cut off."""
+"""A page in a browser: merges messages by the real order, takes notices, and reconnects."""
 
 import json
 from collections import deque
 
 from telltale.core.policy import Grant
 from telltale.core.snapshot import supersedes
-from tests.simulation.ledger import Ledger, need
-from tests.simulation.luck import Luck
+from tests.simulation.ledger import Ledger, require
+from tests.simulation.rng import Rng
 from tests.simulation.sabotage import Sabotage, Sabotages
 from tests.simulation.sabotaged import always_supersedes, supersedes_by_seq
 from tests.simulation.store import Store
@@ -17,14 +17,14 @@ TICKET_S = 300.0
 
 
 class Page:
-    """Follows `topics`; `reads` is False while it hears but handles nothing."""
+    """Follows `topics`. `reads` is False while it receives messages and handles none."""
 
     def __init__(self, name: str, topics: frozenset[str], store: Store, ledger: Ledger, sabotage: Sabotages) -> None:
         self.name, self.topics = name, topics
         self.awake = True
         self.reads = True
         self.links: deque[tuple[Web, Link]] = deque()
-        self.again_at = 0.0
+        self.return_at = 0.0
         rule = supersedes
         if Sabotage.NO_ORDER_IN_BROWSER in sabotage:
             rule = always_supersedes
@@ -34,60 +34,60 @@ class Page:
         self._store, self._ledger = store, ledger
 
     def grant(self, now: float) -> Grant:
-        """A fresh ticket."""
+        """Return a new ticket."""
         return Grant(topics=self.topics, expires_at=now + TICKET_S)
 
     @property
     def connected(self) -> bool:
-        """Whether it believes so."""
+        """Whether it has a connection, as far as it knows."""
         return any(not link.is_cut for _, link in self.links)
 
-    def connects(self, web: Web, now: float, luck: Luck, *, overlap: bool = False) -> None:
-        """A new connection; the old one goes, or goes on beside it for a while."""
+    def connect(self, web: Web, now: float, rng: Rng, *, overlap: bool = False) -> None:
+        """Open a connection; the old one ends, or with `overlap` remains for a while."""
         if not overlap:
-            self.leaves()
-        link = web.connects(self.grant(now), self.view.have, self.view.notices, now, luck)
+            self.leave()
+        link = web.connect(self.grant(now), self.view.have, self.view.notices, now, rng)
         self.links.append((web, link))
         while len(self.links) > 2:
             self.links.popleft()[1].cut()
 
-    def leaves(self) -> None:
-        """All its connections end."""
+    def leave(self) -> None:
+        """End all its connections."""
         for _, link in self.links:
             link.cut()
         self.links.clear()
 
-    def works(self, now: float) -> None:
-        """Handle what has arrived, on all connections."""
+    def handle_messages(self, now: float) -> None:
+        """Handle the messages that have arrived, on all connections."""
         if not self.reads:
             return
         for web, link in list(self.links):
             while link.wire and link.wire[0][0] <= now:
-                self._hears(link.wire.popleft()[1], web, link, now)
+                self._receive(link.wire.popleft()[1], web, link, now)
             if link.is_cut:
                 self.links.remove((web, link))
 
-    def _hears(self, frame: str, web: Web, link: Link, now: float) -> None:
+    def _receive(self, frame: str, web: Web, link: Link, now: float) -> None:
         message = json.loads(frame)
         if message["type"] == "bye":
             link.cut()
-            self.again_at = now if message["again"] == "at once" else now + 1.0
+            self.return_at = now if message["again"] == "at once" else now + 1.0
             return
-        self.folds(message)
+        self.merge(message)
         if "n" in message:
-            web.acknowledged(link, message["n"], now)
+            web.acknowledge(link, message["n"], now)
 
-    def folds(self, message: dict[str, object]) -> None:
-        """Any server message, by whatever transport."""
+    def merge(self, message: dict[str, object]) -> None:
+        """Merge one message of the server, of any transport."""
         before = dict(self.view.tasks)
         notices = set(self.view.notices)
-        self._ledger.happened["a page ignored something"] += bool(self.view.receive(message))
+        self._ledger.events["a page ignored something"] += bool(self.view.receive(message))
         for task, snapshot in self.view.tasks.items():
             if (old := before.get(task)) is not snapshot:
-                need(self.may_see(task), f"P: {self.name} saw a task of somebody else")
+                require(self.may_see(task), f"P: {self.name} saw a task of another person")
                 self._ledger.shown(snapshot, old.order if old else None)
         for notice in self.view.notices.keys() - notices:
-            need(self.view.notices[notice]["topic"] in self.topics, f"P: {self.name} saw a notice of somebody else")
+            require(self.view.notices[notice]["topic"] in self.topics, f"P: {self.name} saw a notice of another person")
             if self._store.take_notice(notice):
                 self._ledger.notice_shown(notice)
 

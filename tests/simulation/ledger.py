@@ -1,10 +1,10 @@
-"""The judge: sees every commit and everything that is shown, and raises `Broken` where a promise is broken.
+"""The ledger: records every commit and everything that pages show, and raises `Broken` when a promise is broken.
 
-It knows no mechanism, so that taking one away can't blind it. The invariants are numbered as in the guarantees:
-I1 nothing shown that was not committed, I2 one end an attempt and no write after it, I3 no write by a fenced
-worker, I4 no page goes backwards, I5–I7 all pages agree with the store in the end, I8 nothing runs for ever and
-nothing is lost while its worker is heard of, I9 what was cancelled before it ran never runs, and cancelling is
-heard. Beside them: a notice is shown once (N), and nobody sees what is not theirs (P).
+It uses none of the mechanisms, so it finds what breaks when one is removed. The promises: I1 nothing is shown that was
+not committed; I2 an attempt ends once and is not written after it; I3 a fenced worker writes nothing; I4 no page goes
+backwards; I5 to I7 all pages agree with the store in the end; I8 no task runs forever, and no task is lost while its
+worker is heard; I9 a task that was cancelled before it ran never runs, and its worker learns of a cancellation; N a
+notice is shown once; P no page shows tasks or notices of other people.
 """
 
 from collections import Counter
@@ -16,71 +16,72 @@ LEASE_S = 105.0
 
 
 class Broken(AssertionError):
-    """A promise was not kept."""
+    """A promise was broken."""
 
 
-def need(kept: bool, promise: str) -> None:
-    """Raise `Broken` unless it was kept."""
+def require(kept: bool, violation: str) -> None:
+    """Raise `Broken` with the text of the `violation` unless the promise was kept."""
     if not kept:
-        raise Broken(promise)
+        raise Broken(violation)
 
 
 class Ledger:
-    """All that was committed, reported and shown in one history."""
+    """All commits, reports and shown snapshots of one history."""
 
     def __init__(self) -> None:
         self.attempts: set[tuple[str, int]] = set()
         self.ends: dict[tuple[str, int], Snapshot] = {}
         self.reported: dict[tuple[str, int], float] = {}
         self.shown_notices: set[str] = set()
-        self.happened: Counter[str] = Counter()
-        """What this history had in it: says whether histories reach what they are to try."""
+        self.events: Counter[str] = Counter()
+        """The events of this history, to see whether the histories include every kind."""
 
     def committed(self, old: Snapshot | None, new: Snapshot, *, fence: int | None) -> None:
-        """A row went from `old` to `new`; `fence` is the attempt that its writer believes in."""
+        """A row changed from `old` to `new`; `fence` is the attempt of the worker that wrote it."""
         key = (new.id, new.attempt)
         if old is not None and old.attempt == new.attempt:
-            need(not old.ended, f"I2: attempt {old.attempt} ended {old.state}, and was written again as {new.state}")
-            need(new.state is old.state or new.state in MOVES[old.state], f"I2: {old.state} became {new.state}")
-            need(new.seq >= old.seq, f"I4: the row went from seq {old.seq} back to {new.seq}")
+            require(not old.ended, f"I2: attempt {old.attempt} ended {old.state}, and was written again as {new.state}")
+            require(new.state is old.state or new.state in MOVES[old.state], f"I2: {old.state} became {new.state}")
+            require(new.seq >= old.seq, f"I4: the row went from seq {old.seq} back to {new.seq}")
         if fence is not None and old is not None:
-            need(fence == old.attempt, f"I3: a worker of attempt {fence} wrote to attempt {old.attempt}")
+            require(fence == old.attempt, f"I3: a worker of attempt {fence} wrote to attempt {old.attempt}")
         if new.state is State.LOST and old is not None and old.state is State.RUNNING:
             silent_s = (new.ended_at or 0.0) - (old.beat_at or 0.0)
-            need(silent_s >= LEASE_S - 0.001, f"I8: a task was lost {silent_s:.0f} s after its worker was heard of")
+            require(silent_s >= LEASE_S - 0.001, f"I8: a task was lost {silent_s:.0f} s after its worker was heard")
         if new.ended:
-            need(key not in self.ends, "I2: an attempt ended twice")
+            require(key not in self.ends, "I2: an attempt ended twice")
             self.ends[key] = new
-            self.happened[f"ended {new.state}"] += 1
-        self.happened["a third attempt"] += new.attempt == 3 and key not in self.attempts
+            self.events[f"ended {new.state}"] += 1
+        self.events["a third attempt"] += new.attempt == 3 and key not in self.attempts
         self.attempts.add(key)
 
     def executed(self, old: Snapshot) -> None:
-        """A worker begins to run what stands as `old`."""
-        final = old.state in (State.SUCCEEDED, State.CANCELLED)
-        need(not final, f"I9: a delivery ran a task that was {old.state}")
+        """A worker begins to run the task, whose row was `old`."""
+        is_final = old.state in (State.SUCCEEDED, State.CANCELLED)
+        require(not is_final, f"I9: a delivery ran a task that was {old.state}")
 
-    def reports(self, snapshot: Snapshot) -> None:
-        """The worker of an attempt says how far it is."""
+    def reported_by_worker(self, snapshot: Snapshot) -> None:
+        """The worker of an attempt reports its progress."""
         key = (snapshot.id, snapshot.attempt)
         self.reported[key] = max(self.reported.get(key, 0.0), snapshot.progress.fraction or 0.0)
 
     def shown(self, snapshot: Snapshot, before: Order | None) -> None:
-        """A page that showed `before` shows `snapshot`."""
+        """A page shows `snapshot`, after one with the order `before`."""
         key = (snapshot.id, snapshot.attempt)
-        need(key in self.attempts, f"I1: attempt {snapshot.attempt} was shown, and never committed")
+        require(key in self.attempts, f"I1: attempt {snapshot.attempt} was shown, and never committed")
         if snapshot.ended:
             end = self.ends.get(key)
-            need(end is not None and end.state is snapshot.state, f"I1: {snapshot.state} was shown, and not committed")
+            is_committed = end is not None and end.state is snapshot.state
+            require(is_committed, f"I1: {snapshot.state} was shown, and not committed")
         else:
             fraction = snapshot.progress.fraction or 0.0
-            need(fraction <= self.reported.get(key, 0.0), f"I1: {fraction:.0%} was shown, and never reported")
-        need(before is None or snapshot.order >= before, f"I4: a page went from {before} back to {snapshot.order}")
-        # An end of the same attempt is absorbing in everybody's eyes, whatever the order says.
+            require(fraction <= self.reported.get(key, 0.0), f"I1: {fraction:.0%} was shown, and never reported")
+        require(before is None or snapshot.order >= before, f"I4: a page went from {before} back to {snapshot.order}")
+        # After an end, its attempt must not be shown as running, even if the order says so.
         went_on = before is not None and before[1] and before[0] == snapshot.attempt and not snapshot.ended
-        need(not went_on, "I4: a page showed an end, and then the same attempt running")
+        require(not went_on, "I4: a page showed an end, and then the same attempt running")
 
     def notice_shown(self, notice: str) -> None:
         """A page shows a notice."""
-        need(notice not in self.shown_notices, "N: a notice was shown twice")
+        require(notice not in self.shown_notices, "N: a notice was shown twice")
         self.shown_notices.add(notice)

@@ -1,4 +1,4 @@
-"""The virtual store: what `telltale/store/` does by conditional UPDATEs, done with a dict through the same tables."""
+"""The virtual store: does with a dict what `telltale/store/` does by conditional UPDATEs, with the same state table."""
 
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,20 +13,20 @@ from tests.simulation.sabotage import Sabotage, Sabotages
 BEAT_S = 10.0
 
 
-class Away(Exception):
+class DatabaseDown(Exception):
     """The database does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The verdict on a save that was accepted."""
+    """The result of a save that was accepted."""
 
     seq: int
     cancel_requested: bool
 
 
 class Store:
-    """Rows are snapshots beside their leases; every method is one transaction."""
+    """Rows are snapshots, with their leases beside them; every method is one transaction."""
 
     def __init__(self, ledger: Ledger, sabotage: Sabotages) -> None:
         self.rows: dict[str, Snapshot] = {}
@@ -34,23 +34,23 @@ class Store:
         self.owners: dict[str, str] = {}
         self.notices: dict[str, Notice] = {}
         self.shown: set[str] = set()
-        self.away = False
+        self.is_down = False
         self._ledger = ledger
         self._sabotage = sabotage
         self._numbers = count(1)
 
-    # What is asked for ---------------------------------------------------------------------------
+    # By people -----------------------------------------------------------------------------------
 
     def queue(self, task: str, owner: str, now: float) -> list[Envelope]:
-        """A new task."""
-        self._answers()
+        """Add a task."""
+        self._check_is_up()
         self.owners[task] = owner
         self._commit(None, Snapshot(id=task, attempt=1, seq=0, state=State.QUEUED, created_at=now), lease=None)
         return [self._envelope(task)]
 
     def requeue(self, task: str) -> list[Envelope]:
-        """A person's retry."""
-        self._answers()
+        """Queue the next attempt, for a person's retry."""
+        self._check_is_up()
         row = self.rows[task]
         if row.state not in RETRIABLE:
             return []
@@ -59,8 +59,8 @@ class Store:
         return [self._envelope(task)]
 
     def request_cancel(self, task: str, now: float) -> list[Envelope]:
-        """A person's wish: at once where nothing runs, else a flag that the worker finds."""
-        self._answers()
+        """Cancel the task at once if it does not run, else set a flag that its worker finds."""
+        self._check_is_up()
         row = self.rows[task]
         if row.state in (State.QUEUED, State.RETRYING):
             return self._end(row, State.CANCELLED, row.seq + 1, row.progress, now, fence=None)
@@ -69,20 +69,20 @@ class Store:
         self._commit(row, replace(row, cancel_requested=True, seq=row.seq + 1), lease=self.leases[task])
         return [self._envelope(task), Envelope(topics=(CANCELLATIONS,), cancel=task)]
 
-    # What workers write --------------------------------------------------------------------------
+    # By workers ----------------------------------------------------------------------------------
 
     def claim(self, task: str, now: float) -> Snapshot | None:
-        """The attempt that a delivery may run; None: it may not."""
-        self._answers()
+        """Return the attempt that a delivery may run; None if it may run none."""
+        self._check_is_up()
         row = self.rows[task]
         if row.state not in CLAIMABLE and Sabotage.REDELIVERY_REOPENS not in self._sabotage:
             return None
         self._ledger.executed(row)
-        first = row.state is State.QUEUED
+        is_queued = row.state is State.QUEUED
         running = replace(
             row,
-            attempt=row.attempt if first else row.attempt + 1,
-            seq=row.seq + 1 if first else 0,
+            attempt=row.attempt if is_queued else row.attempt + 1,
+            seq=row.seq + 1 if is_queued else 0,
             state=State.RUNNING,
             progress=Progress(fraction=0.0),
             started_at=now,
@@ -95,9 +95,9 @@ class Store:
         return running
 
     def save(self, report: Snapshot, now: float) -> Saved | None:
-        """Progress and a renewed lease; None: fenced."""
-        self._answers()
-        row = self._mine(report.id, report.attempt, {State.RUNNING})
+        """Save progress and renew the lease; None if the worker is fenced."""
+        self._check_is_up()
+        row = self._row_if(report.id, report.attempt, {State.RUNNING})
         if row is None:
             return None
         cancel_requested = row.cancel_requested or report.cancel_requested
@@ -110,18 +110,18 @@ class Store:
         return Saved(seq, cancel_requested)
 
     def end(self, report: Snapshot, state: State, now: float) -> list[Envelope]:
-        """The end of an attempt, with its notice; nothing: it had ended, or a newer attempt owns it."""
-        self._answers()
-        row = self._mine(report.id, report.attempt, sources(state))
+        """End an attempt, with its notice; return nothing if it has ended or is not the present one."""
+        self._check_is_up()
+        row = self._row_if(report.id, report.attempt, sources(state))
         if row is None:
             return []
         seq = max(row.seq, report.seq) + 1
         return self._end(row, state, seq, report.progress, now, fence=report.attempt)
 
     def retrying(self, report: Snapshot, now: float, due_at: float) -> list[Envelope]:
-        """It failed, and the runner will run it again; if it never does, the lease lapses."""
-        self._answers()
-        row = self._mine(report.id, report.attempt, sources(State.RETRYING))
+        """Note that the attempt failed and the runner will run the task again; if it never does, the lease expires."""
+        self._check_is_up()
+        row = self._row_if(report.id, report.attempt, sources(State.RETRYING))
         if row is None:
             return []
         seq = max(row.seq, report.seq) + 1
@@ -131,41 +131,41 @@ class Store:
         self._commit(row, waiting, lease=due_at + LEASE_S, fence=report.attempt)
         return [self._envelope(report.id)]
 
-    # What readers do -----------------------------------------------------------------------------
+    # By readers ----------------------------------------------------------------------------------
 
     def expire(self, now: float) -> list[Envelope]:
-        """Lapsed leases become `lost`: every read does it."""
+        """Mark tasks whose lease expired as lost; every read calls this."""
         if Sabotage.NO_EXPIRY in self._sabotage:
             return []
-        news: list[Envelope] = []
+        envelopes: list[Envelope] = []
         for task, lease in list(self.leases.items()):
             row = self.rows[task]
             if lease is not None and lease <= now and row.state in sources(State.LOST):
-                news += self._end(row, State.LOST, row.seq + 1, row.progress, now, fence=None)
-        return news
+                envelopes += self._end(row, State.LOST, row.seq + 1, row.progress, now, fence=None)
+        return envelopes
 
     def read(self, topics: frozenset[str]) -> list[Envelope]:
-        """All that followers of `topics` should know: one query."""
-        self._answers()
+        """Return the tasks and notices of `topics`."""
+        self._check_is_up()
         found = [self._envelope(task) for task, owner in self.owners.items() if {owner, task_topic(task)} & topics]
-        waiting = (n for n in self.notices.values() if n.topic in topics and n.id not in self.shown)
-        return found + [Envelope(topics=(notice.topic,), notice=notice) for notice in waiting]
+        unshown = (notice for notice in self.notices.values() if notice.topic in topics and notice.id not in self.shown)
+        return found + [Envelope(topics=(notice.topic,), notice=notice) for notice in unshown]
 
     def take_notice(self, notice: str) -> bool:
-        """Whether the page that asks is the one to show it."""
+        """Whether the page that asks is the first, and so shows the notice."""
         if notice in self.shown and Sabotage.NOTICE_TWICE not in self._sabotage:
             return False
         self.shown.add(notice)
         return True
 
-    # Within --------------------------------------------------------------------------------------
+    # Shared --------------------------------------------------------------------------------------
 
-    def _answers(self) -> None:
-        if self.away:
-            raise Away
+    def _check_is_up(self) -> None:
+        if self.is_down:
+            raise DatabaseDown
 
-    def _mine(self, task: str, attempt: int, states: set[State] | frozenset[State]) -> Snapshot | None:
-        """The row if the condition of the UPDATE holds."""
+    def _row_if(self, task: str, attempt: int, states: set[State] | frozenset[State]) -> Snapshot | None:
+        """Return the row if the condition of the UPDATE applies."""
         row = self.rows[task]
         if row.attempt != attempt and Sabotage.NO_FENCING not in self._sabotage:
             return None
@@ -177,10 +177,10 @@ class Store:
         self, row: Snapshot, state: State, seq: int, progress: Progress, now: float, *, fence: int | None
     ) -> list[Envelope]:
         self._commit(row, replace(row, state=state, seq=seq, progress=progress, ended_at=now), lease=None, fence=fence)
-        return [self._envelope(row.id), *self.tell(row.id)]
+        return [self._envelope(row.id), *self.add_notice(row.id)]
 
-    def tell(self, task: str, *, later: bool = False) -> list[Envelope]:
-        """The notice of an end: in the end's own transaction."""
+    def add_notice(self, task: str, *, later: bool = False) -> list[Envelope]:
+        """Add the notice of an end, in the transaction of the end unless `later`."""
         if Sabotage.NOTICE_APART in self._sabotage and not later:
             return []
         id, owner, row = f"n{next(self._numbers)}", self.owners[task], self.rows[task]

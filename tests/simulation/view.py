@@ -1,6 +1,6 @@
-"""What a browser shows: the fold of all server messages, by whatever transport and in whatever order.
+"""The view of a browser: all messages of the server merged, of any transport and in any order.
 
-The same few lines as `static/telltale/live/snapshots.js`; both are held to `tests/traces/*.json`.
+The same rules as `static/telltale/live/snapshots.js`; both are tested with `tests/traces/*.json`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from telltale.core.snapshot import Order, Snapshot, supersedes
 
 
 class Ignored(NamedTuple):
-    """Something in a message that changes nothing, for the view has it or newer."""
+    """A part of a message that changes nothing, because the view has the same or a newer one."""
 
     kind: str
     """`task` or `notice`."""
@@ -28,7 +28,7 @@ class View:
         self.events: list[Mapping[str, Any]] = []
 
     def receive(self, message: Mapping[str, Any]) -> list[Ignored]:
-        """Fold one server message in; returns what of it was ignored."""
+        """Merge one message of the server; return the parts that were ignored."""
         ignored = []
         for data in message.get("tasks", ()):
             snapshot = Snapshot.from_json(data)
@@ -47,11 +47,11 @@ class View:
 
     @property
     def have(self) -> dict[str, Order]:
-        """What to tell a server on connecting, so that it sends only what is newer."""
+        """The orders of its snapshots: a client names them when it connects, and is sent only newer ones."""
         return {id: snapshot.order for id, snapshot in self.tasks.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """As the traces have it."""
+        """Return it as JSON values, as in the traces."""
         return {
             "tasks": {id: snapshot.to_json() for id, snapshot in sorted(self.tasks.items())},
             "notices": list(self.notices),

@@ -1,4 +1,4 @@
-"""A worker process: runs what is delivered and reports as the real reporter does; can be killed, stopped, woken."""
+"""A worker process: runs deliveries and reports as the real reporter does; it can be killed, stopped and continued."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ from telltale.core.states import State
 from telltale.core.topics import task_topic
 from telltale.core.wire import Envelope
 from tests.simulation.ledger import Ledger
-from tests.simulation.luck import Luck
+from tests.simulation.rng import Rng
 from tests.simulation.sabotage import Sabotage, Sabotages
-from tests.simulation.store import BEAT_S, Away, Store
+from tests.simulation.store import BEAT_S, DatabaseDown, Store
 
 PUBLISH_EVERY_S = 0.1
 SAVE_EVERY_S = 2.0
 
-Publish = Callable[[Iterable[Envelope], Luck], None]
+Publish = Callable[[Iterable[Envelope], Rng], None]
 
 
 class Crashed(Exception):
@@ -24,22 +24,22 @@ class Crashed(Exception):
 
 @dataclass(eq=False, slots=True)
 class Run:
-    """One attempt in this process, and what its reporter knows of it."""
+    """One attempt in this process, with the state of its reporter."""
 
     snapshot: Snapshot
     topics: tuple[str, ...]
     fraction: float = 0.0
-    """The tracker's attribute: what the task itself has set."""
+    """The tracker's attribute: the value that the task has set."""
     published: float = 0.0
     saved: float = 0.0
     published_at: float = float("-inf")
     saved_at: float = float("-inf")
     ends: State | None = None
-    """It is over, and the store does not know yet."""
+    """The end that is to be written; None while it runs."""
 
 
 class Worker:
-    """Named for the log. `crash_chance` is that of a crash at each of the two places of every write."""
+    """`name`: for the log. `crash_chance`: the probability of a crash before and after every write."""
 
     def __init__(
         self, name: str, store: Store, ledger: Ledger, publish: Publish, sabotage: Sabotages, crash_chance: float
@@ -54,111 +54,111 @@ class Worker:
 
     @property
     def works(self) -> bool:
-        """Whether it does anything now."""
+        """Whether it runs now: it is neither dead nor stopped."""
         return self.up and not self.stopped
 
-    def takes(self, task: str, owner: str, now: float, luck: Luck) -> bool:
-        """A delivery arrives. False: the store is away, the runner keeps it."""
+    def take(self, task: str, owner: str, now: float, rng: Rng) -> bool:
+        """Take a delivery; False if the database is down, then the runner keeps it."""
         try:
-            self._may_crash(luck)
+            self._may_crash(rng)
             claimed = self._store.claim(task, now)
-        except Away:
+        except DatabaseDown:
             return False
         if claimed is not None:
-            self._may_crash(luck)
+            self._may_crash(rng)
             run = Run(claimed, (task_topic(task), owner), saved_at=now)
             self.runs.append(run)
-            self._tell(run, now, luck)
+            self._publish_snapshot(run, now, rng)
         return True
 
-    def moves(self, run: Run, now: float, luck: Luck) -> None:
-        """The task gets on, or finds that it is to stop."""
+    def advance(self, run: Run, now: float, rng: Rng) -> None:
+        """The task makes progress, or stops if its cancellation was requested."""
         if run.ends is not None:
             return
         if run.snapshot.cancel_requested:
-            return self.finishes(run, State.CANCELLED, now, luck)
-        run.fraction = min(0.99, run.fraction + luck.between(0.01, 0.2))
+            return self.finish(run, State.CANCELLED, now, rng)
+        run.fraction = min(0.99, run.fraction + rng.between(0.01, 0.2))
         if now >= run.published_at + PUBLISH_EVERY_S:
-            self._report(run, now, luck)
+            self._report(run, now, rng)
 
-    def finishes(self, run: Run, state: State, now: float, luck: Luck) -> None:
-        """The task is over: one conditional write, then the news. Tried again while the store is away."""
+    def finish(self, run: Run, state: State, now: float, rng: Rng) -> None:
+        """Write the end, then publish it; `tick` tries again if the database is down."""
         run.ends = state
         if state is State.SUCCEEDED:
             run.fraction = 1.0
         report = replace(run.snapshot, progress=Progress(fraction=run.fraction))
-        self._ledger.reports(report)
+        self._ledger.reported_by_worker(report)
         if Sabotage.PUBLISH_FIRST in self._sabotage:
             early = replace(report, state=state, seq=report.seq + 1, ended_at=now)
-            self._publish([Envelope(topics=run.topics, snapshot=early)], luck)
-        self._may_crash(luck)
+            self._publish([Envelope(topics=run.topics, snapshot=early)], rng)
+        self._may_crash(rng)
         try:
             if state is State.RETRYING:
-                news = self._store.retrying(report, now, now + 5)
+                envelopes = self._store.retrying(report, now, now + 5)
             else:
-                news = self._store.end(report, state, now)
-        except Away:
+                envelopes = self._store.end(report, state, now)
+        except DatabaseDown:
             return
         self.runs.remove(run)
-        self._ledger.happened["an end fenced"] += not news
-        self._may_crash(luck)
-        if Sabotage.NOTICE_APART in self._sabotage and news and state is not State.RETRYING:
-            news += self._store.tell(report.id, later=True)
-        self._publish(news, luck)
+        self._ledger.events["an end fenced"] += not envelopes
+        self._may_crash(rng)
+        if Sabotage.NOTICE_APART in self._sabotage and envelopes and state is not State.RETRYING:
+            envelopes += self._store.add_notice(report.id, later=True)
+        self._publish(envelopes, rng)
 
-    def tick(self, now: float, luck: Luck) -> None:
-        """The reporter's turn: the trailing value, the beat, and ends that could not be written yet."""
+    def tick(self, now: float, rng: Rng) -> None:
+        """Run the reporter once: the last value, the beat, and ends that could not be written."""
         for run in list(self.runs):
             if run.ends is not None:
-                self.finishes(run, run.ends, now, luck)
+                self.finish(run, run.ends, now, rng)
             elif now >= run.saved_at + BEAT_S:
-                self._save(run, now, luck)
+                self._save(run, now, rng)
             elif Sabotage.NO_TRAILING_REPORT not in self._sabotage:
                 if run.saved != run.fraction and now >= run.saved_at + SAVE_EVERY_S:
-                    self._save(run, now, luck)
+                    self._save(run, now, rng)
                 elif run.published != run.fraction and now >= run.published_at + PUBLISH_EVERY_S:
-                    self._report(run, now, luck)
+                    self._report(run, now, rng)
 
-    def _report(self, run: Run, now: float, luck: Luck) -> None:
-        """Leading edge: published now, saved at its own pace."""
+    def _report(self, run: Run, now: float, rng: Rng) -> None:
+        """Publish the progress at once; save it less often."""
         self._sample(run, now)
         if now >= run.saved_at + SAVE_EVERY_S:
-            return self._save(run, now, luck)
-        self._tell(run, now, luck)
+            return self._save(run, now, rng)
+        self._publish_snapshot(run, now, rng)
 
-    def _save(self, run: Run, now: float, luck: Luck) -> None:
+    def _save(self, run: Run, now: float, rng: Rng) -> None:
         if Sabotage.NO_TRAILING_REPORT not in self._sabotage or run.saved == run.fraction:
             self._sample(run, now)
         run.snapshot = replace(run.snapshot, seq=run.snapshot.seq + 1, beat_at=now)
-        self._may_crash(luck)
+        self._may_crash(rng)
         try:
             verdict = self._store.save(run.snapshot, now)
-        except Away:
+        except DatabaseDown:
             return
         if verdict is None:
-            self._ledger.happened["a worker fenced"] += 1
-            # The task may go on, but nobody is told of it any more.
+            self._ledger.events["a worker fenced"] += 1
+            # The task may go on, and its reports are not accepted any more.
             self.runs.remove(run)
             return
-        self._may_crash(luck)
+        self._may_crash(rng)
         run.saved_at, run.saved = now, run.snapshot.progress.fraction or 0.0
-        heard = verdict.cancel_requested and Sabotage.CANCEL_UNHEARD not in self._sabotage
-        news = heard and not run.snapshot.cancel_requested
-        run.snapshot = replace(run.snapshot, seq=verdict.seq, cancel_requested=heard)
-        self._tell(run, now, luck)
-        if news:
-            # What was saved did not know of the wish yet.
+        is_cancelling = verdict.cancel_requested and Sabotage.CANCEL_UNHEARD not in self._sabotage
+        has_changed = is_cancelling and not run.snapshot.cancel_requested
+        run.snapshot = replace(run.snapshot, seq=verdict.seq, cancel_requested=is_cancelling)
+        self._publish_snapshot(run, now, rng)
+        if has_changed:
+            # The snapshot that was saved did not have the request yet.
             run.saved_at = float("-inf")
 
     def _sample(self, run: Run, now: float) -> None:
         progress = Progress(fraction=run.fraction)
         run.snapshot = replace(run.snapshot, seq=run.snapshot.seq + 1, progress=progress, moved_at=now, beat_at=now)
-        self._ledger.reports(run.snapshot)
+        self._ledger.reported_by_worker(run.snapshot)
 
-    def _tell(self, run: Run, now: float, luck: Luck) -> None:
+    def _publish_snapshot(self, run: Run, now: float, rng: Rng) -> None:
         run.published, run.published_at = run.snapshot.progress.fraction or 0.0, now
-        self._publish([Envelope(topics=run.topics, snapshot=run.snapshot)], luck)
+        self._publish([Envelope(topics=run.topics, snapshot=run.snapshot)], rng)
 
-    def _may_crash(self, luck: Luck) -> None:
-        if self.crash_chance and luck.happens(self.crash_chance):
+    def _may_crash(self, rng: Rng) -> None:
+        if self.crash_chance and rng.happens(self.crash_chance):
             raise Crashed
