@@ -56,7 +56,7 @@ class LocalBroker:
         call_after_fork(self)
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Send to all listeners on this machine; a listener whose queue is full is skipped and told so."""
+        """Send to all listeners on this machine; one whose queue is full is skipped, and reports missed messages."""
         bundles = list(pack_bundles(message.body for message in without_oversized(messages)))
         if not bundles:
             return

@@ -2,7 +2,7 @@
 
 Only this thread uses the connection. Publishers fill a `SendBuffer` and wake the thread; received messages go into
 the listeners' queues. The connection is open while there are listeners, or messages to send, and for a while
-after. While the thread does not receive notifications, listeners are told every 2 s that they may have missed
+after. While the thread does not receive notifications, listeners report every 2 s that they may have missed
 messages: so pages never wait for a connection that is broken, or that delivers nothing.
 """
 
@@ -45,7 +45,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 """How long `close` waits until queued messages are sent."""
 
 MISSED_EVERY_S: Final = RECHECK_S[Reach.NOWHERE]
-"""How often listeners are told that they may have missed messages, while nothing is received."""
+"""How often listeners report missed messages while nothing is received."""
 
 _POLL_S: Final = 0.002
 _LONG_AGO: Final = float("-inf")

@@ -70,7 +70,7 @@ class Reassembler:
     def add(self, payload: bytes) -> Batch | None:
         """Return the batch once its last payload is added; until then None.
 
-        Raises `InvalidPayload` for everything that `to_payloads` did not make, and then starts anew.
+        Raises `InvalidPayload` for everything that `to_payloads` did not make, and then starts over.
         """
         number, count, chunk = _parse_payload(payload)
         self._chunks = [*self._chunks, chunk] if number > 1 else [chunk]

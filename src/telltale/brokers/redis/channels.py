@@ -48,7 +48,7 @@ class Channels:
         self.prefixes = [f"{prefix}{{{n}}}".encode() for n in range(buckets)] if sharded else [prefix.encode()]
         """The prefix of channel names for each bucket; it decides on the shard."""
         self.publish_check = (self._publish, f"{prefix}publishing", "")
-        """A command that fails unless publishing is allowed; nobody subscribes to its channel."""
+        """A command that fails unless publishing is allowed; no process subscribes to its channel."""
         # Without a subscription, Redis answers in another format: so one channel stays subscribed for good.
         self.listen_check = ("PING",) if sharded else (self._subscribe, f"{prefix}listening")
         """A command that fails unless listening is allowed."""

@@ -107,7 +107,7 @@ class RedisLoopListener(RedisListener):
             os.close(descriptor)
         for connection in connections:
             if connection not in self._watched:
-                # A duplicate: the original may be closed, and its number used again, before the loop is told.
+                # A duplicate: the original may be closed, and its number used again, before the loop stops watching it.
                 self._watched[connection] = os.dup(connection.fileno())
                 self._loop.add_reader(self._watched[connection], self._on_readable)
 

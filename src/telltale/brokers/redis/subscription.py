@@ -44,7 +44,7 @@ class SubscribeBarrier:
         self.is_sent = False
         """Whether the subscribe commands of all topics are sent."""
         self.report_missed = topics is None
-        """Nobody waits any more: the topics are reported as missed once the barrier is passed."""
+        """Set once no caller waits any more: the topics are reported as missed once the barrier is passed."""
 
 
 class SubscriptionChange(NamedTuple):
@@ -274,7 +274,7 @@ class Subscription:
             self._unsubscribed(self._channels.topic(reply[1]))
 
     def _unsubscribed(self, topic: str) -> None:
-        """Redis has unsubscribed a topic: as it was told, or because its shard has moved to another server."""
+        """Redis has unsubscribed a topic: on request, or because its shard has moved to another server."""
         if topic in self._unsubscribing:
             self._unsubscribing[topic] -= 1
             if not self._unsubscribing[topic]:
