@@ -61,7 +61,13 @@ lint: $(VENV)/.dev ## format and style
 types: $(VENV)/.dev ## type checks
 	$(BIN)/mypy
 
-js: ## the browser's modules, in node
+# Checks the types in the modules' JSDoc. No lock file: it would record a registry's host. package.json pins the version.
+node_modules/.installed: package.json
+	npm install --no-save --no-package-lock --include=dev --no-audit --no-fund --silent
+	touch $@
+
+js: node_modules/.installed ## types and tests of the browser's modules, in node
+	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
 
 quick: lint types js ## lint, types and all tests that need no service: under a minute
@@ -121,4 +127,4 @@ demo: $(VENV)/.demo ## the main use case on SQLite, without services (PORT=8123 
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run
 
 clean: ## remove what the other targets create
-	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
