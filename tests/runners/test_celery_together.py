@@ -13,7 +13,7 @@ from telltale.core.states import State
 from telltale.dispatch.control import CannotRetry
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import StoredNotice, TaskState
-from telltale.runners.celery_canvas import enqueue_together
+from telltale.runners.celery_canvas import enqueue_canvas
 from tests.app import celery_app, celery_tasks
 from tests.runners.benches import ProcessBench, celery_command, publishing_to, storing_results_in
 from tests.runners.conftest import Start
@@ -34,24 +34,24 @@ def shown(row: TaskState) -> tuple[State, float | None, float | None]:
 
 def test_what_is_not_tracked_or_no_canvas_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"not tracked.*put @telltale\.tracked beneath"):
-        enqueue_together(group(celery_tasks.untracked.si("log"), celery_tasks.fail.si("log")))
+        enqueue_canvas(group(celery_tasks.untracked.si("log"), celery_tasks.fail.si("log")))
     with pytest.raises(TypeError, match=r"enqueue it with telltale\.enqueue"):
-        enqueue_together(celery_tasks.fail.si("log"))
+        enqueue_canvas(celery_tasks.fail.si("log"))
     with pytest.raises(TypeError, match="would never end"):
-        enqueue_together(group())
+        enqueue_canvas(group())
     assert TaskState.objects.count() == 0
 
 
 def test_without_its_broker_nothing_is_left_queued() -> None:
     with publishing_to(f"redis://127.0.0.1:{free_port()}/0"), pytest.raises(EnqueueFailed):
-        enqueue_together(group(celery_tasks.fail.si("log"), celery_tasks.fail.si("log")))
+        enqueue_canvas(group(celery_tasks.fail.si("log"), celery_tasks.fail.si("log")))
     assert TaskState.objects.count() == 0
 
 
 def test_an_eager_group_ends_as_one(tmp_path: Path) -> None:
     celery_app.conf.task_always_eager = True
     try:
-        row = enqueue_together(counts(tmp_path, 3))
+        row = enqueue_canvas(counts(tmp_path, 3))
     finally:
         celery_app.conf.task_always_eager = False
     assert shown(row) == (State.SUCCEEDED, 3, 3)
@@ -66,7 +66,7 @@ class TestGroup:
         ada, gate = User.objects.create_user("ada"), tmp_path / "gate"
         hold = celery_tasks.hold.si(str(tmp_path / "held"), str(gate))
         with transaction.atomic():
-            row = enqueue_together(group([*counts(tmp_path, 3).tasks, hold]), label="Import all", owner=ada)
+            row = enqueue_canvas(group([*counts(tmp_path, 3).tasks, hold]), label="Import all", owner=ada)
         assert (shown(row), fresh(row).label) == ((State.QUEUED, 0, 4), "Import all")
         assert list(TaskState.objects.filter(owner=ada)) == [row]
         celery_bench.start()
@@ -79,7 +79,7 @@ class TestGroup:
     def test_it_runs_as_soon_as_its_first_member_does(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         gate = tmp_path / "gate"
-        row = enqueue_together(group([celery_tasks.hold.si(str(tmp_path / "log"), str(gate))] * 2))
+        row = enqueue_canvas(group([celery_tasks.hold.si(str(tmp_path / "log"), str(gate))] * 2))
         until(lambda: lines(tmp_path) == ["hold", "hold"], "both run")
         assert TaskState.objects.get(pk=row.pk).state == State.RUNNING, "so the worker says, and no reader had to"
         assert shown(row) == (State.RUNNING, 0, 2)
@@ -90,7 +90,7 @@ class TestGroup:
         self, celery_bench: ProcessBench, tmp_path: Path
     ) -> None:
         celery_bench.start()
-        row = enqueue_together(group([*counts(tmp_path, 2).tasks, celery_tasks.fail.si(str(tmp_path / "log2"))]))
+        row = enqueue_canvas(group([*counts(tmp_path, 2).tasks, celery_tasks.fail.si(str(tmp_path / "log2"))]))
         assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 3 tasks failed.")
         with pytest.raises(CannotRetry):
             telltale.retry(fresh(row))
@@ -98,7 +98,7 @@ class TestGroup:
     def test_cancelling_it_stops_what_runs_and_what_waits(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
         celery_bench.start()
         hold = celery_tasks.hold.si(str(tmp_path / "log"), str(tmp_path / "gate"))
-        row = enqueue_together(group([hold] * 6))
+        row = enqueue_canvas(group([hold] * 6))
         until(lambda: lines(tmp_path) == ["hold", "hold"], "two of them run")
         assert telltale.cancel(row)
         assert ended(row).state == State.CANCELLED
@@ -110,7 +110,7 @@ class TestGroup:
         self, celery_bench: ProcessBench, tmp_path: Path
     ) -> None:
         celery_bench.start()
-        row = enqueue_together(group(celery_tasks.hold.si(str(tmp_path / "log"), str(tmp_path / "gate"))))
+        row = enqueue_canvas(group(celery_tasks.hold.si(str(tmp_path / "log"), str(tmp_path / "gate"))))
         until(lambda: lines(tmp_path) == ["hold"], "it runs")
         celery_bench.kill()
         assert (ended(row).state, fresh(row).error) == (State.FAILED, "1 of 1 tasks failed.")
@@ -120,9 +120,9 @@ class TestGroup:
     ) -> None:
         celery_bench.start()
         log = str(tmp_path / "log")
-        good = enqueue_together(chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)))
+        good = enqueue_canvas(chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)))
         assert (ended(good).state, shown(good)[1]) == (State.SUCCEEDED, 2)
-        bad = enqueue_together(chain(celery_tasks.fail.si(log), celery_tasks.count.si(log, 2, 0.0)))
+        bad = enqueue_canvas(chain(celery_tasks.fail.si(log), celery_tasks.count.si(log, 2, 0.0)))
         assert (ended(bad).state, fresh(bad).error) == (State.FAILED, "1 of 2 tasks failed.")
         assert not TaskState.objects.filter(ended_at=None).exists()
 
@@ -140,7 +140,7 @@ class TestChord:
     def test_its_body_is_the_last_of_its_parts(self, remembering: ProcessBench, tmp_path: Path) -> None:
         remembering.start()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
-        row = enqueue_together(chord(counts(tmp_path, 3), celery_tasks.add_up.s(log)), owner=ada)
+        row = enqueue_canvas(chord(counts(tmp_path, 3), celery_tasks.add_up.s(log)), owner=ada)
         assert ended(row).state == State.SUCCEEDED
         assert (shown(row)[1:], lines(tmp_path)) == ((4, 4), ["count", "count", "count", "add_up"])
         assert list(TaskState.objects.filter(owner=ada)) == [row]

@@ -27,3 +27,23 @@ def find_task(name: str, owns: Callable[[object], bool]) -> object | None:
     """The task of that dotted name; None if it can't be imported, or `owns` says that it is another runner's."""
     task = import_or_none(name)
     return task if owns(task) else None
+
+
+class FunctionRunner:
+    """The base of runners whose tasks are plain functions, known by their dotted names."""
+
+    def owns(self, task: object) -> bool:
+        """Whether this runner enqueues `task`."""
+        raise NotImplementedError("Implement `owns`.")
+
+    def name_of(self, task: Any) -> str:
+        """The dotted name of the function."""
+        return dotted_name(task)
+
+    def function_of(self, task: object) -> object:
+        """The function itself."""
+        return task
+
+    def find(self, name: str) -> object | None:
+        """The function of that dotted name; None if it can't be imported, or is another runner's."""
+        return find_task(name, self.owns)

@@ -71,6 +71,19 @@ def create_row_unless_there(call: Call) -> None:
         logger.debug("The row of %s %s exists already.", call.runner, call.runner_id)
 
 
+def complete_row(task_id: UUID, *, runner_id: str, due_at: float | None) -> None:
+    """Add to a row what the runner has decided while it enqueued the task: its id, and when the run is due."""
+    store.set_runner_id(task_id, runner_id)
+    if due_at is not None:
+        store.reschedule(task_id, due_at)
+
+
+def reschedule(task_id: UUID, due_at: float) -> None:
+    """Write when the next attempt is due, in seconds since 1970, and publish it."""
+    changed = store.reschedule(task_id, due_at)
+    announce(changed.envelopes if changed else [])
+
+
 def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
     """The id and owner of the call's row, which is created if an eager mode or a failed hook left none.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
 from telltale.owners import Owner
@@ -57,6 +57,9 @@ def options_of(function: object) -> TaskOptions | None:
 
 
 # Calls
+
+ROW_WAIT_S: Final = 0.5
+"""How long to wait for a row whose call has not returned from enqueueing; it takes milliseconds. See `row_wait_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,12 @@
-"""Tasks of Celery (5.5 or newer, message protocol 2), any pool, any message broker.
+"""Tasks of Celery (5.5 or newer, message protocol 2), with any pool and any message broker.
 
-Reach: wherever its workers are. What Telltale needs travels in the message's header "telltale": the row's
-id and whose it is. So a worker that is quicker than the asker, or an asker whose transaction is still
-open or whose database is away, costs nothing: whoever comes first makes the row.
+Reach: every process where Celery's workers run. The message header "telltale" carries the row's id and owner. So a
+worker need not wait for the row: if the publisher's transaction is still open, or its database was unavailable, the
+worker creates the row itself.
 
-The wrapper (`tracked`) tells every end that runs Python. The worker's parent tells of children that were
-killed or ran out of time, and of revoked messages. A whole worker that dies is the lease's to tell.
+The wrapper (`tracked`) writes every end that runs Python code. The worker's main process writes the ends of child
+processes that were killed or exceeded a hard time limit, and of revoked messages. If a whole worker dies, its leases
+expire.
 """
 
 import logging
@@ -22,7 +23,7 @@ from django.utils.translation import gettext as _
 
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
-from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
 from telltale.dispatch.tracked import wrap
 from telltale.owners import current_owner
@@ -32,36 +33,33 @@ if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
 PING_S: Final = 1.0
-"""How long a worker may take to answer whether it is there."""
+"""How long to wait for workers to answer."""
 
-PARENTS_WORD_S: Final = 0.5
-"""How long a child that is made to exit leaves it to its parent to say why."""
-
-ROW_WAIT_S: Final = 0.5
-"""A worker may refuse a message before its publisher has made the row; that then comes in milliseconds."""
+EXIT_DELAY_S: Final = 0.5
+"""How long a child process that is made to exit waits for the main process to write the reason."""
 
 logger = logging.getLogger(__name__)
 
 
 class CeleryRunner:
-    """`task.delay(…)`, `task.apply_async(…)`, `telltale.enqueue(task, …)` and eager mode all make the row."""
+    """Shows tasks that are called by `task.delay`, `task.apply_async`, `telltale.enqueue`, or in eager mode."""
 
     name = "celery"
 
     def install(self) -> None:
-        """Connect to the publisher's signals and to those of the worker's parent."""
-        signals.before_task_publish.connect(_before_publish, dispatch_uid="telltale.before", weak=False)
-        signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after", weak=False)
-        signals.task_prerun.connect(_begins, dispatch_uid="telltale.begins", weak=False)
-        signals.task_failure.connect(_failed, dispatch_uid="telltale.failed", weak=False)
-        signals.task_revoked.connect(_revoked, dispatch_uid="telltale.revoked", weak=False)
-        signals.task_unknown.connect(_unknown, dispatch_uid="telltale.unknown", weak=False)
-        # Once all tasks are there: in a process that only publishes or runs them on the spot, and in a worker.
-        current_app.on_after_finalize.connect(_follow, dispatch_uid="telltale.follow", weak=False)
-        signals.celeryd_init.connect(_follow, dispatch_uid="telltale.follow", weak=False)
+        """Connect to the signals of publishers and of workers."""
+        signals.before_task_publish.connect(_before_publish, dispatch_uid="telltale.before_publish", weak=False)
+        signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after_publish", weak=False)
+        signals.task_prerun.connect(_start_group, dispatch_uid="telltale.start_group", weak=False)
+        signals.task_failure.connect(_on_failure, dispatch_uid="telltale.on_failure", weak=False)
+        signals.task_revoked.connect(_on_revoked, dispatch_uid="telltale.on_revoked", weak=False)
+        signals.task_unknown.connect(_on_unknown, dispatch_uid="telltale.on_unknown", weak=False)
+        # Once all tasks are known. The first signal is for publishers and eager mode, the second for workers.
+        current_app.on_after_finalize.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
+        signals.celeryd_init.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
 
     def owns(self, task: object) -> bool:
-        """Whether it is a Celery task (also behind `shared_task`'s proxy)."""
+        """Whether it is a Celery task, or the proxy of one that `shared_task` returns."""
         return isinstance(task, Task)
 
     def name_of(self, task: Any) -> str:
@@ -69,70 +67,70 @@ class CeleryRunner:
         return str(task.name)
 
     def function_of(self, task: Any) -> object:
-        """What `run` was before Celery wrapped it for `autoretry_for`."""
+        """The task's function as it was before Celery wrapped it for `autoretry_for`."""
         return getattr(task, "_orig_run", task.run)
 
     def find(self, name: str) -> object | None:
-        """From the present app's registry."""
+        """The task of that name in the current app's registry."""
         found: object | None = current_app.tasks.get(name)
         return found
 
     def new_id(self) -> str:
-        """One of Celery's own kind."""
+        """An id like Celery's own."""
         return str(uuid())
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Publish it."""
+        """Publish the task's message, with its header."""
         header = TaskHeader(task_id=task_id, owner=current_owner()).to_json()
         return str(task.apply_async(args, kwargs, task_id=runner_id, headers={HEADER: header}).id)
 
     def revoke(self, task: object, runner_id: str) -> None:
-        """Have the workers that listen now skip it; others find the row cancelled."""
+        """Have the workers that listen now skip the task; workers that start later find its row cancelled."""
         current_app.control.revoke(runner_id)
 
     def terminate(self, task: object, runner_id: str) -> None:
-        """Have its worker end the child that runs it; prefork and gevent pools can, others log that they can't."""
+        """Have the worker end the process or greenlet of the run. Pools other than prefork and gevent only log it."""
         current_app.control.revoke(runner_id, terminate=True)
 
     def is_listening(self, task: Any) -> bool | None:
-        """Whether any worker consumes the task's queue; takes a second if none does."""
+        """Whether a worker consumes the task's queue. Blocks for `PING_S` if none answers."""
         route = current_app.amqp.router.route(dict(task.options if hasattr(task, "options") else {}), task.name)
         queue = getattr(route.get("queue"), "name", route.get("queue")) or current_app.conf.task_default_queue
-        answers = current_app.control.inspect(timeout=PING_S).active_queues() or {}
-        return any(listened["name"] == queue for queues in answers.values() for listened in queues)
+        queues_by_worker = current_app.control.inspect(timeout=PING_S).active_queues() or {}
+        return any(consumed["name"] == queue for queues in queues_by_worker.values() for consumed in queues)
 
     def redelivers(self, task: Any) -> bool:
-        """Whether it is acknowledged late: then the broker has kept it."""
+        """Whether the task is acknowledged late, so that its message broker keeps it while it runs."""
         return bool(task.acks_late)
 
     def current_call(self) -> Call | None:
-        """The task on top of Celery's own stack, unless it was called as a plain function."""
+        """The task on top of Celery's task stack; None if it was called as a plain function."""
         request = current_task.request if current_task else None
         if request is None or request.called_directly or request.id is None:
             return None
-        carried = _carried(request)
-        if carried is None and current_task.name in celery_maps.NAMES:
-            return None  # what it calls is not tracked
+        header = _header_of(request)
+        if header is None and current_task.name in celery_maps.MAP_TASKS:
+            return None  # The task that the map calls is not tracked.
         return Call(
             runner=self.name,
             runner_id=str(request.id),
             name=str(current_task.name),
             args=request.args or (),
             kwargs=request.kwargs or {},
-            task_id=carried.task_id if carried else None,
-            options=_mark(current_task),
+            task_id=header.task_id if header else None,
+            options=options_of_task(current_task),
             delivery=request.retries or 0,
-            owner=carried.owner if carried else None,
+            owner=header.owner if header else None,
         )
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Celery says more by exceptions than that something failed."""
+        """Translate Celery's own exceptions, such as `Retry` and `Ignore`."""
         from telltale.worker.run import Verdict
 
         if isinstance(error, Retry):
-            return Verdict(state=State.RETRYING, due_at=_instant(error.when))
+            return Verdict(state=State.RETRYING, due_at=_retry_time(error.when))
         if isinstance(error, Reject):
             return Verdict(state=State.RETRYING if error.requeue else State.FAILED)
         if isinstance(error, Ignore):
@@ -142,54 +140,60 @@ class CeleryRunner:
         if _will_autoretry(error):
             return Verdict(state=State.RETRYING)
         if isinstance(error, SystemExit):
-            # Either it was terminated, which its parent is telling this moment, or all is being shut down.
-            time.sleep(PARENTS_WORD_S)
+            # If the run was terminated, the main process is writing that now. Else the worker is shutting down.
+            time.sleep(EXIT_DELAY_S)
         return None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """What Celery is to see in place of a cancellation: a revoked task, which nothing retries."""
+        """Mark the task as revoked in Celery's result backend, and return `Ignore`, which Celery never retries."""
         request = current_task.request
         if not request.is_eager:
             try:
                 current_task.backend.mark_as_revoked(
                     request.id, str(error), request=request, store_result=not current_task.ignore_result
                 )
-            except Exception as trouble:
-                logger.warning("Celery's result store can't take that %s was cancelled: %r", request.id, trouble)
+            except Exception as backend_error:
+                logger.warning(
+                    "Celery's result backend can't store that %s was cancelled: %r", request.id, backend_error
+                )
         ignored: BaseException = Ignore(str(error))
         return ignored
 
 
-def _mark(task: Any) -> TaskOptions | None:
+def options_of_task(task: Any) -> TaskOptions | None:
+    """The options of a Celery task's function, also where Celery has wrapped it for `autoretry_for`."""
     return options_of(getattr(task, "_orig_run", None)) or options_of(getattr(task, "run", None))
 
 
-def _mark_of_message(name: str, body: Any) -> TaskOptions | None:
-    """Also of a task that this process does not have, if its name is followed."""
+def _options_of_message(name: str, body: Any) -> TaskOptions | None:
+    """The options of the task that a message calls; by its name if this process does not know the task."""
     _args, kwargs, *_embedded = body
-    name = celery_maps.element_of(name, kwargs) or name
+    name = celery_maps.mapped_task(name, kwargs) or name
     task = current_app.tasks.get(name)
-    return (_mark(task) if task is not None else None) or options_by_name(name)
+    return (options_of_task(task) if task is not None else None) or options_by_name(name)
+
+
+def _header_of(request: Any) -> TaskHeader | None:
+    return TaskHeader.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 @suppress_and_log
-def _follow(**_ignored: object) -> None:
-    """Wrap the tasks that are followed by their names."""
+def _wrap_followed_tasks(**_ignored: object) -> None:
+    """Wrap the tasks that are followed by their names, and Celery's own `map` and `starmap`."""
     for name, task in current_app.tasks.items():
-        if _mark(task) is not None:
+        if options_of_task(task) is not None:
             continue
-        if name in celery_maps.NAMES:
-            task.run = wrap(celery_maps.counting(task.run), celery_maps.MARK_OF_MAPS)
+        if name in celery_maps.MAP_TASKS:
+            task.run = wrap(celery_maps.with_progress(task.run), celery_maps.MAP_OPTIONS)
         elif options := options_by_name(name):
             task.run = wrap(task.run, options)
 
 
-def _carried(request: Any) -> TaskHeader | None:
-    return TaskHeader.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
+# How a run ends
 
 
-def _instant(when: object) -> float | None:
-    """`Retry.when`, a countdown or a date, as an instant of the store's clock."""
+def _retry_time(when: object) -> float | None:
+    """`Retry.when`, a date or a number of seconds from now, in seconds since 1970."""
     from telltale import store
 
     if isinstance(when, datetime):
@@ -202,7 +206,7 @@ def _is_replaced() -> bool:
 
 
 def _will_autoretry(error: BaseException) -> bool:
-    """Whether `autoretry_for`, which wraps the wrapper and is thus asked later, will take the error."""
+    """Whether `autoretry_for` will retry the error. Celery decides that later, outside of our wrapper."""
     task = current_task
     if not isinstance(error, tuple(getattr(task, "autoretry_for", ()))):
         return False
@@ -213,15 +217,18 @@ def _will_autoretry(error: BaseException) -> bool:
     return limit is None or task.request.retries < limit
 
 
+# Signals of the publisher
+
+
 @suppress_and_log
 def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
-    """Give the message its birth certificate, unless it is a retry's or our own and so has one."""
+    """Add our header to the message, unless it has one: as a retry, or from `CeleryRunner.enqueue`."""
     if "id" not in headers or HEADER in headers:
         return
-    if _mark_of_message(sender, body) is None:
+    if _options_of_message(sender, body) is None:
         return
     request = current_task.request if current_task else None
-    parent = _carried(request) if request is not None else None
+    parent = _header_of(request) if request is not None else None
     if request is not None and parent is not None and request.id == headers["id"]:
         # `self.replace()`: another task takes over under the same id.
         headers[HEADER] = inherit(parent).to_json()
@@ -232,18 +239,20 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
 
 @suppress_and_log
 def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
-    """Make the row once the message is out, so that a failure to publish leaves none."""
-    from telltale.dispatch.rows import create_row_unless_there
+    """Create the row. Not before the message is sent, so that a failure to publish leaves no row."""
+    from telltale.dispatch.rows import create_row_unless_there, reschedule
 
-    carried = TaskHeader.from_json(headers.get(HEADER))
-    options = _mark_of_message(sender, body)
-    if options is None or carried is None:
+    header = TaskHeader.from_json(headers.get(HEADER))
+    options = _options_of_message(sender, body)
+    if options is None or header is None:
         return
     due_at = datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None
     if headers.get("retries"):
-        _comes_again(carried, due_at)
+        # `autoretry_for` computes its delay after our wrapper has returned, so only the message has the time.
+        if due_at is not None:
+            reschedule(header.task_id, due_at)
         return
-    if not carried.needs_row:
+    if not header.needs_row:
         return
     args, kwargs, *_embedded = body
     call = Call(
@@ -252,72 +261,66 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
         name=sender,
         args=args,
         kwargs=kwargs,
-        task_id=carried.task_id,
+        task_id=header.task_id,
         options=options,
-        owner=carried.owner,
+        owner=header.owner,
         due_at=due_at,
     )
     create_row_unless_there(call)
 
 
-def _comes_again(carried: TaskHeader, due_at: float | None) -> None:
-    """`autoretry_for` works out its delay after the wrapper has been left: its message tells the time."""
+# Signals of the worker
+
+
+@suppress_and_log
+def _start_group(*, task: Any, **_ignored: object) -> None:
+    """A group starts with the first of its members."""
     from telltale import store
     from telltale.messages import announce
 
-    changed = store.reschedule(carried.task_id, due_at) if due_at is not None else None
+    header = _header_of(task.request)
+    changed = store.start_group(header.group) if header is not None and header.group is not None else None
     announce(changed.envelopes if changed else [])
 
 
 @suppress_and_log
-def _begins(*, task: Any, **_ignored: object) -> None:
-    """In the worker: a group begins with the first of its members."""
-    from telltale import store
-    from telltale.messages import announce
-
-    carried = _carried(task.request)
-    changed = store.start_group(carried.group) if carried is not None and carried.group is not None else None
-    announce(changed.envelopes if changed else [])
-
-
-@suppress_and_log
-def _failed(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
-    """In the parent: a child was killed or ran out of time. In a child the wrapper has said it before."""
+def _on_failure(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
+    """In the main process: a child process was killed or exceeded its time limit. In a child the row has ended."""
     from telltale.dispatch.rows import end_from_outside
 
-    if _mark(sender) is None:
+    if options_of_task(sender) is None:
         return
     if isinstance(exception, WorkerLostError):
         end_from_outside(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
     elif isinstance(exception, TimeLimitExceeded):
-        words = _("The task took too long and was stopped.")
-        end_from_outside(CeleryRunner.name, task_id, State.FAILED, error=words, detail=str(exception))
+        text = _("The task took too long and was stopped.")
+        end_from_outside(CeleryRunner.name, task_id, State.FAILED, error=text, detail=str(exception))
 
 
 @suppress_and_log
-def _revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
-    """In the parent: the message was revoked or had expired when its turn came, or its run was terminated."""
+def _on_revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
+    """In the main process: a message was received that is revoked or has expired, or its run was terminated."""
     from telltale.dispatch.rows import end_from_outside
 
-    if _mark(sender) is None:
+    if options_of_task(sender) is None:
         return
     if expired:
-        words = _("The task expired before a worker was free.")
-        end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=words)
+        text = _("The task expired before a worker was free.")
+        end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=text)
     else:
         end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED)
 
 
 @suppress_and_log
-def _unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
-    """In the parent: the message was thrown away, for no task of its worker has that name."""
+def _on_unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
+    """In the main process: the message was discarded, because the worker has no task of that name."""
     from telltale.dispatch.rows import end_from_outside, find_row
 
-    carried = TaskHeader.from_json(message.headers.get(HEADER))
-    if carried is None:
+    header = TaskHeader.from_json(message.headers.get(HEADER))
+    if header is None:
         return
-    call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=carried.task_id, row_wait_s=ROW_WAIT_S)
+    # The worker may be faster than the publisher, which creates the row after it has sent the message.
+    call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=header.task_id, row_wait_s=ROW_WAIT_S)
     if find_row(call) is not None:
-        end_from_outside(
-            call.runner, id, State.FAILED, error=_("The worker does not know this task."), detail=repr(exc)
-        )
+        text = _("The worker does not know this task.")
+        end_from_outside(call.runner, id, State.FAILED, error=text, detail=repr(exc))

@@ -1,8 +1,7 @@
-"""Celery's own `map` and `starmap`: one task that calls another for each of many arguments, shown as one bar.
+"""Celery's `map` and `starmap`: a task that calls another task once for each element, shown as one task that counts.
 
-The elements are counted, and what each says of itself stays its own business. `chunks` is a group of these.
-Used by `celery.py`: Celery makes these tasks itself, so they carry a options of ours, and a row only where what
-they call is tracked.
+Celery defines these two tasks itself, so they are wrapped here, with options of ours. They are shown only if the task
+that they call is tracked. `chunks` is a group of such tasks. Used by `celery.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,25 +10,25 @@ from typing import Any, Final
 
 from telltale.dispatch.runner import TaskOptions
 
-NAMES: Final = frozenset({"celery.map", "celery.starmap"})
+MAP_TASKS: Final = frozenset({"celery.map", "celery.starmap"})
 
-MARK_OF_MAPS: Final = TaskOptions(label="Many at once")
-"""Of Celery's own two tasks; people read the label of what they call."""
+MAP_OPTIONS: Final = TaskOptions(label="Many at once")
+"""The options of both tasks. The label is not shown: a row has the label of the task that is called."""
 
 
-def element_of(name: str, kwargs: Mapping[str, Any] | None) -> str | None:
-    """The name of the task that is called for each; None if this is no map."""
-    if name not in NAMES or not kwargs or "task" not in kwargs:
+def mapped_task(name: str, kwargs: Mapping[str, Any] | None) -> str | None:
+    """The name of the task that is called for each element; None if `name` is neither `map` nor `starmap`."""
+    if name not in MAP_TASKS or not kwargs or "task" not in kwargs:
         return None
     return str(kwargs["task"]["task"])
 
 
-def counting(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Celery's function, which counts its elements."""
+def with_progress(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Celery's function of `map` or `starmap`, which then reports how many elements are done."""
     from telltale.worker.tracker import progress
 
     @wraps(run)
-    def counted(task: Any, it: Sequence[Any]) -> Any:
+    def run_with_progress(task: Any, it: Sequence[Any]) -> Any:
         return run(task, progress(it))
 
-    return counted
+    return run_with_progress

@@ -1,15 +1,14 @@
-"""Tasks of django-q2 (1.8 or newer), over the ORM, Redis or any other of its brokers.
+"""Tasks of django-q2 (1.8 or newer), with the ORM, Redis or any other of its brokers.
 
-Reach: wherever its clusters are. It enqueues plain functions, so a function is its own if the options says so:
-`@telltale.tracked(runner="django_q")`. What Telltale needs travels in the task's package.
+Reach: every process where its clusters run. django-q2 enqueues plain functions, so the decorator names it:
+`@telltale.tracked(runner="django_q")`. The task's package carries our header.
 
-What is not acknowledged comes again after the cluster's `retry` seconds: a killed worker's task, and, unless
-`ack_failures` is set, one that failed; that is then shown as retrying.
+A package that is not acknowledged is delivered again after the cluster's `retry` seconds. That happens to the task of
+a killed worker and, unless `ack_failures` is set, to one that failed; the latter is shown as retrying.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -25,58 +24,49 @@ from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
 from django_q.status import Stat
 
 from telltale.core.states import State
-from telltale.dispatch.import_paths import dotted_name, find_task, import_or_none
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, options_of, suppress_and_log
+from telltale.dispatch.import_paths import FunctionRunner, dotted_name, import_or_none
+from telltale.dispatch.patching import patch
+from telltale.dispatch.runner import Call, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
-STAT_LOOKS: Final = 4
-"""How often clusters are looked for before it is said that none is there."""
+STAT_READS: Final = 4
+"""How often the list of clusters is read before it counts as empty."""
 
 _running: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_task", default=None)
+"""The package of the task that this worker executes."""
+
 _publishing: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_package", default=None)
+"""The package that is being enqueued, if its row is still to be created."""
 
 
-class DjangoQRunner:
-    """`async_task(…)`, chains, groups, schedules and `telltale.enqueue(function, …)` make the row."""
+class DjangoQRunner(FunctionRunner):
+    """Shows tasks that are enqueued by `async_task`, chains, groups, schedules or `telltale.enqueue`."""
 
     name = "django_q"
 
     def install(self) -> None:
-        """Connect to its signals, and see when a package is out."""
-        pre_enqueue.connect(_before, dispatch_uid="telltale.runners.django_q", weak=False)
-        pre_execute.connect(_begun, dispatch_uid="telltale.runners.django_q", weak=False)
-        post_execute_in_worker.connect(_done, dispatch_uid="telltale.runners.django_q", weak=False)
-        if not hasattr(django_q.tasks.get_broker, OPTIONS_ATTRIBUTE):
-            django_q.tasks.get_broker = _telling(django_q.tasks.get_broker)
+        """Connect to the signals, and patch the brokers: no signal is sent after a package is enqueued."""
+        pre_enqueue.connect(_add_header, dispatch_uid="telltale.runners.django_q", weak=False)
+        pre_execute.connect(_on_start, dispatch_uid="telltale.runners.django_q", weak=False)
+        post_execute_in_worker.connect(_on_end, dispatch_uid="telltale.runners.django_q", weak=False)
+        patch(django_q.tasks, "get_broker", _get_broker)
 
     def owns(self, task: object) -> bool:
-        """Whether its options says so."""
+        """Whether it is a function that is tracked with `runner="django_q"`."""
         options = options_of(task)
         return options is not None and options.runner == self.name
 
-    def name_of(self, task: Any) -> str:
-        """Where it can be imported from."""
-        return dotted_name(task)
-
-    def function_of(self, task: Any) -> object:
-        """The function itself."""
-        return task
-
-    def find(self, name: str) -> object | None:
-        """Import it; None if it can't be imported, or is not this runner's."""
-        return find_task(name, self.owns)
-
     def new_id(self) -> str:
-        """As django-q2 makes its own."""
+        """An id like django-q2's own."""
         return uuid4().hex
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """By its own `async_task`."""
+        """Call `async_task`; the signal's handler adds the header and the id."""
         with sending(task_id, runner_id=runner_id):
             return str(django_q.tasks.async_task(self.name_of(task), *args, **kwargs))
 
@@ -86,32 +76,32 @@ class DjangoQRunner:
         return None if package is None else _call(package)
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """A failure that is not acknowledged comes again."""
+        """Retrying if the failure is not acknowledged; also translates django-q2's time limit."""
         from telltale import store
         from telltale.worker.run import Verdict
 
-        words = _("The task took too long and was stopped.") if isinstance(error, TimeoutException) else None
-        if _comes_again(_running.get() or {}):
-            return Verdict(state=State.RETRYING, due_at=store.now() + Conf.RETRY, error=words)
-        return Verdict(state=State.FAILED, error=words) if words else None
+        text = _("The task took too long and was stopped.") if isinstance(error, TimeoutException) else None
+        if _will_be_redelivered(_running.get() or {}):
+            return Verdict(state=State.RETRYING, due_at=store.now() + Conf.RETRY, error=text)
+        return Verdict(state=State.FAILED, error=text) if text else None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """django-q2 files it as failed; what it must not do is bring it again."""
+        """The error itself. django-q2 records a failure, which must be acknowledged so that it is not retried."""
         package = _running.get()
         if package is not None:
             package["ack_failure"] = True
         return error
 
     def is_listening(self, task: object) -> bool | None:
-        """Whether a cluster has reported in the last seconds; that goes by the site's cache, if it is a shared one."""
+        """Whether a cluster has reported in the last seconds; None if the site's cache is not shared by processes."""
         if isinstance(caches[Conf.CACHE], LocMemCache | DummyCache):
             return None
-        # It strikes the dead off its list while it goes through it, and so overlooks whoever stands behind one:
-        # each time the list is at most half as long.
-        return any(Stat.get_all() for _look in range(STAT_LOOKS))
+        # While django-q2 goes through its list, it removes dead clusters, and so skips the one after each of them.
+        # Every read at least halves the list.
+        return any(Stat.get_all() for _read in range(STAT_READS))
 
     def redelivers(self, task: object) -> bool:
-        """Its brokers bring again what nobody acknowledged."""
+        """Always: the brokers deliver again what was not acknowledged."""
         return True
 
 
@@ -121,7 +111,7 @@ def _function(package: Mapping[str, Any]) -> object | None:
 
 
 def _call(package: Mapping[str, Any]) -> Call:
-    carried = TaskHeader.from_json(package.get(HEADER))
+    header = TaskHeader.from_json(package.get(HEADER))
     function: Any = _function(package)
     return Call(
         runner=DjangoQRunner.name,
@@ -129,59 +119,50 @@ def _call(package: Mapping[str, Any]) -> Call:
         name=dotted_name(function) if function else str(package["func"]),
         args=package["args"],
         kwargs=package["kwargs"],
-        task_id=carried.task_id if carried else None,
-        owner=carried.owner if carried else None,
+        task_id=header.task_id if header else None,
+        owner=header.owner if header else None,
         options=options_of(function),
     )
 
 
-def _comes_again(package: Mapping[str, Any]) -> bool:
+def _will_be_redelivered(package: Mapping[str, Any]) -> bool:
     if package.get("sync") or package.get("ack_failure", Conf.ACK_FAILURES) or "ack_id" not in package:
         return False
     if not Conf.MAX_ATTEMPTS:
         return True
     from django_q.models import Task
 
-    done = Task.objects.filter(id=package["id"]).values_list("attempt_count", flat=True).first() or 0
-    return bool(done + 1 < Conf.MAX_ATTEMPTS)
+    attempts = Task.objects.filter(id=package["id"]).values_list("attempt_count", flat=True).first() or 0
+    return bool(attempts + 1 < Conf.MAX_ATTEMPTS)
 
 
 @suppress_and_log
-def _before(sender: object, task: dict[str, Any], **_ignored: object) -> None:
-    """Give the package its birth certificate."""
+def _add_header(sender: object, task: dict[str, Any], **_ignored: object) -> None:
     if options_of(_function(task)) is None or HEADER in task:
         return
-    here = _running.get()
-    carried = new_header(TaskHeader.from_json(here.get(HEADER)) if here else None)
-    if carried.runner_id is not None:
-        task["id"] = carried.runner_id
-    task[HEADER] = carried.to_json()
-    _publishing.set(task if carried.needs_row and not task.get("sync") else None)
+    parent = _running.get() or {}
+    header = new_header(TaskHeader.from_json(parent.get(HEADER)))
+    if header.runner_id is not None:
+        task["id"] = header.runner_id
+    task[HEADER] = header.to_json()
+    _publishing.set(task if header.needs_row and not task.get("sync") else None)
 
 
-def _telling(get_broker: Callable[..., Broker]) -> Callable[..., Broker]:
-    @wraps(get_broker)
-    def get(*args: Any, **kwargs: Any) -> Broker:
-        broker = get_broker(*args, **kwargs)
-        enqueue = broker.enqueue
+def _get_broker(original: Callable[..., Broker], *args: Any, **kwargs: Any) -> Broker:
+    broker = original(*args, **kwargs)
+    patch(broker, "enqueue", _enqueue)
+    return broker
 
-        def telling(pack: Any) -> Any:
-            answer = enqueue(pack)
-            _published()
-            return answer
 
-        if not hasattr(enqueue, OPTIONS_ATTRIBUTE):
-            setattr(telling, OPTIONS_ATTRIBUTE, True)
-            broker.enqueue = telling
-        return broker
-
-    setattr(get, OPTIONS_ATTRIBUTE, True)
-    return get
+def _enqueue(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    broker_id = original(*args, **kwargs)
+    _create_row()
+    return broker_id
 
 
 @suppress_and_log
-def _published() -> None:
-    """Make the row once the package is out, so that a failure to enqueue leaves none."""
+def _create_row() -> None:
+    """Create the row. Not before the package is enqueued, so that a failure to enqueue leaves no row."""
     from telltale.dispatch.rows import create_row_unless_there
 
     package = _publishing.get()
@@ -191,10 +172,10 @@ def _published() -> None:
 
 
 @suppress_and_log
-def _begun(sender: object, func: object, task: dict[str, Any], **_ignored: object) -> None:
+def _on_start(sender: object, func: object, task: dict[str, Any], **_ignored: object) -> None:
     _running.set(task)
 
 
 @suppress_and_log
-def _done(sender: object, **_ignored: object) -> None:
+def _on_end(sender: object, **_ignored: object) -> None:
     _running.set(None)

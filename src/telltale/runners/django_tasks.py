@@ -1,21 +1,20 @@
-"""Tasks of `django.tasks`: built in from Django 6.0, else the `django-tasks` backport; any back end.
+"""Tasks of `django.tasks` (built in from Django 6.0, or the `django-tasks` backport), with any backend.
 
-Reach: that of the back end (`django-tasks-db`: every process with the database). Nothing travels with
-such a task but its JSON arguments, so a row is found by the result's id. `@task` outside, `@tracked`
-beneath. Limits: it retries nothing and reports no deaths; the lease does that.
+Reach: the backend's; that of `django-tasks-db` is every process with the database. `@task` stands above, `@tracked`
+beneath. A task carries nothing but its JSON arguments, so its row is found by the id of its result. Limits: it has no
+retries and reports no killed workers; the lease finds those.
 
-Its signals are sent plainly: a handler that raises would break the enqueueing or the worker's own books.
-So handlers here never raise, and connect without a sender, which back ends set differently.
+Django sends these signals with `send`: a handler that raises would break the enqueueing, or the worker's own records.
+So the handlers here never raise. They connect without a sender, because each backend sends another one.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from telltale.dispatch.import_paths import find_task
-from telltale.dispatch.runner import Call, options_of, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, options_of, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
 
 try:
@@ -28,33 +27,28 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
-logger = logging.getLogger(__name__)
-
-ROW_WAIT_S: Final = 0.5
-"""A worker may begin before `enqueue` has told its asker the id; the row then comes in milliseconds."""
-
 _running: ContextVar[tuple[Call, ...]] = ContextVar("telltale_django_calls", default=())
-"""The calls that are being run, the innermost last: the immediate back end runs one inside another."""
+"""The calls that are running, the innermost last: the immediate backend runs one inside another."""
 
 
 class DjangoTasksRunner:
-    """`task.enqueue(…)` and `telltale.enqueue(task, …)` both make the queued row."""
+    """Shows tasks that are enqueued by `task.enqueue` or `telltale.enqueue`."""
 
     name = "django_tasks"
     runs_async = True
 
     def install(self) -> None:
         """Connect to the three signals."""
-        task_enqueued.connect(_enqueued, dispatch_uid="telltale.runners.django_tasks")
-        task_started.connect(_started, dispatch_uid="telltale.runners.django_tasks")
-        task_finished.connect(_finished, dispatch_uid="telltale.runners.django_tasks")
+        task_enqueued.connect(_on_enqueued, dispatch_uid="telltale.runners.django_tasks")
+        task_started.connect(_on_started, dispatch_uid="telltale.runners.django_tasks")
+        task_finished.connect(_on_finished, dispatch_uid="telltale.runners.django_tasks")
 
     def owns(self, task: object) -> bool:
         """Whether `@task` made it."""
         return isinstance(task, Task)
 
     def name_of(self, task: Any) -> str:
-        """The path by which back ends find it again."""
+        """The dotted name by which backends import it."""
         return str(task.module_path)
 
     def function_of(self, task: Any) -> object:
@@ -62,13 +56,13 @@ class DjangoTasksRunner:
         return task.func
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it can't be imported, or is not this runner's."""
+        """The task of that dotted name; None if it can't be imported, or is another runner's."""
         return find_task(name, self.owns)
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Its own `enqueue`; `_enqueued` ties the row to the result before an immediate back end runs it."""
+        """Call `task.enqueue`; the signal's handler links the row, before an immediate backend runs the task."""
         with sending(task_id):
             return str(task.enqueue(*args, **kwargs).id)
 
@@ -78,7 +72,7 @@ class DjangoTasksRunner:
         return running[-1] if running else None
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Exceptions mean what they say."""
+        """None: no exception has a special meaning."""
         return None
 
 
@@ -98,29 +92,26 @@ def _call(task_result: Any) -> Call:
 
 
 @suppress_and_log
-def _enqueued(sender: object, task_result: Any, **_: object) -> None:
-    from telltale import store
-    from telltale.dispatch.rows import create_queued_row
+def _on_enqueued(sender: object, task_result: Any, **_: object) -> None:
+    from telltale.dispatch.rows import complete_row, create_queued_row
 
     call = _call(task_result)
     if call.options is None:
         return
-    carried = take_header()
-    if carried is None:
+    header = take_header()
+    if header is None:
         create_queued_row(call)
-        return
-    store.set_runner_id(carried.task_id, call.runner_id)
-    if call.due_at is not None:
-        store.reschedule(carried.task_id, call.due_at)
+    else:
+        complete_row(header.task_id, runner_id=call.runner_id, due_at=call.due_at)
 
 
 @suppress_and_log
-def _started(sender: object, task_result: Any, **_: object) -> None:
+def _on_started(sender: object, task_result: Any, **_: object) -> None:
     _running.set((*_running.get(), _call(task_result)))
 
 
 @suppress_and_log
-def _finished(sender: object, task_result: Any, **_: object) -> None:
+def _on_finished(sender: object, task_result: Any, **_: object) -> None:
     running = _running.get()
     ids = [call.runner_id for call in running]
     if str(task_result.id) in ids:

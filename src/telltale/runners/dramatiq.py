@@ -1,11 +1,11 @@
 """Actors of Dramatiq (2.0 or newer), with Redis or RabbitMQ, by itself or through django-dramatiq.
 
-Reach: wherever its workers are. Its own seam is a middleware, so that is what Telltale is here: put
-`telltale.runners.dramatiq.TelltaleMiddleware` into the broker's list, as the first. What Telltale
-needs travels in the message's options.
+Reach: every process where its workers run. Dramatiq is extended by middleware: add
+`telltale.runners.dramatiq.TelltaleMiddleware` to the broker's list, as the first. The message's options carry our
+header.
 
-A killed worker's messages come again by themselves, by Redis after the broker's `heartbeat_timeout`, by
-RabbitMQ when its connection is gone.
+The messages of a killed worker are delivered again: by Redis after the broker's `heartbeat_timeout`, by RabbitMQ when
+the worker's connection is closed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
 _running: ContextVar[Any] = ContextVar("telltale_dramatiq_message", default=None)
+"""The message that is being processed."""
 
-_fresh: ContextVar[str | None] = ContextVar("telltale_dramatiq_fresh", default=None)
-"""The id of the message that is being published here for the first time; its row is made once it is out."""
+_publishing: ContextVar[str | None] = ContextVar("telltale_dramatiq_publishing", default=None)
+"""The id of the message that is being enqueued, if its row is still to be created."""
 
 
 class DramatiqRunner:
-    """`actor.send(…)`, `send_with_options`, groups, pipelines and `telltale.enqueue(actor, …)` make the row."""
+    """Shows messages that are sent by `actor.send`, `send_with_options`, groups, pipelines or `telltale.enqueue`."""
 
     name = "dramatiq"
     runs_async = True
@@ -54,18 +55,18 @@ class DramatiqRunner:
         return task.fn
 
     def find(self, name: str) -> object | None:
-        """From the present broker's actors."""
+        """The actor of that name on the current broker."""
         found: object | None = dramatiq.get_broker().actors.get(name)
         return found
 
     def new_id(self) -> str:
-        """As Dramatiq makes its own."""
+        """An id like Dramatiq's own."""
         return str(generate_unique_id())
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Send it."""
+        """Enqueue a message of that id; the middleware adds the header."""
         message = task.message_with_options(args=tuple(args), kwargs=dict(kwargs))
         if runner_id is not None:
             message = message.copy(message_id=runner_id)
@@ -78,73 +79,75 @@ class DramatiqRunner:
         return None if message is None else _call(message)
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Whether `Retries` will send it again; when, it says itself while it does (`before_enqueue`)."""
+        """Retrying if the middleware `Retries` will enqueue the message again; `before_enqueue` then adds the time."""
         from telltale.worker.run import Verdict
 
-        words = _("The task took too long and was stopped.") if isinstance(error, TimeLimitExceeded) else None
-        if _comes_again(_running.get(), error):
-            return Verdict(state=State.RETRYING, error=words)
-        return Verdict(state=State.FAILED, error=words) if words else None
+        text = _("The task took too long and was stopped.") if isinstance(error, TimeLimitExceeded) else None
+        if _will_retry(_running.get(), error):
+            return Verdict(state=State.RETRYING, error=text)
+        return Verdict(state=State.FAILED, error=text) if text else None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """What Dramatiq is to see in place of a cancellation: a message that is done with."""
+        """`SkipMessage`, which Dramatiq never retries."""
         skipped: BaseException = SkipMessage(str(error))
         return skipped
 
     def redelivers(self, task: object) -> bool:
-        """Always: what was not acknowledged comes again."""
+        """Always: the brokers deliver again what was not acknowledged."""
         return True
 
 
 class TelltaleMiddleware(Middleware):
-    """Tells the publisher's side and the worker's side of each message. Put it first, so that it is
-    told last that a message is done: others enqueue what follows in its name."""
+    """Follows each message at its publisher and in its worker.
+
+    Put it first: the hooks after a message are called in reverse order, and other middleware enqueues further
+    messages in them, which belong to the owner of the message that is still the current one.
+    """
 
     def before_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
-        """Give a new message its birth certificate; tell of an old one when it will come again."""
+        """Add our header to a new message; write when a retried message is due."""
         _before_enqueue(broker, message, delay)
 
     def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
-        """Make the row once the message is out."""
+        """Create the row. Not before the message is enqueued, so that a failure to enqueue leaves no row."""
         _after_enqueue(message, delay)
 
     def before_process_message(self, broker: Any, message: Any) -> None:
-        """From here on it is the present call."""
+        """Set the current call."""
         _running.set(message)
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
-        """It is no more."""
+        """Clear the current call."""
         _running.set(None)
 
     def after_skip_message(self, broker: Any, message: Any) -> None:
-        """Nor is it if it was skipped: as too old, or in a cancelled run."""
+        """Clear the current call, and end a message that was skipped because it was too old."""
         _running.set(None)
-        _skipped(broker, message)
+        _after_skip(broker, message)
 
 
-def _mark(broker: Any, message: Any) -> TaskOptions | None:
+def _options_of_message(broker: Any, message: Any) -> TaskOptions | None:
     actor = broker.actors.get(message.actor_name)
     return None if actor is None else options_of(actor.fn)
 
 
-def _carried(message: Any) -> TaskHeader | None:
+def _header_of(message: Any) -> TaskHeader | None:
     return TaskHeader.from_json(message.options.get(HEADER))
 
 
 def _call(message: Any, due_at: float | None = None) -> Call:
-    carried = _carried(message)
-    broker = dramatiq.get_broker()
+    header = _header_of(message)
     return Call(
         runner=DramatiqRunner.name,
         runner_id=str(message.message_id),
         name=str(message.actor_name),
         args=message.args,
         kwargs=message.kwargs,
-        task_id=carried.task_id if carried else None,
-        owner=carried.owner if carried else None,
-        options=_mark(broker, message),
+        task_id=header.task_id if header else None,
+        owner=header.owner if header else None,
+        options=_options_of_message(dramatiq.get_broker(), message),
         delivery=message.options.get("retries", 0),
         due_at=due_at,
     )
@@ -153,25 +156,19 @@ def _call(message: Any, due_at: float | None = None) -> Call:
 @suppress_and_log
 def _before_enqueue(broker: Any, message: Any, delay: int | None) -> None:
     from telltale import store
+    from telltale.dispatch.rows import reschedule
 
-    _fresh.set(None)
-    if _mark(broker, message) is None:
+    _publishing.set(None)
+    if _options_of_message(broker, message) is None:
         return
-    carried = _carried(message)
-    if carried is None:
-        here = _running.get()
-        carried = new_header(_carried(here) if here is not None else None)
-        message.options[HEADER] = carried.to_json()
-        _fresh.set(message.message_id if carried.needs_row else None)
+    header = _header_of(message)
+    if header is None:
+        parent = _running.get()
+        header = new_header(_header_of(parent) if parent is not None else None)
+        message.options[HEADER] = header.to_json()
+        _publishing.set(message.message_id if header.needs_row else None)
     elif delay:
-        changed = store.reschedule(carried.task_id, store.now() + delay / 1000)
-        _announce(changed)
-
-
-def _announce(changed: Any) -> None:
-    from telltale.messages import announce
-
-    announce(changed.envelopes if changed else [])
+        reschedule(header.task_id, store.now() + delay / 1000)
 
 
 @suppress_and_log
@@ -179,26 +176,26 @@ def _after_enqueue(message: Any, delay: int | None) -> None:
     from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
 
-    if _fresh.get() != message.message_id:
+    if _publishing.get() != message.message_id:
         return
-    _fresh.set(None)
+    _publishing.set(None)
     create_row_unless_there(_call(message, store.now() + delay / 1000 if delay else None))
 
 
 @suppress_and_log
-def _skipped(broker: Any, message: Any) -> None:
-    """As too old, for one; a run that was cancelled has ended already."""
+def _after_skip(broker: Any, message: Any) -> None:
+    """End the row as expired. A run that was cancelled is skipped too, but its row has ended already."""
     from telltale.dispatch.rows import end_from_outside
 
-    if _mark(broker, message) is not None:
-        words = _("The task expired before a worker was free.")
-        end_from_outside(DramatiqRunner.name, str(message.message_id), State.FAILED, error=words)
+    if _options_of_message(broker, message) is not None:
+        text = _("The task expired before a worker was free.")
+        end_from_outside(DramatiqRunner.name, str(message.message_id), State.FAILED, error=text)
 
 
-def _comes_again(message: Any, error: BaseException) -> bool:
-    """What `Retries`, which is asked later, will decide."""
+def _will_retry(message: Any, error: BaseException) -> bool:
+    """Whether the middleware `Retries` will retry the message. It decides that later, by the same rules."""
     broker = dramatiq.get_broker()
-    retries = next((m for m in broker.middleware if isinstance(m, Retries)), None)
+    retries = next((middleware for middleware in broker.middleware if isinstance(middleware, Retries)), None)
     actor = broker.actors.get(message.actor_name) if message is not None else None
     if retries is None or actor is None:
         return False
@@ -206,9 +203,9 @@ def _comes_again(message: Any, error: BaseException) -> bool:
     throws = options.get("throws")
     if throws and isinstance(error, throws):
         return False
-    done = message.options.get("retries", 0)
+    retry_count = message.options.get("retries", 0)
     retry_when = actor.options.get("retry_when", retries.retry_when)
     if retry_when is not None:
-        return bool(retry_when(done, error))
-    most = options.get("max_retries", retries.max_retries)
-    return most is None or done < most
+        return bool(retry_when(retry_count, error))
+    max_retries = options.get("max_retries", retries.max_retries)
+    return max_retries is None or retry_count < max_retries

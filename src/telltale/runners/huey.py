@@ -1,15 +1,14 @@
-"""Tasks of Huey (2.5 or newer), over Redis, SQLite or any other storage, by itself or through `djhuey`.
+"""Tasks of Huey (2.5 or newer), with Redis, SQLite or any other storage, by itself or through `djhuey`.
 
-Reach: wherever its consumers are. Nothing travels with a task but its arguments, so its row is found by the
-task's id, which Telltale chooses where it enqueues. A killed consumer's task is gone for Huey: the lease
-tells it, and a person can run it again. Its priority, delays, retries, locks and expiry work as ever.
+Reach: every process where its consumers run. A task carries nothing but its arguments, so its row is found by the
+task's id, which Telltale chooses in `telltale.enqueue`. Huey drops the task of a killed consumer: its lease expires,
+and a person can retry it. Huey's priorities, delays, retries, locks and expiry times work unchanged.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -20,38 +19,44 @@ from huey.exceptions import CancelExecution, RetryTask
 
 from telltale.core.states import State
 from telltale.dispatch.import_paths import dotted_name, find_task
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.patching import patch
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
-ROW_WAIT_S: Final = 0.5
-"""A consumer may begin before the asker has made the row; it then comes in milliseconds."""
-
-MOST_LOOKED_AT: Final = 1_000
-"""Further behind than this, a task's place is not looked for: all before it would have to be fetched."""
+MAX_SEARCHED: Final = 1_000
+"""How many waiting tasks are searched for a task's position: all tasks before it must be fetched."""
 
 _running: ContextVar[Any] = ContextVar("telltale_huey_task", default=None)
+"""The task that this thread executes."""
+
+_ENDS: Final = {
+    signals.SIGNAL_REVOKED: State.CANCELLED,
+    signals.SIGNAL_EXPIRED: State.FAILED,
+    signals.SIGNAL_INTERRUPTED: State.LOST,
+}
+"""The ends that no wrapper sees. A revoked or expired task never starts; an interrupted one can't write its end."""
 
 
 class HueyRunner:
-    """`task(…)`, `task.schedule(…)`, `huey.enqueue(task.s(…))` and `telltale.enqueue(task, …)` make the row."""
+    """Shows tasks that are enqueued by `task(…)`, `task.schedule`, `huey.enqueue` or `telltale.enqueue`."""
 
     name = "huey"
 
     def install(self) -> None:
-        """Wrap the one door for new tasks, and the one place where tasks are run; harmless when repeated."""
-        _wrap("enqueue", _enqueueing)
-        _wrap("execute", _executing)
-        _wrap("_emit", _telling)
+        """Patch the class: signals are connected to one instance, and `enqueued` is sent before the task is stored."""
+        patch(Huey, "enqueue", _enqueue)
+        patch(Huey, "execute", _execute)
+        patch(Huey, "_emit", _emit)
 
     def owns(self, task: object) -> bool:
         """Whether `@huey.task()` or `@db_task()` made it."""
         return isinstance(task, TaskWrapper)
 
     def name_of(self, task: Any) -> str:
-        """Where it can be imported from."""
+        """The dotted name of the function beneath the decorator."""
         return dotted_name(task.func)
 
     def function_of(self, task: Any) -> object:
@@ -59,21 +64,21 @@ class HueyRunner:
         return task.func
 
     def find(self, name: str) -> object | None:
-        """Import it; None if it can't be imported, or is not this runner's."""
+        """The task of that dotted name; None if it can't be imported, or is another runner's."""
         return find_task(name, self.owns)
 
     def new_id(self) -> str:
-        """As Huey makes its own."""
+        """An id like Huey's own."""
         return str(uuid4())
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Enqueue it under that id."""
-        made = task.task_class(tuple(args), dict(kwargs), id=runner_id)
+        """Enqueue a task of that id."""
+        instance = task.task_class(tuple(args), dict(kwargs), id=runner_id)
         with sending(task_id, runner_id=runner_id):
-            task.huey.enqueue(made)
-        return str(made.id)
+            task.huey.enqueue(instance)
+        return str(instance.id)
 
     def current_call(self) -> Call | None:
         """The task that this thread executes."""
@@ -81,123 +86,111 @@ class HueyRunner:
         return None if task is None else _call(task)
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Whether and when Huey requeues it."""
+        """Retrying if Huey will enqueue the task again; also translates `CancelExecution` and Huey's time limit."""
         from telltale.worker.run import Verdict
 
         task = _running.get()
         if isinstance(error, CancelExecution):
-            comes_again = error.retry or (error.retry is None and task.retries)
-            return Verdict(state=State.RETRYING if comes_again else State.CANCELLED, due_at=_due_at(task, error))
-        words = _("The task took too long and was stopped.") if type(error).__name__ == "TaskTimeout" else None
+            will_retry = error.retry or (error.retry is None and task.retries)
+            return Verdict(state=State.RETRYING if will_retry else State.CANCELLED, due_at=_retry_time(task, error))
+        # By name, because older versions have no such exception.
+        text = _("The task took too long and was stopped.") if type(error).__name__ == "TaskTimeout" else None
         if isinstance(error, RetryTask) or (task.retries and isinstance(error, Exception)):
-            return Verdict(state=State.RETRYING, due_at=_due_at(task, error), error=words)
-        return Verdict(state=State.FAILED, error=words) if words else None
+            return Verdict(state=State.RETRYING, due_at=_retry_time(task, error), error=text)
+        return Verdict(state=State.FAILED, error=text) if text else None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """What Huey is to see in place of a cancellation: nothing that is tried again."""
+        """`CancelExecution` without a retry."""
         cancelled: BaseException = CancelExecution(retry=False)
         return cancelled
 
     def revoke(self, task: Any, runner_id: str) -> None:
-        """Have consumers skip it."""
+        """Have consumers skip the task."""
         task.huey.revoke_by_id(runner_id)
 
     def ahead(self, task: Any, runner_id: str) -> int | None:
-        """Its place in the queue, among the first thousand."""
-        ids = [pending.id for pending in task.huey.pending(MOST_LOOKED_AT)]
+        """The task's position in the queue; None if it is not among the first `MAX_SEARCHED`."""
+        ids = [pending.id for pending in task.huey.pending(MAX_SEARCHED)]
         return ids.index(runner_id) if runner_id in ids else None
 
 
-_functions: dict[Any, Any] = {}
+_functions: dict[type[Task], Any] = {}
+"""The function of each class of tasks."""
 
 
 def _function(task: Task) -> Any:
-    made = type(task)
-    if made not in _functions:
-        # Huey keeps the function in the closure of `execute` alone.
-        _functions[made] = inspect.getclosurevars(made.execute).nonlocals.get("func")
-    return _functions[made]
+    task_class = type(task)
+    if task_class not in _functions:
+        # Huey keeps the function only in the closure of `execute`.
+        _functions[task_class] = inspect.getclosurevars(task_class.execute).nonlocals.get("func")
+    return _functions[task_class]
 
 
-def _mark(task: Task) -> TaskOptions | None:
+def _options_of_task(task: Task) -> TaskOptions | None:
     return options_of(_function(task))
 
 
 def _call(task: Task) -> Call:
-    func = _function(task)
     return Call(
         runner=HueyRunner.name,
         runner_id=str(task.id),
-        name=dotted_name(func),
+        name=dotted_name(_function(task)),
         args=task.args,
         kwargs={key: value for key, value in task.kwargs.items() if not isinstance(value, Task)},
-        options=_mark(task),
+        options=_options_of_task(task),
         delivery=task.retries or 0,
-        due_at=_instant(task.eta),
+        due_at=_timestamp(task.eta),
         row_wait_s=ROW_WAIT_S,
     )
 
 
-def _instant(eta: datetime | None) -> float | None:
-    """Huey's dates are naive: UTC, or local time where the site has set `utc=False`, and then compared as such."""
+def _timestamp(eta: datetime | None) -> float | None:
+    """An `eta` in seconds since 1970. Huey's dates are naive and in UTC, unless the site has set `utc=False`."""
     if eta is None:
         return None
     return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
 
 
-def _due_at(task: Task, error: BaseException) -> float | None:
+def _retry_time(task: Task, error: BaseException) -> float | None:
     from telltale import store
 
     if getattr(error, "eta", None) is not None:
-        return _instant(error.eta)  # type: ignore[attr-defined]
+        return _timestamp(error.eta)  # type: ignore[attr-defined]
     delay = getattr(error, "delay", None)
     return store.now() + (task.retry_delay or 0 if delay is None else delay)
 
 
-# The doors
+# Patches
 
 
-def _wrap(name: str, around: Callable[..., Any]) -> None:
-    original = getattr(Huey, name)
-    if hasattr(original, OPTIONS_ATTRIBUTE):
-        return
-
-    @wraps(original)
-    def method(self: Huey, *args: Any, **kwargs: Any) -> Any:
-        return around(original, self, *args, **kwargs)
-
-    setattr(method, OPTIONS_ATTRIBUTE, original)
-    setattr(Huey, name, method)
-
-
-def _enqueueing(original: Callable[..., Any], self: Huey, task: Any) -> Any:
-    """Make the row once the task is stored, so that a failure to store leaves none."""
-    is_ours = isinstance(task, Task) and _mark(task) is not None
-    known = is_ours and (take_header() is not None or _is_going_on(task))
+def _enqueue(original: Callable[..., Any], self: Huey, task: Any) -> Any:
+    """Create the row. Not before the task is stored, so that a failure to store leaves no row."""
+    is_tracked = isinstance(task, Task) and _options_of_task(task) is not None
+    has_row = is_tracked and (take_header() is not None or _is_retry(task))
     result = original(self, task)
-    if is_ours and not known:
-        _enqueued(task)
+    if is_tracked and not has_row:
+        _create_row(task)
     return result
 
 
-def _is_going_on(task: Task) -> bool:
-    """A retry, by the very thread that ran it."""
-    here = _running.get()
-    return here is not None and here.id == task.id
+def _is_retry(task: Task) -> bool:
+    """Whether this thread is running the task, and so enqueues it again."""
+    running = _running.get()
+    return running is not None and running.id == task.id
 
 
 @suppress_and_log
-def _enqueued(task: Task) -> None:
+def _create_row(task: Task) -> None:
     from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
 
-    # A scheduler moves what has fallen due through the same door.
+    # Huey's scheduler enqueues a task a second time when it is due.
     rows = store.task_rows().filter(runner=HueyRunner.name, runner_id=str(task.id))
     if not rows.exists():
         create_row_unless_there(_call(task))
 
 
-def _executing(original: Callable[..., Any], self: Huey, task: Any, *args: Any, **kwargs: Any) -> Any:
+def _execute(original: Callable[..., Any], self: Huey, task: Any, *args: Any, **kwargs: Any) -> Any:
     token = _running.set(task)
     try:
         return original(self, task, *args, **kwargs)
@@ -205,24 +198,15 @@ def _executing(original: Callable[..., Any], self: Huey, task: Any, *args: Any, 
         _running.reset(token)
 
 
-def _telling(original: Callable[..., Any], self: Huey, signal: str, task: Any, *args: Any, **kwargs: Any) -> Any:
+def _emit(original: Callable[..., Any], self: Huey, signal: str, task: Any, *args: Any, **kwargs: Any) -> Any:
     original(self, signal, task, *args, **kwargs)
-    if signal in _ENDS and isinstance(task, Task) and _mark(task) is not None:
-        _ended(signal, task)
+    if signal in _ENDS and isinstance(task, Task) and _options_of_task(task) is not None:
+        _end(signal, task)
 
 
 @suppress_and_log
-def _ended(signal: str, task: Task) -> None:
-    """Ends that no wrapper sees: what was revoked or had expired never began; what was interrupted is gone."""
+def _end(signal: str, task: Task) -> None:
     from telltale.dispatch.rows import end_from_outside
 
-    state = _ENDS[signal]
-    words = _("The task expired before a worker was free.") if signal == signals.SIGNAL_EXPIRED else None
-    end_from_outside(HueyRunner.name, str(task.id), state, error=words, detail=f"Huey: {signal}")
-
-
-_ENDS: Final = {
-    signals.SIGNAL_REVOKED: State.CANCELLED,
-    signals.SIGNAL_EXPIRED: State.FAILED,
-    signals.SIGNAL_INTERRUPTED: State.LOST,
-}
+    text = _("The task expired before a worker was free.") if signal == signals.SIGNAL_EXPIRED else None
+    end_from_outside(HueyRunner.name, str(task.id), _ENDS[signal], error=text, detail=f"Huey: {signal}")

@@ -1,19 +1,18 @@
-"""Jobs of Procrastinate (3.5 or newer), over PostgreSQL, through its Django app or by itself.
+"""Jobs of Procrastinate (3.5 or newer), on PostgreSQL, through its Django app or by itself.
 
-Reach: every process with its database. A job carries its arguments and no more, so its row is found by the
-job's id; with the tables in one database, job and row are committed together. Procrastinate calls by
-keyword alone, so positional arguments get their names here.
+Reach: every process with its database. A job carries nothing but its arguments, so its row is found by the job's id.
+If both tables are in one database, job and row are committed together. Procrastinate passes arguments by keyword
+only, so positional arguments get their names here.
 
-A killed worker's jobs stay `doing` until somebody sweeps them (`get_stalled_jobs`, docs/runners/procrastinate.md);
-a job that is swept comes again as the next attempt.
+The jobs of a killed worker stay `doing` until a periodic task retries them (`get_stalled_jobs`; see
+docs/runners/procrastinate.md). A retried job is the next attempt.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -25,30 +24,28 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.patching import patch
+from telltale.dispatch.runner import ROW_WAIT_S, Call, PendingCall, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import TaskHeader, sending, take_headers
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
-ROW_WAIT_S: Final = 0.5
-"""A worker may begin before the asker has made the row; it then comes in milliseconds."""
-
 _running: ContextVar[JobContext | None] = ContextVar("telltale_procrastinate_job", default=None)
+"""The context of the job that is running."""
 
 
 class ProcrastinateRunner:
-    """`task.defer(…)`, `defer_async`, `configure(…).defer`, `batch_defer` and `telltale.enqueue` make the row."""
+    """Shows jobs that are deferred by `defer`, `defer_async`, `batch_defer` or `telltale.enqueue`."""
 
     name = "procrastinate"
     runs_async = True
 
     def install(self) -> None:
-        """Wrap the two doors for new jobs, and the one place where jobs are run; harmless when repeated."""
-        if hasattr(JobManager.batch_defer_jobs, OPTIONS_ATTRIBUTE):
-            return
-        _wrap_doors()
-        _wrap_worker()
+        """Patch Procrastinate, which sends no signals."""
+        patch(JobManager, "batch_defer_jobs", _batch_defer_jobs)
+        patch(JobManager, "batch_defer_jobs_async", _batch_defer_jobs_async)
+        patch(Worker, "__init__", _add_middleware)
 
     def owns(self, task: object) -> bool:
         """Whether `@app.task` made it."""
@@ -63,7 +60,7 @@ class ProcrastinateRunner:
         return task.func
 
     def find(self, name: str) -> object | None:
-        """From the Django app's registry."""
+        """The task of that name in the Django app's registry."""
         from procrastinate.contrib.django import app
 
         found: object | None = app.tasks.get(name)
@@ -72,23 +69,23 @@ class ProcrastinateRunner:
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Defer it; the hook ties the row to the job, in the same transaction."""
+        """Defer the job; the patch links the row to it, in the same transaction."""
         with sending(task_id):
-            return str(task.defer(**_named(task, args, kwargs)))
+            return str(task.defer(**_keyword_arguments(task, args, kwargs)))
 
     def enqueue_many(self, task: Any, calls: Sequence[PendingCall]) -> Sequence[str]:
-        """In one statement."""
+        """Defer all jobs in one statement."""
         with sending(*(call.task_id for call in calls)):
-            ids = task.batch_defer(*(_named(task, call.args, call.kwargs) for call in calls))
-        return [str(job_id) for job_id in ids]
+            job_ids = task.batch_defer(*(_keyword_arguments(task, call.args, call.kwargs) for call in calls))
+        return [str(job_id) for job_id in job_ids]
 
     def current_call(self) -> Call | None:
         """The job that this thread or coroutine runs."""
         context = _running.get()
-        return None if context is None else _call(context.job, _mark(context.app, context.job))
+        return None if context is None else _call(context.job, _options_of_job(context.app, context.job))
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Whether and when its retry strategy runs it again."""
+        """Retrying if the task's retry strategy retries the error; also translates `JobAborted`."""
         from telltale.worker.run import Verdict
 
         context = _running.get()
@@ -97,42 +94,42 @@ class ProcrastinateRunner:
             return None
         if isinstance(error, exceptions.JobAborted):
             return Verdict(state=State.CANCELLED)
-        again = task.get_retry_exception(exception=error, job=context.job)
-        if again is None:
+        retry = task.get_retry_exception(exception=error, job=context.job)
+        if retry is None:
             return None
-        retry_at = again.retry_decision.retry_at
+        retry_at = retry.retry_decision.retry_at
         return Verdict(state=State.RETRYING, due_at=retry_at.timestamp() if retry_at else None)
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """What Procrastinate is to see in place of a cancellation: an aborted job, which nothing retries."""
+        """`JobAborted`, which Procrastinate never retries."""
         aborted: BaseException = exceptions.JobAborted(str(error))
         return aborted
 
     def revoke(self, task: Any, runner_id: str) -> None:
-        """Cancel the job that waits."""
+        """Cancel the waiting job."""
         task.blueprint.job_manager.cancel_job_by_id(int(runner_id))
 
     def ahead(self, task: Any, runner_id: str) -> int | None:
-        """How many jobs of its queue came before it; priorities are not looked at."""
+        """How many jobs of its queue were deferred before it and still wait; priorities are ignored."""
         waiting = task.blueprint.job_manager.list_jobs(queue=task.queue, status="todo")
         ids = sorted(job.id for job in waiting)
         return ids.index(int(runner_id)) if int(runner_id) in ids else None
 
 
-def _named(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _keyword_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     signature = inspect.signature(task.func)
-    # With a context, the first parameter is Procrastinate's to give.
-    given = signature.bind(None, *args, **kwargs) if task.pass_context else signature.bind(*args, **kwargs)
-    names = list(given.arguments)
-    return {name: given.arguments[name] for name in (names[1:] if task.pass_context else names)}
+    # With `pass_context`, Procrastinate passes the first argument.
+    bound = signature.bind(None, *args, **kwargs) if task.pass_context else signature.bind(*args, **kwargs)
+    names = list(bound.arguments)
+    return {name: bound.arguments[name] for name in (names[1:] if task.pass_context else names)}
 
 
-def _mark(app: Any, job: Job) -> TaskOptions | None:
+def _options_of_job(app: Any, job: Job) -> TaskOptions | None:
     task = app.tasks.get(job.task_name)
     return None if task is None else options_of(task.func)
 
 
-def _call(job: Job, options: TaskOptions | None, carried: TaskHeader | None = None) -> Call:
+def _call(job: Job, options: TaskOptions | None) -> Call:
     return Call(
         runner=ProcrastinateRunner.name,
         runner_id=str(job.id),
@@ -140,69 +137,53 @@ def _call(job: Job, options: TaskOptions | None, carried: TaskHeader | None = No
         kwargs=job.task_kwargs,
         options=options,
         delivery=job.attempts,
-        task_id=carried.task_id if carried else None,
         due_at=job.scheduled_at.timestamp() if job.scheduled_at else None,
         row_wait_s=ROW_WAIT_S,
     )
 
 
-# The doors
+# Patches
 
 
-def _wrap_doors() -> None:
-    batch, batch_async = JobManager.batch_defer_jobs, JobManager.batch_defer_jobs_async
+def _batch_defer_jobs(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    headers = take_headers()
+    jobs = original(*args, **kwargs)
+    _create_or_complete_rows(jobs, headers)
+    return jobs
 
-    @wraps(batch)
-    def batch_defer_jobs(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = take_headers()
-        deferred = batch(self, jobs, *args, **kwargs)
-        _deferred(deferred, carried)
-        return deferred
 
-    @wraps(batch_async)
-    async def batch_defer_jobs_async(self: JobManager, jobs: list[Job], *args: Any, **kwargs: Any) -> list[Job]:
-        carried = take_headers()
-        deferred = await batch_async(self, jobs, *args, **kwargs)
-        await sync_to_async(_deferred)(deferred, carried)
-        return deferred
-
-    setattr(batch_defer_jobs, OPTIONS_ATTRIBUTE, batch)
-    JobManager.batch_defer_jobs = batch_defer_jobs  # type: ignore[method-assign]
-    JobManager.batch_defer_jobs_async = batch_defer_jobs_async  # type: ignore[method-assign]
+async def _batch_defer_jobs_async(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    headers = take_headers()
+    jobs = await original(*args, **kwargs)
+    await sync_to_async(_create_or_complete_rows)(jobs, headers)
+    return jobs
 
 
 @suppress_and_log
-def _deferred(jobs: list[Job], headers: Sequence[TaskHeader]) -> None:
+def _create_or_complete_rows(jobs: list[Job], headers: Sequence[TaskHeader]) -> None:
+    """A job with a header has a row, from `telltale.enqueue`. Without one, Procrastinate's own API deferred it."""
     from procrastinate.contrib.django import app
 
-    from telltale import store
-    from telltale.dispatch.rows import create_row_unless_there
+    from telltale.dispatch.rows import complete_row, create_row_unless_there
 
-    for job, carried in zip_longest(jobs, headers):
-        options = _mark(app, job)
+    for job, header in zip_longest(jobs, headers):
+        options = _options_of_job(app, job)
         if options is None:
             continue
-        if carried is None:
-            create_row_unless_there(_call(job, options))
-            continue
-        store.set_runner_id(carried.task_id, str(job.id))
-        if job.scheduled_at is not None:
-            store.reschedule(carried.task_id, job.scheduled_at.timestamp())
+        call = _call(job, options)
+        if header is None:
+            create_row_unless_there(call)
+        else:
+            complete_row(header.task_id, runner_id=call.runner_id, due_at=call.due_at)
 
 
-def _wrap_worker() -> None:
-    original = Worker.__init__
-
-    @wraps(original)
-    def init(self: Worker, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self.worker_middleware = [_around, *self.worker_middleware]
-
-    Worker.__init__ = init  # type: ignore[method-assign]
+def _add_middleware(original: Callable[..., None], self: Worker, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    self.worker_middleware = [_remember_context, *self.worker_middleware]
 
 
-async def _around(call_next: Callable[[], Any], context: JobContext, worker: Worker) -> Any:
-    """A worker middleware: the job's context reaches its coroutine, or its thread, with the context variables."""
+async def _remember_context(call_next: Callable[[], Any], context: JobContext, worker: Worker) -> Any:
+    """A worker middleware that sets the current job, for the job's coroutine or thread."""
     token = _running.set(context)
     try:
         return await call_next()

@@ -1,17 +1,15 @@
 """Jobs of RQ (2.6 or newer), by itself or through django-rq.
 
-Reach: wherever its workers are. What Telltale needs travels in the job's `meta`. RQ has no signals, so its
-three doors for new jobs, the performing of one, and the place where a worker's parent buries it, are wrapped.
+Reach: every process where its workers run. The job's `meta` carries our header. RQ sends no signals, so six of its
+methods are patched: those that create, publish and perform jobs, and the one that handles a job's failure.
 
-Limits: a job that *returns* `Retry(…)` is shown as succeeded until it begins again; one that raises is
-shown as retrying. Plain functions are RQ's if their options says `runner="rq"`; those under RQ's `@job` are anyhow.
+Limits: a job that *returns* `Retry(…)` is shown as succeeded until it starts again; one that raises an error is shown
+as retrying. Tasks are functions under RQ's `@job`, and plain functions tracked with `runner="rq"`.
 """
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -24,65 +22,52 @@ from rq.worker import BaseWorker
 
 from telltale import brokers
 from telltale.core.states import State
-from telltale.dispatch.import_paths import dotted_name, find_task, import_or_none
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, PendingCall, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.import_paths import FunctionRunner, import_or_none
+from telltale.dispatch.patching import patch
+from telltale.dispatch.runner import Call, PendingCall, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 from telltale.owners import current_owner
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
-logger = logging.getLogger(__name__)
 
-
-class RQRunner:
-    """`queue.enqueue(…)`, `function.delay(…)`, `enqueue_at`, `enqueue_many` and `telltale.enqueue` make the row."""
+class RQRunner(FunctionRunner):
+    """Shows jobs that are enqueued by `delay`, `queue.enqueue`, `enqueue_at`, `enqueue_many` or `telltale.enqueue`."""
 
     name = "rq"
     runs_async = True
 
     def install(self) -> None:
-        """Wrap RQ's doors; harmless when repeated."""
-        _wrap(Queue, "create_job", _creating)
-        _wrap(Queue, "enqueue_call", _publishing_one)
-        _wrap(Queue, "schedule_job", _publishing_scheduled)
-        _wrap(Queue, "enqueue_many", _publishing_many)
-        _wrap(BaseWorker, "handle_job_failure", _burying)
-        _wrap(BaseWorker, "perform_job", _performing)
+        """Patch RQ's methods."""
+        patch(Queue, "create_job", _create_job)
+        patch(Queue, "enqueue_call", _enqueue_call)
+        patch(Queue, "schedule_job", _schedule_job)
+        patch(Queue, "enqueue_many", _enqueue_many)
+        patch(BaseWorker, "perform_job", _perform_job)
+        patch(BaseWorker, "handle_job_failure", _handle_job_failure)
 
     def owns(self, task: object) -> bool:
-        """Whether RQ's `@job` made it, or its options says so."""
+        """Whether it is a tracked function under RQ's `@job`, or one that is tracked with `runner="rq"`."""
         options = options_of(task)
-        return options is not None and (options.runner == self.name or _is_decorated(task))
-
-    def name_of(self, task: Any) -> str:
-        """Where it can be imported from."""
-        return dotted_name(task)
-
-    def function_of(self, task: Any) -> object:
-        """The function itself."""
-        return task
-
-    def find(self, name: str) -> object | None:
-        """Import it; None if it can't be imported, or is not this runner's."""
-        return find_task(name, self.owns)
+        return options is not None and (options.runner == self.name or _decorator(task) is not None)
 
     def new_id(self) -> str:
-        """As RQ makes its own."""
+        """An id like RQ's own."""
         return str(uuid4())
 
     def enqueue(
         self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """By the task's own `delay`, which knows its queue and options; else to the default queue."""
+        """Call the task's `delay`, which knows its queue and options; without one, use the default queue."""
         with sending(task_id, runner_id=runner_id):
             job = task.delay(*args, **kwargs) if hasattr(task, "delay") else _queue(task).enqueue(task, *args, **kwargs)
         return str(job.id if job is not None else runner_id)
 
     def enqueue_many(self, task: Any, calls: Sequence[PendingCall]) -> Sequence[str]:
-        """In one round trip, with RQ's default options."""
-        queue, owner = _queue(task), current_owner()
-        datas = [
+        """Enqueue all jobs in one round trip, with RQ's default options."""
+        owner = current_owner()
+        job_data = [
             Queue.prepare_data(
                 task,
                 tuple(call.args),
@@ -92,41 +77,41 @@ class RQRunner:
             )
             for call in calls
         ]
-        return [str(job.id) for job in queue.enqueue_many(datas)]
+        return [str(job.id) for job in _queue(task).enqueue_many(job_data)]
 
     def current_call(self) -> Call | None:
-        """The job on top of RQ's stack."""
+        """The job on top of RQ's job stack."""
         job = get_current_job()
         return None if job is None else _call(job)
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """A job that has tries left comes again."""
+        """Retrying if the job has retries left; also translates RQ's time limit."""
         from telltale import store
         from telltale.worker.run import Verdict
 
         job = get_current_job()
-        words = _("The task took too long and was stopped.") if isinstance(error, JobTimeoutException) else None
+        text = _("The task took too long and was stopped.") if isinstance(error, JobTimeoutException) else None
         if job is not None and job.should_retry:
-            return Verdict(state=State.RETRYING, due_at=store.now() + job.get_retry_interval(), error=words)
-        return Verdict(state=State.FAILED, error=words) if words else None
+            return Verdict(state=State.RETRYING, due_at=store.now() + job.get_retry_interval(), error=text)
+        return Verdict(state=State.FAILED, error=text) if text else None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
-        """RQ files it as failed; what it must not do is try again."""
+        """The error itself. RQ records a failure, so the job's retries are removed."""
         job = get_current_job()
         if job is not None:
             job.retries_left = 0
         return error
 
     def revoke(self, task: object, runner_id: str) -> None:
-        """Take it from its queue."""
+        """Remove the job from its queue."""
         Job.fetch(runner_id, connection=_queue(task).connection).cancel()
 
     def terminate(self, task: object, runner_id: str) -> None:
-        """Have its worker kill the work horse."""
+        """Have the worker kill the work horse, its child process that runs the job."""
         send_stop_job_command(_queue(task).connection, runner_id)
 
     def ahead(self, task: object, runner_id: str) -> int | None:
-        """Its place in its queue; exact."""
+        """The job's exact position in its queue."""
         queue = _queue(task)
         job = queue.fetch_job(runner_id)
         if job is None:
@@ -136,24 +121,20 @@ class RQRunner:
         return position
 
     def is_listening(self, task: object) -> bool | None:
-        """Whether a worker of its queue hears RQ's commands.
+        """Whether a worker of its queue is subscribed to RQ's commands.
 
-        That a worker has registered says little: a killed one stays so for eight minutes, and one that waits
-        for work gives no other sign in seven. Its subscription ends with its process.
+        The registration of a worker is no proof: that of a killed worker stays for eight minutes, and an idle worker
+        renews its own only every seven. The subscription ends with the worker's process.
         """
         connection = _queue(task).connection
         names = [key.removeprefix(Worker.redis_worker_namespace_prefix) for key in Worker.all_keys(queue=_queue(task))]
-        heard = connection.pubsub_numsub(*(PUBSUB_CHANNEL_TEMPLATE % name for name in names))
-        return any(listeners for _channel, listeners in heard)
-
-
-def _is_decorated(function: object) -> bool:
-    return _decorator(function) is not None
+        subscriptions = connection.pubsub_numsub(*(PUBSUB_CHANNEL_TEMPLATE % name for name in names))
+        return any(subscribers for _channel, subscribers in subscriptions)
 
 
 def _decorator(function: object) -> Any:
-    """RQ's `@job`, which made the function's `delay`; None if it did not."""
-    # `delay` has the name and module of the function itself, so only its globals tell where it is from.
+    """RQ's `@job` object that made the function's `delay`; None if there is none."""
+    # `delay` has the name and module of the function itself. Only its globals are those of RQ.
     delay: Any = getattr(function, "delay", None)
     if getattr(delay, "__globals__", {}).get("__name__") != "rq.decorators":
         return None
@@ -161,7 +142,7 @@ def _decorator(function: object) -> Any:
 
 
 def _queue(task: object) -> Any:
-    """The queue of a task: its decorator's, or the default one by django-rq's settings."""
+    """The queue of a task: its decorator's, or the default queue of django-rq's settings."""
     queue = getattr(_decorator(task), "queue", None)
     if isinstance(queue, Queue):
         return queue
@@ -170,8 +151,8 @@ def _queue(task: object) -> Any:
     return get_queue(queue or "default")
 
 
-def _mark(job: Job) -> TaskOptions | None:
-    # A job may name a method of an object, or a function that is not here.
+def _options_of_job(job: Job) -> TaskOptions | None:
+    # A job may call a method of an object, or a function that this process can't import.
     if job.instance is not None or not job.func_name:
         return None
     try:
@@ -180,115 +161,112 @@ def _mark(job: Job) -> TaskOptions | None:
         return None
 
 
+def _header_of(job: Job) -> TaskHeader | None:
+    return TaskHeader.from_json((job.meta or {}).get(HEADER))
+
+
 def _call(job: Job, due_at: datetime | None = None) -> Call:
-    carried = TaskHeader.from_json((job.meta or {}).get(HEADER))
+    header = _header_of(job)
     return Call(
         runner=RQRunner.name,
         runner_id=str(job.id),
         name=str(job.func_name),
         args=job.args or (),
         kwargs=job.kwargs or {},
-        task_id=carried.task_id if carried else None,
-        owner=carried.owner if carried else None,
-        options=_mark(job),
+        task_id=header.task_id if header else None,
+        owner=header.owner if header else None,
+        options=_options_of_job(job),
         delivery=job.number_of_retries or 0,
         due_at=due_at.timestamp() if due_at else None,
     )
 
 
-# The doors
+# Patches of `Queue`
 
 
-def _wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
-    original = getattr(owner, name)
-    if hasattr(original, OPTIONS_ATTRIBUTE):
-        return
-
-    @wraps(original)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return around(original, self, *args, **kwargs)
-
-    setattr(method, OPTIONS_ATTRIBUTE, original)
-    setattr(owner, name, method)
-
-
-def _creating(original: Callable[..., Job], self: Queue, func: Any, *args: Any, **kwargs: Any) -> Job:
-    """Give the job its birth certificate, before it is stored."""
-    carried = None
+def _create_job(original: Callable[..., Job], self: Queue, func: Any, *args: Any, **kwargs: Any) -> Job:
+    """Add our header to the job, before it is stored."""
+    header = None
     function = import_or_none(func) if isinstance(func, str) else func
     if options_of(function) is not None and HEADER not in (kwargs.get("meta") or {}):
-        here = get_current_job()
-        carried = new_header(TaskHeader.from_json((here.meta or {}).get(HEADER)) if here is not None else None)
-        if carried.runner_id is not None:
-            kwargs["job_id"] = carried.runner_id
+        parent = get_current_job()
+        header = new_header(_header_of(parent) if parent is not None else None)
+        if header.runner_id is not None:
+            kwargs["job_id"] = header.runner_id
     job = original(self, func, *args, **kwargs)
-    if carried is not None:
-        job.meta = {**(job.meta or {}), HEADER: carried.to_json()}
+    if header is not None:
+        job.meta = {**(job.meta or {}), HEADER: header.to_json()}
     return job
 
 
-def _publishing_one(original: Callable[..., Any], self: Queue, *args: Any, **kwargs: Any) -> Any:
+def _enqueue_call(original: Callable[..., Any], self: Queue, *args: Any, **kwargs: Any) -> Any:
     job = original(self, *args, **kwargs)
-    _published(job)
+    _create_row(job)
     return job
 
 
-def _publishing_scheduled(original: Callable[..., Any], self: Queue, job: Job, *args: Any, **kwargs: Any) -> Any:
+def _schedule_job(original: Callable[..., Any], self: Queue, job: Job, *args: Any, **kwargs: Any) -> Any:
     result = original(self, job, *args, **kwargs)
-    # A retry with an interval comes this way too; its row is there.
+    # RQ also schedules retries with an interval; their row exists.
     if not job.number_of_retries:
-        _published(job, kwargs.get("datetime") or args[0])
+        _create_row(job, kwargs.get("datetime") or args[0])
     return result
 
 
-def _publishing_many(original: Callable[..., Any], self: Queue, *args: Any, **kwargs: Any) -> Any:
+def _enqueue_many(original: Callable[..., Any], self: Queue, *args: Any, **kwargs: Any) -> Any:
     jobs = original(self, *args, **kwargs)
     for job in jobs:
-        _published(job)
+        _create_row(job)
     return jobs
 
 
 @suppress_and_log
-def _published(job: Job | None, due_at: datetime | None = None) -> None:
-    """Make the row once the job is out, so that a failure to enqueue leaves none."""
+def _create_row(job: Job | None, due_at: datetime | None = None) -> None:
+    """Create the row. Not before the job is enqueued, so that a failure to enqueue leaves no row."""
     from telltale.dispatch.rows import create_row_unless_there
 
     if job is None:
-        return  # django-rq waits for the transaction to commit, and comes through this door then
-    carried = TaskHeader.from_json((job.meta or {}).get(HEADER))
-    if carried is not None and carried.needs_row:
+        return  # django-rq enqueues the job when the transaction commits, and this is called again then.
+    header = _header_of(job)
+    if header is not None and header.needs_row:
         create_row_unless_there(_call(job, due_at))
 
 
-def _performing(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
-    """A work horse leaves by `os._exit`, which runs nobody's clean-up: what a broker is still sending is sent first."""
+# Patches of `BaseWorker`
+
+
+def _perform_job(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
+    """Send what the broker has not sent yet: a work horse leaves by `os._exit`, which skips all exit handlers."""
     try:
         return original(self, *args, **kwargs)
     finally:
         if self.is_horse:
-            _last_words()
+            _close_broker()
 
 
 @suppress_and_log
-def _last_words() -> None:
+def _close_broker() -> None:
     brokers.reset()
 
 
-def _burying(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kwargs: Any) -> Any:
-    """In the parent: the work horse was killed, or stopped as somebody asked. In the horse the wrapper has told it."""
+def _handle_job_failure(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kwargs: Any) -> Any:
+    """In the worker's main process: the work horse was killed, or stopped by a command.
+
+    In the work horse the wrapper has written the end.
+    """
     was_stopped = getattr(self, "_stopped_job_id", None) == job.id
-    comes_again = job.should_retry and not was_stopped
+    will_retry = job.should_retry and not was_stopped
     result = original(self, job, *args, **kwargs)
-    if not self.is_horse and not comes_again:
-        _buried(job, was_stopped=was_stopped)
+    if not self.is_horse and not will_retry:
+        _end(job, was_stopped=was_stopped)
     return result
 
 
 @suppress_and_log
-def _buried(job: Job, *, was_stopped: bool) -> None:
+def _end(job: Job, *, was_stopped: bool) -> None:
     from telltale.dispatch.rows import end_from_outside
 
-    if _mark(job) is None:
+    if _options_of_job(job) is None:
         return
     state = State.CANCELLED if was_stopped else State.LOST
     status = job.get_status(refresh=False)

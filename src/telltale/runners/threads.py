@@ -1,8 +1,8 @@
-"""Tasks in threads of this process: for views of small sites, and for tests.
+"""Tasks in threads of this process, for the views of small sites, and for tests.
 
-Reach: this process. Cost: nothing to install. Limits: what waits or runs dies with the process; what ran
-is then shown as lost and can be run again, what waited stays queued until somebody cancels it. Owns every
-tracked function that is no other runner's task.
+Reach: this process. Nothing to install. Limits: tasks that wait or run are lost when the process ends; one that was
+running is then shown as lost and can be retried, one that waited stays queued until it is cancelled. Owns every
+tracked function that no other runner owns.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from telltale.dispatch.import_paths import dotted_name, find_task
+from telltale.dispatch.import_paths import FunctionRunner
 from telltale.dispatch.runner import Call, options_of
 from telltale.native import PerProcess
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 THREADS: Final = 4
-"""How many tasks run at once; Python computes one at a time anyway."""
+"""How many tasks run at once. More would not help tasks that compute: Python runs one thread at a time."""
 
 _running: ContextVar[Call | None] = ContextVar("telltale_thread_call", default=None)
 
 
-class ThreadRunner:
-    """`telltale.enqueue(function, …)` runs it soon in a thread of this process."""
+class ThreadRunner(FunctionRunner):
+    """Runs functions that are enqueued by `telltale.enqueue`."""
 
     name = "thread"
     runs_async = True
@@ -40,30 +40,18 @@ class ThreadRunner:
         """Nothing to connect: functions have no enqueueing call of their own."""
 
     def owns(self, task: object) -> bool:
-        """Whether it is a function that `tracked` wraps, and nobody else's."""
+        """Whether it is a tracked function, and its decorator names no other runner."""
         options = options_of(task) if inspect.isfunction(task) else None
         return options is not None and options.runner in (None, self.name)
 
-    def name_of(self, task: object) -> str:
-        """Where it can be imported from."""
-        return dotted_name(task)
-
-    def function_of(self, task: object) -> object:
-        """The function itself."""
-        return task
-
-    def find(self, name: str) -> object | None:
-        """Import it; None if it can't be imported, or is not this runner's."""
-        return find_task(name, self.owns)
-
     def new_id(self) -> str:
-        """A random one."""
+        """A random id."""
         return uuid4().hex
 
     def enqueue(
         self, task: object, args: Sequence[Any], kwargs: Mapping[str, Any], *, task_id: UUID, runner_id: str | None
     ) -> str:
-        """Hand it to the pool."""
+        """Submit the call to the thread pool."""
         assert callable(task)  # noqa: S101 (narrows the type: `owns` saw to it)
         call = Call(
             runner=self.name,
@@ -82,7 +70,7 @@ class ThreadRunner:
         return _running.get()
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Exceptions mean what they say."""
+        """None: no exception has a special meaning."""
         return None
 
 
@@ -101,8 +89,8 @@ def _run(task: Callable[..., Any], call: Call) -> None:
             asyncio.run(task(*call.args, **(call.kwargs or {})))
         else:
             task(*call.args, **(call.kwargs or {}))
-    except (Cancelled, TaskError) as end:
-        logger.info("Task %s (%s) ended early: %r", call.name, call.task_id, end)
+    except (Cancelled, TaskError) as error:
+        logger.info("Task %s (%s) ended early: %r", call.name, call.task_id, error)
     except BaseException:
         logger.exception("Task %s (%s) failed.", call.name, call.task_id)
     finally:
