@@ -18,7 +18,7 @@ ENVIRONMENT = dict(os.environ)
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 os.environ["TELLTALE_BROKER"] = "memory://"
 
-import django
+import django  # noqa: E402 (after its settings are chosen)
 
 django.setup()
 

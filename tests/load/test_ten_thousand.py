@@ -1,7 +1,7 @@
 """Ten thousand followers of one live server, for ten minutes, through Redis, which is restarted in the middle.
 
-`make load`; LOAD_MINUTES and LOAD_FOLLOWERS choose others. The figures go to var/load.json. The client runs beside
-the server on the same cores, so they tell what holds, not what is possible: that is what benchmarks are for.
+`make load`; LOAD_MINUTES and LOAD_FOLLOWERS change the numbers. The figures are written to var/load.json. The clients
+share the server's cores, so the figures show that it holds, not how fast it can be: that is what benchmarks/ measures.
 """
 
 import json
@@ -22,7 +22,7 @@ from django.test import override_settings
 from telltale import brokers
 from telltale.live import tickets
 from tests.factories import moved, started, task_of
-from tests.load.followers import Crowd
+from tests.load.followers import Followers
 from tests.servers import ROOT, Redis, running
 from tests.transports.sites import ProcessSite, environment, until
 
@@ -33,17 +33,17 @@ SNAPSHOTS_PER_S = 20.0
 
 WARM_UP_S = 30.0
 OUTAGE_S = 5.0
-CONVERGES_WITHIN_S = 20.0
+CONVERGE_WITHIN_S = 20.0
 SAMPLE_S = 5.0
-GROWTH = 1.03
-"""Of the resident memory, from the first quarter after the warm-up to the last one."""
+MAX_GROWTH = 1.03
+"""The most that resident memory may grow, from the first quarter after the warm-up to the last quarter."""
 
 pytestmark = [pytest.mark.service, pytest.mark.load, pytest.mark.timeout(MINUTES * 60 + 600)]
 
 
 @dataclass
-class Watch:
-    """What the server costs, sampled now and then."""
+class ServerMonitor:
+    """The server's CPU time and memory."""
 
     pid: int
     rss_kib: list[int] = field(default_factory=list)
@@ -58,41 +58,42 @@ class Watch:
         words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
-    def look(self) -> None:
+    def sample(self) -> None:
         if time.monotonic() >= self._next_at:
             self._next_at += SAMPLE_S
             status = Path(f"/proc/{self.pid}/status").read_text()
             self.rss_kib.append(int(status.partition("VmRSS:")[2].split()[0]))
 
     @property
-    def share_of_a_core(self) -> float:
+    def core_share(self) -> float:
         return (self.cpu_s() - self.cpu_at_first_s) / (time.monotonic() - self.began_at)
 
 
-class Work:
-    """The tasks, which move one after another; of each is known what was told last."""
+class Tasks:
+    """Running tasks that report in turns, and the last published snapshot of each."""
 
     def __init__(self, minutes: float) -> None:
         self.claims = [started(task_of()) for _ in range(TASKS)]
-        self.told: list[tuple[int, int]] = [(1, 0)] * TASKS
+        self.newest: list[tuple[int, int]] = [(1, 0)] * TASKS
+        """The attempt and seq of each task's last snapshot."""
         self.count = 0
         self._total = minutes * 60 * SNAPSHOTS_PER_S * 2 + 1_000
 
-    def goes_on(self, for_s: float, watch: Watch) -> None:
-        """At its pace, for so long."""
-        end = time.monotonic() + for_s
+    def report_for(self, seconds: float, monitor: ServerMonitor) -> None:
+        """Report at `SNAPSHOTS_PER_S` for so long."""
+        end = time.monotonic() + seconds
         while (now := time.monotonic()) < end:
-            self.moves()
-            watch.look()
+            self.report()
+            monitor.sample()
             time.sleep(max(0.0, now + 1 / SNAPSHOTS_PER_S - time.monotonic()))
 
-    def moves(self) -> None:
-        """One of them, by a step."""
+    def report(self) -> None:
+        """The next task advances by a step."""
         number = self.count % TASKS
         self.count += 1
-        seq = self.told[number][1] + 1
+        seq = self.newest[number][1] + 1
         moved(self.claims[number], self.count / self._total, seq=seq)
-        self.told[number] = (1, seq)
+        self.newest[number] = (1, seq)
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def server(redis: Redis, transactional_db: None) -> Iterator[ProcessSite]:
-    """The live server, which hears this process by Redis."""
+    """The live server, which gets this process's messages through Redis."""
     env = environment(CONNECTIONS_PER_ADDRESS=2 * FOLLOWERS) | {"TELLTALE_BROKER": redis.url}
     words = ["telltale.server", "--port", "{port}"]
 
@@ -117,80 +118,82 @@ def server(redis: Redis, transactional_db: None) -> Iterator[ProcessSite]:
 
 
 @pytest.fixture
-def crowd(server: ProcessSite) -> Iterator[Crowd]:
+def followers(server: ProcessSite) -> Iterator[Followers]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     assert hard > FOLLOWERS + 1_000, f"{hard:,} files are too few for {FOLLOWERS:,} followers: raise the hard limit."
-    crowd = Crowd(server.port)
-    yield crowd
-    crowd.goes()
+    followers = Followers(server.port)
+    yield followers
+    followers.close()
 
 
-def test_nothing_is_lost_and_nothing_grows(redis: Redis, server: ProcessSite, crowd: Crowd, say: Any) -> None:
-    work = Work(MINUTES)
-    hour_s = MINUTES * 60 + 3_600
-    each = [tickets.issue([f"task:{claim.id}"], ttl_s=hour_s) for claim in work.claims]
-    came_s = crowd.comes([each[number % TASKS] for number in range(FOLLOWERS)])
+def test_no_update_is_lost_and_memory_does_not_grow(
+    redis: Redis, server: ProcessSite, followers: Followers, publish_figures: Any
+) -> None:
+    tasks = Tasks(MINUTES)
+    ttl_s = MINUTES * 60 + 3_600
+    task_tickets = [tickets.issue([f"task:{claim.id}"], ttl_s=ttl_s) for claim in tasks.claims]
+    connected_s = followers.connect([task_tickets[number % TASKS] for number in range(FOLLOWERS)])
     assert server.connection_count() == FOLLOWERS
 
-    watch = Watch(server.pid)
+    monitor = ServerMonitor(server.pid)
     half_s = MINUTES * 30 - OUTAGE_S
-    work.goes_on(half_s, watch)
-    converged_s = converges(work, crowd)
+    tasks.report_for(half_s, monitor)
+    before_s = seconds_to_converge(tasks, followers)
 
     redis.stop()
-    work.goes_on(OUTAGE_S, watch)
+    tasks.report_for(OUTAGE_S, monitor)
     redis.start()
-    after_a_restart_s = converges(work, crowd)
+    after_restart_s = seconds_to_converge(tasks, followers)
 
-    work.goes_on(half_s, watch)
-    at_the_end_s = converges(work, crowd)
+    tasks.report_for(half_s, monitor)
+    at_the_end_s = seconds_to_converge(tasks, followers)
 
-    warm = watch.rss_kib[int(min(WARM_UP_S, half_s / 2) / SAMPLE_S) :]
-    quarter = max(1, len(warm) // 4)
-    first, last = statistics.median(warm[:quarter]), statistics.median(warm[-quarter:])
-    say(
+    after_warm_up = monitor.rss_kib[int(min(WARM_UP_S, half_s / 2) / SAMPLE_S) :]
+    quarter = max(1, len(after_warm_up) // 4)
+    first, last = statistics.median(after_warm_up[:quarter]), statistics.median(after_warm_up[-quarter:])
+    publish_figures(
         followers=FOLLOWERS,
         minutes=MINUTES,
-        all_came_within_s=round(came_s, 1),
-        snapshots=work.count,
-        deliveries=crowd.deliveries,
-        share_of_a_core=round(watch.share_of_a_core, 3),
-        rss_mib_at_first=round(first / 1024, 1),
-        rss_mib_at_last=round(last / 1024, 1),
+        all_connected_s=round(connected_s, 1),
+        snapshots=tasks.count,
+        deliveries=followers.deliveries,
+        core_share=round(monitor.core_share, 3),
+        rss_mib_first=round(first / 1024, 1),
+        rss_mib_last=round(last / 1024, 1),
         converged_s={
-            "before": converged_s,
-            "after the restart of Redis": after_a_restart_s,
+            "before": before_s,
+            "after the restart of Redis": after_restart_s,
             "at the end": at_the_end_s,
         },
     )
-    assert crowd.went_back == 0
-    assert (crowd.farewells, sum(f.is_lost for f in crowd.followers)) == ([], 0)
+    assert followers.went_back == 0
+    assert (followers.close_reasons, sum(follower.is_lost for follower in followers.all)) == ([], 0)
     assert server.connection_count() == FOLLOWERS
-    assert after_a_restart_s <= CONVERGES_WITHIN_S
-    assert last <= first * GROWTH
+    assert after_restart_s <= CONVERGE_WITHIN_S
+    assert last <= first * MAX_GROWTH
 
 
-def converges(work: Work, crowd: Crowd) -> float:
-    """Seconds until each follower has seen what was told last of its task."""
+def seconds_to_converge(tasks: Tasks, followers: Followers) -> float:
+    """The seconds until each follower has its task's newest snapshot."""
     began = time.monotonic()
-    until(lambda: all_saw_the_last(work, crowd), "all have seen the last snapshots", 3 * CONVERGES_WITHIN_S)
+    until(lambda: all_are_current(tasks, followers), "all have the newest snapshots", 3 * CONVERGE_WITHIN_S)
     return round(time.monotonic() - began, 2)
 
 
-def all_saw_the_last(work: Work, crowd: Crowd) -> bool:
-    return all(follower.seen == work.told[follower.number % TASKS] for follower in crowd.followers)
+def all_are_current(tasks: Tasks, followers: Followers) -> bool:
+    return all(follower.newest == tasks.newest[follower.number % TASKS] for follower in followers.all)
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """The figures, to the terminal and to var/load.json."""
+def publish_figures(capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """Writes the figures to the terminal and to var/load.json."""
 
-    def say(**figures: object) -> None:
+    def publish(**figures: object) -> None:
         text = json.dumps(figures, indent=2)
         (ROOT / "var").mkdir(exist_ok=True)
         (ROOT / "var" / "load.json").write_text(text + "\n")
         with capsys.disabled():
             sys.stdout.write(f"\n{text}\n")
 
-    return say
+    return publish
