@@ -1,4 +1,4 @@
-"""Static files in development, under servers that know nothing of them. Used by `asgi.py` where DEBUG is on."""
+"""Static files in development, under servers that do not serve them. Used by `asgi.py` under DEBUG."""
 
 import posixpath
 
@@ -8,7 +8,7 @@ from django.core.exceptions import SuspiciousFileOperation
 
 
 class StaticFiles(ASGIStaticFilesHandler):
-    """Django's handler, for files that are there alone: a site may serve others below STATIC_URL by itself."""
+    """Django's handler, but only for files that exist: a site may serve others below STATIC_URL with its own views."""
 
     def _should_handle(self, path: str) -> bool:
         if not super()._should_handle(path):

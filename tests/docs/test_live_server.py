@@ -14,7 +14,7 @@ from telltale.core.hub import SLICE
 from telltale.live import driver
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import Options
-from telltale.server.status import health, metrics
+from telltale.server.status import metrics_text, status_json
 from telltale.server.websocket_protocol import WebSocketProtocol
 from telltale.transports.websocket import RATE
 from tests.servers import ROOT
@@ -24,8 +24,8 @@ PAGE = (ROOT / "docs" / "live-server.md").read_text()
 
 
 @pytest.fixture
-def one() -> driver.Driver:
-    """A driver that nobody follows through."""
+def live_driver() -> driver.Driver:
+    """A driver without clients."""
 
     async def make() -> driver.Driver:
         return driver.Driver()
@@ -36,34 +36,34 @@ def one() -> driver.Driver:
 
 
 def rows(beginning: str) -> list[list[str]]:
-    """The cells of the table whose first column's head this is."""
+    """Return the cells of the table whose first column has this heading."""
     table = PAGE.partition(f"| {beginning} |")[2].partition("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
-def test_every_metric_is_described_as_it_describes_itself(one: driver.Driver) -> None:
-    families = list(text_string_to_metric_families(metrics(one)))
-    told = {
+def test_every_metric_is_documented_with_its_own_description(live_driver: driver.Driver) -> None:
+    families = list(text_string_to_metric_families(metrics_text(live_driver)))
+    exported = {
         (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
         for family in families
     }
-    assert {(name.strip("`"), kind, meaning) for name, kind, meaning in rows("metric")} == told
+    assert {(name.strip("`"), kind, meaning) for name, kind, meaning in rows("metric")} == exported
 
 
-def test_health_has_the_keys_that_are_shown(one: driver.Driver) -> None:
+def test_healthz_has_the_documented_keys(live_driver: driver.Driver) -> None:
     shown = re.search(r"```json\n(.*?)\n```", PAGE)
     assert shown
-    assert json.loads(shown[1]).keys() == health(one).keys()
+    assert json.loads(shown[1]).keys() == status_json(live_driver).keys()
 
 
-def test_the_limits_are_the_settings() -> None:
+def test_the_documented_limits_are_the_defaults_of_the_settings() -> None:
     limits = {name.strip("`"): value for name, value, _ in rows("`TELLTALE`")}
     assert set(limits) == {name for name in FIELD_BY_KEY if name.startswith("CONNECTIONS")}
     for name, value in limits.items():
         assert int(value.replace(",", "")) == getattr(Settings(), FIELD_BY_KEY[name])
 
 
-def test_every_option_that_is_named_exists() -> None:
+def test_every_documented_option_exists() -> None:
     parser = ArgumentParser()
     Options.add_to(parser)
     known = {word for action in parser._actions for word in action.option_strings}
@@ -76,13 +76,13 @@ def test_every_option_that_is_named_exists() -> None:
     parser.parse_args(shlex.split(start[1].partition("-m telltale.server ")[2]))
 
 
-def test_the_numbers_are_the_codes() -> None:
+def test_the_documented_numbers_are_those_of_the_code() -> None:
     assert f"in batches of {SLICE}" in PAGE
     assert f"{RATE:.0f} messages a second" in PAGE
     assert driver.RETURN_PER_S == 1_000
 
 
-def test_the_servers_are_those_that_are_tested() -> None:
+def test_the_documented_servers_are_the_tested_ones() -> None:
     assert len(rows("server")) == len(COMMANDS)
     assert LIVE_FLAGS in PAGE
     assert (

@@ -1,21 +1,18 @@
-"""The door of the live address: where it is, for which hosts and which pages it opens."""
-
-from typing import Any
+"""Access to the live address: its path, and the hosts and origins that may use it."""
 
 import pytest
 from django.test import override_settings
 
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
+from telltale.transports.http import LiveRequest
 
 
-def asks(host: str = "example.org", origin: str | None = None, **more: str) -> Any:
-    """A request's scope."""
-    headers = {"host": host, **({} if origin is None else {"origin": origin}), **more}
-    return {"headers": [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]}
+def request_of(host: str = "example.org", origin: str = "") -> LiveRequest:
+    return LiveRequest(host=host, origin=origin)
 
 
 @pytest.mark.parametrize("path", ["/telltale/live/", "/under/telltale/live/"])
-def test_the_live_address_is_found_with_and_without_the_root_before_it(path: str) -> None:
+def test_the_live_address_is_recognised_with_and_without_the_root_path(path: str) -> None:
     assert is_live(path, "/under")
     assert is_live(path, "/under/")
 
@@ -23,74 +20,99 @@ def test_the_live_address_is_found_with_and_without_the_root_before_it(path: str
 @pytest.mark.parametrize(
     "path", ["/telltale/live", "/telltale/live/x", "/", "", "/undertelltale/live/", "//telltale/live/"]
 )
-def test_nothing_else_is_the_live_address(path: str) -> None:
+def test_other_paths_are_not_the_live_address(path: str) -> None:
     assert not is_live(path)
     assert not is_live(path, "/under")
 
 
 @override_settings(FORCE_SCRIPT_NAME="/forced")
-def test_a_forced_script_name_counts() -> None:
+def test_a_forced_script_name_replaces_the_root_path() -> None:
     assert is_live("/forced/telltale/live/")
     assert not is_live("/under/telltale/live/", "/under")
 
 
 @override_settings(ROOT_URLCONF="telltale.urls")
-def test_where_the_urls_are_included_elsewhere_the_address_is_there() -> None:
+def test_the_live_address_moves_with_the_included_urls() -> None:
     assert not is_live("/telltale/live/")
 
 
 @override_settings(ALLOWED_HOSTS=["example.org", ".example.com"])
-def test_the_hosts_are_djangos() -> None:
+def test_allowed_hosts_are_checked_as_django_checks_them() -> None:
     assert all(
-        is_known_host(asks(host)) for host in ("example.org", "EXAMPLE.org:8443", "a.example.com", "example.com")
+        is_known_host(request_of(host)) for host in ("example.org", "EXAMPLE.org:8443", "a.example.com", "example.com")
     )
     assert not any(
-        is_known_host(asks(host)) for host in ("", "evil.example", "example.org.evil.example", "a b", "[::1")
+        is_known_host(request_of(host)) for host in ("", "evil.example", "example.org.evil.example", "a b", "[::1")
     )
 
 
 @override_settings(ALLOWED_HOSTS=["example.org"])
-def test_a_forwarded_host_counts_where_the_settings_say_so_alone() -> None:
-    request = asks("inner", x_forwarded_host="example.org")
+def test_a_forwarded_host_is_used_only_if_the_settings_say_so() -> None:
+    request = LiveRequest(host="inner", forwarded_host="example.org", origin="https://example.org")
     assert not is_known_host(request)
     with override_settings(USE_X_FORWARDED_HOST=True):
         assert is_known_host(request)
-        assert is_trusted_origin(asks("inner", "https://example.org", x_forwarded_host="example.org"))
+        assert is_trusted_origin(request)
 
 
 @override_settings(ALLOWED_HOSTS=[], DEBUG=True)
-def test_a_developers_machine_is_known_while_debugging() -> None:
-    assert all(is_known_host(asks(host)) for host in ("localhost:8000", "a.localhost", "127.0.0.1", "[::1]:8000"))
+def test_local_hosts_are_allowed_under_debug() -> None:
+    assert all(is_known_host(request_of(host)) for host in ("localhost:8000", "a.localhost", "127.0.0.1", "[::1]:8000"))
     with override_settings(DEBUG=False):
-        assert not is_known_host(asks("localhost"))
+        assert not is_known_host(request_of("localhost"))
 
 
-def test_a_program_that_is_no_page_has_no_origin() -> None:
-    assert is_trusted_origin(asks())
+def test_a_request_without_an_origin_is_trusted() -> None:
+    assert is_trusted_origin(request_of())
 
 
 @pytest.mark.parametrize("origin", ["https://example.org", "http://example.org:80", "https://EXAMPLE.org:443"])
-def test_the_sites_own_pages_may_listen(origin: str) -> None:
-    assert is_trusted_origin(asks("example.org", origin))
-    assert is_trusted_origin(asks("example.org:443", origin))
+def test_the_sites_own_origin_is_trusted(origin: str) -> None:
+    assert is_trusted_origin(request_of("example.org", origin))
+    assert is_trusted_origin(request_of("example.org:443", origin))
 
 
 @pytest.mark.parametrize(
     "origin",
     ["null", "https://evil.example", "https://example.org.evil.example", "https://example.org:8443", "file://", "x"],
 )
-def test_no_other_page_may(origin: str) -> None:
-    assert not is_trusted_origin(asks("example.org", origin))
+def test_other_origins_are_not_trusted(origin: str) -> None:
+    assert not is_trusted_origin(request_of("example.org", origin))
 
 
 @override_settings(CSRF_TRUSTED_ORIGINS=["https://*.example.com", "https://other.example:8443"])
-def test_trusted_origins_are_djangos() -> None:
-    assert is_trusted_origin(asks(origin="https://a.example.com"))
-    assert is_trusted_origin(asks(origin="https://other.example:8443"))
+def test_csrf_trusted_origins_are_checked_as_django_checks_them() -> None:
+    assert is_trusted_origin(request_of(origin="https://a.example.com"))
+    assert is_trusted_origin(request_of(origin="https://other.example:8443"))
     for origin in (
         "http://a.example.com",
         "https://other.example",
         "https://aexample.com",
         "https://a.example.com.evil",
     ):
-        assert not is_trusted_origin(asks(origin=origin))
+        assert not is_trusted_origin(request_of(origin=origin))
+
+
+def test_a_request_is_parsed_from_its_headers_once_and_the_first_of_two_lines_counts() -> None:
+    headers = [
+        (b"Host", b"example.org"),
+        (b"host", b"evil.example"),
+        (b"X-Forwarded-Host", b"www.example.org"),
+        (b"X-Forwarded-For", b"198.51.100.1"),
+        (b"x-forwarded-for", b"10.2.3.4"),
+        (b"Origin", b"https://example.org"),
+        (b"Accept", b"text/event-stream"),
+        (b"Authorization", b"bearer abc "),
+    ]
+    request = LiveRequest.from_scope({"headers": headers, "client": ("203.0.113.9", 4711)})
+    assert request == LiveRequest(
+        address="203.0.113.9",
+        host="example.org",
+        forwarded_host="www.example.org",
+        forwarded_for="198.51.100.1,10.2.3.4",
+        origin="https://example.org",
+        accept="text/event-stream",
+        ticket="abc",
+    )
+    assert request.wants_event_stream
+    assert LiveRequest.from_scope({"headers": []}) == LiveRequest()

@@ -1,4 +1,4 @@
-"""Live servers as their operator starts them."""
+"""Live servers in processes of their own."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ Starts = Callable[..., ProcessSite]
 
 @pytest.fixture
 def starts(transactional_db: None, tmp_path: Path) -> Iterator[Starts]:
-    """`starts("--processes", "2")`: a live server with these options, up; `broker` and `settings` are its own."""
+    """`starts("--processes", "2")`: a running live server with these options, this broker and these settings."""
     with ExitStack() as stack, publishing_to_processes():
 
         def start(*options: str, broker: str = "local://", **settings: object) -> ProcessSite:

@@ -1,18 +1,19 @@
-"""Whose a line is, as the live server's protocols ask: behind a port, behind a Unix socket, behind a proxy."""
+"""The client's address in the live server's protocols: on a port, on a Unix socket, behind a proxy."""
 
 from typing import Any
 
 import pytest
 from uvicorn.config import Config
 
-from telltale.server.client_protocol import client_of
+from telltale.server.client_protocol import client_address
+from telltale.transports.http import LiveRequest
 
-FORWARDED = {"headers": [(b"x-forwarded-for", b"198.51.100.1")]}
-BARE: dict[str, Any] = {"headers": []}
+FORWARDED = LiveRequest(forwarded_for="198.51.100.1")
+DIRECT = LiveRequest()
 
 
 class Transport:
-    """What asyncio tells of the other end; a Unix socket has no name, or an empty one."""
+    """An asyncio transport with this `peername`, which is None or empty on a Unix socket."""
 
     def __init__(self, peername: object) -> None:
         self.peername = peername
@@ -22,22 +23,24 @@ class Transport:
 
 
 @pytest.mark.parametrize(
-    ("peername", "scope", "address"),
+    ("peername", "request_", "address"),
     [
         (("203.0.113.9", 4711), FORWARDED, "203.0.113.9"),
         (("127.0.0.1", 4711), FORWARDED, "198.51.100.1"),
         (("::1", 4711, 0, 0), FORWARDED, "198.51.100.1"),
         ("", FORWARDED, "198.51.100.1"),
         (None, FORWARDED, "198.51.100.1"),
-        ("", BARE, ""),
-        (("127.0.0.1", 4711), BARE, "127.0.0.1"),
+        ("", DIRECT, ""),
+        (("127.0.0.1", 4711), DIRECT, "127.0.0.1"),
     ],
 )
-def test_the_address_is_the_clients_and_none_where_nobody_says_it(peername: Any, scope: Any, address: str) -> None:
+def test_the_address_is_the_clients_or_empty_if_it_is_unknown(
+    peername: Any, request_: LiveRequest, address: str
+) -> None:
     config = Config("none:none", forwarded_allow_ips="127.0.0.1,::1", log_config=None)
-    assert client_of(Transport(peername), scope, config) == address  # type: ignore[arg-type]
+    assert client_address(Transport(peername), request_, config) == address  # type: ignore[arg-type]
 
 
-def test_who_trusts_nobody_at_127_0_0_1_believes_nobody_behind_a_unix_socket() -> None:
+def test_the_peer_of_a_unix_socket_is_not_trusted_if_127_0_0_1_is_not() -> None:
     config = Config("none:none", forwarded_allow_ips="10.0.0.1", log_config=None)
-    assert client_of(Transport(""), FORWARDED, config) == ""  # type: ignore[arg-type]
+    assert client_address(Transport(""), FORWARDED, config) == ""  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The live server in its operator's hands: how it begins, what it says when it can't, how it ends."""
+"""Operating the live server: starting, error messages, several processes, stopping, metrics."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from telltale.live import tickets
 from tests.factories import moved, started, task_of
 from tests.runners.benches import descendants
 from tests.servers import ROOT, free_port
-from tests.transports.conftest import BySocket
+from tests.transports.conftest import SocketClient
 from tests.transports.raw import Socket, hello
 from tests.transports.sites import ProcessSite, environment, until
 
@@ -33,11 +33,11 @@ Starts = Callable[..., ProcessSite]
 
 @pytest.fixture
 def fails(transactional_db: None) -> Callable[..., str]:
-    """`fails("--port", "1")`: starts it, and returns what it says when it can't serve."""
+    """`fails("--port", "1")`: start it, and return its error output; it must exit."""
 
-    def fail(*options: str, through: str = "-m telltale.server", **env: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-W", "ignore", *through.split(), *options],
+    def fail(*options: str, command: str = "-m telltale.server", **env: str) -> str:
+        finished = subprocess.run(
+            [sys.executable, "-W", "ignore", *command.split(), *options],
             env=os.environ | environment() | env,
             cwd=ROOT,
             capture_output=True,
@@ -45,111 +45,111 @@ def fails(transactional_db: None) -> Callable[..., str]:
             timeout=60,
             check=False,
         )
-        assert ended.returncode in {1, 2}, ended
-        assert "Traceback" not in ended.stderr
-        return ended.stderr
+        assert finished.returncode in {1, 2}, finished
+        assert "Traceback" not in finished.stderr
+        return finished.stderr
 
     return fail
 
 
-# When it can't begin
+# Errors at the start
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_port_in_use_is_told_with_the_mend(fails: Any, processes: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        said = fails("--port", port, "--processes", processes)
-    assert f"Port {port} of 127.0.0.1 can't be had: Address already in use." in said
-    assert "--port" in said
+def test_a_port_in_use_is_reported_with_the_remedy(fails: Any, processes: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        errors = fails("--port", port, "--processes", processes)
+    assert f"Can't listen on port {port} of 127.0.0.1: Address already in use." in errors
+    assert "--port" in errors
 
 
-def test_a_status_port_in_use_ends_all_processes_and_is_told(fails: Any) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        status = str(taken.getsockname()[1])
-        said = fails("--port", str(free_port()), "--processes", "2", "--status-port", status)
-    assert f"Port {status} of 127.0.0.1 can't be had" in said
+def test_a_status_port_in_use_stops_all_processes_and_is_reported(fails: Any) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        status = str(other.getsockname()[1])
+        errors = fails("--port", str(free_port()), "--processes", "2", "--status-port", status)
+    assert f"Can't listen on port {status} of 127.0.0.1" in errors
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_certificate_that_is_not_there_or_none_is_told(fails: Any, tmp_path: Path, processes: str) -> None:
-    nothing = tmp_path / "nothing.pem"
-    options = ["--port", str(free_port()), "--processes", processes, "--ssl-certfile", str(nothing)]
-    assert f"The certificate {nothing} (key: in the same file) can't be used: No such file" in fails(*options)
-    nothing.write_text("no certificate")
-    assert "can't be used" in fails(*options)
-    assert "--ssl-keyfile is given without --ssl-certfile" in fails("--ssl-keyfile", str(nothing))
+def test_a_missing_or_malformed_certificate_is_reported(fails: Any, tmp_path: Path, processes: str) -> None:
+    certificate = tmp_path / "certificate.pem"
+    options = ["--port", str(free_port()), "--processes", processes, "--ssl-certfile", str(certificate)]
+    assert f"Can't use the certificate {certificate} (key: in the same file): No such file" in fails(*options)
+    certificate.write_text("no certificate")
+    assert "Can't use the certificate" in fails(*options)
+    assert "--ssl-keyfile is given without --ssl-certfile" in fails("--ssl-keyfile", str(certificate))
 
 
-@pytest.mark.parametrize("through", ["-m telltale.server", "-m django telltale serve"])
-def test_wrong_settings_are_told_as_the_checks_tell_them(fails: Any, through: str) -> None:
-    said = fails("--port", str(free_port()), through=through, TELLTALE_MORE='{"BEAT_S": -1}')
-    assert "telltale.E" in said
-    assert "BEAT_S" in said
+@pytest.mark.parametrize("command", ["-m telltale.server", "-m django telltale serve"])
+def test_wrong_settings_are_reported_as_by_the_checks(fails: Any, command: str) -> None:
+    errors = fails("--port", str(free_port()), command=command, TELLTALE_MORE='{"BEAT_S": -1}')
+    assert "telltale.E" in errors
+    assert "BEAT_S" in errors
 
 
-def test_options_that_contradict_each_other_are_told(fails: Any, tmp_path: Path) -> None:
-    assert "--uds has none" in fails("--processes", "2", "--uds", str(tmp_path / "socket"))
-    assert "at least one is needed" in fails("--processes", "0")
-    assert "No socket was passed as number 77, which --fd names" in fails("--fd", "77")
+def test_contradicting_options_are_reported(fails: Any, tmp_path: Path) -> None:
+    assert "--processes is 2 and --uds is given" in fails("--processes", "2", "--uds", str(tmp_path / "socket"))
+    assert "--processes is 0: give at least 1" in fails("--processes", "0")
+    assert "--fd names file descriptor 77, which is no socket" in fails("--fd", "77")
 
 
-def test_a_file_at_the_sockets_path_is_not_removed(fails: Any, tmp_path: Path) -> None:
+def test_another_file_at_the_path_of_the_socket_is_not_removed(fails: Any, tmp_path: Path) -> None:
     path = tmp_path / "letters.txt"
     path.write_text("Dear Ada")
-    assert f"{path} is no socket, and stays as it is" in fails("--uds", str(path))
+    assert f"{path} exists and is not a socket" in fails("--uds", str(path))
     assert path.read_text() == "Dear Ada"
 
 
-# How it is reached
+# Brokers, sockets, TLS
 
 
-def test_a_broker_that_is_not_there_is_said_once_and_costs_only_smoothness(starts: Starts) -> None:
+def test_an_unreachable_broker_is_logged_once_and_updates_still_arrive(starts: Starts) -> None:
     server = starts(broker=f"redis://127.0.0.1:{free_port()}/0", RECHECK_S=1.0)
     task = task_of()
-    heard = BySocket(server, tickets.issue([f"task:{task.pk}"]))
-    heard.task(task.pk)
+    client = SocketClient(server, tickets.issue([f"task:{task.pk}"]))
+    client.snapshot(task.pk)
     claim = started(task)
     for seq in (2, 3, 4):
         moved(claim, seq / 10, seq=seq)
-        heard.task(task.pk, lambda s, seq=seq: s["seq"] == seq)
-    heard.close()
-    assert server.said().count("Connection refused") <= 1, server.said()
-    assert server.said().count("WARNING") + server.said().count("Listening to the broker") >= 1, server.said()
+        client.snapshot(task.pk, lambda s, seq=seq: s["seq"] == seq)
+    client.close()
+    assert server.output().count("Connection refused") <= 1, server.output()
+    assert server.output().count("WARNING") + server.output().count("Listening to the broker") >= 1, server.output()
 
 
-def test_a_unix_socket_is_served_to_everybody_and_replaces_a_dead_one(starts: Starts, tmp_path: Path) -> None:
+def test_a_unix_socket_is_open_to_all_users_and_replaces_a_dead_one(starts: Starts, tmp_path: Path) -> None:
     path = tmp_path / "live.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     process = _popen("--uds", str(path))
     try:
-        until(lambda: _answers_at(path), "it answers at its socket")
+        until(lambda: _answers_at(path), "it answers on its socket")
         assert path.stat().st_mode & 0o777 == 0o666
     finally:
         process.terminate()
         process.wait(20)
 
 
-def test_a_unix_socket_that_is_served_is_not_taken_away(fails: Any, tmp_path: Path) -> None:
+def test_a_unix_socket_of_a_running_server_is_not_replaced(fails: Any, tmp_path: Path) -> None:
     path = tmp_path / "live.sock"
     with socket.socket(socket.AF_UNIX) as alive:
         alive.bind(str(path))
         alive.listen()
-        assert "Somebody serves at" in fails("--uds", str(path))
+        assert "Another server listens on" in fails("--uds", str(path))
 
 
 @pytest.mark.parametrize("how", ["--fd", "systemd", "systemd, two processes"])
-def test_a_socket_that_is_passed_in_is_served(transactional_db: None, how: str) -> None:
+def test_a_passed_socket_is_used(transactional_db: None, how: str) -> None:
     with socket.socket() as passed:
         passed.bind(("127.0.0.1", 0))
         passed.listen()
         url = f"http://127.0.0.1:{passed.getsockname()[1]}/healthz"
-        process = _given(passed, how)
+        process = _start_with(passed, how)
     try:
         until(lambda: httpx.get(url, timeout=20).status_code == 200, "it answers")
     finally:
@@ -157,12 +157,12 @@ def test_a_socket_that_is_passed_in_is_served(transactional_db: None, how: str) 
         process.wait(30)
 
 
-def _given(passed: socket.socket, how: str) -> "subprocess.Popen[bytes]":
-    """The server, with this socket as systemd gives it, or under its number."""
+def _start_with(passed: socket.socket, how: str) -> "subprocess.Popen[bytes]":
+    """Start the server with this socket, passed as systemd does or by its file descriptor."""
     if how == "--fd":
         return _popen("--fd", str(passed.fileno()), pass_fds=[passed.fileno()])
     processes = "2" if "two" in how else "1"
-    # systemd sets LISTEN_PID after its fork, to the number that the server will have.
+    # systemd sets LISTEN_PID after its fork, to the process id of the server.
     script = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
     script += "os.execv(sys.executable, [sys.executable, '-m', 'telltale.server', '--processes', sys.argv[2]])"
     command = [sys.executable, "-c", script, str(passed.fileno()), processes]
@@ -185,16 +185,16 @@ def _answers_at(path: Path) -> bool:
         return b" 200 " in client.recv(4096)
 
 
-def test_tls_is_served_to_those_who_know_the_certificate(starts: Starts, tmp_path: Path) -> None:
+def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    made += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(made, check=True, capture_output=True)
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
     port, status = free_port(), free_port()
     options = ["--port", str(port), "--status-port", str(status)]
     process = _popen(*options, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
     try:
-        until(lambda: _status(status) == 200, "it answers, and its operator without TLS")
+        until(lambda: _status(status) == 200, "the status port answers, without TLS")
         trust = ssl.create_default_context(cafile=str(certificate))
         with connect(f"wss://localhost:{port}/telltale/live/", ssl=trust, open_timeout=20) as client:
             client.send(hello("project:7").decode())
@@ -213,13 +213,13 @@ def test_tls_is_served_to_those_who_know_the_certificate(starts: Starts, tmp_pat
 # Several processes
 
 
-def test_of_two_processes_both_serve_and_one_that_is_killed_is_replaced(starts: Starts) -> None:
+def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Starts) -> None:
     status = two_free_ports()
     server = starts("--processes", "2", "--status-port", str(status))
-    until(lambda: _status(status) == _status(status + 1) == 200, "both answer their operator")
-    clients = [BySocket(server, tickets.issue(["project:7"])) for _ in range(12)]
+    until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
+    clients = [SocketClient(server, tickets.issue(["project:7"])) for _ in range(12)]
     for client in clients:
-        client.type("hello")
+        client.message("hello")
     counts = [_connections(status), _connections(status + 1)]
     assert min(counts) > 0
     assert sum(counts) == 12
@@ -228,30 +228,30 @@ def test_of_two_processes_both_serve_and_one_that_is_killed_is_replaced(starts: 
         client.until(lambda m: m.get("events"))
     victim, *_ = descendants(server.pid)
     os.kill(victim, signal.SIGKILL)
-    lost = [client for client in clients if _has_ended(client)]
-    assert len(lost) in counts
-    back = [BySocket(server, tickets.issue(["project:7"])) for _ in lost]
-    for client in back:
-        client.type("hello")
-    assert "is started anew" in server.said()
+    disconnected = [client for client in clients if _has_ended(client)]
+    assert len(disconnected) in counts
+    returned = [SocketClient(server, tickets.issue(["project:7"])) for _ in disconnected]
+    for client in returned:
+        client.message("hello")
+    assert "it is restarted" in server.output()
     assert victim not in descendants(server.pid)
-    until(lambda: _status(status) == _status(status + 1) == 200, "both are there again")
-    server.goes_away()
-    for client in {*clients, *back} - {*lost}:
-        assert client.type("bye")["code"] == 4000
-    server.ends_within(25)
-    for client in clients + back:
+    until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
+    server.begin_shutdown()
+    for client in {*clients, *returned} - {*disconnected}:
+        assert client.message("bye")["code"] == 4000
+    server.wait_for_exit(25)
+    for client in clients + returned:
         client.close()
 
 
-def test_processes_do_not_outlive_the_one_that_started_them(starts: Starts) -> None:
+def test_processes_exit_with_their_parent(starts: Starts) -> None:
     server = starts("--processes", "2")
-    until(lambda: len(descendants(server.pid)) == 2, "both have begun")
+    until(lambda: len(descendants(server.pid)) == 2, "both have started")
     children = descendants(server.pid)
-    until(lambda: server.said().count("serves") == 2, "both serve")
+    until(lambda: server.output().count("serves") == 2, "both serve")
     os.kill(server.pid, signal.SIGKILL)
     server._process.wait(10)
-    until(lambda: not any(_is_alive(child) for child in children), "the others have ended as well")
+    until(lambda: not any(_is_alive(child) for child in children), "the children have exited as well")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", server.port))
 
@@ -264,18 +264,18 @@ def _is_alive(pid: int) -> bool:
 
 
 def two_free_ports() -> int:
-    """The first of two, from below those that the kernel gives to clients, of whom there are many here."""
+    """Return the first of two free ports, below the range that the kernel uses for clients."""
     while True:
         port = random.randrange(20_000, 30_000, 2)
-        with socket.socket() as one, socket.socket() as another:
-            if one.connect_ex(("127.0.0.1", port)) and another.connect_ex(("127.0.0.1", port + 1)):
+        with socket.socket() as first, socket.socket() as second:
+            if first.connect_ex(("127.0.0.1", port)) and second.connect_ex(("127.0.0.1", port + 1)):
                 return port
 
 
-def _has_ended(client: BySocket) -> bool:
+def _has_ended(client: SocketClient) -> bool:
     try:
-        while not client.ended:
-            client.more(1.5)
+        while not client.has_ended:
+            client.receive(1.5)
     except TimeoutError:
         return False
     return True
@@ -292,43 +292,43 @@ def _connections(port: int) -> int:
     return int(httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10).json()["connections"])
 
 
-# The end, and what it says of itself
+# Stopping, and metrics
 
 
-def test_sigterm_sends_all_away_in_batches_with_a_hint_and_ends_in_time(starts: Starts) -> None:
+def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(starts: Starts) -> None:
     status = free_port()
     server = starts("--status-port", str(status), "--drain-s", "8")
     clients = [Socket(server) for _ in range(700)]
-    stays = Socket(server)  # and never answers the closing frame
+    staying = Socket(server)  # It never answers the closing frame.
     assert _status(status) == 200
     began = time.monotonic()
-    server.goes_away()
-    seen = []
+    server.begin_shutdown()
+    statuses = []
     while server.is_alive and time.monotonic() - began < 20:
-        seen.append(_status(status))
+        statuses.append(_status(status))
         for client in clients[:100]:
             code, messages = client.closing()
             assert (code, messages[-1]["reason"]) == (4000, "drain")
             assert messages[-1]["within_s"] >= 1
             client.socket.close()
         del clients[:100]
-    assert 503 in seen
+    assert 503 in statuses
     assert clients == []
-    assert server.ends_within(20) < 20
-    assert stays.closing()[0] == 4000
-    stays.socket.close()
+    assert server.wait_for_exit(20) < 20
+    assert staying.closing()[0] == 4000
+    staying.socket.close()
     with pytest.raises(OSError, match="refused"):
         Socket(server)
 
 
-def test_metrics_are_prometheus_and_at_the_status_port_alone(starts: Starts) -> None:
+def test_metrics_are_in_prometheus_format_and_on_the_status_port_alone(starts: Starts) -> None:
     status = free_port()
     server = starts("--status-port", str(status))
-    heard = BySocket(server, tickets.issue(["project:7"]))
-    heard.type("hello")
-    BySocket(server, "nonsense").ends()
+    client = SocketClient(server, tickets.issue(["project:7"]))
+    client.message("hello")
+    SocketClient(server, "nonsense").wait_for_end()
     telltale.publish("project:7", "x", 1)
-    heard.until(lambda m: m.get("events"))
+    client.until(lambda m: m.get("events"))
     assert httpx.get(f"{server.url}/metrics", timeout=20).status_code == 404
     assert httpx.get(f"{server.url}/healthz", timeout=20).json()["broker_reaches"] == "this machine"
     text = httpx.get(f"http://127.0.0.1:{status}/metrics", timeout=20).text
@@ -338,4 +338,4 @@ def test_metrics_are_prometheus_and_at_the_status_port_alone(starts: Starts) -> 
     assert samples[("telltale_closed_total", "no ticket")] == 1
     assert samples[("telltale_opened_total",)] == 2
     assert samples[("telltale_deliveries_total",)] >= 2
-    heard.close()
+    client.close()

@@ -1,4 +1,4 @@
-"""Clients of the live server who stop reading while much moves: what they cost, how they end, and who notices."""
+"""Clients of the live server that stop reading while much changes: their memory, their end, and the other clients."""
 
 import threading
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from tests.transports.slow import is_cut, masked, slow_socket, slow_stream
 pytestmark = pytest.mark.service
 
 TASKS = 100
-WORDS = "x" * 1_500
+LONG_TEXT = "x" * 1_500
 
 BUFFERED_BYTES = 64 * 1_024 + 2 * 65_536 + 4_096
-"""What a line may hold in this process: asyncio's limit, and a frame or two beyond it."""
+"""What one connection may buffer in this process: asyncio's limit, and a frame or two above it."""
 
 
 @pytest.fixture
@@ -33,52 +33,52 @@ def site(transactional_db: None) -> Iterator[ThreadSite]:
 
 
 @contextmanager
-def all_moves(topic: str) -> Iterator[None]:
-    """A hundred tasks report ten times a second, at length: a quarter of a megabyte each time."""
+def all_tasks_change(topic: str) -> Iterator[None]:
+    """A hundred tasks report long texts ten times a second: a quarter of a megabyte each time."""
     task = task_of()
     started(task)
     snapshot = store.read_tasks([task.pk])[0].snapshot
     assert snapshot is not None
-    over = threading.Event()
+    stop = threading.Event()
 
-    def move() -> None:
+    def report() -> None:
         seq = 1
-        while not over.wait(0.1):
+        while not stop.wait(0.1):
             seq += 1
             for number in range(TASKS):
-                here = replace(snapshot, id=f"{number:08}{snapshot.id[8:]}", seq=seq, error=WORDS)
-                messages.announce([Envelope(topics=(topic,), snapshot=here)])
+                changed = replace(snapshot, id=f"{number:08}{snapshot.id[8:]}", seq=seq, error=LONG_TEXT)
+                messages.announce([Envelope(topics=(topic,), snapshot=changed)])
 
-    thread = threading.Thread(target=move)
+    thread = threading.Thread(target=report)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
 def the_driver() -> driver.Driver:
-    (one,) = (one for one in driver._drivers.values() if not one._loop.is_closed())
-    return one
+    (running,) = (any_driver for any_driver in driver._drivers.values() if not any_driver._loop.is_closed())
+    return running
 
 
 class Reader(threading.Thread):
-    """Somebody who does read, all the time."""
+    """A client that reads all the time, and acknowledges."""
 
     def __init__(self, client: Socket) -> None:
         super().__init__()
-        self.client, self.updates, self.over = client, 0, False
+        self.client, self.updates, self.is_stopped = client, 0, False
 
     def run(self) -> None:
         while (frame := self.client.frame()) is not None:
             data = bytes(frame.data)
             self.updates += data.startswith(b'{"type":"update"')
             number = int(data.partition(b'"n":')[2].partition(b",")[0] or 0)
-            if self.over:
+            if self.is_stopped:
                 return
             if number:
-                self.client.says(_ack(number))
+                self.client.send(_ack(number))
 
 
 def _ack(number: int) -> bytes:
@@ -86,28 +86,30 @@ def _ack(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("slow", [slow_socket, slow_stream])
-def test_who_stops_reading_costs_little_is_ended_and_harms_nobody(site: ThreadSite, slow: Any) -> None:
+def test_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_unaffected(
+    site: ThreadSite, slow: Any
+) -> None:
     with Socket(site, "project:7") as good:
         reader = Reader(good)
         with slow(site, "project:7") as line:
-            one = the_driver()
-            until(lambda: one.connection_count == 2, "both are there")
+            live_driver = the_driver()
+            until(lambda: live_driver.connection_count == 2, "both are connected")
             reader.start()
-            most = 0
+            most_buffered = 0
 
-            def has_gone() -> bool:
-                nonlocal most
-                outlets = [connection.outlet for connection in list(one._seats)]
-                most = max(most, *(outlet._transport.get_write_buffer_size() for outlet in outlets))
-                return one.connection_count == 1
+            def is_closed() -> bool:
+                nonlocal most_buffered
+                outlets = [connection.outlet for connection in list(live_driver._clients)]
+                most_buffered = max(most_buffered, *(outlet._transport.get_write_buffer_size() for outlet in outlets))
+                return live_driver.connection_count == 1
 
-            with all_moves("project:7"):
-                until(has_gone, "the slow one has gone", 50)
+            with all_tasks_change("project:7"):
+                until(is_closed, "the slow client is closed", 50)
                 before = reader.updates
-                until(lambda: reader.updates > before, "the other hears on")
-                reader.over = True
+                until(lambda: reader.updates > before, "the other still receives updates")
+                reader.is_stopped = True
                 reader.join(20)
             assert is_cut(line)
     assert before > 0
-    assert most <= BUFFERED_BYTES
-    assert one.counts[f"closed {reasons.SLOW.word}"] == 1
+    assert most_buffered <= BUFFERED_BYTES
+    assert live_driver.counts[f"closed {reasons.SLOW.word}"] == 1

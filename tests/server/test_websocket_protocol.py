@@ -1,4 +1,4 @@
-"""The live server's sockets, byte by byte: what clients may send, in whatever pieces, and what they may not."""
+"""The live server's sockets, byte by byte: what clients may send, in pieces of any size, and what they may not."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from websockets.protocol import Protocol, Side
 
 import telltale
 from telltale.server import websocket_protocol
-from telltale.server.websocket_protocol import MOST_BYTES, SLICE_BYTES
+from telltale.server.websocket_protocol import MAX_MESSAGE_BYTES, SLICE_BYTES
 from telltale.transports.websocket import BURST
 from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
 from tests.transports.sites import ThreadSite, in_a_thread, until
@@ -33,9 +33,9 @@ def close_frame(code: int = 1000) -> bytes:
 # The handshake
 
 
-def test_the_answer_is_the_standards_and_agrees_to_no_extension(site: ThreadSite) -> None:
+def test_a_handshake_is_accepted_without_extensions(site: ThreadSite) -> None:
     with Line(site) as line:
-        answer = line.asks(*UPGRADE, "Sec-WebSocket-Extensions: permessage-deflate").hears(b"\r\n\r\n").lower()
+        answer = line.request(*UPGRADE, "Sec-WebSocket-Extensions: permessage-deflate").read_until(b"\r\n\r\n").lower()
     assert b" 101 " in answer
     assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in answer
     assert b"extensions" not in answer
@@ -52,130 +52,132 @@ def test_the_answer_is_the_standards_and_agrees_to_no_extension(site: ThreadSite
         ((*UPGRADE, "Origin: null"), b" 403 "),
     ],
 )
-def test_a_wrong_handshake_is_answered_and_ended(site: ThreadSite, headers: tuple[str, ...], status: bytes) -> None:
+def test_a_wrong_handshake_is_refused_and_the_connection_closed(
+    site: ThreadSite, headers: tuple[str, ...], status: bytes
+) -> None:
     with Line(site) as line:
-        assert status in line.asks(*headers).rest().partition(b"\r\n")[0]
+        assert status in line.request(*headers).read_to_end().partition(b"\r\n")[0]
 
 
 @pytest.mark.parametrize(
-    "said", [b"\x00" * 50, b"GET / HTTP/9\r\n\r\n", b"GET /telltale/live/ HTTP/1.1\r\nHost\r\n\r\n"]
+    "data", [b"\x00" * 50, b"GET / HTTP/9\r\n\r\n", b"GET /telltale/live/ HTTP/1.1\r\nHost\r\n\r\n"]
 )
-def test_garbage_instead_of_a_handshake_is_no_handshake(site: ThreadSite, said: bytes) -> None:
+def test_garbage_instead_of_a_handshake_opens_no_socket(site: ThreadSite, data: bytes) -> None:
     with Line(site) as line:
-        assert b" 101 " not in line.says(said).rest()
+        assert b" 101 " not in line.send(data).read_to_end()
     with Socket(site):
         pass
 
 
 def test_a_post_opens_no_socket(site: ThreadSite) -> None:
     with Line(site) as line:
-        assert b" 400 " in line.asks(*UPGRADE, "Content-Length: 0", verb="POST").rest().partition(b"\r\n")[0]
+        assert b" 400 " in line.request(*UPGRADE, "Content-Length: 0", verb="POST").read_to_end().partition(b"\r\n")[0]
 
 
-def test_a_handshake_in_single_bytes_is_a_handshake(site: ThreadSite) -> None:
+def test_a_handshake_sent_byte_by_byte_is_accepted(site: ThreadSite) -> None:
     lines = ["GET /telltale/live/ HTTP/1.1", f"Host: 127.0.0.1:{site.port}", *UPGRADE]
     with Line(site) as line:
         for byte in "\r\n".join([*lines, "", ""]):
-            line.says(byte)
-        assert b" 101 " in line.hears(b"\r\n\r\n")
+            line.send(byte)
+        assert b" 101 " in line.read_until(b"\r\n\r\n")
 
 
-# What clients say
+# Messages of clients
 
 
-def test_a_ping_is_answered_with_what_it_holds_and_a_pong_with_nothing(site: ThreadSite) -> None:
+def test_a_ping_is_answered_with_its_content_and_a_pong_is_not_answered(site: ThreadSite) -> None:
     with Socket(site) as client:
-        client.says(masked(b"unasked", 10) + masked(b"Are you there?", 9))
+        client.send(masked(b"unasked", 10) + masked(b"Are you there?", 9))
         frame = client.frame()
     assert frame is not None
     assert (frame.opcode, bytes(frame.data)) == (Opcode.PONG, b"Are you there?")
 
 
-def test_a_message_in_single_bytes_is_a_message(site: ThreadSite) -> None:
+def test_a_message_sent_byte_by_byte_is_read(site: ThreadSite) -> None:
     with Socket(site, None) as client:
         for byte in masked(hello("project:7")):
-            client.says(bytes([byte]))
+            client.send(bytes([byte]))
         assert client.message()["type"] == "hello"
 
 
-def test_many_messages_at_once_are_all_read(site: ThreadSite) -> None:
+def test_many_messages_sent_together_are_all_read(site: ThreadSite) -> None:
     with Socket(site) as client:
-        client.says(masked(json.dumps({"type": "ack", "n": 1}).encode()) * 20 + masked(b"last", 9))
+        client.send(masked(json.dumps({"type": "ack", "n": 1}).encode()) * 20 + masked(b"last", 9))
         frame = client.frame()
     assert frame is not None
     assert bytes(frame.data) == b"last"
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    "fragments",
     [masked(b"{", fin=False), masked(b"{", 2, fin=False) + masked(b"}", 0), masked(b"}", 0)],
     ids=["a beginning", "both", "an end"],
 )
-def test_a_message_in_several_frames_is_refused(site: ThreadSite, pieces: bytes) -> None:
+def test_a_message_in_several_frames_is_refused(site: ThreadSite, fragments: bytes) -> None:
     with Socket(site) as client:
-        assert client.says(pieces).closing()[0] in {1002, 1003}
+        assert client.send(fragments).closing()[0] in {1002, 1003}
         assert client.frame() is None
-    until_nobody_is_there()
+    until_all_have_left()
 
 
-def test_half_a_frame_and_then_silence_is_silence(site: ThreadSite) -> None:
+def test_half_a_frame_changes_nothing_for_other_clients(site: ThreadSite) -> None:
     with Socket(site) as client, Socket(site) as other:
-        client.says(masked(b"x" * 100)[:50])
+        client.send(masked(b"x" * 100)[:50])
         telltale.publish("project:7", "x", 1)
         assert client.event() == other.event() == 1
-    until_nobody_is_there()
+    until_all_have_left()
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("data", "code"),
     [
         (b"\xff" * 20, 1002),
         (b"\x81\x05hello", 1002),  # not masked
         (masked(b"", 3), 1002),  # no such opcode
         (masked(b"x" * 126, 9), 1002),  # a control frame that is too long
-        (masked(b"x" * (MOST_BYTES + 1)), 1009),
+        (masked(b"x" * (MAX_MESSAGE_BYTES + 1)), 1009),
         (b"\x81\xff" + (1 << 62).to_bytes(8, "big"), 1009),
         (masked(b"x", 8), 1002),  # half a closing code
     ],
 )
-def test_what_breaks_the_protocol_ends_the_line_and_nobody_elses(site: ThreadSite, said: bytes, code: int) -> None:
+def test_a_protocol_error_ends_only_its_own_connection(site: ThreadSite, data: bytes, code: int) -> None:
     with Socket(site) as good, Socket(site) as bad:
-        assert bad.says(said).closing()[0] == code
+        assert bad.send(data).closing()[0] == code
         assert bad.frame() is None
-        good.says(masked(b"still", 9))
+        good.send(masked(b"still", 9))
         frame = good.frame()
         assert frame is not None
         assert bytes(frame.data) == b"still"
 
 
-def test_a_message_that_is_only_too_long_for_us_is_told_why(site: ThreadSite) -> None:
+def test_a_message_above_our_own_limit_is_answered_with_the_reason(site: ThreadSite) -> None:
     with Socket(site) as client:
-        code, messages = client.says(masked(b"x" * 20_000)).closing()
+        code, messages = client.send(masked(b"x" * 20_000)).closing()
     assert code == messages[-1]["code"] == 4400
 
 
-def test_two_clients_who_send_in_halves_and_in_whole_are_not_mixed_up(site: ThreadSite) -> None:
+def test_halves_and_whole_frames_of_two_clients_are_not_mixed_up(site: ThreadSite) -> None:
     with Socket(site) as halves, Socket(site) as whole:
         for n in range(20):
             frame = masked(f"half {n}".encode(), 9)
-            halves.says(frame[: 1 + n % (len(frame) - 1)])
+            halves.send(frame[: 1 + n % (len(frame) - 1)])
             pause()
-            whole.says(masked(f"whole {n}".encode(), 9))
+            whole.send(masked(f"whole {n}".encode(), 9))
             pause()
-            halves.says(frame[1 + n % (len(frame) - 1) :])
+            halves.send(frame[1 + n % (len(frame) - 1) :])
         for client, name in ((halves, "half"), (whole, "whole")):
             pongs = [client.frame() for _ in range(20)]
             assert [bytes(pong.data) for pong in pongs if pong] == [f"{name} {n}".encode() for n in range(20)]
 
 
-def test_one_who_closes_does_not_close_the_parser_for_others(site: ThreadSite) -> None:
-    with Socket(site) as stays:
+def test_a_client_that_closes_does_not_close_the_shared_parser(site: ThreadSite) -> None:
+    with Socket(site) as staying:
         for _ in range(5):
-            with Socket(site) as goes:
-                assert goes.says(masked(b"first", 9) + close_frame() + masked(b"after", 9)).frame() is not None
-                assert goes.closing()[0] == 1000
-            stays.says(masked(b"still", 9))
-            frame = stays.frame()
+            with Socket(site) as leaving:
+                assert leaving.send(masked(b"first", 9) + close_frame() + masked(b"after", 9)).frame() is not None
+                assert leaving.closing()[0] == 1000
+            staying.send(masked(b"still", 9))
+            frame = staying.frame()
             assert frame is not None
             assert bytes(frame.data) == b"still"
 
@@ -183,40 +185,40 @@ def test_one_who_closes_does_not_close_the_parser_for_others(site: ThreadSite) -
 # The end
 
 
-def test_a_client_that_closes_is_answered_once_and_let_go_of(site: ThreadSite) -> None:
+def test_a_closing_frame_is_answered_once_and_the_client_forgotten(site: ThreadSite) -> None:
     with Socket(site) as client:
-        assert client.says(close_frame(1001)).closing() == (1001, [])
+        assert client.send(close_frame(1001)).closing() == (1001, [])
         assert client.frame() is None
-        until_nobody_is_there()
+        until_all_have_left()
 
 
-def test_a_client_that_hangs_up_is_let_go_of(site: ThreadSite) -> None:
+def test_a_client_that_disconnects_is_forgotten(site: ThreadSite) -> None:
     with Socket(site):
         pass
-    until_nobody_is_there()
+    until_all_have_left()
 
 
-def test_the_servers_closing_frame_is_its_last_word(site: ThreadSite) -> None:
+def test_the_server_sends_nothing_after_its_closing_frame(site: ThreadSite) -> None:
     with Socket(site, ttl_s=0.5) as client:
         code, messages = client.closing()
         assert (code, messages[-1]["type"]) == (4402, "bye")
-        client.says(masked(b"late", 9) + close_frame(4402))
+        client.send(masked(b"late", 9) + close_frame(4402))
         assert client.frame() is None
-    until_nobody_is_there()
+    until_all_have_left()
 
 
-def test_a_client_that_does_not_answer_the_closing_frame_is_cut(site: ThreadSite) -> None:
+def test_a_client_that_does_not_answer_the_closing_frame_is_cut_off(site: ThreadSite) -> None:
     with Socket(site, ttl_s=0.5) as client:
         client.closing()
         began = time.monotonic()
         assert client.frame() is None
         assert time.monotonic() - began > 1
-    until_nobody_is_there()
+    until_all_have_left()
 
 
-def test_after_the_end_nothing_is_heard(site: ThreadSite) -> None:
+def test_after_a_protocol_error_nothing_more_is_sent(site: ThreadSite) -> None:
     with Socket(site) as client:
-        client.says(b"\x81\x05hello")
+        client.send(b"\x81\x05hello")
         telltale.publish("project:7", "x", 1)
         assert client.closing()[0] == 1002
         assert client.frame() is None
@@ -229,7 +231,7 @@ ACK = masked(b'{"type":"ack","n":0}')
 
 @pytest.fixture
 def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many frames the server's parsers gave out at each look."""
+    """The numbers of frames that the server's parsers returned at each call."""
     counts: list[int] = []
 
     class Counting(Protocol):
@@ -238,45 +240,45 @@ def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(len(events))
             return events
 
-    monkeypatch.setattr(websocket_protocol, "_fresh", lambda: Counting(Side.SERVER, max_size=MOST_BYTES))
-    monkeypatch.setattr(websocket_protocol, "_shared", websocket_protocol._fresh())
+    monkeypatch.setattr(websocket_protocol, "_new_parser", lambda: Counting(Side.SERVER, max_size=MAX_MESSAGE_BYTES))
+    monkeypatch.setattr(websocket_protocol, "_shared_parser", websocket_protocol._new_parser())
     return counts
 
 
 @pytest.mark.parametrize("beginning", [b"", ACK[:7]], ids=["whole frames", "after half a frame"])
 @pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10), ACK], ids=["pings", "pongs", "messages"])
-def test_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_hear_on(
+def test_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_are_unaffected(
     site: ThreadSite, frames_read: list[int], frame: bytes, beginning: bytes
 ) -> None:
     with Socket(site) as other, Socket(site) as client:
         frames_read.clear()
-        client.says(beginning)
+        client.send(beginning)
         pause()
-        client.says(ACK[len(beginning) :] + frame * (200_000 // len(frame)))
-        code, messages = client.words_and_closing()
+        client.send(ACK[len(beginning) :] + frame * (200_000 // len(frame)))
+        code, messages = client.texts_and_closing()
         telltale.publish("project:7", "x", 1)
         assert other.event() == 1
     assert (code, messages[-1]["reason"]) == (4008, "rate")
     assert sum(frames_read) <= BURST + SLICE_BYTES / len(masked(b""))
-    until_nobody_is_there()
+    until_all_have_left()
 
 
 @pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10)], ids=["pings", "pongs"])
-def test_control_frames_that_come_one_by_one_count_as_messages_do(site: ThreadSite, frame: bytes) -> None:
+def test_single_control_frames_count_as_messages_do(site: ThreadSite, frame: bytes) -> None:
     with Socket(site) as client:
         for _ in range(int(BURST) // 2):
-            client.says(frame + ACK)
-        client.says(frame * 60)
-        assert client.words_and_closing()[0] == 4008
-    until_nobody_is_there()
+            client.send(frame + ACK)
+        client.send(frame * 60)
+        assert client.texts_and_closing()[0] == 4008
+    until_all_have_left()
 
 
-def test_a_flood_after_the_farewell_is_not_read_either(site: ThreadSite, frames_read: list[int]) -> None:
+def test_a_flood_after_bye_is_not_read_either(site: ThreadSite, frames_read: list[int]) -> None:
     with Socket(site) as client:
         frames_read.clear()
-        client.says(masked(b"nonsense"))
+        client.send(masked(b"nonsense"))
         assert client.closing()[0] == 4400
-        client.says(masked(b"", 9) * 30_000)
+        client.send(masked(b"", 9) * 30_000)
         assert client.frame() is None
     assert sum(frames_read) <= BURST + SLICE_BYTES / len(masked(b""))
 
@@ -284,38 +286,38 @@ def test_a_flood_after_the_farewell_is_not_read_either(site: ThreadSite, frames_
 # The limits
 
 
-def test_one_address_has_so_many_connections_whatever_it_says_of_itself(site: ThreadSite, settings: Any) -> None:
+def test_connections_of_one_address_are_limited_whatever_header_it_sends(site: ThreadSite, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS_PER_ADDRESS": 1}
 
-    def comes(address: str) -> Line:
-        return Line(site).asks(*UPGRADE, "X-Forwarded-For: 1.1.1.1", f"X-Forwarded-For: {address}")
+    def connect(address: str) -> Line:
+        return Line(site).request(*UPGRADE, "X-Forwarded-For: 1.1.1.1", f"X-Forwarded-For: {address}")
 
-    with comes("198.51.100.1") as first, comes("198.51.100.2") as other, comes("198.51.100.1:99") as second:
+    with connect("198.51.100.1") as first, connect("198.51.100.2") as other, connect("198.51.100.1:99") as second:
         for line in (first, other, second):
-            assert b" 101 " in line.hears(b"\r\n\r\n")
-        assert b"4429" in second.hears(b"}")
+            assert b" 101 " in line.read_until(b"\r\n\r\n")
+        assert b"4429" in second.read_until(b"}")
         for line in (first, other):
-            line.says(masked(hello("project:7")))
-            assert b'"hello"' in line.hears(b"}")
+            line.send(masked(hello("project:7")))
+            assert b'"hello"' in line.read_until(b"}")
 
 
-def test_one_process_has_so_many_connections(site: ThreadSite, settings: Any) -> None:
+def test_connections_of_one_process_are_limited(site: ThreadSite, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS": 2}
     with Socket(site), Socket(site):
         with Socket(site, None) as third:
             code, messages = third.closing()
         assert code == messages[-1]["code"] == 4429
         assert messages[-1]["again"] == "later"
-    until_nobody_is_there()
+    until_all_have_left()
     with Socket(site):
         pass
 
 
-def until_nobody_is_there() -> None:
-    """The driver of the test's server holds nobody."""
+def until_all_have_left() -> None:
+    """Wait until the driver of the test's server has no client."""
     from telltale.live.driver import _drivers
 
     until(
-        lambda: sum(one.connection_count for one in _drivers.values() if not one._loop.is_closed()) == 0,
-        "all have gone",
+        lambda: sum(driver.connection_count for driver in _drivers.values() if not driver._loop.is_closed()) == 0,
+        "all clients have left",
     )

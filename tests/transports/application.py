@@ -1,4 +1,4 @@
-"""A site around Telltale, as small as can be: it echoes at one socket, and tells how many clients are followed.
+"""A minimal site around Telltale: it echoes on one socket, and answers requests with the number of clients.
 
 Served by every server of the tests, each in a process of its own.
 """
@@ -11,7 +11,7 @@ from telltale.asgi import get_asgi_application
 async def site(scope: Any, receive: Any, send: Any) -> None:
     """The site's own addresses."""
     if scope["type"] == "lifespan":
-        await live_through(receive, send)
+        await run_lifespan(receive, send)
     elif scope["type"] == "websocket":
         await echo(receive, send)
     else:
@@ -21,8 +21,8 @@ async def site(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": str(driver().connection_count).encode()})
 
 
-async def live_through(receive: Any, send: Any) -> None:
-    """Begin and end with the server."""
+async def run_lifespan(receive: Any, send: Any) -> None:
+    """Start and stop with the server."""
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})
@@ -31,7 +31,7 @@ async def live_through(receive: Any, send: Any) -> None:
 
 
 async def echo(receive: Any, send: Any) -> None:
-    """Say what is said."""
+    """Send back each message."""
     await receive()
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":

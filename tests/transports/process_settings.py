@@ -1,4 +1,4 @@
-"""The tests' settings, for servers in processes of their own; `TELLTALE_MORE` holds more of `TELLTALE`, as JSON."""
+"""The settings of tests, for servers in processes of their own; `TELLTALE_MORE` (JSON) is merged into `TELLTALE`."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""The servers that the transports are tested on: in a thread of the tests, where settings can be changed, or as
-real processes, which share the tests' database and hear by `local://`.
+"""The servers for the tests of transports: in a thread of the tests, where settings can be changed, or in processes
+of their own, which share the tests' database and the broker `local://`.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ PATIENCE_S: Final = 20.0
 
 
 class Site:
-    """A server, and what its clients need."""
+    """A server, and the addresses for its clients."""
 
     port: int
 
@@ -44,8 +44,8 @@ class Site:
     def socket(self, **more: Any) -> connect:
         return connect(self.live.replace("http", "ws"), open_timeout=PATIENCE_S, **more)
 
-    def goes_away(self) -> None:
-        """Tell it to end."""
+    def begin_shutdown(self) -> None:
+        """Tell the server to stop."""
         raise NotImplementedError
 
 
@@ -55,8 +55,8 @@ class ThreadSite(Site):
     def __init__(self, port: int) -> None:
         self.port = port
 
-    def goes_away(self) -> None:
-        """Its clients are sent away; it answers on, so that a test can see what it says to those who come."""
+    def begin_shutdown(self) -> None:
+        """Drain its clients; the server goes on, so that a test can see what new clients receive."""
         from telltale.live.driver import drain_all
 
         drain_all()
@@ -66,22 +66,22 @@ CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
     "uvicorn": {},
     "live": {"ws": WebSocketProtocol, "http": HttpProtocol},
 }
-"""What uvicorn is given, by kind of site in a thread."""
+"""Options of uvicorn, by kind of site in a thread."""
 
 
 @contextmanager
 def in_a_thread(kind: str) -> Iterator[ThreadSite]:
-    """A server of its own for each test, so that none inherits another's followers."""
+    """Run a server for one test alone, so that it has no clients of another test."""
     brokers.reset()
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     application: Any = get_asgi_application()
-    how = {"log_level": "warning", "lifespan": "on", "timeout_graceful_shutdown": 5, **CLASSES[kind]}
-    server = uvicorn.Server(uvicorn.Config(application, **how))
+    options = {"log_level": "warning", "lifespan": "on", "timeout_graceful_shutdown": 5, **CLASSES[kind]}
+    server = uvicorn.Server(uvicorn.Config(application, **options))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
     thread.start()
-    until = time.monotonic() + PATIENCE_S
-    while not server.started and time.monotonic() < until:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not server.started and time.monotonic() < give_up_at:
         time.sleep(0.01)
     try:
         yield ThreadSite(listening.getsockname()[1])
@@ -91,7 +91,7 @@ def in_a_thread(kind: str) -> Iterator[ThreadSite]:
         listening.close()
         brokers.reset()
         connections.close_all()
-        assert not thread.is_alive(), "The server did not end."
+        assert not thread.is_alive(), "The server did not stop."
 
 
 APPLICATION: Final = "tests.transports.application:application"
@@ -105,11 +105,11 @@ COMMANDS: Final = {
     "hypercorn": f"hypercorn -b 127.0.0.1:{{port}} --graceful-timeout 5 {APPLICATION}",
     "granian": f"granian --interface asgi --port {{port}} --workers-kill-timeout 8 {APPLICATION}",
 }
-"""What stands behind `python -m`, by kind of server; docs/live-server.md has the same list."""
+"""Arguments of `python -m`, by kind of server; docs/live-server.md has the same list."""
 
 
 def environment(**more: object) -> dict[str, str]:
-    """What has a process share the tests' database and broker; `more` of `TELLTALE`."""
+    """Return variables by which a process shares the tests' database and broker; `more` are keys of `TELLTALE`."""
     return {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
         "DJANGO_SETTINGS_MODULE": "tests.transports.process_settings",
@@ -120,10 +120,10 @@ def environment(**more: object) -> dict[str, str]:
 
 
 class ProcessSite(Server, Site):
-    """A real server in a process of its own; up once it answers."""
+    """A server in a process of its own, which answers already."""
 
     kind = ""
-    """By which name of `COMMANDS` it was made."""
+    """Its name in `COMMANDS`."""
 
     def __init__(self, directory: Path, words: Sequence[str], env: Mapping[str, str], port: int | None = None) -> None:
         super().__init__(directory, "server", port or free_port())
@@ -134,18 +134,18 @@ class ProcessSite(Server, Site):
 
     @classmethod
     def of(cls, directory: Path, kind: str) -> "ProcessSite":
-        """One of `COMMANDS`."""
+        """Start a server of `COMMANDS`."""
         site = cls(directory, COMMANDS[kind].split(), environment())
         site.kind = kind
         return site
 
     def start(self) -> None:
-        """Begin, or begin again after it has ended."""
-        self.is_going = False
+        """Start it, or restart it after its end."""
+        self.is_stopping = False
         with self._log.open("ab") as out:
             self._process = spawn([sys.executable, "-W", "ignore", "-m", *self._words], self._env, out)
         until(lambda: self.connection_count() is not None or not self.is_alive, "the server answers")
-        assert self.is_alive, self.said()
+        assert self.is_alive, self.output()
 
     @property
     def pid(self) -> int:
@@ -155,32 +155,32 @@ class ProcessSite(Server, Site):
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def said(self) -> str:
-        """All that it has written."""
+    def output(self) -> str:
+        """Return all that it has written."""
         return self._log.read_text(errors="replace")
 
     def connection_count(self) -> int | None:
-        """How many clients it has; None while it does not answer."""
+        """Return the number of its clients; None while it does not answer."""
         with suppress(httpx.TransportError):
             answer = httpx.get(f"{self.url}/healthz", timeout=5)
             return int(answer.json()["connections"]) if self.is_live_server else int(answer.text)
         return None
 
-    def goes_away(self) -> None:
-        """SIGTERM, as every supervisor sends it."""
-        self.is_going = True
+    def begin_shutdown(self) -> None:
+        """Send SIGTERM, as every supervisor does."""
+        self.is_stopping = True
         self._process.terminate()
 
-    def ends_within(self, patience_s: float) -> float:
-        """How long it took to end; fails after `patience_s`."""
+    def wait_for_exit(self, patience_s: float) -> float:
+        """Return how long it took to exit, in seconds; fail after `patience_s`."""
         began = time.monotonic()
-        until(lambda: not self.is_alive, f"the server ends; it said: {self.said()}", patience_s)
+        until(lambda: not self.is_alive, f"the server exits; its output: {self.output()}", patience_s)
         return time.monotonic() - began
 
 
-def until(true: Any, what: str, patience_s: float = PATIENCE_S) -> None:
-    """Wait until `true()`."""
-    end = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < end, f"Waited {patience_s:.0f} s in vain until {what}."
+def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait until `condition()` is true; fail after `patience_s`, naming `what` was waited for."""
+    give_up_at = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < give_up_at, f"Waited {patience_s:.0f} s in vain until {what}."
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Clients that stop reading: they open a socket or a stream, and take nothing more of what comes."""
+"""Clients that stop reading after they have opened a socket or a stream."""
 
 import json
 import socket
@@ -8,14 +8,14 @@ from telltale.live import tickets
 from tests.transports.sites import Site
 
 WINDOW_BYTES: Final = 4_096
-"""What the client's kernel takes for it, or a little more."""
+"""The receive buffer of the client's kernel, or a little less than it really takes."""
 
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 def slow_socket(site: Site, topic: str) -> socket.socket:
-    """It has said its hello."""
-    line = _line(site)
+    """Return a client that reads nothing after its hello."""
+    line = _connect(site)
     line.sendall(
         f"GET /telltale/live/ HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -27,8 +27,8 @@ def slow_socket(site: Site, topic: str) -> socket.socket:
 
 
 def slow_stream(site: Site, topic: str) -> socket.socket:
-    """It has seen the stream begin."""
-    line = _line(site)
+    """Return a client that reads nothing after the beginning of the stream."""
+    line = _connect(site)
     line.sendall(
         f"GET /telltale/live/ HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\nAccept: text/event-stream\r\n"
         f"Authorization: Bearer {tickets.issue([topic])}\r\n\r\n".encode()
@@ -38,7 +38,7 @@ def slow_stream(site: Site, topic: str) -> socket.socket:
 
 
 def is_cut(line: socket.socket) -> bool:
-    """Whether the server has ended it. Reads all that is on its way, and so is the end of its slowness."""
+    """Whether the server has closed the connection. Reads all data that is on its way."""
     line.settimeout(20)
     try:
         while line.recv(65_536):
@@ -51,7 +51,7 @@ def is_cut(line: socket.socket) -> bool:
 
 
 def masked(data: bytes, opcode: int = 1, *, fin: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
-    """A client's frame, of any kind, also one that no client should send."""
+    """Return a client's frame of any kind, also one that no client should send."""
     size = len(data)
     head = bytes([opcode | (0x80 if fin else 0)])
     if size < 126:
@@ -63,7 +63,7 @@ def masked(data: bytes, opcode: int = 1, *, fin: bool = True, mask: bytes = b"\x
     return head + mask + bytes(byte ^ mask[k % 4] for k, byte in enumerate(data))
 
 
-def _line(site: Site) -> socket.socket:
+def _connect(site: Site) -> socket.socket:
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
     line.settimeout(20)

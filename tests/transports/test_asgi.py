@@ -1,6 +1,6 @@
-"""Writing through any server's `send`: one that finishes at once, one that waits, raises, never finishes, is cancelled.
+"""Writing through a server's `send`: one that finishes at once, waits, raises, never finishes, or is cancelled.
 
-The follower here keeps a list of what it is told; connection and farewell are the real ones.
+The client here records the calls; the connection and its last messages are the real ones.
 """
 
 import asyncio
@@ -13,28 +13,28 @@ from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.transports import asgi
 from telltale.transports.asgi import AsgiOutlet
-from telltale.transports.websocket import _goodbye, _message
+from telltale.transports.websocket import _last_messages, _message
 
 
 class Client:
-    """A server's coroutine for one client, the outlet in it, and what became of both."""
+    """A server's coroutine for one client, with its outlet; records what is called and received."""
 
     def __init__(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self.connection = Connection(opened_at=0.0)
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.send = send
         self.is_open = asyncio.Event()
         self.task = asyncio.ensure_future(self.serve())
 
     async def serve(self) -> str:
-        self.outlet = AsgiOutlet(self.send, _message, _goodbye)
+        self.outlet = AsgiOutlet(self.send, _message, _last_messages)
         try:
             self.outlet.open(self)  # type: ignore[arg-type]
             self.is_open.set()
             while (event := await self.outlet.listen(self.receive))["type"] == "websocket.receive":
-                self.heard.append(event["text"])
+                self.received.append(event["text"])
             return str(event["type"])
         finally:
             self.outlet.close()
@@ -43,20 +43,20 @@ class Client:
         return await self.events.get()
 
     def block(self) -> None:
-        self.told.append("block")
+        self.calls.append("block")
 
     def unblock(self) -> None:
-        self.told.append("unblock")
+        self.calls.append("unblock")
 
     def close(self, reason: reasons.Reason) -> None:
         self.connection.close(reason)
         self.outlet.end()
 
-    async def ends(self) -> str:
-        """What its coroutine was ended by; nothing of a cancellation is left in it."""
-        said = await asyncio.wait_for(asyncio.shield(self.task), 5)
+    async def result(self) -> str:
+        """Return the type of the last event; the task must have no cancellation left."""
+        event_type = await asyncio.wait_for(asyncio.shield(self.task), 5)
         assert self.task.cancelling() == 0
-        return said
+        return event_type
 
 
 class Line:
@@ -64,8 +64,8 @@ class Line:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
-        self.takes = asyncio.Event()
-        self.takes.set()
+        self.accepts = asyncio.Event()
+        self.accepts.set()
         self.raises: BaseException | None = None
         self.was_cancelled = False
 
@@ -73,8 +73,8 @@ class Line:
         if self.raises is not None:
             raise self.raises
         try:
-            while not self.takes.is_set():
-                await self.takes.wait()
+            while not self.accepts.is_set():
+                await self.accepts.wait()
         except asyncio.CancelledError:
             self.was_cancelled = True
             raise
@@ -82,55 +82,55 @@ class Line:
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "LINGER_S", 0.2)
 
 
-def scene(story: Callable[[Client, Line], Awaitable[None]]) -> None:
-    """Play it on a loop of its own, on which nothing may be left."""
+def run(scenario: Callable[[Client, Line], Awaitable[None]]) -> None:
+    """Run the scenario on an event loop of its own; no task may be left."""
 
-    async def play() -> None:
+    async def run_all() -> None:
         line = Line()
         client = Client(line.send)
         await client.is_open.wait()
         await asyncio.sleep(0)
         try:
-            await story(client, line)
+            await scenario(client, line)
         finally:
             client.task.cancel()
             await asyncio.gather(client.task, return_exceptions=True)
         await asyncio.sleep(0.01)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    asyncio.run(play(), debug=True)
+    asyncio.run(run_all(), debug=True)
 
 
-def test_what_is_sent_at_once_blocks_nobody_and_makes_no_task() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_message_that_is_sent_at_once_blocks_no_client_and_needs_no_task() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         tasks = asyncio.all_tasks()
         for n in range(3):
             client.outlet.write(_message(str(n)))
         assert line.sent == ["0", "1", "2"]
-        assert client.told == []
+        assert client.calls == []
         assert asyncio.all_tasks() == tasks
 
-    scene(story)
+    run(scenario)
 
 
-def test_what_has_to_wait_blocks_the_follower_until_it_is_through() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_a_message_that_has_to_wait_blocks_the_client_until_it_is_sent() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("late"))
-        assert (client.told, line.sent) == (["block"], [])
-        line.takes.set()
+        assert (client.calls, line.sent) == (["block"], [])
+        line.accepts.set()
         await asyncio.sleep(0.01)
-        assert (client.told, line.sent) == (["block", "unblock"], ["late"])
+        assert (client.calls, line.sent) == (["block", "unblock"], ["late"])
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_server_that_only_yields_is_waited_for_too() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_send_that_yields_to_the_loop_is_waited_for() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         async def yields(message: Any) -> None:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -138,136 +138,136 @@ def test_a_server_that_only_yields_is_waited_for_too() -> None:
 
         client.outlet._send = yields
         client.outlet.write(_message("late"))
-        assert client.told == ["block"]
+        assert client.calls == ["block"]
         await asyncio.sleep(0.01)
-        assert (client.told, line.sent) == (["block", "unblock"], ["late"])
+        assert (client.calls, line.sent) == (["block", "unblock"], ["late"])
 
-    scene(story)
+    run(scenario)
 
 
-def test_an_awaitable_that_is_no_coroutine_will_do() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_send_may_return_an_awaitable_that_is_no_coroutine() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         client.outlet._send = lambda message: sent
         client.outlet.write(_message("later"))
-        assert client.told == ["block"]
+        assert client.calls == ["block"]
         sent.set_result(None)
         await asyncio.sleep(0.01)
-        assert client.told == ["block", "unblock"]
+        assert client.calls == ["block", "unblock"]
 
-    scene(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("after close"), asyncio.CancelledError()])
-def test_a_server_that_raises_has_its_client_let_go_of(error: BaseException) -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_send_that_raises_ends_the_client(error: BaseException) -> None:
+    async def scenario(client: Client, line: Line) -> None:
         line.raises = error
         client.outlet.write(_message("lost"))
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
         client.outlet.write(_message("more"))
-        assert client.told == line.sent == []
+        assert client.calls == line.sent == []
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_server_that_raises_before_it_makes_a_coroutine_is_no_different() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_send_that_raises_before_it_returns_a_coroutine_ends_the_client() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         def refuses(message: Any) -> Awaitable[None]:
             raise RuntimeError("The transport is closed.")
 
         client.outlet._send = refuses
         client.outlet.write(_message("lost"))
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_server_that_raises_while_it_is_waited_for_has_its_client_let_go_of() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_send_that_raises_while_it_is_waited_for_ends_the_client() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         async def breaks(message: Any) -> None:
-            await line.takes.wait()
+            await line.accepts.wait()
             raise OSError("gone")
 
         client.outlet._send = breaks
-        line.takes.clear()
+        line.accepts.clear()
         client.outlet.write(_message("lost"))
-        line.takes.set()
-        assert await client.ends() == "over"
-        assert client.told == ["block"]
+        line.accepts.set()
+        assert await client.result() == "finished"
+        assert client.calls == ["block"]
 
-    scene(story)
+    run(scenario)
 
 
-def test_who_is_ended_hears_why_and_may_still_go_by_himself() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_closed_client_receives_bye_and_may_disconnect_itself() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         client.close(reasons.DRAIN)
-        assert [*map(str, line.sent)] == [client.connection.farewell(), "websocket.close"]
+        assert [*map(str, line.sent)] == [client.connection.bye(), "websocket.close"]
         client.events.put_nowait({"type": "websocket.disconnect"})
-        assert await client.ends() == "websocket.disconnect"
+        assert await client.result() == "websocket.disconnect"
 
-    scene(story)
+    run(scenario)
 
 
-def test_who_is_ended_and_does_not_go_is_let_go_of() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_closed_client_that_does_not_disconnect_is_ended_after_a_while() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         client.close(reasons.DRAIN)
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_farewell_that_has_to_wait_is_sent_in_its_order() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_last_messages_that_have_to_wait_are_sent_in_order() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.close(reasons.EXPIRED)
         assert line.sent == []
-        line.takes.set()
+        line.accepts.set()
         await asyncio.sleep(0.01)
-        assert line.sent == [client.connection.farewell(), "websocket.close"]
-        assert "unblock" not in client.told
+        assert line.sent == [client.connection.bye(), "websocket.close"]
+        assert "unblock" not in client.calls
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_farewell_waits_for_what_is_on_its_way() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_last_messages_are_sent_after_the_message_that_waits() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("first"))
         client.close(reasons.DRAIN)
         assert line.sent == []
-        line.takes.set()
+        line.accepts.set()
         await asyncio.sleep(0.01)
-        assert line.sent == ["first", client.connection.farewell(), "websocket.close"]
+        assert line.sent == ["first", client.connection.bye(), "websocket.close"]
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_farewell_that_never_goes_is_given_up() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_last_messages_that_are_never_sent_are_given_up() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.close(reasons.EXPIRED)
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
         await asyncio.sleep(0)
         assert line.was_cancelled
 
-    scene(story)
+    run(scenario)
 
 
-def test_who_is_too_slow_is_cut_without_a_word() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_a_client_that_is_too_slow_is_cut_off_without_last_messages() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("stuck"))
         await asyncio.sleep(0)
         client.close(reasons.SLOW)
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
         assert line.was_cancelled
         assert line.sent == []
 
-    scene(story)
+    run(scenario)
 
 
-class Wrong(list[str]):
-    """What is heard by one who ends whoever says something."""
+class ClosingList(list[str]):
+    """Received messages; each one closes the client."""
 
     def __init__(self, client: Client) -> None:
         super().__init__()
@@ -277,30 +277,30 @@ class Wrong(list[str]):
         self.client.close(reasons.MALFORMED)
 
 
-def test_a_line_that_is_cut_before_it_was_waited_for_leaves_nothing_behind() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_a_send_that_is_cancelled_before_it_was_waited_for_leaves_nothing() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("stuck"))
         client.close(reasons.SLOW)
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
         assert line.sent == []
 
-    scene(story)
+    run(scenario)
 
 
-def test_who_ends_itself_by_what_it_says_while_its_line_is_blocked_is_cut_too() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_a_blocked_client_that_sends_a_malformed_message_is_ended() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("stuck"))
-        client.heard = Wrong(client)
+        client.received = ClosingList(client)
         client.events.put_nowait({"type": "websocket.receive", "text": "nonsense"})
-        assert await client.ends() == "over"
+        assert await client.result() == "finished"
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_server_that_answers_our_cancellation_by_an_event_finds_its_task_clean() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_server_that_turns_the_cancellation_into_an_event_has_no_cancellation_left() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         async def receive() -> dict[str, Any]:
             try:
                 return await client.events.get()
@@ -312,42 +312,42 @@ def test_a_server_that_answers_our_cancellation_by_an_event_finds_its_task_clean
         await asyncio.sleep(0.01)
         line.raises = OSError("gone")
         client.outlet.write(_message("lost"))
-        assert await client.ends() == "websocket.disconnect"
+        assert await client.result() == "websocket.disconnect"
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_server_that_cancels_its_client_is_obeyed_and_the_client_hears_why() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_cancellation_by_the_server_passes_through_and_the_client_receives_bye() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         client.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await client.task
         assert client.connection.closed is reasons.DRAIN
         assert line.sent[-1] == "websocket.close"
 
-    scene(story)
+    run(scenario)
 
 
-def test_our_cancellation_does_not_hide_the_servers_own() -> None:
-    async def story(client: Client, line: Line) -> None:
-        line.takes.clear()
+def test_the_outlets_cancellation_does_not_hide_the_servers_own() -> None:
+    async def scenario(client: Client, line: Line) -> None:
+        line.accepts.clear()
         client.outlet.write(_message("stuck"))
         client.close(reasons.SLOW)
         client.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await client.task
 
-    scene(story)
+    run(scenario)
 
 
-def test_a_client_that_has_gone_meanwhile_is_not_cancelled_afterwards() -> None:
-    async def story(client: Client, line: Line) -> None:
+def test_a_client_that_has_disconnected_is_not_cancelled_later() -> None:
+    async def scenario(client: Client, line: Line) -> None:
         client.events.put_nowait({"type": "websocket.disconnect"})
-        assert await client.ends() == "websocket.disconnect"
+        assert await client.result() == "websocket.disconnect"
         client.outlet.write(_message("nobody"))
         client.close(reasons.SLOW)
         await asyncio.sleep(0.3)
         assert line.sent == []
         assert client.task.cancelling() == 0
 
-    scene(story)
+    run(scenario)

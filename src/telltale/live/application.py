@@ -1,8 +1,9 @@
-"""The ASGI application: the live address goes to a transport, everything else to the application around which it is.
+"""The ASGI application: requests for the live address go to a transport, all others to the wrapped application.
 
-Servers tell of their end differently: by `lifespan`, only by a signal while streams are still open, or not at all
-before they cut all lines, so signals are heeded too. What needs models is imported late: a site's `asgi.py` comes
-here before Django is set up. `asgi.py` wraps it around Django, `serve.py` around nothing but the server's health.
+Servers announce their shutdown in different ways: by `lifespan`, by a signal while streams are still open, or not
+at all before they cut all lines. So signals are handled too. Modules that need Django's models are imported late: a
+site's `asgi.py` imports this module before Django is set up. `asgi.py` wraps Django, `server/serve.py` only the
+server's status addresses.
 """
 
 import asyncio
@@ -13,44 +14,45 @@ from types import FrameType
 from typing import Any, Final
 
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
-from telltale.transports.http import Application, Receive, Scope, Send, answer, header
+from telltale.transports.http import Application, LiveRequest, Receive, Scope, Send, send_response
 
 
-class Telltale:
-    """An ASGI application around another."""
+class LiveApplication:
+    """An ASGI application that wraps another and serves the live address."""
 
     def __init__(self, application: Application, *, owns_lifespan: bool = True) -> None:
+        """`owns_lifespan`: the wrapped application handles neither lifespan events nor sockets, as Django."""
         self._application = application
         self._owns_lifespan = owns_lifespan
-        self._is_told_of_life = False
+        self._handles_shutdown = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, one socket, or the server's own beginning and end."""
+        """Serve one request or socket, or the server's own lifespan."""
         if scope["type"] == "lifespan":
-            return await self._live_through(scope, receive, send)
+            return await self._run_lifespan(scope, receive, send)
         if scope["type"] in {"http", "websocket"} and is_live(scope["path"], scope.get("root_path", "")):
-            if not self._is_told_of_life:
-                _heed_signals(go_on_after_s=CUTS_AFTER_S)
-                self._is_told_of_life = True
-            return await _serve(scope, receive, send)
+            if not self._handles_shutdown:
+                _drain_on_signals(delay_s=SIGNAL_DELAY_S)
+                self._handles_shutdown = True
+            return await _run_transport(scope, receive, send)
         if scope["type"] == "websocket" and self._owns_lifespan:
             # Django would raise: it knows no sockets. A closed handshake is a plain 403 to the client.
             await receive()
             return await send({"type": "websocket.close"})
         await self._application(scope, receive, send)
 
-    async def _live_through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from telltale.live.driver import close_present
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from telltale.live.driver import close_driver
 
-        _heed_signals()
-        self._is_told_of_life = True
+        _drain_on_signals()
+        self._handles_shutdown = True
         if not self._owns_lifespan:
 
             async def receive_closing() -> MutableMapping[str, Any]:
                 event = await receive()
                 if event["type"] == "lifespan.shutdown":
-                    # Before the application: once that has answered, some servers wait for nothing more.
-                    await close_present()
+                    # Before the application: once it has answered, some servers wait for nothing more.
+                    await close_driver()
                 return event
 
             return await self._application(scope, receive_closing, send)
@@ -59,62 +61,63 @@ class Telltale:
             if event["type"] == "lifespan.startup":
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await close_present()
+                await close_driver()
                 return await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+async def _run_transport(scope: Scope, receive: Receive, send: Send) -> None:
     from telltale.live.driver import driver
     from telltale.transports.polling import polling
     from telltale.transports.sse import sse
     from telltale.transports.websocket import websocket
 
+    request = LiveRequest.from_scope(scope)
     if scope["type"] == "websocket":
-        if is_known_host(scope) and is_trusted_origin(scope):
-            return await websocket(scope, receive, send, driver())
+        if is_known_host(request) and is_trusted_origin(request):
+            return await websocket(request, receive, send, driver())
         await receive()
         return await send({"type": "websocket.close", "code": 1008})
-    if not is_known_host(scope):
-        return await answer(send, 400, '{"error":"This host is not one of ALLOWED_HOSTS."}')
+    if not is_known_host(request):
+        return await send_response(send, 400, '{"error":"The host is not in ALLOWED_HOSTS: add it there."}')
     if scope["method"] not in {"GET", "POST"}:
-        return await answer(send, 405, '{"error":"Use GET or POST."}')
-    transport = sse if "text/event-stream" in header(scope, b"accept") else polling
-    await transport(scope, receive, send, driver())
+        return await send_response(send, 405, '{"error":"Use GET or POST."}')
+    transport = sse if request.wants_event_stream else polling
+    await transport(request, receive, send, driver())
 
 
-# The end
+# Shutdown
 
 
-CUTS_AFTER_S: Final = 0.5
-"""Where a server knows no lifespan, it is let cut all lines only so much later than it was told to end."""
+SIGNAL_DELAY_S: Final = 0.5
+"""Where a server knows no lifespan, its own signal handler, which cuts all lines, runs this much later."""
 
 
-def _heed_signals(*, go_on_after_s: float = 0.0) -> None:
-    """Drain when the process is told to end; the server's own handler goes on to do what it did, now or after that.
+def _drain_on_signals(*, delay_s: float = 0.0) -> None:
+    """Drain when the process is told to stop; the server's own handler then runs, `delay_s` later.
 
-    Some servers wait for open streams before they say `lifespan.shutdown`, so without this they would wait long.
+    Some servers wait for open streams before they send `lifespan.shutdown`, so without this they would wait long.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTERM, signal.SIGINT):
-        before = signal.getsignal(number)
-        if callable(before) and not isinstance(before, _DrainingBefore):
-            signal.signal(number, _DrainingBefore(before, asyncio.get_running_loop(), go_on_after_s))
+        handler = signal.getsignal(number)
+        if callable(handler) and not isinstance(handler, _DrainingHandler):
+            signal.signal(number, _DrainingHandler(handler, asyncio.get_running_loop(), delay_s))
 
 
-class _DrainingBefore:
-    """A signal's handler that drains, and then does what was done before."""
+class _DrainingHandler:
+    """A signal handler that drains and then calls the previous handler."""
 
     def __init__(
-        self, before: Callable[[int, FrameType | None], Any], loop: asyncio.AbstractEventLoop, go_on_after_s: float
+        self, previous: Callable[[int, FrameType | None], Any], loop: asyncio.AbstractEventLoop, delay_s: float
     ) -> None:
-        self._before, self._loop, self._go_on_after_s = before, loop, go_on_after_s
+        self._previous, self._loop, self._delay_s = previous, loop, delay_s
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         from telltale.live.driver import drain_all
 
         drain_all()
-        if self._go_on_after_s and self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._loop.call_later, self._go_on_after_s, self._before, number, None)
+        if self._delay_s and self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._previous, number, None)
         else:
-            self._before(number, frame)
+            self._previous(number, frame)

@@ -1,7 +1,8 @@
-"""What a web process hears of the broker: one listener, that follows what is followed here, where it can choose.
+"""Receives what the broker carries, for one event loop of a web process: one listener for all its clients.
 
-Asked before each read of the store, in the reader's thread, so that what happens from then on is heard: attach
-first, read second. Without a broker that works, the store is read at its own pace. Used by `driver.py` alone.
+The reader calls `subscribe` in its thread before each read of the store: attach first, read second, so that no
+update is missed. Without a working broker, clients are updated by the regular reads of the store. Used by
+`driver.py` alone.
 """
 
 import asyncio
@@ -14,123 +15,68 @@ from functools import partial
 from typing import Final
 
 from telltale.brokers import broker
-from telltale.brokers.base import Listener, Missed, OnLoop, Reach, Selective
+from telltale.brokers.base import EventLoopBroker, Listener, Missed, Reach, SelectiveListener
 from telltale.core.outage import Outage
 from telltale.core.wire import Envelope, Malformed
 
 logger = logging.getLogger(__name__)
 
-LISTEN_AGAIN_S: Final = 10.0
-"""After a broker would not listen: asking may take it seconds, for which a read waits."""
+RETRY_LISTEN_S: Final = 10.0
+"""Time until the next try after the broker could not listen: a try may take seconds, and a read waits for it."""
+
+MAX_WAITING: Final = 10_000
+"""Envelopes that may wait for the event loop; beyond that they are dropped, and the store is read instead."""
 
 
-ROOM: Final = 10_000
-"""Envelopes that may wait for the loop."""
-
-
-class Inbox:
-    """`put` and `missed` are called by the broker, in any thread; `take`, `handle` and `reread` on the loop."""
+class BrokerFeed:
+    """The broker's messages, as envelopes on the event loop. A broker that can listen on the loop does."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        handle: Callable[[list[Envelope]], None],
-        reread: Missed,
+        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[list[Envelope]], None], missed: Missed
     ) -> None:
-        self._loop, self._handle, self._reread = loop, handle, reread
-        self._lock = threading.Lock()
-        self._arrived: list[Envelope] = []
-
-    def put(self, messages: Sequence[bytes]) -> None:
-        """Messages came; any thread. What can't be understood is left to the next read of the store."""
-        envelopes = _decoded(messages)
-        with self._lock:
-            is_first = not self._arrived
-            has_room = len(self._arrived) + len(envelopes) <= ROOM
-            if has_room:
-                self._arrived += envelopes
-        if not has_room:
-            self.missed()
-        elif is_first and envelopes:
-            self._call(self._empty)
-
-    def take(self, messages: Sequence[bytes]) -> None:
-        """Messages came to the loop itself; as `put`, without the way."""
-        envelopes = _decoded(messages)
-        if envelopes:
-            self._handle(envelopes)
-
-    def missed(self, topics: Collection[str] | None = None) -> None:
-        """Something of these topics (None: of any) may have been lost; any thread."""
-        self._call(partial(self._reread, topics))
-
-    def _empty(self) -> None:
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-        self._handle(arrived)
-
-    def _call(self, function: Callable[[], None]) -> None:
-        # RuntimeError: the loop has ended, and all its followers with it.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
-
-
-def _decoded(messages: Sequence[bytes]) -> list[Envelope]:
-    """What of it can be understood and is for browsers."""
-    envelopes = []
-    for message in messages:
-        try:
-            envelope = Envelope.from_bytes(message)
-        except Malformed as error:
-            logger.warning("A message of the broker is left out: %s", error)
-            continue
-        if envelope.cancel is None:
-            envelopes.append(envelope)
-    return envelopes
-
-
-class Ear:
-    """One a driver, whose loop hears the broker itself where it can; else the broker's thread fills the inbox."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+        """`deliver` and `missed` (which topics may have lost a message; None: any) are called on `loop`."""
         self.reach = Reach.NOWHERE
-        """Of the broker that is heard; of none while none is."""
-        self._loop, self._inbox = loop, inbox
-        self._lock = threading.Lock()
+        """The reach of the broker that is listened to; NOWHERE while there is none."""
+        self._loop, self._deliver, self._missed = loop, deliver, missed
+        self._listener_lock = threading.Lock()
         self._listener: Listener | None = None
-        self._followed: set[str] = set()
+        self._subscribed: set[str] = set()
         self._listen_at = float("-inf")
         self._is_closed = False
-        self._outage = Outage(logger, "Listening to the broker", "Pages are told later, from the database.")
+        self._waiting_lock = threading.Lock()
+        self._waiting: list[Envelope] = []
+        self._outage = Outage(logger, "Listening to the broker", "Pages are updated later, from the database.")
 
-    def hear(self, topics: Collection[str]) -> None:
-        """See that these are heard; blocks, for a second or so where the broker is slow. Never raises."""
-        with self._lock:
+    # Subscribing, in the reader's thread or on the loop ------------------------------------------
+
+    def subscribe(self, topics: Collection[str]) -> None:
+        """Make sure that these topics are received; blocks for about a second if the broker is slow. Never raises."""
+        with self._listener_lock:
             if self._is_closed:
                 return
             try:
                 self._listen()
                 self._follow(topics)
             except Exception as error:
-                # Brokers are anyone's code; without one the store is read at its own pace.
+                # A broker may be anyone's code; without it the store is read at its own pace.
                 self._outage.begin(error, now=time.monotonic())
-                self._listen_at = time.monotonic() + LISTEN_AGAIN_S
+                self._listen_at = time.monotonic() + RETRY_LISTEN_S
 
-    def keep_to(self, is_followed: Callable[[str], bool]) -> None:
-        """Hear no more what nobody follows; returns at once, and is left for the next time while it is busy."""
-        if not isinstance(self._listener, Selective) or not self._lock.acquire(blocking=False):
+    def unsubscribe_unless(self, is_followed: Callable[[str], bool]) -> None:
+        """Stop receiving topics that are no longer followed; returns at once, and does nothing while it is busy."""
+        if not isinstance(self._listener, SelectiveListener) or not self._listener_lock.acquire(blocking=False):
             return
         try:
-            gone = {topic for topic in self._followed if not is_followed(topic)}
-            if gone and isinstance(self._listener, Selective):
-                self._followed -= gone
-                self._listener.forget(gone)
+            unfollowed = {topic for topic in self._subscribed if not is_followed(topic)}
+            if unfollowed and isinstance(self._listener, SelectiveListener):
+                self._subscribed -= unfollowed
+                self._listener.forget(unfollowed)
         finally:
-            self._lock.release()
+            self._listener_lock.release()
 
     def close(self) -> None:
-        """Hear nothing more; blocks for a moment."""
-        with self._lock:
+        """Stop receiving; blocks briefly."""
+        with self._listener_lock:
             self._is_closed = True
             listener, self._listener = self._listener, None
         if listener is not None:
@@ -139,18 +85,65 @@ class Ear:
     def _listen(self) -> None:
         if self._listener is not None or time.monotonic() < self._listen_at:
             return
-        courier = broker()
-        if isinstance(courier, OnLoop):
-            self._listener = courier.listen_on(self._loop, self._inbox.take, self._inbox.missed)
+        source = broker()
+        if isinstance(source, EventLoopBroker):
+            self._listener = source.listen_on(self._loop, self._receive_on_loop, self._report_missed)
         else:
-            self._listener = courier.listen(self._inbox.put, self._inbox.missed)
-        self.reach = courier.reach
+            self._listener = source.listen(self._receive_in_thread, self._report_missed)
+        self.reach = source.reach
         self._outage.end(now=time.monotonic())
 
     def _follow(self, topics: Collection[str]) -> None:
-        if not isinstance(self._listener, Selective):
+        if not isinstance(self._listener, SelectiveListener):
             return
-        new = [topic for topic in topics if topic not in self._followed]
+        new = [topic for topic in topics if topic not in self._subscribed]
         if new:
-            self._followed.update(new)
+            self._subscribed.update(new)
             self._listener.follow(new)
+
+    # Receiving, called by the broker -------------------------------------------------------------
+
+    def _receive_on_loop(self, messages: Sequence[bytes]) -> None:
+        envelopes = _decode(messages)
+        if envelopes:
+            self._deliver(envelopes)
+
+    def _receive_in_thread(self, messages: Sequence[bytes]) -> None:
+        envelopes = _decode(messages)
+        with self._waiting_lock:
+            was_empty = not self._waiting
+            has_room = len(self._waiting) + len(envelopes) <= MAX_WAITING
+            if has_room:
+                self._waiting += envelopes
+        if not has_room:
+            self._report_missed()
+        elif was_empty and envelopes:
+            self._call_on_loop(self._deliver_waiting)
+
+    def _report_missed(self, topics: Collection[str] | None = None) -> None:
+        """Report topics (None: any) of which a message may be lost; any thread."""
+        self._call_on_loop(partial(self._missed, topics))
+
+    def _deliver_waiting(self) -> None:
+        with self._waiting_lock:
+            envelopes, self._waiting = self._waiting, []
+        self._deliver(envelopes)
+
+    def _call_on_loop(self, function: Callable[[], None]) -> None:
+        # RuntimeError: the loop has ended, and all its clients with it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+
+def _decode(messages: Sequence[bytes]) -> list[Envelope]:
+    """Return the envelopes for browsers; a malformed one is logged and left to the next read of the store."""
+    envelopes = []
+    for message in messages:
+        try:
+            envelope = Envelope.from_bytes(message)
+        except Malformed as error:
+            logger.warning("A malformed message of the broker was skipped: %s", error)
+            continue
+        if envelope.cancel is None:
+            envelopes.append(envelope)
+    return envelopes

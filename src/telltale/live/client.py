@@ -1,11 +1,11 @@
-"""One client's place in the driver: its connection and its outlet.
+"""One connected client: joins its connection, its outlet and the driver.
 
-Satisfies `transports.base.Follower`. Everything happens on the event loop; nothing here blocks. Made by
-`driver.py` alone.
+Satisfies `transports.base.Client`. Everything happens on the event loop; nothing here blocks. Made by `driver.py`
+alone, which satisfies `ClientHost`.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
@@ -16,69 +16,96 @@ from telltale.core.wire import Envelope
 from telltale.live import tickets
 from telltale.transports.base import Outlet
 
-if TYPE_CHECKING:
-    from telltale.live.driver import Driver
+
+class ClientHost(Protocol):
+    """What a client needs from its driver."""
+
+    def now(self) -> float:
+        """Return the time of the store's clock."""
+
+    def is_full_for(self, person: str) -> bool:
+        """Whether this person has as many connections as one person may have."""
+
+    def attach(self, client: "ConnectedClient") -> None:
+        """Send the client what its ticket covers, from now on."""
+
+    def detach(self, connection: Connection) -> None:
+        """Send it nothing more."""
+
+    def remove(self, client: "ConnectedClient") -> None:
+        """Forget a client that has disconnected."""
+
+    def count_closed(self, reason: Reason) -> None:
+        """Count a connection that was closed for this reason."""
+
+    def read_for(
+        self, topics: frozenset[str], on_read: Callable[[list[Envelope]], None], is_gone: Callable[[], bool]
+    ) -> None:
+        """Read the store for `topics` soon and call `on_read`; a failed read is repeated until `is_gone`."""
+
+    def wake(self, connection: Connection) -> None:
+        """Something waits for this connection and may be sent."""
 
 
 class ConnectedClient:
-    """One client, from the moment it comes until it leaves."""
+    """One client, from its connect to its disconnect."""
 
-    __slots__ = ("_driver", "_is_ended", "address", "connection", "is_counted")
+    __slots__ = ("_has_ended", "_host", "address", "connection", "is_counted")
 
-    def __init__(self, driver: "Driver", connection: Connection, outlet: Outlet, address: str) -> None:
+    def __init__(self, host: ClientHost, connection: Connection, outlet: Outlet, address: str) -> None:
         self.connection = connection
         self.address = address
         self.is_counted = False
-        """Whether it is among the connections of its person."""
-        self._driver = driver
-        self._is_ended = False
+        """Whether the driver counts it among the connections of its person."""
+        self._host = host
+        self._has_ended = False
         connection.outlet, connection.form, connection.write = outlet, outlet.form, outlet.write
 
     @property
     def person(self) -> str:
-        """Whose connection it is; empty for nobody in particular."""
+        """The topic of the person whose connection it is; empty if the ticket names no person."""
         return self.connection.grant.follower if self.connection.grant is not None else ""
 
     def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
-        """See the contract. The verdict is known when it returns, the snapshot comes later."""
-        driver, connection, before = self._driver, self.connection, self.connection.grant
+        """See the contract. The ticket is verified on return; the snapshots come later."""
+        host, connection, previous = self._host, self.connection, self.connection.grant
         try:
-            grant = tickets.verify(ticket, now=driver.now())
-        except tickets.Refused as refusal:
+            grant = tickets.verify(ticket, now=host.now())
+        except tickets.TicketRefused as refusal:
             return self.close(refusal.reason)
-        if before is None and driver.is_full_for(grant.follower):
+        if previous is None and host.is_full_for(grant.follower):
             return self.close(reasons.LIMIT)
-        if before is not None and before.follower != grant.follower:
-            # A socket belongs to one person: whoever signs in as another opens another.
+        if previous is not None and previous.follower != grant.follower:
+            # A connection belongs to one person; after signing in as another, a page opens another connection.
             return self.close(reasons.FORBIDDEN)
-        connection.admit(grant, have=have, seen=seen, now=driver.now())
+        connection.admit(grant, have=have, seen=seen, now=host.now())
         if connection.closed is not None:
             return self.end()
-        # Attach first, read second: the snapshots' order sorts out the overlap.
-        driver.attach(self)
-        new = grant.topics - (before.topics if before is not None else frozenset())
-        if new or connection.phase is Phase.ATTACHED:
-            driver.read_for(self, new)
+        # Attach first, read second: the order of snapshots sorts out the overlap.
+        host.attach(self)
+        new_topics = grant.topics - (previous.topics if previous is not None else frozenset())
+        if new_topics or connection.phase is Phase.ATTACHED:
+            host.read_for(new_topics, self.catch_up, self._is_closed)
 
     def catch_up(self, envelopes: Iterable[Envelope]) -> None:
-        """What the store knows of what is new to it."""
+        """Send what the store knows of the client's new topics."""
         self.connection.catch_up(envelopes)
         self.end()
-        self._go_on()
+        self._wake()
 
-    def heard(self, n: int) -> None:
+    def ack(self, n: int) -> None:
         """See the contract."""
-        self.connection.ack(n, now=self._driver.now())
-        self._go_on()
+        self.connection.ack(n, now=self._host.now())
+        self._wake()
 
     def block(self) -> None:
         """See the contract."""
-        self.connection.block(self._driver.now())
+        self.connection.block(self._host.now())
 
     def unblock(self) -> None:
         """See the contract."""
-        self.connection.unblock(self._driver.now())
-        self._go_on()
+        self.connection.unblock(self._host.now())
+        self._wake()
 
     def close(self, reason: Reason, *, within_s: float | None = None) -> None:
         """See the contract."""
@@ -86,21 +113,24 @@ class ConnectedClient:
         self.end()
 
     def end(self) -> None:
-        """If its connection was closed, have its transport say so, once."""
-        if self._is_ended or self.connection.closed is None:
+        """If the connection was closed, call the outlet's `end`, once."""
+        if self._has_ended or self.connection.closed is None:
             return
-        self._is_ended = True
-        self._driver.hub.detach(self.connection)
-        self._driver.closed(self.connection.closed)
+        self._has_ended = True
+        self._host.detach(self.connection)
+        self._host.count_closed(self.connection.closed)
         self.connection.outlet.end()
 
     def leave(self) -> None:
         """See the contract."""
-        # So that nothing is written to it that is on its way; nobody hears the reason.
+        # Closed, so that no frame on its way is written to it; the reason is neither sent nor counted.
         self.connection.close(reasons.SILENT)
-        self._is_ended = True
-        self._driver.leave(self)
+        self._has_ended = True
+        self._host.remove(self)
 
-    def _go_on(self) -> None:
-        if self.connection.can_go_on:
-            self._driver.wake(self.connection)
+    def _is_closed(self) -> bool:
+        return self.connection.closed is not None
+
+    def _wake(self) -> None:
+        if self.connection.can_send:
+            self._host.wake(self.connection)

@@ -1,8 +1,8 @@
-"""The hub's driver: one for each event loop of a web process. It owns what the core must not know: time, threads, I/O.
+"""The driver of a hub, one for each event loop of a web process. It owns what the core must not know: time and I/O.
 
-What the broker brings goes to the hub at once, and so does what is read from the store (`freshness.py`). Both reach
-a client by the one path: hub → connection → the outlet of its transport. All of it happens in turns of the event
-loop that are short, however many follow.
+Envelopes come from the broker at once (`broker_feed.py`) and from reads of the store (`refresher.py`). Both reach a
+client by one path: hub → connection → the outlet of its transport. The work is done in short turns of the event
+loop, however many clients there are.
 """
 
 import asyncio
@@ -16,182 +16,190 @@ from telltale import conf
 from telltale.brokers.base import Reach
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.hub import SLICE, Hub, due
+from telltale.core.hub import SLICE, Hub, due_frames
 from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.wire import Envelope
-from telltale.live.broker_feed import Ear, Inbox
+from telltale.live.broker_feed import BrokerFeed
 from telltale.live.client import ConnectedClient
 from telltale.live.refresher import Refresher
 from telltale.transports.base import Outlet
 
 SWEEP_S: Final = 1.0
-"""How often it is seen whether something is due by itself: a ping, the end of a ticket or of patience."""
+"""How often connections are checked for what becomes due by time alone: a ping, an expired ticket, a time limit."""
 
 DRAIN_EVERY_S: Final = 0.05
-"""Between two slices of connections that are sent away."""
+"""Between two slices of connections that are closed while draining."""
 
 RETURN_PER_S: Final = 1_000
-"""So many of those who are sent away are asked to come back a second."""
+"""Clients a second that are asked to return after a drain."""
 
 
 class Driver:
-    """Satisfies `transports.base.Server`. Everything but the inbox's and the reader's threads is on its loop."""
+    """Satisfies `TransportHost` and `ClientHost`. Runs on its loop; the feed and the reader have threads of theirs."""
 
     def __init__(self) -> None:
         self.hub = Hub(ConnectionPolicy().pace_s)
         self._loop = asyncio.get_running_loop()
-        self._seats: dict[Connection, ConnectedClient] = {}
-        self._followers: Counter[str] = Counter()
-        self._addresses: Counter[str] = Counter()
-        self._ear = Ear(self._loop, Inbox(self._loop, self.deliver, self._missed))
-        self._freshness = Refresher(self.hub, self._ear, self.deliver)
-        self._sweeping: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._clients: dict[Connection, ConnectedClient] = {}
+        self._connections_by_person: Counter[str] = Counter()
+        self._connections_by_address: Counter[str] = Counter()
+        self._feed = BrokerFeed(self._loop, self.deliver, self._missed)
+        self._refresher = Refresher(self.hub, self._feed, self.deliver)
+        self._sweep_task: asyncio.Task[None] | None = None
+        self._turn_timer: asyncio.TimerHandle | None = None
         self._turn_at = 0.0
-        self._is_turning = False
-        self._is_drained = False
-        self._draining: asyncio.Task[None] | None = None
+        self._is_turn_scheduled = False
+        self._is_draining = False
+        self._drain_task: asyncio.Task[None] | None = None
         self.counts: Counter[str] = Counter()
-        """What has happened here so far: opened, closed (by reason), envelopes, frames, deliveries."""
+        """Totals: opened, closed (by reason), envelopes, frames, deliveries."""
 
-    # What an operator asks ----------------------------------------------------------------------
+    # For the status addresses --------------------------------------------------------------------
 
     @property
     def connection_count(self) -> int:
-        """Clients that are here."""
-        return len(self._seats)
+        """The number of clients."""
+        return len(self._clients)
 
     @property
-    def is_drained(self) -> bool:
-        """Whether it takes no more clients."""
-        return self._is_drained
+    def is_draining(self) -> bool:
+        """Whether it accepts no more clients."""
+        return self._is_draining
 
     @property
     def can_read(self) -> bool:
-        """Whether the store worked when it was last read."""
-        return self._freshness.can_read
+        """Whether the last read of the store succeeded."""
+        return self._refresher.can_read
 
     @property
     def reach(self) -> Reach:
-        """Of the broker that is heard; of none while none is."""
-        return self._ear.reach
+        """The reach of the broker that is listened to; NOWHERE while there is none."""
+        return self._feed.reach
 
-    # What transports ask ------------------------------------------------------------------------
+    # For transports ------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """The store's clock, by the offset that was last measured."""
-        return time.time() + self._freshness.offset_s
+        """Return the time of the store's clock, by the last measured offset."""
+        return time.time() + self._refresher.offset_s
 
     def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> ConnectedClient:
-        """A new client; a server that is full or going away turns it away at once."""
-        s = conf.settings()
-        limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
-        connection = Connection(opened_at=self.now(), policy=policy, limits=limits, numbers=self.hub.numbers)
-        seat = ConnectedClient(self, connection, outlet, address)
-        self._seats[connection] = seat
+        """Return a new client; it is closed already if this server is full or draining."""
+        settings = conf.settings()
+        connection = Connection(
+            opened_at=self.now(), policy=policy, limits=settings.limits, frame_numbers=self.hub.frame_numbers
+        )
+        client = ConnectedClient(self, connection, outlet, address)
+        self._clients[connection] = client
         self.counts["opened"] += 1
-        self._addresses[address] += 1
-        if self._is_drained:
-            seat.close(reasons.DRAIN)
-        elif len(self._seats) > s.connections or (address and self._addresses[address] > s.connections_per_address):
-            seat.close(reasons.LIMIT)
-        if self._sweeping is None or self._sweeping.done():
-            self._sweeping = asyncio.ensure_future(self._sweep())
-        return seat
+        self._connections_by_address[address] += 1
+        is_address_full = address and self._connections_by_address[address] > settings.connections_per_address
+        if self._is_draining:
+            client.close(reasons.DRAIN)
+        elif len(self._clients) > settings.connections or is_address_full:
+            client.close(reasons.LIMIT)
+        if self._sweep_task is None or self._sweep_task.done():
+            self._sweep_task = asyncio.ensure_future(self._sweep())
+        return client
 
-    # What seats ask -----------------------------------------------------------------------------
+    # For clients ---------------------------------------------------------------------------------
 
     def is_full_for(self, person: str) -> bool:
-        """Whether this person has all the connections that one may have here."""
-        return bool(person) and self._followers[person] >= conf.settings().connections_per_user
+        """Whether this person has as many connections here as one person may have."""
+        return bool(person) and self._connections_by_person[person] >= conf.settings().connections_per_user
 
-    def attach(self, seat: ConnectedClient) -> None:
-        """From now on it hears what its ticket covers; again after a renewal."""
-        if seat.connection.closed is not None:
+    def attach(self, client: ConnectedClient) -> None:
+        """Send the client what its ticket covers, from now on; call again after a renewal."""
+        if client.connection.closed is not None:
             return
-        if not seat.is_counted:
-            seat.is_counted = True
-            self._followers[seat.person] += 1
-        self.hub.attach(seat.connection)
-        self._freshness.keep()
+        if not client.is_counted:
+            client.is_counted = True
+            self._connections_by_person[client.person] += 1
+        self.hub.attach(client.connection)
+        self._refresher.start_rereading()
 
-    def leave(self, seat: ConnectedClient) -> None:
-        """Its client has gone; harmless when repeated."""
-        if self._seats.pop(seat.connection, None) is None:
+    def detach(self, connection: Connection) -> None:
+        """Send it nothing more; harmless when repeated."""
+        self.hub.detach(connection)
+
+    def remove(self, client: ConnectedClient) -> None:
+        """Forget a client that has disconnected; harmless when repeated."""
+        if self._clients.pop(client.connection, None) is None:
             return
-        self.hub.detach(seat.connection)
-        _discount(self._addresses, seat.address)
-        if seat.is_counted:
-            _discount(self._followers, seat.person)
+        self.hub.detach(client.connection)
+        _decrement(self._connections_by_address, client.address)
+        if client.is_counted:
+            _decrement(self._connections_by_person, client.person)
 
-    def closed(self, reason: Reason) -> None:
-        """A connection was closed for this reason."""
+    def count_closed(self, reason: Reason) -> None:
+        """Count a connection that was closed for this reason."""
         self.counts[f"closed {reason.word}"] += 1
 
-    def read_for(self, seat: ConnectedClient, topics: frozenset[str]) -> None:
-        """Have it catch up with what the store knows of these topics, as soon as that is read."""
-        self._freshness.read_for(seat, topics)
+    def read_for(
+        self, topics: frozenset[str], on_read: Callable[[list[Envelope]], None], is_gone: Callable[[], bool]
+    ) -> None:
+        """Read the store for `topics` soon and call `on_read`; a failed read is repeated until `is_gone`."""
+        self._refresher.read_for(topics, on_read, is_gone)
 
     def wake(self, connection: Connection) -> None:
-        """Something waits for it: see to it soon."""
+        """Something waits for this connection and may be sent: do it in the next turn."""
         self.hub.wake(connection)
-        if not self._is_turning:
-            self._is_turning = True
+        if not self._is_turn_scheduled:
+            self._is_turn_scheduled = True
             self._loop.call_soon(self._turn)
 
-    # What happens by itself ---------------------------------------------------------------------
+    # Delivering ----------------------------------------------------------------------------------
 
     def deliver(self, envelopes: Collection[Envelope]) -> None:
-        """These happened: hand them on to whom they concern."""
+        """Send these envelopes to the clients that follow their topics."""
         self.counts["envelopes"] += len(envelopes)
-        self.hub.tell(envelopes, now=self.now())
+        self.hub.receive(envelopes, now=self.now())
         self._turn()
 
     def _missed(self, topics: Collection[str] | None) -> None:
-        self._freshness.missed(topics)
+        self._refresher.missed(topics)
 
     def _turn(self) -> None:
-        """Write what is to be written, to so many as is quick; come back for the rest."""
-        self._is_turning = False
-        # Frames for one client each are worked out first and written in one go: a reader of many that is woken
-        # by the first finds them all, where it would have slept and been woken for each.
-        ready: list[tuple[Callable[[Any], object], Any]] = []
-        for text, connections in self.hub.turn(self.now()):
+        """Write what is due to as many clients as is quick; the next turn does the rest."""
+        self._is_turn_scheduled = False
+        # Frames for a single client each are made first and written in one go: a program that reads many of them
+        # wakes once and finds them all, instead of once for each.
+        unwritten: list[tuple[Callable[[Any], object], Any]] = []
+        for text, connections in self.hub.take(self.now()):
             if text and len(connections) == 1:
                 connection = connections[0]
-                ready.append((connection.write, connection.form(text)))
+                unwritten.append((connection.write, connection.form(text)))
                 continue
-            self._flush(ready)
+            self._flush(unwritten)
             if text:
                 self._write(text, connections)
             else:
                 self._end(connections)
-        self._flush(ready)
-        self._turn_soon()
+        self._flush(unwritten)
+        self._schedule_turn()
 
-    def _flush(self, ready: list[tuple[Callable[[Any], object], Any]]) -> None:
-        self.counts["frames"] += len(ready)
-        self.counts["deliveries"] += len(ready)
-        for write, payload in ready:
+    def _flush(self, unwritten: list[tuple[Callable[[Any], object], Any]]) -> None:
+        self.counts["frames"] += len(unwritten)
+        self.counts["deliveries"] += len(unwritten)
+        for write, payload in unwritten:
             write(payload)
-        ready.clear()
+        unwritten.clear()
 
-    def _turn_soon(self) -> None:
-        """See that a turn comes when the hub has something to do."""
+    def _schedule_turn(self) -> None:
+        """Schedule a turn for the moment when the hub has something to do."""
         wake_at = self.hub.wake_at
         if wake_at is None:
             return
-        timer = self._timer
+        timer = self._turn_timer
         if timer is not None:
             if self._turn_at <= wake_at:
-                return  # It comes early enough, and looks again then: a new one for each message would cost more.
+                return  # That turn comes early enough and schedules the next; a timer for each message would cost more.
             timer.cancel()
         self._turn_at = wake_at
-        self._timer = self._loop.call_later(max(0.0, wake_at - self.now()), self._timed_turn)
+        self._turn_timer = self._loop.call_later(max(0.0, wake_at - self.now()), self._timed_turn)
 
     def _timed_turn(self) -> None:
-        self._timer = None
+        self._turn_timer = None
         self._turn()
 
     def _write(self, text: str, connections: Collection[Connection]) -> None:
@@ -209,56 +217,57 @@ class Driver:
 
     def _end(self, connections: Iterable[Connection]) -> None:
         for connection in connections:
-            if (seat := self._seats.get(connection)) is not None:
-                seat.end()
+            if (client := self._clients.get(connection)) is not None:
+                client.end()
 
     async def _sweep(self) -> None:
-        """Look after all that is due by itself, for as long as anybody is here."""
-        while self._seats:
+        """Send pings and close what is overdue, while there are clients."""
+        while self._clients:
             await asyncio.sleep(SWEEP_S)
-            looked = due(list(self._seats), self.now())
-            while some := list(islice(looked, SLICE)):
-                for connection, frame in some:
+            frames = due_frames(list(self._clients), self.now())
+            while batch := list(islice(frames, SLICE)):
+                for connection, frame in batch:
                     if frame is not None:
                         self._write(frame, (connection,))
                     if connection.closed:
                         self._end((connection,))
                 await asyncio.sleep(0)
 
-    # The end ------------------------------------------------------------------------------------
+    # Shutdown ------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """This server is going away: all are told so, and come back to another or later. Harmless when repeated."""
-        if not self._is_drained:
-            self._is_drained = True
-            self._draining = asyncio.ensure_future(self._drain())
+        """Accept no more clients and close all: they return to another server, or later. Harmless when repeated."""
+        if not self._is_draining:
+            self._is_draining = True
+            self._drain_task = asyncio.ensure_future(self._drain())
 
     async def _drain(self) -> None:
-        """A slice at a time, and with a hint that spreads their return: whoever serves them next is spared a storm."""
-        seats = list(self._seats.values())
-        within_s = round(max(1.0, len(seats) / RETURN_PER_S), 1)
-        for start in range(0, len(seats), SLICE):
-            for seat in seats[start : start + SLICE]:
-                seat.close(reasons.DRAIN, within_s=within_s)
+        """Close a slice at a time, with a hint that spreads the clients' return over some seconds."""
+        clients = list(self._clients.values())
+        within_s = round(max(1.0, len(clients) / RETURN_PER_S), 1)
+        for start in range(0, len(clients), SLICE):
+            for client in clients[start : start + SLICE]:
+                client.close(reasons.DRAIN, within_s=within_s)
             await asyncio.sleep(DRAIN_EVERY_S)
 
     async def close(self) -> None:
-        """Drain, and let go of threads and sockets."""
+        """Drain, then free threads and sockets."""
         self.drain()
-        if self._draining is not None:
-            await self._draining
-        for one in (self._sweeping, self._timer):
-            if one is not None:
-                one.cancel()
-        self._freshness.close()
-        await asyncio.to_thread(self.let_go)
+        if self._drain_task is not None:
+            await self._drain_task
+        if self._sweep_task is not None:
+            self._sweep_task.cancel()
+        if self._turn_timer is not None:
+            self._turn_timer.cancel()
+        self._refresher.close()
+        await asyncio.to_thread(self.close_feed)
 
-    def let_go(self) -> None:
-        """Have the broker no longer call; blocks for a moment."""
-        self._ear.close()
+    def close_feed(self) -> None:
+        """Stop listening to the broker; blocks briefly."""
+        self._feed.close()
 
 
-def _discount(counter: Counter[str], key: str) -> None:
+def _decrement(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]
@@ -268,24 +277,24 @@ _drivers: dict[asyncio.AbstractEventLoop, Driver] = {}
 
 
 def driver() -> Driver:
-    """The driver of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _drivers:
-        for ended in [other for other in _drivers if other.is_closed()]:
-            _drivers.pop(ended).let_go()
-        _drivers[loop] = Driver()
-    return _drivers[loop]
+    """Return the driver of the running event loop."""
+    running_loop = asyncio.get_running_loop()
+    if running_loop not in _drivers:
+        for closed_loop in [loop for loop in _drivers if loop.is_closed()]:
+            _drivers.pop(closed_loop).close_feed()
+        _drivers[running_loop] = Driver()
+    return _drivers[running_loop]
 
 
 def drain_all() -> None:
-    """Have every driver of this process drain; from any thread, also from a signal handler."""
-    for loop, one in list(_drivers.items()):
+    """Drain every driver of this process; call it from any thread or from a signal handler."""
+    for loop, loop_driver in list(_drivers.items()):
         if not loop.is_closed():
-            loop.call_soon_threadsafe(one.drain)
+            loop.call_soon_threadsafe(loop_driver.drain)
 
 
-async def close_present() -> None:
-    """Close the running loop's driver, if it has one; the next `driver()` makes another."""
-    one = _drivers.pop(asyncio.get_running_loop(), None)
-    if one is not None:
-        await one.close()
+async def close_driver() -> None:
+    """Close the driver of the running loop, if there is one; the next `driver()` makes another."""
+    loop_driver = _drivers.pop(asyncio.get_running_loop(), None)
+    if loop_driver is not None:
+        await loop_driver.close()

@@ -1,8 +1,9 @@
-"""What followers see is fresh: the store is read for those who come, again at the pace that follows from the broker's
-reach, and soon where a broker says that something may have been missed. Only while somebody follows.
+"""Keeps clients up to date from the store: a read for each new client, and regular reads while topics are followed.
 
-Decides when and what is read; `reading.py` reads, `ear.py` hears. An outage of the database costs freshness, nothing
-else: who waits for a snapshot waits on. Everything is on the event loop. Used by `driver.py` alone.
+The interval of the regular reads depends on the reach of the broker; what a broker may have lost is read soon. The
+refresher decides when and what is read; `reader.py` reads, `broker_feed.py` listens to the broker. While the
+database fails, clients that wait for their snapshots go on waiting. Everything is on the event loop. Used by
+`driver.py` alone.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -17,35 +19,46 @@ from telltale.brokers import recheck_s
 from telltale.core.hub import Hub
 from telltale.core.outage import Outage
 from telltale.core.wire import Envelope
-from telltale.live.broker_feed import Ear
-from telltale.live.client import ConnectedClient
-from telltale.live.reader import Found, Reader, together
+from telltale.live.broker_feed import BrokerFeed
+from telltale.live.reader import EnvelopesByTopic, Reader, distinct_envelopes
 
 logger = logging.getLogger(__name__)
 
-LEAST_RECHECK_S: Final = 1.0
-"""Two re-reads are at least this far apart, however much a broker loses."""
+MIN_RECHECK_S: Final = 1.0
+"""Regular reads are at least this far apart, however much a broker loses."""
 
 RETRY_READ_S: Final = 1.0
-"""After a read that failed, for clients that wait for their snapshot."""
+"""Time until a failed read for waiting clients is repeated."""
 
-SEATS: Final = 100
-"""Of those who wait for what was read, so many are served before others have their turn."""
+CLIENTS_PER_TURN: Final = 100
+"""Waiting clients that receive what was read in one turn of the event loop; then others have theirs."""
+
+
+OnRead = Callable[[list[Envelope]], None]
+"""Called with what was read; identifies the client that waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What a client waits for."""
+
+    topics: frozenset[str]
+    is_gone: Callable[[], bool]
 
 
 class Refresher:
-    """Of one driver's followers."""
+    """Reads for the clients of one driver."""
 
-    def __init__(self, hub: Hub, ear: Ear, deliver: Callable[[Collection[Envelope]], None]) -> None:
-        """`deliver`: hands on what was read again."""
-        self._hub, self._ear, self._deliver = hub, ear, deliver
-        self._reader = Reader(ear.hear)
-        self._unread: dict[ConnectedClient, frozenset[str]] = {}
+    def __init__(self, hub: Hub, feed: BrokerFeed, deliver: Callable[[Collection[Envelope]], None]) -> None:
+        """`deliver` is called with what the regular reads find."""
+        self._hub, self._feed, self._deliver = hub, feed, deliver
+        self._reader = Reader(feed.subscribe)
+        self._waiting: dict[OnRead, _Wait] = {}
         self._missed: set[str] = set()
-        self._is_stale = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
-        self._rechecking: asyncio.Task[None] | None = None
-        self._outage = Outage(logger, "Reading for followers", "Pages stay as they are until it works again.")
+        self._has_missed = asyncio.Event()
+        self._read_task: asyncio.Task[None] | None = None
+        self._reread_task: asyncio.Task[None] | None = None
+        self._outage = Outage(logger, "Reading for pages", "Pages stay as they are until it works again.")
 
     @property
     def offset_s(self) -> float:
@@ -54,85 +67,93 @@ class Refresher:
 
     @property
     def can_read(self) -> bool:
-        """Whether the store worked when it was last read."""
-        return not self._outage.lasts
+        """Whether the last read of the store succeeded."""
+        return not self._outage.is_ongoing
 
-    def read_for(self, seat: ConnectedClient, topics: frozenset[str]) -> None:
-        """Have it catch up with what the store knows of these topics, as soon as that is read."""
-        self._unread[seat] = self._unread.get(seat, frozenset()) | topics
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(self._read_for_all())
+    def read_for(self, topics: frozenset[str], on_read: OnRead, is_gone: Callable[[], bool]) -> None:
+        """Read `topics` soon and call `on_read` with the envelopes; a failed read is repeated until `is_gone`.
 
-    def keep(self) -> None:
-        """Somebody follows: read again and again from now on, until nobody does."""
-        if self._rechecking is None or self._rechecking.done():
-            self._rechecking = asyncio.ensure_future(self._recheck())
+        Calls with the same `on_read` are merged until the next read: a client that renews its ticket waits once.
+        """
+        previous = self._waiting.get(on_read)
+        self._waiting[on_read] = _Wait(topics if previous is None else topics | previous.topics, is_gone)
+        if self._read_task is None or self._read_task.done():
+            self._read_task = asyncio.ensure_future(self._read_for_waiting())
+
+    def start_rereading(self) -> None:
+        """Begin the regular reads, which go on while any topic is followed; harmless when repeated."""
+        if self._reread_task is None or self._reread_task.done():
+            self._reread_task = asyncio.ensure_future(self._reread())
 
     def missed(self, topics: Collection[str] | None) -> None:
-        """Something of these topics (None: of any) may have been lost on its way here."""
+        """A message of these topics (None: of any) may be lost: read them soon."""
         self._missed |= self._hub.topics if topics is None else set(topics)
-        self._is_stale.set()
+        self._has_missed.set()
 
     def close(self) -> None:
-        """Read no more."""
-        for task in (self._reading, self._rechecking):
+        """Stop reading."""
+        for task in (self._read_task, self._reread_task):
             if task is not None:
                 task.cancel()
         self._reader.close()
 
-    async def _read_for_all(self) -> None:
-        """Read for those who wait, all in one go, and again for those who have come meanwhile."""
-        while self._unread:
-            unread, self._unread = self._unread, {}
-            found = await self._read(frozenset().union(*unread.values()))
-            if found is None:
-                # They are waited for, as long as their patience lasts.
-                waiting = {seat: topics for seat, topics in unread.items() if not seat.connection.closed}
-                self._unread = waiting | self._unread
-                await asyncio.sleep(RETRY_READ_S)
-            else:
-                await self._hand_out(unread, found)
+    async def _read_for_waiting(self) -> None:
+        """Read for all that wait in one go, and again for those that came meanwhile."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            by_topic = await self._read(frozenset().union(*(wait.topics for wait in waiting.values())))
+            if by_topic is not None:
+                await self._hand_out(waiting, by_topic)
+                continue
+            for on_read, wait in waiting.items():
+                if not wait.is_gone():
+                    self.read_for(wait.topics, on_read, wait.is_gone)
+            await asyncio.sleep(RETRY_READ_S)
 
-    async def _hand_out(self, unread: dict[ConnectedClient, frozenset[str]], found: Found) -> None:
-        waiting = iter(unread.items())
-        while some := list(islice(waiting, SEATS)):
-            for seat, topics in some:
-                seat.catch_up(together(found, topics))
+    async def _hand_out(self, waiting: dict[OnRead, _Wait], by_topic: EnvelopesByTopic) -> None:
+        clients = iter(waiting.items())
+        while batch := list(islice(clients, CLIENTS_PER_TURN)):
+            for on_read, wait in batch:
+                on_read(distinct_envelopes(by_topic, wait.topics))
             await asyncio.sleep(0)
 
-    async def _recheck(self) -> None:
-        read_all_at = time.monotonic()
+    async def _reread(self) -> None:
+        last_full_at = time.monotonic()
         while self._hub.topics:
-            pace_s = recheck_s(self._ear.reach)
-            await asyncio.sleep(min(LEAST_RECHECK_S, pace_s))
+            interval_s = recheck_s(self._feed.reach)
+            await asyncio.sleep(min(MIN_RECHECK_S, interval_s))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_stale.wait(), max(0.0, read_all_at + pace_s - time.monotonic()))
-            is_all = time.monotonic() >= read_all_at + pace_s
-            read_all_at = time.monotonic() if is_all else read_all_at
-            await self._read_again(self._to_read(is_all=is_all))
+                left_s = last_full_at + interval_s - time.monotonic()
+                await asyncio.wait_for(self._has_missed.wait(), max(0.0, left_s))
+            missed = self._take_missed()
+            if time.monotonic() >= last_full_at + interval_s:
+                last_full_at = time.monotonic()
+                await self._reread_topics(self._hub.topics)
+            else:
+                await self._reread_topics(missed)
 
-    async def _read_again(self, topics: frozenset[str]) -> None:
-        self._ear.keep_to(self._hub.follows)
-        found = await self._read(topics)
-        try:
-            self._deliver(together(found or {}, topics))
-        except Exception:
-            # One that can't be told must not keep all others from being told, for ever.
-            logger.exception("What was read again could not be handed on.")
-
-    def _to_read(self, *, is_all: bool) -> frozenset[str]:
-        """All that is followed, or only what may have been missed."""
+    def _take_missed(self) -> frozenset[str]:
+        """Return the followed topics of which a message may be lost, and start afresh."""
         missed, self._missed = self._missed, set()
-        self._is_stale.clear()
-        return self._hub.topics if is_all else frozenset(filter(self._hub.follows, missed))
+        self._has_missed.clear()
+        return frozenset(filter(self._hub.has_followers, missed))
 
-    async def _read(self, topics: frozenset[str]) -> Found | None:
-        """What the store knows of these topics; None while it is out of order."""
+    async def _reread_topics(self, topics: frozenset[str]) -> None:
+        self._feed.unsubscribe_unless(self._hub.has_followers)
+        by_topic = await self._read(topics)
         try:
-            found = await self._reader.read(topics)
+            self._deliver(distinct_envelopes(by_topic or {}, topics))
+        except Exception:
+            # One envelope that fails must not end the regular reads for all others.
+            logger.exception("What was read from the store could not be delivered; the next read follows.")
+
+    async def _read(self, topics: frozenset[str]) -> EnvelopesByTopic | None:
+        """Return what the store knows of these topics; None if the read failed."""
+        try:
+            by_topic = await self._reader.read(topics)
         except Exception as error:
-            # Whatever the database raises, it may be well again in a second.
+            # Whatever the database raises, it may work again in a second.
             self._outage.begin(error, now=time.monotonic())
             return None
         self._outage.end(now=time.monotonic())
-        return found
+        return by_topic

@@ -1,8 +1,8 @@
-"""Tickets: signed, short-lived statements of which topics their bearer may follow.
+"""Tickets: signed, short-lived statements of the topics that their bearer may follow.
 
-A page gets one when it is rendered, others come from `views.ticket`. Whoever issues one has asked
-`permissions` before; whoever verifies one reads no database and knows no request. The signature is Django's,
-so it changes with SECRET_KEY, and SECRET_KEY_FALLBACKS keep old tickets good.
+A page gets one when it is rendered, others come from `pages.views.ticket`. The caller of `issue` has checked
+permissions; `verify` reads no database and needs no request. The signature is Django's: it depends on SECRET_KEY, and
+SECRET_KEY_FALLBACKS keep older tickets valid.
 """
 
 from collections.abc import Iterable
@@ -16,22 +16,22 @@ from telltale import conf, store
 from telltale.core import reasons
 from telltale.core.policy import Grant
 from telltale.core.reasons import Reason
-from telltale.core.topics import parse
+from telltale.core.topics import parse_open
 
 SALT: Final = "telltale.ticket"
 
 MAX_TOPICS: Final = 200
-"""Topics in one ticket; a page that shows more follows its owner's topic, which covers all of theirs."""
+"""Topics in one ticket; a page that shows more tasks follows their owner's topic, which covers them all."""
 
-FEW_TOPICS: Final = 4
-"""Up to so many, compressing costs those who verify more time than it saves on the way."""
+MAX_UNCOMPRESSED_TOPICS: Final = 4
+"""Up to this many topics, compressing costs more time on verifying than it saves in transfer."""
 
 MAX_LENGTH: Final = 16_384
-"""Characters of a ticket that are looked at."""
+"""Characters of a ticket; a longer one is not parsed."""
 
 
-class Refused(Exception):
-    """A ticket, or a connection, that is not accepted; `reason` tells the client what to do next."""
+class TicketRefused(Exception):
+    """A ticket that is not valid; `reason` tells the client what to do next."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.meaning)
@@ -39,38 +39,44 @@ class Refused(Exception):
 
 
 def issue(topics: Iterable[str], *, follower: str = "", ttl_s: float | None = None, now: float | None = None) -> str:
-    """Sign a ticket for `topics`, good for `ttl_s` seconds (None: as the settings say).
+    """Return a signed ticket for `topics`, valid for `ttl_s` seconds (None: as the settings say).
 
-    The caller has made sure that they may be followed. `follower` is their own topic, by which their
-    connections are counted.
+    The caller has checked that they may be followed. `follower`: the person's own topic, by which their connections
+    are counted. Raises `ValueError` for more than `MAX_TOPICS` and for a malformed topic.
     """
-    return _signed(topics, follower, expires_at(ttl_s, now=now))
+    return _sign(sorted(set(topics)), follower, expires_at(ttl_s, now=now))
 
 
 def verify(text: object, *, now: float | None = None) -> Grant:
-    """What a ticket grants; raises `Refused` if it is not ours, or has run out."""
+    """Return what a ticket grants; raises `TicketRefused` if the signature is not this site's, or it has expired."""
     if not isinstance(text, str) or not 0 < len(text) <= MAX_LENGTH:
-        raise Refused(reasons.NO_TICKET)
+        raise TicketRefused(reasons.NO_TICKET)
     try:
-        said = _signer().unsign_object(text)
-        grant = Grant(topics=frozenset(said["t"]), follower=said["f"], expires_at=float(said["e"]))
+        fields = _signer().unsign_object(text)
+        grant = Grant(topics=frozenset(fields["t"]), follower=fields["f"], expires_at=float(fields["e"]))
     except (signing.BadSignature, KeyError, TypeError, ValueError):
-        raise Refused(reasons.NO_TICKET) from None
+        raise TicketRefused(reasons.NO_TICKET) from None
     if (store.now() if now is None else now) >= grant.expires_at:
-        raise Refused(reasons.EXPIRED)
+        raise TicketRefused(reasons.EXPIRED)
     return grant
 
 
-def _signed(topics: Iterable[str], follower: str, expires_at: float) -> str:
-    said: dict[str, Any] = {"t": sorted(set(topics)), "f": follower, "e": expires_at}
-    if len(said["t"]) > MAX_TOPICS:
+def expires_at(ttl_s: float | None = None, *, now: float | None = None) -> float:
+    """Return when a ticket issued at `now` expires, in seconds since 1970; `ttl_s` None: as the settings say."""
+    issued_at = store.now() if now is None else now
+    return round(issued_at + (conf.settings().ticket_s if ttl_s is None else ttl_s), 3)
+
+
+def _sign(topics: list[str], follower: str, expires_at: float) -> str:
+    if len(topics) > MAX_TOPICS:
         raise ValueError(
-            f"A ticket for {len(said['t'])} topics was asked for; at most {MAX_TOPICS} fit: "
-            "follow the owner's topic, or one of your own that covers them."
+            f"A ticket for {len(topics)} topics was requested; at most {MAX_TOPICS} fit. "
+            "Follow the owner's topic, or a topic of your own that covers them."
         )
-    for topic in said["t"]:
-        parse(topic)
-    return _signer().sign_object(said, compress=len(said["t"]) > FEW_TOPICS)
+    for topic in topics:
+        parse_open(topic)
+    fields: dict[str, Any] = {"t": topics, "f": follower, "e": expires_at}
+    return _signer().sign_object(fields, compress=len(topics) > MAX_UNCOMPRESSED_TOPICS)
 
 
 def _signer() -> signing.Signer:
@@ -80,9 +86,3 @@ def _signer() -> signing.Signer:
 @lru_cache(maxsize=1)
 def _signer_by(key: str, fallbacks: tuple[str, ...]) -> signing.Signer:
     return signing.Signer(key=key, salt=SALT, fallback_keys=list(fallbacks))
-
-
-def expires_at(ttl_s: float | None = None, *, now: float | None = None) -> float:
-    """When a ticket issued at `now` expires, in seconds since 1970; `ttl_s` None: as the settings say."""
-    at = store.now() if now is None else now
-    return round(at + (conf.settings().ticket_s if ttl_s is None else ttl_s), 3)

@@ -23,8 +23,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from telltale import conf, store
 from telltale.core import reasons
-from telltale.core.connection import Connection
-from telltale.core.health import health
+from telltale.core.health import can_cancel, health
 from telltale.core.policy import Grant
 from telltale.core.wire import Malformed
 from telltale.dispatch import control
@@ -36,7 +35,6 @@ from telltale.owners import Owner
 from telltale.pages import permissions
 from telltale.pages.permissions import is_owner, may_see
 from telltale.pages.responses import (
-    can_cancel,
     json_body,
     json_error,
     no_store,
@@ -46,9 +44,9 @@ from telltale.pages.responses import (
     task_json,
     wants_page,
 )
-from telltale.transports.base import STATUS, Hello
-from telltale.transports.http import bearer
-from telltale.transports.polling import POLICY, Answer
+from telltale.transports.base import Hello, http_status
+from telltale.transports.http import bearer_token
+from telltale.transports.polling import response_text
 
 NEWEST: Final = 50
 """The most tasks that the list shows."""
@@ -153,8 +151,8 @@ def _ticket_required(view: Any) -> Any:
     @wraps(view)
     def ticketed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            grant = tickets.verify(bearer(request.headers.get("Authorization", "")))
-        except tickets.Refused as refusal:
+            grant = tickets.verify(bearer_token(request.headers.get("Authorization", "")))
+        except tickets.TicketRefused as refusal:
             return _refuse(refusal.reason)
         return no_store(view(request, grant, *args, **kwargs))
 
@@ -189,17 +187,11 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
         hello = Hello.read(json_body(request))
     except Malformed:
         return _refuse(reasons.MALFORMED)
-    now, s = store.now(), conf.settings()
-    limits = {"quiet_s": s.quiet_s, "stalled_s": s.stalled_s, "lease_s": s.lease_s}
-    connection = Connection(opened_at=now, policy=POLICY, limits=limits)
-    connection.admit(grant, have=hello.have, seen=hello.seen, now=now)
+    now, settings = store.now(), conf.settings()
     envelopes = store.read_topics(grant.topics, now=now)
     request_queue_status([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
-    connection.catch_up(envelopes)
-    told = Answer()
-    while (frame := connection.take(now)) is not None:
-        told.add(frame)
-    return HttpResponse(told.text(connection, now, poll_after_s=s.poll_s), content_type="application/json")
+    text = response_text(grant, hello, envelopes, limits=settings.limits, now=now, poll_after_s=settings.poll_s)
+    return HttpResponse(text, content_type="application/json")
 
 
 # Shared by the views
@@ -229,7 +221,7 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
     return {
         "task": row,
         "snapshot": snapshot,
-        "health": health(snapshot, now=now, limits=conf.settings()),
+        "health": health(snapshot, now=now, limits=conf.settings().limits),
         "can_cancel": is_own and can_cancel(snapshot),
         "can_retry": is_own and control.why_no_retry(row) is None,
         "refresh_s": _refresh_s(request, [row], now=now),
@@ -269,4 +261,4 @@ def _refuse_action(request: HttpRequest, row: TaskState, message: str, *, status
 
 def _refuse(reason: reasons.Reason) -> HttpResponseBase:
     bye = {"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again}
-    return no_store(JsonResponse(bye, status=STATUS.get(reason, 400)))
+    return no_store(JsonResponse(bye, status=http_status(reason)))

@@ -1,6 +1,6 @@
-"""What the live server's protocols share: a client's line, whose it is, and whether anybody is still there.
+"""The common part of the live server's protocols: the line to one client, its address, and flow control.
 
-Knows sockets and how uvicorn treats its protocols. `live_socket.py` and `live_stream.py` build on it.
+Knows sockets and uvicorn's conventions for protocols. `websocket_protocol.py` and `http_protocol.py` build on it.
 """
 
 import asyncio
@@ -13,68 +13,69 @@ from uvicorn.server import ServerState
 
 from telltale.live.driver import driver
 from telltale.server.proxies import LOCAL, Proxies
-from telltale.transports.base import Follower
-from telltale.transports.http import Scope
+from telltale.transports.base import Client
+from telltale.transports.http import LiveRequest
 
-GONE_MS: Final = 30_000
-"""What was written and not acknowledged by the client's TCP for so long ends the connection."""
+UNACKNOWLEDGED_MS: Final = 30_000
+"""Data that the client's TCP has not acknowledged for this long ends the connection."""
 
 
 class ClientProtocol(asyncio.Protocol):
-    """The line to one client; `_follower` is None before it is let in, and after it has gone."""
+    """The line to one client; `_client` is None before it is admitted and after it has disconnected."""
 
-    __slots__ = ("_follower", "_state", "_transport")
+    __slots__ = ("_client", "_state", "_transport")
 
     _transport: asyncio.Transport
 
     def __init__(self, server_state: ServerState) -> None:
         self._state = server_state
-        self._follower: Follower | None = None
+        self._client: Client | None = None
 
     def eof_received(self) -> None:
-        """The client says nothing more: it has gone."""
+        """The client sends nothing more: asyncio closes the line."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
         self._state.connections.discard(self)
-        if self._follower is not None:
-            self._follower.leave()
-        self._follower = None
+        if self._client is not None:
+            self._client.leave()
+        self._client = None
 
     def pause_writing(self) -> None:
         """More is written than the client takes."""
-        if self._follower is not None:
-            self._follower.block()
+        if self._client is not None:
+            self._client.block()
 
     def resume_writing(self) -> None:
-        """The client has taken it."""
-        if self._follower is not None:
-            self._follower.unblock()
+        """The client has taken what was written."""
+        if self._client is not None:
+            self._client.unblock()
 
     def shutdown(self) -> None:
-        """uvicorn is told to end: all are sent away, in batches."""
-        if self._follower is None:
+        """Called by uvicorn when it shuts down: the driver closes all clients, in batches."""
+        if self._client is None:
             self._transport.close()
         else:
             driver().drain()
 
 
-def client_of(transport: asyncio.Transport, scope: Scope, config: Config) -> str:
-    """The client's address, as the proxies say it that uvicorn is told to trust; empty where nobody says it.
+def client_address(transport: asyncio.Transport, request: LiveRequest, config: Config) -> str:
+    """Return the client's address, as reported by the proxies that uvicorn trusts; empty if it is not known.
 
-    Behind a Unix socket is somebody of this machine, who is believed if those at 127.0.0.1 are.
+    The peer of a Unix socket is on this machine, so it is trusted if 127.0.0.1 is.
     """
     peer = transport.get_extra_info("peername")
     has_address = isinstance(peer, tuple)
-    address = Proxies.of(config.forwarded_allow_ips).client_of(str(peer[0]) if has_address else LOCAL, scope)
+    proxies = Proxies.from_setting(config.forwarded_allow_ips)
+    address = proxies.client_address(str(peer[0]) if has_address else LOCAL, request.forwarded_for)
     return address if has_address or address != LOCAL else ""
 
 
-def mind_the_gone(transport: asyncio.Transport) -> None:
-    """Have TCP find out about clients that vanished without a word."""
-    line = transport.get_extra_info("socket")
-    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+def enable_keepalive(transport: asyncio.Transport) -> None:
+    """Let TCP detect clients that vanished without closing the connection."""
+    tcp_socket = transport.get_extra_info("socket")
+    if tcp_socket is None or tcp_socket.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    with suppress(OSError, AttributeError):  # Platforms differ in what they have.
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
+    with suppress(OSError, AttributeError):  # Platforms differ in the options that they have.
+        tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)

@@ -1,63 +1,54 @@
 """Bytes that many clients share: a message as a WebSocket frame, or as a chunk of an event stream.
 
-Built once a message, and written as they are to every client (RFC 6455, 5.2; RFC 9112, 7.1). What clients send
-is read by `websockets`; here is only told whether it can be read without a memory. Used by the live server's
-protocols.
+They are made once for each message and written unchanged to every client (RFC 6455, 5.2; RFC 9112, 7.1).
+`holds_whole_messages` says whether one parser can read the data of many clients. Used by the live server's protocols.
 """
 
-import struct
 from typing import Final
 
-from telltale.transports.sse import event_of
+from websockets.frames import Frame, Opcode
 
-_SHORT: Final = struct.Struct(">BB").pack
-_MEDIUM: Final = struct.Struct(">BBH").pack
-_LONG: Final = struct.Struct(">BBQ").pack
-
-_TEXT: Final = 0x81
-"""A whole text message: FIN, opcode 1."""
+from telltale.transports.sse import event_bytes
 
 _FIN: Final = 0x80
+_OPCODE: Final = 0x0F
+_LENGTH: Final = 0x7F
 _MASK_BYTES: Final = 4
 _LENGTH_BYTES: Final = {126: 2, 127: 8}
 
 
 def text_frame(text: str) -> bytes:
-    """A message to a WebSocket client."""
-    data = text.encode()
-    size = len(data)
-    if size < 126:
-        return _SHORT(_TEXT, size) + data
-    return (_MEDIUM(_TEXT, 126, size) if size < 65_536 else _LONG(_TEXT, 127, size)) + data
+    """Return a message as a WebSocket frame."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def event_chunk(text: str) -> bytes:
-    """A message to the reader of an event stream over HTTP/1.1."""
-    return chunk(event_of(text))
+    """Return a message as one chunk of an event stream over HTTP/1.1."""
+    return chunk(event_bytes(text))
 
 
 def chunk(data: bytes) -> bytes:
-    """`data` as one chunk of a chunked body."""
+    """Return `data` as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def are_whole(data: bytes, *, most: int = 64) -> bool:
-    """Whether `data` is nothing but whole messages of a client: frames that end where it ends, none a fragment.
+def holds_whole_messages(data: bytes, *, max_frames: int = 64) -> bool:
+    """Whether a client's `data` is whole messages only: no frame is a fragment, and the last ends where it ends.
 
-    False also for more than `most` frames, so that a look costs little whatever a client sends.
+    False also for more than `max_frames` frames, so that the check costs little whatever a client sends.
     """
-    at, end = 0, len(data)
-    for _frame in range(most):
-        if at + 2 > end:
+    position, end = 0, len(data)
+    for _frame in range(max_frames):
+        if position + 2 > end:
             break
-        begins, size = data[at], data[at + 1] & 0x7F
-        if not begins & _FIN or not begins & 0x0F:
+        first_byte, size = data[position], data[position + 1] & _LENGTH
+        if not first_byte & _FIN or not first_byte & _OPCODE:
             return False
-        at += 2
-        if (more := _LENGTH_BYTES.get(size, 0)) != 0:
-            size = int.from_bytes(data[at : at + more], "big")
-        at += more + _MASK_BYTES + size
-    return at == end
+        position += 2
+        if (length_bytes := _LENGTH_BYTES.get(size, 0)) != 0:
+            size = int.from_bytes(data[position : position + length_bytes], "big")
+        position += length_bytes + _MASK_BYTES + size
+    return position == end

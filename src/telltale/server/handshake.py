@@ -1,53 +1,32 @@
-"""A WebSocket's handshake, answered: what is asked, in headers that somebody has parsed; what is said to it, in bytes.
+"""The response to a WebSocket handshake for the live address (RFC 6455, 4.2).
 
-RFC 6455, 4.2. No extension is ever agreed to: compressing each message for each client costs more than it saves.
-Used by the live server's protocols; knows the door (`live/access.py`), and no sockets.
+`websockets` checks the handshake; here are only the checks that it leaves to its callers. No extension is accepted:
+compressing each message for each client costs more than it saves. Used by the live server's protocols.
 """
 
-import base64
-import binascii
 from http import HTTPStatus
 from typing import Final
 
-from websockets.utils import accept_key
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 
 from telltale.live.access import is_known_host, is_trusted_origin
-from telltale.transports.http import Scope, header
+from telltale.transports.http import LiveRequest
 
-KEY_BYTES: Final = 16
-
-_WELCOME: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
-)
+VERSION: Final = "13"
+"""Of the WebSocket protocol."""
 
 
-class Refused(Exception):
-    """A handshake that is not accepted; `answer` is what to say before the line is closed."""
-
-    def __init__(self, status: HTTPStatus, words: str) -> None:
-        super().__init__(words)
-        body = words.encode()
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"
-            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+def handshake_response(handshake: Request, request: LiveRequest) -> Response:
+    """Return the response to a GET that asks for a WebSocket; status 101 accepts it, any other refuses it."""
+    protocol = ServerProtocol()
+    if not (is_known_host(request) and is_trusted_origin(request)):
+        return protocol.reject(
+            HTTPStatus.FORBIDDEN, "The host is not in ALLOWED_HOSTS, or the origin not in CSRF_TRUSTED_ORIGINS.\n"
         )
-        self.answer = head.encode() + body
-
-
-def welcome(scope: Scope) -> bytes:
-    """What opens the socket; raises `Refused`. That it asks for a WebSocket by GET, the server has seen already."""
-    if not (is_known_host(scope) and is_trusted_origin(scope)):
-        raise Refused(HTTPStatus.FORBIDDEN, "This page may not listen here.\n")
-    if header(scope, b"sec-websocket-version") != "13":
-        raise Refused(HTTPStatus.UPGRADE_REQUIRED, "Ask for version 13 of the WebSocket protocol.\n")
-    key = header(scope, b"sec-websocket-key")
-    if not _is_key(key):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"Sec-WebSocket-Key has {KEY_BYTES} bytes, in base64.\n")
-    return _WELCOME % accept_key(key).encode()
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == KEY_BYTES
-    except (binascii.Error, ValueError):
-        return False
+    if VERSION not in handshake.headers.get_all("Sec-WebSocket-Version"):
+        # `websockets` answers 400, but the standard wants 426 with the version that is supported.
+        response = protocol.reject(HTTPStatus.UPGRADE_REQUIRED, f"Use version {VERSION} of the WebSocket protocol.\n")
+        response.headers["Sec-WebSocket-Version"] = VERSION
+        return response
+    return protocol.accept(handshake)

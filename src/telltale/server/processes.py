@@ -1,8 +1,8 @@
-"""Several processes of the live server behind one port: starts them, keeps them there, ends them.
+"""Runs the live server: in this process, or in several processes behind one port, which are restarted if they die.
 
-Each has a listening socket of its own at the shared port (`SO_REUSEPORT`), among which the kernel spreads clients;
-where platforms lack that, or a socket was passed in, all share one. The sockets belong to this process, so the
-clients of a process that died wait in its queue until its successor is there. Knows nothing of what is served.
+Each process has its own listening socket on the shared port (`SO_REUSEPORT`), and the kernel spreads the clients over
+them. On platforms without that option, or if a socket was passed in, all processes share one socket. The sockets
+belong to the parent process, so the clients of a process that died wait in its socket's queue for the next one.
 """
 
 import logging
@@ -18,89 +18,98 @@ from typing import Final
 
 from django.conf import settings as django_settings
 
-from telltale.server.options import EXIT_WRONG, CannotServe, Options
+from telltale.server.options import EXIT_CANNOT_SERVE, CannotServe, Options
 from telltale.server.serve import check, run
 from telltale.server.sockets import bind, is_passed_a_socket, listen
 
 logger = logging.getLogger(__name__)
 
 RESTART_S: Final = 1.0
-"""How long a dead process's place stays empty: one that dies again and again does not use up the machine."""
+"""Time until a process that died is restarted, so that one that dies at once does not use up the machine."""
 
-LOOK_S: Final = 0.1
+CHECK_EVERY_S: Final = 0.1
 
-PATIENCE_S: Final = 5.0
-"""How much longer than its drain a process may take to end."""
+KILL_AFTER_S: Final = 5.0
+"""A process that has not exited this long after its drain is killed."""
 
 
-class Processes:
-    """`options.processes` children of this process."""
+def serve(options: Options) -> None:
+    """Serve until told to stop, in as many processes as `options` say. Raises `CannotServe`."""
+    if options.processes == 1:
+        run(options)
+    else:
+        check(options)
+        Supervisor(options).run()
+
+
+class Supervisor:
+    """Starts `options.processes` child processes and restarts those that die."""
 
     def __init__(self, options: Options) -> None:
-        """Raises `CannotServe` if the port can't be had."""
+        """Raises `CannotServe` if the port can't be opened."""
         self._options = options
-        self._sockets = _sockets(options)
-        # Of this pipe nothing is read but its end: so children learn of this process's own, however it came.
-        self._lifeline, self._held = os.pipe()
+        self._sockets = _open_sockets(options)
+        # Nothing is written to this pipe: its end tells the children that this process has exited, however it did.
+        self._pipe, self._pipe_end = os.pipe()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: dict[int, float] = {}
-        self._is_ending = False
+        self._is_stopping = False
 
     def run(self) -> None:
-        """Until told to end, by SIGTERM or SIGINT; returns when all have ended. Raises `CannotServe`."""
+        """Run until SIGTERM or SIGINT; return when all children have exited. Raises `CannotServe`."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
+            signal.signal(number, self._stop)
         try:
-            while not self._is_ending:
-                self._keep()
-                time.sleep(LOOK_S)
+            while not self._is_stopping:
+                self._start_missing()
+                time.sleep(CHECK_EVERY_S)
         finally:
-            self._send_away()
+            self._stop_children()
 
-    def _keep(self) -> None:
+    def _start_missing(self) -> None:
         for k in range(self._options.processes):
             child = self._children.get(k)
             if child is not None and child.poll() is not None:
-                self._bury(k, child.returncode)
+                self._remove_dead(k, child.returncode)
             if k not in self._children and time.monotonic() - self._died_at.get(k, float("-inf")) >= RESTART_S:
                 self._children[k] = self._start(k)
 
-    def _bury(self, k: int, status: int) -> None:
+    def _remove_dead(self, k: int, exit_code: int) -> None:
         del self._children[k]
-        if status == EXIT_WRONG:
-            raise CannotServe(f"Process {k} of the live server can't begin; why stands above.")
-        logger.error("Process %d of the live server ended by itself (%d); it is started anew.", k, status)
+        if exit_code == EXIT_CANNOT_SERVE:
+            raise CannotServe(f"Process {k} of the live server can't start; its own message is above.")
+        logger.error("Process %d of the live server died (exit code %d); it is restarted.", k, exit_code)
         self._died_at[k] = time.monotonic()
 
     def _start(self, k: int) -> "subprocess.Popen[bytes]":
         fd = self._sockets[k % len(self._sockets)].fileno()
-        command = [sys.executable, "-m", "telltale.server", "--fd", str(fd), "--lifeline", str(self._lifeline)]
-        command += _options_of_a_child(self._options, k)
+        command = [sys.executable, "-m", "telltale.server", "--fd", str(fd), "--parent-pipe", str(self._pipe)]
+        command += _child_options(self._options, k)
         env = os.environ | {
             "DJANGO_SETTINGS_MODULE": django_settings.SETTINGS_MODULE,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        # A group of its own: Ctrl-C comes here, and here it is decided who ends when.
-        return subprocess.Popen(command, env=env, pass_fds=[fd, self._lifeline], start_new_session=True)  # noqa: S603 (our own words)
+        # A session of its own: Ctrl-C reaches only the parent, which then stops the children.
+        return subprocess.Popen(command, env=env, pass_fds=[fd, self._pipe], start_new_session=True)  # noqa: S603 (no outside input)
 
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_ending = True
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_stopping = True
 
-    def _send_away(self) -> None:
-        """End the children, and meanwhile have nobody wait in a queue that is served no more."""
+    def _stop_children(self) -> None:
+        """Stop the children and close the sockets at once, so that no client waits in a queue that is not served."""
         for child in self._children.values():
             child.terminate()
         for bound in self._sockets:
             bound.close()
-        patience = time.monotonic() + self._options.drain_s + PATIENCE_S
+        kill_at = time.monotonic() + self._options.drain_s + KILL_AFTER_S
         for child in self._children.values():
             try:
-                child.wait(max(0.1, patience - time.monotonic()))
+                child.wait(max(0.1, kill_at - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
 
 
-def _options_of_a_child(options: Options, k: int) -> list[str]:
+def _child_options(options: Options, k: int) -> list[str]:
     words = ["--drain-s", str(options.drain_s)]
     if options.status_port is not None:
         words += ["--status-port", str(options.status_port + k)]
@@ -111,20 +120,11 @@ def _options_of_a_child(options: Options, k: int) -> list[str]:
     return words
 
 
-def _sockets(options: Options) -> Sequence[socket.socket]:
+def _open_sockets(options: Options) -> Sequence[socket.socket]:
     if options.fd is not None or is_passed_a_socket() or not hasattr(socket, "SO_REUSEPORT"):
         return [listen(options)]
-    # Who shares a port is not told that a stranger is there too: ask for it alone first.
-    alone = bind(options.host, options.port)
-    port = alone.getsockname()[1]
-    alone.close()
+    # A shared bind would succeed beside another program that shares the port too: test an exclusive one first.
+    exclusive = bind(options.host, options.port)
+    port = exclusive.getsockname()[1]
+    exclusive.close()
     return [bind(options.host, port, is_shared=True) for _ in range(options.processes)]
-
-
-def serve(options: Options) -> None:
-    """In this process, or in as many as were asked for; returns when it has been told to end. Raises `CannotServe`."""
-    if options.processes == 1:
-        run(options)
-    else:
-        check(options)
-        Processes(options).run()

@@ -1,8 +1,8 @@
-"""From where a client comes, when proxies stand before this server: whose word about that is taken, and how much of it.
+"""Finds a client's address behind proxies: which proxies are trusted, and which part of their header.
 
-Each proxy adds the address that it was asked from at the end of `X-Forwarded-For`; what stands before the first
-address that a trusted one has added was written by a stranger. Knows addresses and headers. Used by the live
-server's protocols; on other servers the server itself tells the address.
+Each proxy appends the address of its own client to `X-Forwarded-For`. The last address that is not a trusted proxy's
+is the client's; anything before it may be forged. Knows addresses and headers. Used by the live server's protocols;
+other servers pass the address on themselves.
 """
 
 from collections.abc import Iterable
@@ -10,82 +10,74 @@ from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Self
 
-from telltale.transports.http import Scope
-
 LOCAL: Final = "127.0.0.1"
 
-LONGEST: Final = 64
-"""Characters of an address that are looked at: it is a key for counting, whatever somebody writes."""
+MAX_LENGTH: Final = 64
+"""Characters of an address that are kept: it is a key for counting, and a client may write anything there."""
 
-
-KNOWN: Final = 4_096
-"""Addresses that are not parsed again: after a restart all come back, many of them through the same few."""
+CACHED: Final = 4_096
+"""Addresses whose parsed form is cached: after a restart all clients return, many of them through a few proxies."""
 
 
 class Proxies:
-    """Those whose word is taken, as uvicorn's `--forwarded-allow-ips` names them."""
+    """The trusted proxies, as uvicorn's `--forwarded-allow-ips` names them."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """`names`: addresses and networks; `*` takes the word of whoever asks, and of nobody behind it."""
-        given = {name.strip() for name in names}
-        self._is_anyone = "*" in given
-        self._networks = [network for name in given if (network := _network(name)) is not None]
+        """`names`: addresses and networks; `*` trusts every peer, but no proxy behind it."""
+        stripped = {name.strip() for name in names}
+        self._trusts_every_peer = "*" in stripped
+        self._networks = [network for name in stripped if (network := _parse_network(name)) is not None]
 
     @classmethod
-    def of(cls, names: str | Iterable[str] | None) -> Self:
-        """From a setting, which may be one string with commas."""
-        return cls._of(tuple(names.split(",") if isinstance(names, str) else names or ()))
+    def from_setting(cls, names: str | Iterable[str] | None) -> Self:
+        """Return the proxies that a setting names: a list, or one string with commas."""
+        return cls._cached(tuple(names.split(",") if isinstance(names, str) else names or ()))
 
     @classmethod
     @cache
-    def _of(cls, names: tuple[str, ...]) -> Self:
+    def _cached(cls, names: tuple[str, ...]) -> Self:
         return cls(names)
 
     def __contains__(self, address: str) -> bool:
-        parsed = _parsed(address)
+        parsed = _parse_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
-    def client_of(self, peer: str, scope: Scope) -> str:
-        """The address of the client that asks through `peer`: the last one that no trusted proxy has.
+    def client_address(self, peer: str, forwarded_for: str) -> str:
+        """Return the client's address: the last one in `forwarded_for` and `peer` that is no trusted proxy's.
 
-        All being trusted, the first is the client's. An unusual address is returned as it is written.
+        If all are trusted proxies', the first is the client's. A malformed address is returned as it is.
         """
-        peer = plain(peer)
-        if not (self._is_anyone or peer in self):
+        peer = normalize(peer)
+        if not (self._trusts_every_peer or peer in self):
             return peer
-        hops = [plain(hop) for hop in _forwarded(scope)]
-        return next((hop for hop in reversed(hops) if hop not in self), hops[0] if hops else peer)
+        addresses = [normalize(address) for address in forwarded_for.split(",") if address.strip()]
+        untrusted = [address for address in addresses if address not in self]
+        return untrusted[-1] if untrusted else (addresses[0] if addresses else peer)
 
 
-def plain(address: str) -> str:
-    """An address in its one form: without a port, and IPv4 as IPv4."""
-    host = address.strip()[:LONGEST]
+def normalize(address: str) -> str:
+    """Return an address in its one usual form: without a port, and IPv4 not in IPv6 notation."""
+    host = address.strip()[:MAX_LENGTH]
     if host.startswith("["):
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
-    parsed = _parsed(host)
+    parsed = _parse_address(host)
     if parsed is None:
         return host
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return str(mapped or parsed)
 
 
-def _forwarded(scope: Scope) -> list[str]:
-    # Some proxies add a line instead of a word: a stranger's line must not hide theirs.
-    lines = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
-    return [hop for line in lines for hop in line.split(",") if hop.strip()]
-
-
-@lru_cache(maxsize=KNOWN)
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+@lru_cache(maxsize=CACHED)
+def _parse_address(address: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(address)
     except ValueError:
         return None
 
 
-def _network(name: str) -> IPv4Network | IPv6Network | None:
+def _parse_network(name: str) -> IPv4Network | IPv6Network | None:
     try:
         return ip_network(name, strict=False)
     except ValueError:

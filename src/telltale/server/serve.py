@@ -1,10 +1,10 @@
-"""The live server: uvicorn with Telltale's own protocols, for the live address alone.
+"""One process of the live server: uvicorn with Telltale's own protocols, for the live address alone.
 
     manage.py telltale serve          python -m telltale.server
 
-It needs no views: only the settings (the tickets' key, the broker) and the database, which it reads in bounded
-batches. One process is one event loop on one core; `--processes` starts several behind one port. SIGTERM sends
-all clients away in batches, with a hint that spreads their return. `processes.py` holds what several need.
+It needs no views, only the settings (the tickets' key, the broker) and the database, which it reads in bounded
+batches. One process is one event loop on one core; `processes.py` runs several. SIGTERM closes all clients in
+batches, with a hint that spreads their return.
 """
 
 import asyncio
@@ -18,42 +18,44 @@ from typing import Final
 import uvicorn
 
 from telltale.live.access import live_path
-from telltale.live.application import Telltale
+from telltale.live.application import LiveApplication
 from telltale.live.driver import driver
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import CannotServe, Options
-from telltale.server.sockets import bind, listen, place_of
-from telltale.server.status import Status, answer_at
+from telltale.server.sockets import address_text, bind, listen
+from telltale.server.status import StatusApplication, start_status_server
 from telltale.server.websocket_protocol import WebSocketProtocol
 
 BACKLOG: Final = 4_096
-"""Connections that the kernel keeps while all are busy: after a restart everybody comes back at once."""
+"""Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
 
 
 def check(options: Options) -> None:
-    """Raises `CannotServe` for what is wrong already before anything is opened."""
+    """Raise `CannotServe` for what is wrong before anything is opened."""
     if live_path() is None:
-        raise CannotServe('This site lacks path("telltale/", include("telltale.urls")) in its ROOT_URLCONF.')
-    configured(options)
+        raise CannotServe(
+            'ROOT_URLCONF does not include Telltale\'s URLs: add path("telltale/", include("telltale.urls")) to it.'
+        )
+    uvicorn_config(options)
 
 
 def run(options: Options) -> None:
-    """Serve in this process until told to end. Django is set up. Raises `CannotServe`."""
+    """Serve in this process until told to stop. Django is set up. Raises `CannotServe`."""
     check(options)
-    bound = listen(options)
-    status = None if options.status_port is None else bind("127.0.0.1", options.status_port)
-    server = LiveServer(configured(options), status, options.lifeline)
-    _allow_many_files()
-    # What is here by now stays for ever: the collector need not look at it again and again.
+    client_socket = listen(options)
+    status_socket = None if options.status_port is None else bind("127.0.0.1", options.status_port)
+    server = LiveServer(uvicorn_config(options), status_socket, options.parent_pipe)
+    _raise_file_limit()
+    # All objects so far stay for ever: the garbage collector need not examine them again and again.
     gc.collect()
     gc.freeze()
-    server.run(sockets=[bound])
+    server.run(sockets=[client_socket])
 
 
-def configured(options: Options) -> uvicorn.Config:
-    """uvicorn with our protocols, and nothing that costs by the message. Raises `CannotServe`."""
+def uvicorn_config(options: Options) -> uvicorn.Config:
+    """Return uvicorn's configuration, with our protocols and without an access log. Raises `CannotServe`."""
     config = uvicorn.Config(
-        Telltale(Status()),
+        LiveApplication(StatusApplication()),
         http=HttpProtocol,
         ws=WebSocketProtocol,
         lifespan="on",
@@ -66,50 +68,50 @@ def configured(options: Options) -> uvicorn.Config:
     )
     try:
         config.load()
-    except OSError as error:  # Those of `ssl` are among them.
+    except OSError as error:  # The errors of `ssl` are among them.
         raise CannotServe(
-            f"The certificate {options.ssl_certfile} (key: {options.ssl_keyfile or 'in the same file'}) can't be used: "
-            f"{error.strerror or error}. Both are PEM files that this user may read."
+            f"Can't use the certificate {options.ssl_certfile} (key: {options.ssl_keyfile or 'in the same file'}): "
+            f"{error.strerror or error}. Give two PEM files that this user may read."
         ) from error
     return config
 
 
 class LiveServer(uvicorn.Server):
-    """uvicorn's, that tells its operator how things are until its last moment."""
+    """uvicorn's server, with a status port that answers until the process exits."""
 
-    def __init__(self, config: uvicorn.Config, status: socket.socket | None, lifeline: int | None) -> None:
+    def __init__(self, config: uvicorn.Config, status_socket: socket.socket | None, parent_pipe: int | None) -> None:
         super().__init__(config)
-        self._status, self._lifeline = status, lifeline
-        self._answering: asyncio.Server | None = None
+        self._status_socket, self._parent_pipe = status_socket, parent_pipe
+        self._status_server: asyncio.Server | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called by uvicorn; says where it serves once it does."""
+        """Called by uvicorn; writes to stderr where it serves."""
         await super().startup(sockets)
-        if self._status is not None:
-            self._answering = await answer_at(self._status, driver())
-        if self._lifeline is not None:
-            asyncio.get_running_loop().add_reader(self._lifeline, self._let_go)
+        if self._status_socket is not None:
+            self._status_server = await start_status_server(self._status_socket, driver())
+        if self._parent_pipe is not None:
+            asyncio.get_running_loop().add_reader(self._parent_pipe, self._exit_with_parent)
         for bound in sockets or []:
-            sys.stderr.write(f"Telltale serves {live_path()} at {place_of(bound)} (process {os.getpid()}).\n")
+            sys.stderr.write(f"Telltale serves {live_path()} on {address_text(bound)} (process {os.getpid()}).\n")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn."""
         await super().shutdown(sockets)
-        if self._answering is not None:
-            self._answering.close()
+        if self._status_server is not None:
+            self._status_server.close()
 
-    def _let_go(self) -> None:
-        """Whoever started this process has died: it must not hold the port against a successor."""
-        assert self._lifeline is not None  # noqa: S101 (that is what was read)
-        asyncio.get_running_loop().remove_reader(self._lifeline)
+    def _exit_with_parent(self) -> None:
+        """The parent process has died: exit, so that its successor can open the port."""
+        assert self._parent_pipe is not None  # noqa: S101 (its end was read)
+        asyncio.get_running_loop().remove_reader(self._parent_pipe)
         self.handle_exit(signal.SIGTERM, None)
 
 
-def _allow_many_files() -> None:
-    """Each client is a file: as many as this process may have."""
+def _raise_file_limit() -> None:
+    """Allow as many open files as this process may have: each client is one."""
     try:
         import resource
     except ImportError:
         return
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

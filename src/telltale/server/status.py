@@ -1,7 +1,7 @@
-"""What the live server says of itself: `/healthz` for whoever starts and stops it, `/metrics` for Prometheus.
+"""The status of the live server: `/healthz` for its supervisor, `/metrics` for Prometheus.
 
-Metrics are answered at the status port alone, which is for the operator's network. That port has no TLS and takes
-questions until the end, also while the clients are sent away. Knows the driver's counts. Used by `serve.py`.
+Metrics are served on the status port alone, which is for the operator's network. That port has no TLS and answers
+until the process exits, also while clients are drained. Knows the driver's counts. Used by `serve.py`.
 """
 
 import asyncio
@@ -18,78 +18,78 @@ from uvicorn.server import ServerState
 
 from telltale.core.wire import encode
 from telltale.live.driver import Driver, driver
-from telltale.transports.http import Receive, Scope, Send, answer
+from telltale.transports.http import Receive, Scope, Send, send_response
 
-METRICS_KIND: Final = "text/plain; version=0.0.4"
+METRICS_TYPE: Final = "text/plain; version=0.0.4"
 
-COUNTED: Final = {
-    "frames": "Frames that were built, each for one connection or for many.",
-    "deliveries": "Frames that were written to a connection.",
-    "envelopes": "Envelopes that the broker brought or a read of the database found.",
-    "opened": "Connections that were opened.",
+COUNTERS: Final = {
+    "frames": "Frames made, each for one connection or for many.",
+    "deliveries": "Frames written to a connection.",
+    "envelopes": "Envelopes received from the broker or read from the database.",
+    "opened": "Connections opened.",
 }
 
 
-class Status:
-    """An ASGI application, for the clients' port or for the operator's."""
+class StatusApplication:
+    """An ASGI application for the clients' port (`/healthz`) or the status port (`/healthz` and `/metrics`)."""
 
-    def __init__(self, one: Driver | None = None) -> None:
-        """`one`: the driver to tell about in full; None: of the running loop's, only whether it is well."""
-        self._driver = one
+    def __init__(self, live_driver: Driver | None = None) -> None:
+        """`live_driver`: the driver for the status port; None: the clients' port, and the running loop's driver."""
+        self._driver = live_driver
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Two addresses, and nothing else."""
+        """Answer one request."""
         if scope["path"] == "/healthz":
-            one = self._driver or driver()
-            await answer(send, 503 if one.is_drained else 200, encode(health(one)))
+            live_driver = self._driver or driver()
+            await send_response(send, 503 if live_driver.is_draining else 200, encode(status_json(live_driver)))
         elif scope["path"] == "/metrics" and self._driver is not None:
-            await answer(send, 200, metrics(self._driver), kind=METRICS_KIND)
+            await send_response(send, 200, metrics_text(self._driver), content_type=METRICS_TYPE)
         else:
-            await answer(send, 404, '{"error":"This server has the live address alone."}')
+            await send_response(send, 404, '{"error":"This server serves the live address only."}')
 
 
-async def answer_at(bound: socket.socket, one: Driver) -> asyncio.Server:
-    """Tell of `one` at this socket until the returned server is closed."""
-    config = uvicorn.Config(Status(one), lifespan="off", access_log=False, log_config=None)
-    state = ServerState()  # Of its own: whoever asks how things are holds up nobody's end.
+async def start_status_server(bound: socket.socket, live_driver: Driver) -> asyncio.Server:
+    """Serve the status of `live_driver` on this socket until the returned server is closed."""
+    config = uvicorn.Config(StatusApplication(live_driver), lifespan="off", access_log=False, log_config=None)
+    state = ServerState()  # A state of its own: an open status request must not delay the live server's shutdown.
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), sock=bound)
 
 
-def health(one: Driver) -> dict[str, object]:
-    """Whether it takes connections, and how well it hears."""
+def status_json(live_driver: Driver) -> dict[str, object]:
+    """Return the content of `/healthz`: whether connections are accepted, and which sources of updates work."""
     return {
-        "state": "draining" if one.is_drained else "serving",
-        "connections": one.connection_count,
-        "broker_reaches": one.reach.value,
-        "database": "works" if one.can_read else "out of order",
+        "state": "draining" if live_driver.is_draining else "serving",
+        "connections": live_driver.connection_count,
+        "broker_reaches": live_driver.reach.value,
+        "database": "works" if live_driver.can_read else "out of order",
     }
 
 
-def metrics(one: Driver) -> str:
-    """In Prometheus's text format."""
+def metrics_text(live_driver: Driver) -> str:
+    """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry()
-    registry.register(_Counts(one))
+    registry.register(_DriverMetrics(live_driver))
     return generate_latest(registry).decode()
 
 
-class _Counts(Collector):
-    def __init__(self, one: Driver) -> None:
-        self._driver = one
+class _DriverMetrics(Collector):
+    def __init__(self, live_driver: Driver) -> None:
+        self._driver = live_driver
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry."""
-        one = self._driver
-        yield GaugeMetricFamily("telltale_connections", "Connections now.", value=one.connection_count)
-        yield GaugeMetricFamily("telltale_topics", "Topics that somebody follows.", value=len(one.hub.topics))
-        yield GaugeMetricFamily("telltale_draining", "1 while it sends its connections away.", value=one.is_drained)
-        yield GaugeMetricFamily("telltale_database_up", "0 while it can't be read.", value=one.can_read)
-        for name, meaning in COUNTED.items():
-            yield CounterMetricFamily(f"telltale_{name}", meaning, value=one.counts[name])
+        counted = self._driver
+        yield GaugeMetricFamily("telltale_connections", "Open connections.", value=counted.connection_count)
+        yield GaugeMetricFamily("telltale_topics", "Followed topics.", value=len(counted.hub.topics))
+        yield GaugeMetricFamily("telltale_draining", "1 while connections are drained.", value=counted.is_draining)
+        yield GaugeMetricFamily("telltale_database_up", "0 while the database can't be read.", value=counted.can_read)
+        for name, meaning in COUNTERS.items():
+            yield CounterMetricFamily(f"telltale_{name}", meaning, value=counted.counts[name])
         yield from self._closed()
 
     def _closed(self) -> Iterator[Metric]:
-        closed = CounterMetricFamily("telltale_closed", "Connections that were closed, by reason.", labels=["reason"])
+        closed = CounterMetricFamily("telltale_closed", "Connections closed, by reason.", labels=["reason"])
         for name, count in self._driver.counts.items():
             if name.startswith("closed "):
                 closed.add_metric([name.removeprefix("closed ")], count)

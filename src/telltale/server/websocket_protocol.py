@@ -1,11 +1,11 @@
-"""WebSocket as the live server has it: a protocol class for uvicorn's `ws=`, that owns its transport.
+"""WebSocket in the live server: a protocol class for uvicorn's `ws=`, which writes to its asyncio transport itself.
 
     uvicorn mysite.asgi:application --ws telltale.server:WebSocketProtocol
 
-Reach and limits as `websocket.py`. Cost: a frame is built once and the same bytes are written to all; a quiet
-client is some 2 KiB of objects and no task. Handshakes and what clients send are read by `websockets`; the live
-address is served here, every other goes to uvicorn's own class. Dead clients behind a line that says nothing are
-found by TCP itself, so pings ask for an answer only now and then.
+Reach and limits as `websocket.py`. Cost: a frame is made once and the same bytes are written to all clients; a quiet
+client is some 2 KiB of objects and no task. `websockets` parses handshakes and what clients send. The live address
+is served here, uvicorn's own class serves all others. TCP detects clients that vanished, so pings that ask for an
+answer are rare.
 """
 
 import asyncio
@@ -24,29 +24,28 @@ from telltale.core.policy import ConnectionPolicy
 from telltale.core.wire import INBOUND_BYTES
 from telltale.live.access import is_live
 from telltale.live.driver import driver
-from telltale.server.client_protocol import ClientProtocol, client_of, mind_the_gone
-from telltale.server.frames import are_whole, text_frame
-from telltale.server.handshake import Refused, welcome
-from telltale.transports.base import Server
-from telltale.transports.http import Scope
-from telltale.transports.websocket import Listener
+from telltale.server.client_protocol import ClientProtocol, client_address, enable_keepalive
+from telltale.server.frames import holds_whole_messages, text_frame
+from telltale.server.handshake import handshake_response
+from telltale.transports.http import LiveRequest
+from telltale.transports.websocket import ClientMessages
 
 POLICY: Final = ConnectionPolicy(credit=262_144, ping_s=20.0, silence_s=150.0)
 
-MOST_BYTES: Final = 2 * INBOUND_BYTES
-"""Of one message: one that is too long for the protocol is still read, and answered with the reason."""
+MAX_MESSAGE_BYTES: Final = 2 * INBOUND_BYTES
+"""The parser's limit: a message above the protocol's own limit is still read, and answered with the reason."""
 
 SLICE_BYTES: Final = 512
-"""So much is read of what a client sends before its allowance is looked at: 85 of the smallest frames."""
+"""Bytes from a client that are parsed before its rate limit is checked: 85 of the smallest frames."""
 
 LINGER_S: Final = 5.0
-"""How long a client may take to read the last words, and to answer a closing frame."""
+"""Time for a client to read the last message and to answer the closing frame."""
 
 
 class WebSocketProtocol(ClientProtocol):
-    """One client. Satisfies `transports.base.Outlet`: `write` is its transport's own."""
+    """One client. Satisfies `transports.base.Outlet`: `write` is its asyncio transport's own."""
 
-    __slots__ = ("_handshake", "_listener", "_parser", "write")
+    __slots__ = ("_handshake", "_messages", "_parser", "write")
 
     form = staticmethod(text_frame)
 
@@ -54,121 +53,121 @@ class WebSocketProtocol(ClientProtocol):
         """As uvicorn calls it."""
         super().__init__(server_state)
         self._handshake: tuple[Config, dict[str, Any]] | None = (config, app_state)
+        """What the handshake needs; None once it is over."""
         self._parser: Protocol | None = None
-        self._listener: Listener | None = None
+        self._messages: ClientMessages | None = None
         self.write: Callable[[bytes], object]
 
-    # What uvicorn and the event loop call --------------------------------------------------------
+    # Called by uvicorn and the event loop --------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake follows."""
+        """Prepare for the handshake."""
         self._transport = cast(asyncio.Transport, transport)
         if self._transport.get_write_buffer_size():
-            # It has not read the answer to what it asked before; that writing is held up was told to another.
+            # The client has not read the previous response: `pause_writing` was called on another protocol.
             self._transport.abort()
         self.write = self._transport.write
 
     def data_received(self, data: bytes) -> None:
-        """The handshake, later what the client says."""
+        """Read the handshake, later the client's frames."""
         if self._handshake is not None:
-            self._shake_hands(data, *self._handshake)
+            self._read_handshake(data, *self._handshake)
         else:
             self._read(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
         super().connection_lost(exc)
-        self._listener = self._parser = None
+        self._messages = self._parser = None
 
     # The handshake -------------------------------------------------------------------------------
 
-    def _shake_hands(self, data: bytes, config: Config, app_state: dict[str, Any]) -> None:
-        """A request that nobody has read for us."""
+    def _read_handshake(self, data: bytes, config: Config, app_state: dict[str, Any]) -> None:
+        """Read a request that `HttpProtocol` has not parsed already."""
         parser = self._parser = self._parser or ServerProtocol()
         parser.receive_data(data)
-        for request in parser.events_received():
-            if not isinstance(request, Request):
+        for handshake in parser.events_received():
+            if not isinstance(handshake, Request):
                 continue
-            if not is_live(request.path.partition("?")[0], config.root_path):
-                return self._hand_over(config, app_state, data)
+            if not is_live(handshake.path.partition("?")[0], config.root_path):
+                return self._hand_over_to_uvicorn(config, app_state, data)
             self._parser = None
-            headers = [
-                (name.lower().encode(), value.encode("latin-1", "replace"))
-                for name, value in request.headers.raw_items()
-            ]
-            return self.open({"headers": headers}, config)
+            headers = handshake.headers.raw_items()
+            request = LiveRequest.from_headers(
+                (name.encode(), value.encode("latin-1", "replace")) for name, value in headers
+            )
+            return self.open(handshake, request, config)
         if parser.handshake_exc is not None or parser.parser_exc is not None:
             self._transport.close()
 
-    def _hand_over(self, config: Config, app_state: dict[str, Any], data: bytes) -> None:
-        """Another address: uvicorn's own class serves it."""
-        other = WebSocketsSansIOProtocol(config=config, server_state=self._state, app_state=app_state)
-        other.connection_made(self._transport)
-        # After this call uvicorn sets this one as the transport's protocol: so not before it has.
-        asyncio.get_running_loop().call_soon(self._transport.set_protocol, other)
-        other.data_received(data)
+    def _hand_over_to_uvicorn(self, config: Config, app_state: dict[str, Any], data: bytes) -> None:
+        """Let uvicorn's own class serve a socket of another address."""
+        uvicorn_protocol = WebSocketsSansIOProtocol(config=config, server_state=self._state, app_state=app_state)
+        uvicorn_protocol.connection_made(self._transport)
+        # After this call uvicorn makes this protocol the transport's, so the other is set later.
+        asyncio.get_running_loop().call_soon(self._transport.set_protocol, uvicorn_protocol)
+        uvicorn_protocol.data_received(data)
 
-    def open(self, scope: Scope, config: Config) -> None:
-        """Answer a handshake for the live address, whose headers are in `scope`."""
+    def open(self, handshake: Request, request: LiveRequest, config: Config) -> None:
+        """Respond to a handshake for the live address; `request` holds the same headers."""
         self._handshake = None
-        try:
-            self._transport.write(welcome(scope))
-        except Refused as refusal:
-            self._transport.write(refusal.answer)
+        response = handshake_response(handshake, request)
+        self._transport.write(response.serialize())
+        if response.status_code != 101:
             return self._transport.close()
-        mind_the_gone(self._transport)
-        server: Server = driver()
-        self._follower = server.open(POLICY, self, client_of(self._transport, scope, config))
-        self._listener = Listener(self._follower, server)
+        enable_keepalive(self._transport)
+        host = driver()
+        self._client = host.open(POLICY, self, client_address(self._transport, request, config))
+        self._messages = ClientMessages(self._client, host)
         self._state.connections.add(self)  # type: ignore[arg-type]
-        if self._follower.connection.closed is not None:
+        if self._client.connection.closed is not None:
             self.end()
 
-    # What the client says ------------------------------------------------------------------------
+    # The client's frames -------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
-        """What the event loop has read, which may be tens of thousands of frames: no more of it than is allowed."""
-        if self._listener is None:
+        """Read frames, of which `data` may hold tens of thousands, but no more than the rate limit allows."""
+        if self._messages is None:
             return
-        if self._parser is None and are_whole(data):
-            self._read_slice(_shared, data)
+        if self._parser is None and holds_whole_messages(data):
+            self._read_slice(_shared_parser, data)
             return
-        # It has to remember the beginning until the rest has come.
-        parser = self._parser = self._parser or _fresh()
-        for at in range(0, len(data), SLICE_BYTES):
-            if not self._read_slice(parser, data[at : at + SLICE_BYTES]):
+        # The beginning of a frame has to be kept until its rest comes, so this client gets a parser of its own.
+        parser = self._parser = self._parser or _new_parser()
+        for start in range(0, len(data), SLICE_BYTES):
+            if not self._read_slice(parser, data[start : start + SLICE_BYTES]):
                 return
 
     def _read_slice(self, parser: Protocol, data: bytes) -> bool:
-        """Whether more is to be read."""
-        global _shared
+        """Parse and handle some data; return whether more may be read."""
+        global _shared_parser
         parser.receive_data(data)
         frames: list[Any] = parser.events_received()
-        if any(_is_piece(frame) for frame in frames):
-            # No client has reason to send its short messages in pieces.
-            parser.fail(CloseCode.UNSUPPORTED_DATA, "messages in one frame each, please")
+        if any(_is_fragment(frame) for frame in frames):
+            # The messages of a client are short: it has no reason to send one in several frames.
+            parser.fail(CloseCode.UNSUPPORTED_DATA, "send each message in one frame")
         answer = b"".join(parser.data_to_send())
         is_over = parser.state is not State.OPEN or parser.parser_exc is not None
-        # From here on nothing of this client is left with a parser that others share, whatever it has said.
-        if is_over and parser is _shared:
-            _shared = _fresh()
-        self._hear(frames)
+        # Nothing of this client may stay in the parser that others share.
+        if is_over and parser is _shared_parser:
+            _shared_parser = _new_parser()
+        self._handle(frames)
         self._answer(answer, is_over=is_over)
-        return self._listener is not None
+        return self._messages is not None
 
-    def _hear(self, frames: list[Frame]) -> None:
-        """All kinds of frames count: a ping costs as much as a message."""
+    def _handle(self, frames: list[Frame]) -> None:
+        """Handle frames; all kinds count for the rate limit, for a ping costs as much as a message."""
         for frame in frames:
-            if self._listener is None:
+            if self._messages is None:
                 return
-            if not self._listener.takes():
+            if not self._messages.allow():
                 return self._stop_reading()
-            if frame.opcode in _MESSAGES and frame.fin:
-                self._listener.hear(bytes(frame.data))
+            if frame.opcode in _MESSAGE_OPCODES and frame.fin:
+                self._messages.handle(bytes(frame.data))
 
     def _stop_reading(self) -> None:
-        """It has sent too much, and was told so: what else it sends stays with its kernel until it is cut."""
-        self._listener = None
+        """The client has sent too much and was told so: its further data stays in the kernel until the line is cut."""
+        self._messages = None
         if self._transport.is_closing():
             return
         self._transport.pause_reading()
@@ -176,46 +175,46 @@ class WebSocketProtocol(ClientProtocol):
             self._transport.write_eof()
 
     def _answer(self, answer: bytes, *, is_over: bool) -> None:
-        """What the protocol itself has to say; after the farewell no more of it."""
-        if self._follower is None:
+        """Send the WebSocket protocol's own answer, such as a pong, unless the last message was sent already."""
+        if self._client is None:
             return
-        if answer and self._follower.connection.closed is None:
+        if answer and self._client.connection.closed is None:
             self._transport.write(answer)
         if is_over:
-            self._listener = None
-            self._follower.leave()
+            self._messages = None
+            self._client.leave()
             self._transport.close()
-            self._cut_later()
+            self._abort_later()
 
     # The end -------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """See the contract."""
-        if self._follower is None or self._transport.is_closing():
+        """Send `bye` and a closing frame; a client that does not read is cut off instead."""
+        if self._client is None or self._transport.is_closing():
             return
-        connection = self._follower.connection
+        connection = self._client.connection
         reason = connection.closed
-        assert reason is not None  # noqa: S101 (that is why it is called)
+        assert reason is not None  # noqa: S101 (it is called for closed connections only)
         if connection.is_blocked:
             return self._transport.abort()
         closing = Frame(Opcode.CLOSE, reason.code.to_bytes(2, "big") + reason.word.encode())
-        self._transport.write(text_frame(connection.farewell()) + closing.serialize(mask=False))
-        self._cut_later()
+        self._transport.write(text_frame(connection.bye()) + closing.serialize(mask=False))
+        self._abort_later()
 
-    def _cut_later(self) -> None:
+    def _abort_later(self) -> None:
         asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)
 
 
-def _is_piece(frame: Frame) -> bool:
-    return frame.opcode is Opcode.CONT or (frame.opcode in _MESSAGES and not frame.fin)
+_MESSAGE_OPCODES: Final = (Opcode.TEXT, Opcode.BINARY)
 
 
-_MESSAGES: Final = (Opcode.TEXT, Opcode.BINARY)
+def _is_fragment(frame: Frame) -> bool:
+    return frame.opcode is Opcode.CONT or (frame.opcode in _MESSAGE_OPCODES and not frame.fin)
 
 
-def _fresh() -> Protocol:
-    return Protocol(Side.SERVER, max_size=MOST_BYTES)
+def _new_parser() -> Protocol:
+    return Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES)
 
 
-_shared = _fresh()
-"""Reads what comes as whole messages, from all clients: between two messages a parser has nothing to remember."""
+_shared_parser = _new_parser()
+"""Parses the whole messages of all clients: between two messages a parser keeps no state."""

@@ -1,8 +1,8 @@
 """Writing through a server's ASGI `send`, without a task for each client or each message.
 
-Servers finish a `send` at once unless the line is full, so it is called and stepped where the message comes from;
-only one that has to wait gets a task, and blocks its follower until it is through. So a client costs the one
-coroutine that its server started, which does nothing but listen. Used by `websocket.py` and `sse.py`.
+Servers finish a `send` at once unless the line is full, so the outlet calls `send` and steps it where the message
+comes from. Only a `send` that has to wait gets a task, and blocks its client until it is done. So a client costs the
+one coroutine that its server started, which only receives. Used by `websocket.py` and `sse.py`.
 """
 
 import asyncio
@@ -16,180 +16,181 @@ from typing import Any, Final
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.transports.base import Follower
+from telltale.transports.base import Client
 from telltale.transports.http import Receive, Send
 
 logger = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
-Farewell = Callable[[Connection], Iterable[Message]]
+LastMessages = Callable[[Connection], Iterable[Message]]
 
 LINGER_S: Final = 5.0
-"""After the farewell a client has so long to go; servers differ in whether they would wait for ever."""
+"""Time for a client to disconnect after the last message; some servers would wait for ever."""
 
 FLUSH_S: Final = 0.1
-"""What a server that is ending gets for sending the last words."""
+"""Time for a server that is shutting down to send the last message."""
 
 
 class AsgiOutlet:
     """Satisfies `transports.base.Outlet`; made in the coroutine that serves the client."""
 
     __slots__ = (
-        "_farewell",
-        "_follower",
+        "_client",
         "_is_cancelling",
+        "_is_finished",
         "_is_listening",
         "_is_open",
-        "_is_over",
-        "_kept",
-        "_lingering",
-        "_rest",
+        "_last_messages",
+        "_linger_timer",
+        "_queued",
         "_send",
+        "_sending",
         "_task",
         "form",
     )
 
-    def __init__(self, send: Send, form: Callable[[str], Message], farewell: Farewell) -> None:
-        """`farewell`: the last messages to the server, once the connection is closed."""
+    def __init__(self, send: Send, form: Callable[[str], Message], last_messages: LastMessages) -> None:
+        """`last_messages`: makes the final messages to the server, once the connection is closed."""
         self.form = form
-        self._send, self._farewell = send, farewell
+        self._send, self._last_messages = send, last_messages
         self._task = asyncio.current_task()
-        self._follower: Follower | None = None
-        self._rest: asyncio.Task[None] | None = None
-        self._kept: deque[Message] | None = None
-        self._lingering: asyncio.TimerHandle | None = None
-        self._is_open = self._is_over = False
+        self._client: Client | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._queued: deque[Message] | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        self._is_open = self._is_finished = False
         self._is_listening = self._is_cancelling = False
 
-    def open(self, follower: Follower) -> None:
-        """From now on messages may go."""
-        self._follower, self._is_open = follower, True
-        if follower.connection.closed is not None:
+    def open(self, client: Client) -> None:
+        """Allow messages from now on."""
+        self._client, self._is_open = client, True
+        if client.connection.closed is not None:
             self.end()
 
     def write(self, message: Message) -> None:
-        """See the contract."""
+        """Send the message; if the server makes it wait, block the client until it is sent."""
         if not self._is_open:
             return
-        if self._rest is not None:
-            return self._keep(message)
+        if self._sending is not None:
+            return self._queue(message)
         try:
-            sending = self._send(message)
-            # Most servers make a coroutine of it: stepped as it is, it costs half.
-            step = None if type(sending) is CoroutineType else iter(sending.__await__())
-            waits_for = sending.send(None) if step is None else next(step)  # type: ignore[attr-defined]
+            awaitable = self._send(message)
+            # Most servers return a coroutine: stepping it directly costs half.
+            steps = None if type(awaitable) is CoroutineType else iter(awaitable.__await__())
+            waits_for = awaitable.send(None) if steps is None else next(steps)  # type: ignore[attr-defined]
         except StopIteration:
             return
         except (Exception, CancelledError) as error:
             return self._lost(error)
-        self._rest = asyncio.ensure_future(self._finish(step or iter(sending.__await__()), waits_for))
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
-        self._follower.block()
+        self._sending = asyncio.ensure_future(self._finish(steps or iter(awaitable.__await__()), waits_for))
+        assert self._client is not None  # noqa: S101 (set with `_is_open`)
+        self._client.block()
 
     def end(self) -> None:
-        """See the contract. Whoever is too slow is cut; what is only on its way may go, and the farewell after it."""
+        """Send the last messages, after the one that waits. A client closed as too slow is cut off instead."""
         if not self._is_open:
             return
-        assert self._follower is not None  # noqa: S101 (set with `_is_open`)
-        if self._rest is not None and self._follower.connection.closed is reasons.SLOW:
+        assert self._client is not None  # noqa: S101 (set with `_is_open`)
+        if self._sending is not None and self._client.connection.closed is reasons.SLOW:
             self._is_open = False
-            self._rest.cancel()
-            return self._interrupt()
-        for message in self._farewell(self._follower.connection):
+            self._sending.cancel()
+            return self._stop_listening()
+        for message in self._last_messages(self._client.connection):
             self.write(message)
         self._is_open = False
-        self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._interrupt)
+        self._linger_timer = asyncio.get_running_loop().call_later(LINGER_S, self._stop_listening)
 
     def close(self) -> None:
-        """The client has gone, or is to: its coroutine returns."""
+        """Free everything; the coroutine that serves the client returns."""
         self._is_open = False
-        for one in (self._rest, self._lingering):
-            if one is not None:
-                one.cancel()
+        if self._sending is not None:
+            self._sending.cancel()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
 
     # Writing -------------------------------------------------------------------------------------
 
-    def _keep(self, message: Message) -> None:
-        """Of a farewell that has to wait, the rest goes behind it: two sends must not overtake each other."""
-        if self._kept is None:
-            self._kept = deque()
-        self._kept.append(message)
+    def _queue(self, message: Message) -> None:
+        """Queue a last message behind the one that waits: two sends must not overtake each other."""
+        if self._queued is None:
+            self._queued = deque()
+        self._queued.append(message)
 
-    async def _finish(self, step: Iterator[Any], waits_for: Any) -> None:
+    async def _finish(self, steps: Iterator[Any], waits_for: Any) -> None:
         try:
-            await _Rest(step, waits_for)
-            while self._kept:
-                await self._send(self._kept.popleft())
+            await _StartedAwaitable(steps, waits_for)
+            while self._queued:
+                await self._send(self._queued.popleft())
         except (Exception, CancelledError) as error:
             return self._lost(error)
         finally:
-            self._rest = None
-        if self._is_open and self._follower is not None:
-            self._follower.unblock()
+            self._sending = None
+        if self._is_open and self._client is not None:
+            self._client.unblock()
 
     def _lost(self, error: BaseException) -> None:
-        # Servers raise what they like at a client that has gone.
+        # Servers raise various errors when the client has disconnected.
         logger.debug("A message could not be sent: %r", error)
         self._is_open = False
-        self._interrupt()
+        self._stop_listening()
 
     # Listening -----------------------------------------------------------------------------------
 
     async def listen(self, receive: Receive) -> Message:
-        """The next event from the client; one of no known type once the client is to be let go of."""
-        if self._is_over:
-            return _OVER
+        """Return the next event from the client, or one of type `finished` once it is no longer served."""
+        if self._is_finished:
+            return _FINISHED
         self._is_listening = True
         try:
             event = await receive()
         except CancelledError:
-            if not self._takes_back():
-                await self._go_away()
+            if not self._takes_back_cancellation():
+                await self._say_drain()
                 raise
-            return _OVER
+            return _FINISHED
         finally:
             self._is_listening = False
-        self._takes_back()  # Some servers answer a cancellation by an event.
+        self._takes_back_cancellation()  # Some servers turn a cancellation into an event.
         return event
 
-    def _interrupt(self) -> None:
-        """Have `listen` return, now or when it is called."""
-        if self._is_over:
+    def _stop_listening(self) -> None:
+        """Make `listen` return, now or when it is called."""
+        if self._is_finished:
             return
-        self._is_over = True
+        self._is_finished = True
         if self._is_listening and self._task is not None:
             self._is_cancelling = self._task.cancel()
 
-    async def _go_away(self) -> None:
-        """The server ends, and some servers say so by nothing but a cancellation: its client is to hear why."""
-        if self._follower is not None:
-            self._follower.close(reasons.DRAIN)
+    async def _say_drain(self) -> None:
+        """Tell the client why it ends: some servers announce their shutdown by a cancellation only."""
+        if self._client is not None:
+            self._client.close(reasons.DRAIN)
             await asyncio.sleep(FLUSH_S)
 
-    def _takes_back(self) -> bool:
-        """Whether the task's cancellation was ours alone, which nobody else is to see."""
+    def _takes_back_cancellation(self) -> bool:
+        """Whether the task was cancelled by this outlet alone; then the cancellation is undone."""
         if not self._is_cancelling or self._task is None:
             return False
         self._is_cancelling = False
         return self._task.uncancel() == 0
 
 
-_OVER: Final[Message] = {"type": "over"}
+_FINISHED: Final[Message] = {"type": "finished"}
 
 
-class _Rest:
-    """What is left of an awaitable that was stepped once, and waits for `waits_for`."""
+class _StartedAwaitable:
+    """The rest of an awaitable that was stepped once and now waits for `waits_for`."""
 
-    def __init__(self, step: Iterator[Any], waits_for: Any) -> None:
-        self._step, self._waits_for = step, waits_for
+    def __init__(self, steps: Iterator[Any], waits_for: Any) -> None:
+        self._steps, self._waits_for = steps, waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
         try:
             yield self._waits_for
         except CancelledError as error:
-            # The server waits there, not we: it has its own to clear away.
-            if (throw := getattr(self._step, "throw", None)) is None:
+            # The server's code is cancelled too, so that it can clean up.
+            if (throw := getattr(self._steps, "throw", None)) is None:
                 raise
             with suppress(StopIteration):
                 yield throw(error)
-        yield from self._step
+        yield from self._steps

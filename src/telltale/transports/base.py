@@ -1,8 +1,8 @@
-"""The contract of transports: how a browser hears. Each is a small driver of `core.connection` over raw ASGI.
+"""The contract of transports: how messages reach a browser.
 
-A transport owns a client's socket and nothing else: what is followed and when it is read again belongs to the
-`Server` (`live/driver.py`), what may be sent when to the `Connection`. To write one, satisfy `Transport`, and
-pass tests/transports/test_contract.py.
+A transport owns the line to one client and nothing else. Its `TransportHost` (`live/driver.py`) decides what is
+followed and when the store is read, the `Connection` what may be sent when. To write a transport, satisfy
+`Transport` and pass `telltale.testing.transports.TransportContract`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,39 +15,39 @@ from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import Malformed, decode
-from telltale.transports.http import Receive, Scope, Send, answer
+from telltale.transports.http import LiveRequest, Receive, Send, read_body, send_response
 
-HAVE: Final = 1_000
-"""Tasks, and notices, that a client may name as shown already."""
+MAX_KNOWN: Final = 1_000
+"""Tasks, and notices, that a client may list as shown already."""
 
 
 class Outlet(Protocol):
-    """A transport's way to its client, as the driver uses it: on the event loop, and never blocking it."""
+    """Writes to one client. The driver calls it on the event loop, and it never blocks the loop."""
 
     @property
     def form(self) -> Callable[[str], Any]:
-        """Turns a message's text into what `write` takes; called once for all outlets that share it."""
+        """Turns the text of a message into what `write` takes; called once for all outlets that share it."""
 
     @property
     def write(self) -> Callable[[Any], object]:
-        """Sends it, or keeps it and blocks the follower until it is sent. Harmless once the client has gone."""
+        """Sends a formed message, or keeps it and blocks the client until it is sent. Harmless after a disconnect."""
 
     def end(self) -> None:
-        """The connection was closed: say farewell, as far as the line still takes it, and let go of the client."""
+        """The connection was closed: send `bye`, if the line still takes it, and end the line."""
 
 
-class Follower(Protocol):
-    """One client as the server knows it. All of it is called on the event loop and returns at once."""
+class Client(Protocol):
+    """One client, as its transport uses it. All methods are called on the event loop and return at once."""
 
     connection: Connection
 
     def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
-        """Verify a ticket, attach, and have the snapshot read, which is written to the outlet later.
+        """Verify a ticket, attach the client, and have its snapshots read, which are written to the outlet later.
 
-        A second call renews. A refusal closes the connection.
+        A second call renews the ticket. A ticket that is not accepted closes the connection.
         """
 
-    def heard(self, n: int) -> None:
+    def ack(self, n: int) -> None:
         """The client has handled all frames up to number `n`."""
 
     def block(self) -> None:
@@ -57,53 +57,53 @@ class Follower(Protocol):
         """The line takes more."""
 
     def close(self, reason: Reason, *, within_s: float | None = None) -> None:
-        """End it for `reason`: the outlet's `end` is called, once. The first reason stands.
+        """Close the connection and call the outlet's `end`, once. The first reason stands.
 
-        `within_s`: over how many seconds all who end now should come back.
+        `within_s`: the seconds over which all clients that are closed now should return.
         """
 
     def leave(self) -> None:
-        """The client has gone, and nothing more is written. To be called in any case; harmless when repeated."""
+        """The client has disconnected, and nothing more is written. Always call it; harmless when repeated."""
 
 
-class Server(Protocol):
-    """The web process as a transport sees it; lives on one event loop."""
+class TransportHost(Protocol):
+    """What a transport needs from the web process; lives on one event loop."""
 
     def now(self) -> float:
-        """The store's clock, without asking the store."""
+        """Return the time of the store's clock, without a query."""
 
-    def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> Follower:
-        """A new client, at this address. Its follower may be closed already: then `end` was called."""
+    def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> Client:
+        """Return a new client at this network address. It may be closed already: then `end` was called."""
 
 
 class Transport(Protocol):
-    """One way for a client to hear."""
+    """One way for messages to reach a client."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, server: Server) -> None:
-        """Serve one client to its end. Returns soon after `http.disconnect` or `websocket.disconnect`.
+    async def __call__(self, request: LiveRequest, receive: Receive, send: Send, host: TransportHost) -> None:
+        """Serve one client until it disconnects or is closed. Returns soon after a disconnect event.
 
-        Sends only what is written to its outlet, in that order; holds no database connection; must drain
-        `receive` so that a client that talks fills no memory. Not promised: that a frame has arrived.
+        Sends only what is written to its outlet, in that order; holds no database connection; keeps calling
+        `receive`, so that a client that sends much fills no memory. Not promised: that a frame has arrived.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a client says of itself at the beginning."""
+    """The first message of a client: what it shows already."""
 
     have: dict[str, Order]
-    """The newest snapshot that it shows, by task."""
+    """The order of the newest snapshot that the client shows, by task."""
     seen: tuple[str, ...] = ()
-    """The notices that it has."""
+    """The ids of the notices that the client has."""
     wait_s: float | None = None
-    """Polling only: how long it would wait; None: as long as the server likes."""
+    """Polling only: the longest wait for an answer; None: as long as the server allows."""
 
     @classmethod
     def read(cls, message: Mapping[str, Any]) -> "Hello":
-        """From a decoded message; raises `Malformed`."""
+        """Read a decoded message; raises `Malformed`."""
         have, seen, wait_s = message.get("have") or {}, message.get("seen") or [], message.get("wait_s")
-        if not isinstance(have, dict) or not isinstance(seen, list) or max(len(have), len(seen)) > HAVE:
-            raise Malformed(f"“have” is an object and “seen” a list, of at most {HAVE:,} entries each.")
+        if not isinstance(have, dict) or not isinstance(seen, list) or max(len(have), len(seen)) > MAX_KNOWN:
+            raise Malformed(f"“have” is an object and “seen” a list, of at most {MAX_KNOWN:,} entries each.")
         if wait_s is not None and (isinstance(wait_s, bool) or not isinstance(wait_s, int | float)):
             raise Malformed("“wait_s” is a number of seconds.")
         return cls(
@@ -114,7 +114,7 @@ class Hello:
 
     @classmethod
     def from_body(cls, body: bytes) -> "Hello":
-        """From the body of a request, which may be empty; raises `Malformed`."""
+        """Read the body of a request, which may be empty; raises `Malformed`."""
         return cls.read(decode(body)) if body.strip() else cls(have={})
 
 
@@ -125,7 +125,30 @@ def _order(order: object) -> Order:
     raise Malformed("An entry of “have” is [attempt, ended, seq], such as [1, false, 12].")
 
 
-STATUS: Final = {
+def admit(client: Client, ticket: object, body: bytes) -> Hello | None:
+    """Read the hello in the body of a request and admit the client; None if that closed the connection."""
+    try:
+        hello = Hello.from_body(body)
+    except Malformed:
+        client.close(reasons.MALFORMED)
+        return None
+    client.admit(ticket, hello.have, hello.seen)
+    return hello if client.connection.closed is None else None
+
+
+async def admit_or_refuse(client: Client, request: LiveRequest, receive: Receive, send: Send) -> Hello | None:
+    """Admit the client by its request, or send the reason why not and return None. Raises `Disconnected`."""
+    try:
+        hello = admit(client, request.ticket, await read_body(receive))
+    except Malformed:
+        client.close(reasons.MALFORMED)
+        hello = None
+    if hello is None:
+        await send_refusal(send, client.connection)
+    return hello
+
+
+_STATUS: Final = {
     reasons.DRAIN: 503,
     reasons.LIMIT: 429,
     reasons.RATE: 429,
@@ -134,10 +157,14 @@ STATUS: Final = {
     reasons.FORBIDDEN: 403,
     reasons.RESYNC: 503,
 }
-"""A refusal's HTTP status; what is not here is 400."""
 
 
-async def refuse(send: Send, connection: Connection) -> None:
-    """Say by HTTP why the connection was closed before anything was sent."""
+def http_status(reason: Reason) -> int:
+    """Return the HTTP status of a refusal."""
+    return _STATUS.get(reason, 400)
+
+
+async def send_refusal(send: Send, connection: Connection) -> None:
+    """Send by HTTP why the connection was closed, before anything else was sent."""
     assert connection.closed is not None  # noqa: S101 (callers have closed it)
-    await answer(send, STATUS.get(connection.closed, 400), connection.farewell())
+    await send_response(send, http_status(connection.closed), connection.bye())

@@ -1,7 +1,8 @@
-"""ASGI requests and answers: the little that transports, the live server and the application share."""
+"""HTTP requests and responses over ASGI: what the transports, the live server and the application share."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 from telltale.core.wire import INBOUND_BYTES, Malformed
 
@@ -10,24 +11,70 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-
-def header(scope: Scope, name: bytes) -> str:
-    """A request's header, by its name in lower case; empty if it is not there."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Names, in any case, and values, as servers parse them."""
 
 
-def bearer(authorization: str) -> str:
-    """The ticket in an `Authorization` header; empty if there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRequest:
+    """A request for the live address, parsed once. A missing header is an empty string."""
+
+    address: str = ""
+    """The client's network address, as its server knows it; empty behind a Unix socket."""
+    host: str = ""
+    forwarded_host: str = ""
+    """`X-Forwarded-Host`."""
+    forwarded_for: str = ""
+    """`X-Forwarded-For`; several lines of it are joined by commas."""
+    origin: str = ""
+    accept: str = ""
+    ticket: str = ""
+    """The bearer token of `Authorization`, not verified."""
+
+    @classmethod
+    def from_headers(cls, headers: RawHeaders, *, address: str = "") -> Self:
+        """Parse the headers of a request; of a repeated one the first line counts."""
+        texts: dict[bytes, str] = {}
+        forwarded_for = []
+        for name, value in headers:
+            texts.setdefault(name.lower(), text := value.decode("latin-1"))
+            if name.lower() == b"x-forwarded-for":
+                # Some proxies add a line of their own: the client's line must not hide it.
+                forwarded_for.append(text)
+        return cls(
+            address=address,
+            host=texts.get(b"host", ""),
+            forwarded_host=texts.get(b"x-forwarded-host", ""),
+            forwarded_for=",".join(forwarded_for),
+            origin=texts.get(b"origin", ""),
+            accept=texts.get(b"accept", ""),
+            ticket=bearer_token(texts.get(b"authorization", "")),
+        )
+
+    @classmethod
+    def from_scope(cls, scope: Scope) -> Self:
+        """Parse an ASGI scope of type `http` or `websocket`."""
+        client = scope.get("client")
+        return cls.from_headers(scope["headers"], address=str(client[0]) if client else "")
+
+    @property
+    def wants_event_stream(self) -> bool:
+        """Whether the client accepts server-sent events."""
+        return "text/event-stream" in self.accept
+
+
+def bearer_token(authorization: str) -> str:
+    """Return the ticket in an `Authorization` header; empty if there is none."""
     scheme, _, ticket = authorization.partition(" ")
     return ticket.strip() if scheme.lower() == "bearer" else ""
 
 
 class Disconnected(Exception):
-    """The client has gone before it had said all."""
+    """The client disconnected before its request was complete."""
 
 
 async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
-    """A request's body; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client goes."""
+    """Return the body of a request; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client leaves."""
     body = bytearray()
     while True:
         event = await receive()
@@ -35,28 +82,22 @@ async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
             raise Disconnected
         body += event.get("body", b"")
         if len(body) > limit:
-            raise Malformed(f"A request's body has more than {limit:,} bytes.")
+            raise Malformed(f"The body of a request has more than {limit:,} bytes; send at most that.")
         if not event.get("more_body", False):
             return bytes(body)
 
 
-async def gone(receive: Receive) -> None:
-    """Returns when an HTTP client has gone; what else it says is dropped."""
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the HTTP client has disconnected; anything else it sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def address_of(scope: Scope) -> str:
-    """The client's, as its server knows it; empty behind a Unix socket."""
-    client = scope.get("client")
-    return str(client[0]) if client else ""
-
-
-async def answer(send: Send, status: int, text: str, *, kind: str = "application/json") -> None:
-    """A whole HTTP answer, kept by nobody."""
+async def send_response(send: Send, status: int, text: str, *, content_type: str = "application/json") -> None:
+    """Send a complete HTTP response that no cache may store."""
     body = text.encode()
     headers = [
-        (b"content-type", f"{kind}; charset=utf-8".encode()),
+        (b"content-type", f"{content_type}; charset=utf-8".encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store, private"),
         (b"vary", b"Accept"),

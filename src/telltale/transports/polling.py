@@ -1,57 +1,47 @@
-"""Polling: a question, and an answer when there is something newer, or when the time is up.
+"""Polling: a request, and a response when there is something newer or the wait is over.
 
-Reach: everything that speaks HTTP. Cost: a request an answer. Limits: an event that happens between two
-questions is not heard (events are fire and forget; snapshots and notices are read again). Under ASGI the
-answer is held (`polling`), under WSGI it comes at once (`pages/views.py` uses `Answer`).
+Reach: everything that speaks HTTP. Cost: a request for each response. Limits: an event that happens between two
+requests is lost (events are sent once; snapshots and notices are read again). Under ASGI the response is held back
+until there is news (`polling`); under WSGI it is made at once (`response_text`, for `pages/views.py`).
 """
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from telltale import conf
-from telltale.core import reasons
 from telltale.core.connection import Connection
-from telltale.core.policy import ConnectionPolicy, Phase
-from telltale.core.wire import VERSION, Malformed, encode
-from telltale.transports.base import Hello, Server, refuse
-from telltale.transports.http import (
-    Disconnected,
-    Receive,
-    Scope,
-    Send,
-    address_of,
-    answer,
-    bearer,
-    gone,
-    header,
-    read_body,
-)
+from telltale.core.health import Limits
+from telltale.core.policy import ConnectionPolicy, Grant, Phase
+from telltale.core.protocol import VERSION
+from telltale.core.wire import Envelope, encode
+from telltale.transports.base import Client, Hello, TransportHost, admit_or_refuse, send_refusal
+from telltale.transports.http import Disconnected, LiveRequest, Receive, Send, send_response, wait_for_disconnect
 
 POLICY: Final = ConnectionPolicy(credit=None, pace_s=0.0)
 
 
-class Answer:
-    """What a connection has for its client, gathered into one message."""
+class PollResponse:
+    """The frames of a connection, gathered into one message."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Any]] = {"tasks": [], "notices": [], "events": []}
 
     def add(self, frame: str) -> None:
-        """One frame that would be sent."""
+        """Add the content of one frame."""
         message = json.loads(frame)
-        for name, told in self._parts.items():
-            told += message.get(name, [])
+        for name, items in self._parts.items():
+            items += message.get(name, [])
 
     @property
-    def is_worth_it(self) -> bool:
-        """Whether there is something to tell."""
+    def has_news(self) -> bool:
+        """Whether it holds a snapshot, a notice or an event."""
         return any(self._parts.values())
 
     def text(self, connection: Connection, now: float, *, poll_after_s: float) -> str:
-        """As it travels."""
+        """Return the message as it is sent; `poll_after_s`: seconds until the client's next request."""
         grant = connection.grant
         assert grant is not None  # noqa: S101 (admitted, or it would have been refused)
         return encode(
@@ -60,78 +50,89 @@ class Answer:
                 "v": VERSION,
                 "now": round(now, 3),
                 "expires_at": grant.expires_at,
-                "limits": dict(connection.limits),
+                "limits": connection.limits.to_json(),
                 **self._parts,
                 "poll_after_s": poll_after_s,
             }
         )
 
 
-class Held:
-    """The outlet of an answer that is held: gathers what is written, and rings."""
+def response_text(
+    grant: Grant, hello: Hello, envelopes: Iterable[Envelope], *, limits: Limits, now: float, poll_after_s: float
+) -> str:
+    """Return the message for a request that is answered at once, from what was just read from the store."""
+    connection = Connection(opened_at=now, policy=POLICY, limits=limits)
+    connection.admit(grant, have=hello.have, seen=hello.seen, now=now)
+    connection.catch_up(envelopes)
+    response = PollResponse()
+    while (frame := connection.take(now)) is not None:
+        response.add(frame)
+    return response.text(connection, now, poll_after_s=poll_after_s)
+
+
+class PollOutlet:
+    """The outlet of a response that is held back; satisfies `Outlet`."""
 
     form: Callable[[str], str] = str
 
     def __init__(self) -> None:
-        self.answer = Answer()
-        self._news = asyncio.Event()
+        self.response = PollResponse()
+        self._changed = asyncio.Event()
 
     def write(self, frame: str) -> None:
-        """See the contract."""
-        self.answer.add(frame)
-        self._news.set()
+        """Add the frame to the response."""
+        self.response.add(frame)
+        self._changed.set()
 
     def end(self) -> None:
-        """See the contract."""
-        self._news.set()
+        """Wake `wait`: the connection was closed."""
+        self._changed.set()
 
-    async def wait(self, patience_s: float | None) -> None:
-        """Until something was written, or for so long (None: however long)."""
+    async def wait(self, timeout_s: float | None) -> None:
+        """Return when a frame was written or the connection was closed, or after `timeout_s` (None: no limit)."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), patience_s)
-        self._news.clear()
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        self._changed.clear()
 
 
-async def polling(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
-    """Answer one question; satisfies `Transport`."""
-    held = Held()
-    follower = server.open(POLICY, held, address_of(scope))
+async def polling(request: LiveRequest, receive: Receive, send: Send, host: TransportHost) -> None:
+    """Answer one request; satisfies `Transport`."""
+    outlet = PollOutlet()
+    client = host.open(POLICY, outlet, request.address)
     try:
-        try:
-            hello = Hello.from_body(await read_body(receive))
-        except Malformed:
-            follower.close(reasons.MALFORMED)
-        except Disconnected:
-            return
-        else:
-            follower.admit(bearer(header(scope, b"authorization")), hello.have, hello.seen)
-        if follower.connection.closed:
-            return await refuse(send, follower.connection)
-        answering = asyncio.ensure_future(_answer(follower.connection, held, hello, send, server))
-        leaving = asyncio.ensure_future(gone(receive))
-        try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
-        except OSError:
-            pass  # It went while it was written to.
-        finally:
-            for one in (answering, leaving):
-                one.cancel()
-            await asyncio.gather(answering, leaving, return_exceptions=True)
+        hello = await admit_or_refuse(client, request, receive, send)
+        if hello is not None:
+            await _respond_unless_disconnected(_respond(client, outlet, hello, send, host), receive)
+    except Disconnected:
+        pass
     finally:
-        follower.leave()
+        client.leave()
 
 
-async def _answer(connection: Connection, held: Held, hello: Hello, send: Send, server: Server) -> None:
-    longest = conf.settings().long_poll_s
-    until = server.now() + max(0.0, longest if hello.wait_s is None else min(hello.wait_s, longest))
-    while not held.answer.is_worth_it and connection.closed is None:
-        # Even who would not wait is answered from the store, so the snapshot's read comes first.
+async def _respond_unless_disconnected(response: Coroutine[Any, Any, None], receive: Receive) -> None:
+    responding = asyncio.ensure_future(response)
+    disconnect = asyncio.ensure_future(wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({responding, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if responding.done():
+            responding.result()
+    except OSError:
+        pass  # It disconnected while it was written to.
+    finally:
+        responding.cancel()
+        disconnect.cancel()
+        await asyncio.gather(responding, disconnect, return_exceptions=True)
+
+
+async def _respond(client: Client, outlet: PollOutlet, hello: Hello, send: Send, host: TransportHost) -> None:
+    connection, max_wait_s = client.connection, conf.settings().long_poll_s
+    respond_at = host.now() + max(0.0, max_wait_s if hello.wait_s is None else min(hello.wait_s, max_wait_s))
+    while not outlet.response.has_news and connection.closed is None:
+        # Even a client that would not wait is answered from the store, so the read of its snapshots comes first.
         is_read = connection.phase is Phase.LIVE
-        if is_read and server.now() >= until:
+        if is_read and host.now() >= respond_at:
             break
-        await held.wait(max(0.0, until - server.now()) if is_read else None)
-    if connection.closed is not None and not held.answer.is_worth_it:
-        return await refuse(send, connection)
-    await answer(send, 200, held.answer.text(connection, server.now(), poll_after_s=0))
+        await outlet.wait(max(0.0, respond_at - host.now()) if is_read else None)
+    if connection.closed is not None and not outlet.response.has_news:
+        return await send_refusal(send, connection)
+    await send_response(send, 200, outlet.response.text(connection, host.now(), poll_after_s=0))

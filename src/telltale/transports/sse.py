@@ -1,26 +1,24 @@
-"""Server-sent events: the cheapest way to hear, through any proxy that does not hold answers back.
+"""Server-sent events: the cheapest transport, through any proxy that does not buffer responses.
 
-Reach: every browser, by `fetch` (an EventSource can't send the ticket). Cost: one open request a page, of
-the six that HTTP/1.1 gives a host. Limits: no way back, so no acknowledgements: a client that does not read
-is held up by its server's socket, and conflated meanwhile.
+Reach: every browser, by `fetch` (an EventSource can't send the ticket). Cost: one open request a page, of the six
+that HTTP/1.1 gives a host. Limits: the client sends nothing after its request, so there are no acknowledgements: a
+client that does not read fills its server's socket buffer, and meanwhile only the newest snapshots wait for it.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.policy import ConnectionPolicy
-from telltale.core.wire import Malformed
 from telltale.transports.asgi import AsgiOutlet, Message
-from telltale.transports.base import Hello, Server, refuse
-from telltale.transports.http import Disconnected, Receive, Scope, Send, address_of, bearer, header, read_body
+from telltale.transports.base import TransportHost, admit_or_refuse
+from telltale.transports.http import Disconnected, LiveRequest, Receive, Send
 
 POLICY: Final = ConnectionPolicy(credit=None)
 
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    # no-transform: a proxy that compresses also collects, and what is collected is late.
+    # no-transform: a proxy that compresses also buffers, and buffered events are late.
     (b"cache-control", b"no-store, no-transform, private"),
     (b"vary", b"Accept"),
     (b"x-accel-buffering", b"no"),
@@ -30,44 +28,36 @@ OPENING: Final = ":\n\n"
 """A first byte at once: some proxies hold the headers back until there is one."""
 
 
-def event_of(text: str) -> bytes:
-    """A message as one event of the stream."""
+def event_bytes(text: str) -> bytes:
+    """Return a message as one event of the stream."""
     return f"data: {text}\n\n".encode()
 
 
-async def sse(scope: Scope, receive: Receive, send: Send, server: Server) -> None:
+async def sse(request: LiveRequest, receive: Receive, send: Send, host: TransportHost) -> None:
     """Serve one stream; satisfies `Transport`."""
-    outlet = AsgiOutlet(send, _part, _goodbye)
-    follower = server.open(POLICY, outlet, address_of(scope))
+    outlet = AsgiOutlet(send, _body_part, _last_messages)
+    client = host.open(POLICY, outlet, request.address)
     try:
-        follower.block()  # Nothing may go before the headers.
-        try:
-            hello = Hello.from_body(await read_body(receive))
-        except Malformed:
-            follower.close(reasons.MALFORMED)
-        except Disconnected:
+        client.block()  # Nothing may go before the headers.
+        if await admit_or_refuse(client, request, receive, send) is None:
             return
-        else:
-            follower.admit(bearer(header(scope, b"authorization")), hello.have, hello.seen)
-        if follower.connection.closed:
-            return await refuse(send, follower.connection)
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": OPENING.encode(), "more_body": True})
-        outlet.open(follower)
-        follower.unblock()
-        # No server tells a sender that the client has gone; all tell a listener.
+        outlet.open(client)
+        client.unblock()
+        # Servers report a disconnect to a coroutine that receives, not to one that sends.
         while (await outlet.listen(receive))["type"] == "http.request":
             pass
-    except OSError:
-        pass  # It went while it was written to.
+    except (Disconnected, OSError):
+        pass  # It disconnected while it was read from or written to.
     finally:
-        follower.leave()
+        client.leave()
         outlet.close()
 
 
-def _part(text: str) -> Message:
-    return {"type": "http.response.body", "body": event_of(text), "more_body": True}
+def _body_part(text: str) -> Message:
+    return {"type": "http.response.body", "body": event_bytes(text), "more_body": True}
 
 
-def _goodbye(connection: Connection) -> Iterable[Message]:
-    yield {**_part(connection.farewell()), "more_body": False}
+def _last_messages(connection: Connection) -> Iterable[Message]:
+    yield {**_body_part(connection.bye()), "more_body": False}
