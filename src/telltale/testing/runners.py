@@ -18,7 +18,7 @@ from django.db import transaction
 
 import telltale
 from telltale import conf, store
-from telltale.core.health import Limits, health
+from telltale.core.health import health
 from telltale.core.states import Health, State
 from telltale.dispatch.control import cancel, retry
 from telltale.dispatch.registry import runner_of
@@ -309,7 +309,7 @@ class WorkerContract(RunnerContract):
         bench.kill()
         healths = set()
         while (now := fresh(row)).state == State.RUNNING:
-            healths.add(health(now.snapshot, now=store.now(), limits=Limits.of(conf.settings())))
+            healths.add(health(now.snapshot, now=store.now(), limits=conf.settings().limits))
             time.sleep(0.05)
         assert Health.STALLED in healths
         assert now.state == State.LOST
@@ -366,7 +366,7 @@ def lines(tmp_path: Path) -> list[str]:
 
 def fresh(row: TaskState) -> TaskState:
     """As a reader sees it: the read itself finds out what has been lost."""
-    found = store.get(row.pk)
+    found = store.get_task(row.pk)
     assert found is not None
     return found
 
