@@ -16,7 +16,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @app.task
 @telltale.tracked(label="Import contacts")
 def import_contacts(rows: int, pause_s: float) -> int:
-    """What it returns is Celery's to keep; how far it is, Telltale's to show."""
+    """Celery stores the return value; Telltale shows the progress."""
     for _ in telltale.progress(range(rows), message="Importing", unit="rows"):
         time.sleep(pause_s)
     return rows

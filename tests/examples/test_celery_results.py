@@ -1,4 +1,4 @@
-"""The example beside `django-celery-results` runs: its page, its worker, both states of one task."""
+"""The example with `django-celery-results` runs: its page, its worker, both states of a task."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from telltale.testing.runners import until
+from telltale.testing.runners import wait_until
 from tests.servers import ROOT, Redis, await_text, free_port, running
 
 pytestmark = pytest.mark.service
@@ -21,7 +21,7 @@ EXAMPLE = ROOT / "examples" / "celery_results"
 
 
 class Site:
-    """The example's server and worker, on a database of its own, and a browser without JavaScript."""
+    """The example's web server and worker, with a database of their own, and a browser without JavaScript."""
 
     def __init__(self, directory: Path, redis_url: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}/"
@@ -35,13 +35,13 @@ class Site:
         }
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        self._browser = _browser()
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=EXAMPLE, env=self._env, check=True)
         self._start("site", "manage.py", "runserver", "--noreload", urllib.parse.urlsplit(self.url).netloc)
-        until(self._answers, "the site answers")
+        wait_until(self._answers, "the site answers")
 
-    def work(self) -> None:
-        """Start its worker."""
+    def start_worker(self) -> None:
+        """Start the worker."""
         self._start("worker", "-m", "celery", "-A", "tasks", "worker", "-c", "1", "-l", "INFO")
         await_text(self._directory / "worker.log", " ready.", self._processes[-1])
 
@@ -57,25 +57,29 @@ class Site:
             return False
         return True
 
-    def page(self) -> str:
-        """Its only page."""
-        with self._browser.open(self.url) as answer:
+    def page(self, browser: urllib.request.OpenerDirector | None = None) -> str:
+        """The text of the only page, as this browser sees it."""
+        with (browser or self._browser).open(self.url) as answer:
             text: str = answer.read().decode()
             return text
 
-    def press(self) -> None:
-        """Its only button."""
+    def start_import(self) -> None:
+        """Press the only button."""
         token = re.search(r'csrfmiddlewaretoken" value="([^"]+)"', self.page())
         assert token is not None
         data = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1]}).encode()
         self._browser.open(self.url, data).close()
 
     def stop(self) -> None:
-        """End all."""
+        """Stop all processes."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
             process.wait(20)
+
+
+def _browser() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
 
 
 @pytest.fixture
@@ -86,11 +90,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
         started.stop()
 
 
-def test_an_import_is_shown_by_both_from_its_queue_to_its_end(site: Site) -> None:
-    site.press()
+def test_both_states_of_an_import_are_shown_until_it_is_done(site: Site) -> None:
+    site.start_import()
     assert "Waiting to start" in site.page()
     assert "none yet" in site.page()
-    site.work()
-    until(lambda: "STARTED" in site.page(), "both say that it runs")
-    until(lambda: "SUCCESS, returned 200" in site.page(), "Celery has its result")
+    assert "No imports yet." in site.page(_browser()), "another visitor's imports are not shown"
+    site.start_worker()
+    wait_until(lambda: "STARTED" in site.page(), "the task runs")
+    wait_until(lambda: "SUCCESS, returned 200" in site.page(), "Celery has stored the result")
     assert "Done" in site.page()
