@@ -39,14 +39,14 @@ class Settings:
     """How often the reporter samples its trackers while something changes."""
     save_every_s: float = 2.0
     """How often a task whose progress changes is saved."""
-    end_patience_s: float = 30.0
+    end_retry_s: float = 30.0
     """How long a worker retries saving a task's end while the database is unavailable, before the runner goes on."""
 
-    waiting_every_s: float | None = 5.0
+    queue_status_every_s: float | None = 5.0
     """How often a runner is asked why a task that a page shows waits; None: never."""
     keep_ended_s: float = 30 * 86_400.0
     """How long ended tasks and shown notices are kept."""
-    keep_untold_s: float = 90 * 86_400.0
+    keep_unseen_s: float = 90 * 86_400.0
     """How long a notice that was not shown is kept, together with its task."""
     keep_queued_s: float = 7 * 86_400.0
     """A task that no worker starts within this time, counted from when it was due, ends as failed."""

@@ -16,7 +16,7 @@ from telltale.brokers import build
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.local.broker import LocalBroker
 from telltale.brokers.local.directory import default_path
-from telltale.testing.brokers import Received, collect, eventually, listen, make_messages
+from telltale.testing.brokers import Received, assert_eventually, collect, listen, make_messages
 
 LISTENER = """
 import sys, time
@@ -113,8 +113,8 @@ def test_the_socket_of_a_dead_listener_is_removed(
     other_process.wait()
     broker.publish(make_messages(b"one"))
     broker.publish(make_messages(b"two"))
-    received.wait_for(b"one", b"two")
-    eventually(lambda: len(sockets(directory)) == 1, "the dead listener's socket is removed")
+    received.assert_received(b"one", b"two")
+    assert_eventually(lambda: len(sockets(directory)) == 1, "the dead listener's socket is removed")
 
 
 def test_a_stopped_listener_does_not_delay_publishers_or_other_listeners(
@@ -127,7 +127,9 @@ def test_a_stopped_listener_does_not_delay_publishers_or_other_listeners(
         broker.publish(make_messages(f"{n}".encode()))
         time.sleep(0.001)
     assert time.monotonic() - started_at < 5
-    eventually(lambda: received[-1:] == [b"199"] or received.missed_count > 0, "the other listener receives messages")
+    assert_eventually(
+        lambda: received[-1:] == [b"199"] or received.missed_count > 0, "the other listener receives messages"
+    )
 
 
 def test_two_sites_receive_nothing_of_each_other(tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_two_sites_receive_nothing_of_each_other(tmp_path: Path) -> None:
     received = collect(theirs)
     ours.publish(make_messages(b"ours"))
     theirs.publish(make_messages(b"theirs"))
-    received.wait_for(b"theirs")
+    received.assert_received(b"theirs")
     assert received == [b"theirs"]
     ours.close()
     theirs.close()
@@ -154,10 +156,10 @@ def test_a_listener_whose_socket_was_removed_binds_another(
     received = collect(broker)
     for path in sockets(directory):
         path.unlink()
-    eventually(lambda: len(sockets(directory)) == 1, "another socket is bound")
-    eventually(lambda: received.missed_count > 0, "missed messages are reported")
+    assert_eventually(lambda: len(sockets(directory)) == 1, "another socket is bound")
+    assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
     broker.publish(make_messages(b"again"))
-    received.wait_for(b"again")
+    received.assert_received(b"again")
 
 
 def test_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
@@ -166,9 +168,9 @@ def test_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
     received = collect(broker)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other_program:
         other_program.sendto(b"not a bundle", str(sockets(directory)[0]))
-    eventually(lambda: received.missed_count == 1, "missed messages are reported")
+    assert_eventually(lambda: received.missed_count == 1, "missed messages are reported")
     broker.publish(make_messages(b"goes on"))
-    received.wait_for(b"goes on")
+    received.assert_received(b"goes on")
 
 
 def test_a_closed_listener_removes_its_socket(broker: LocalBroker, directory: Path) -> None:

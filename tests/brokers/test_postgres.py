@@ -10,7 +10,7 @@ from telltale.brokers.base import Message
 from telltale.brokers.postgres import notification_thread
 from telltale.brokers.postgres.address import default_channel
 from telltale.brokers.postgres.payloads import Batch, Reassembler
-from telltale.testing.brokers import collect, eventually, make_messages
+from telltale.testing.brokers import assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker
 from tests.brokers.processes import run_process
 from tests.servers import Postgres
@@ -40,9 +40,9 @@ def test_a_process_has_one_connection_that_never_stays_in_a_transaction(
     for n in range(20):
         broker.publish(make_messages(f"{n}".encode()))
         time.sleep(0.01)
-    first.wait_for(b"19")
-    second.wait_for(b"19")
-    eventually(lambda: connections(admin) == [("idle", None)], "there is one connection, and it is idle")
+    first.assert_received(b"19")
+    second.assert_received(b"19")
+    assert_eventually(lambda: connections(admin) == [("idle", None)], "there is one connection, and it is idle")
 
 
 def test_a_process_that_only_publishes_disconnects_after_a_while(
@@ -51,11 +51,11 @@ def test_a_process_that_only_publishes_disconnects_after_a_while(
     monkeypatch.setattr(notification_thread, "IDLE_S", 0.3)
     broker = make_broker()
     broker.publish(make_messages(b"one"))
-    eventually(lambda: len(connections(admin)) == 1, "it is connected")
-    eventually(lambda: connections(admin) == [], "it has disconnected")
+    assert_eventually(lambda: len(connections(admin)) == 1, "it is connected")
+    assert_eventually(lambda: connections(admin) == [], "it has disconnected")
     received = collect(make_broker())
     broker.publish(make_messages(b"two"))
-    received.wait_for(b"two")
+    received.assert_received(b"two")
 
 
 def test_a_closed_broker_leaves_no_connection_and_may_be_used_again(
@@ -64,10 +64,10 @@ def test_a_closed_broker_leaves_no_connection_and_may_be_used_again(
     broker = make_broker()
     collect(broker)
     broker.close()
-    eventually(lambda: connections(admin) == [], "it has disconnected")
+    assert_eventually(lambda: connections(admin) == [], "it has disconnected")
     received = collect(broker)
     broker.publish(make_messages(b"again"))
-    received.wait_for(b"again")
+    received.assert_received(b"again")
 
 
 def test_a_thousand_messages_a_second_are_twenty_transactions(make_broker: MakeBroker, admin: AdminConnection) -> None:
@@ -80,7 +80,7 @@ def test_a_thousand_messages_a_second_are_twenty_transactions(make_broker: MakeB
         count += 1
         time.sleep(max(0.0, started_at + count / 1_000 - time.monotonic()))
     took_s = time.monotonic() - started_at
-    received.wait_for(f"{count - 1}".encode())
+    received.assert_received(f"{count - 1}".encode())
     batches = received_batches(admin)
     assert 2 < len(batches) <= took_s / notification_thread.SEND_EVERY_S + 5
     assert [body for batch in batches for body in batch.bodies] == [f"{n}".encode() for n in range(count)]
@@ -101,8 +101,8 @@ def test_a_single_message_is_sent_at_once_and_received_by_its_own_process_too(ma
         time.sleep(0.06)
         started_at = time.monotonic()
         broker.publish(make_messages(f"{n}".encode()))
-        received.wait_for(f"{n}".encode())
-        received_by_publisher.wait_for(f"{n}".encode())
+        received.assert_received(f"{n}".encode())
+        received_by_publisher.assert_received(f"{n}".encode())
         took_s.append(time.monotonic() - started_at)
     assert min(took_s) < notification_thread.SEND_EVERY_S
     assert sorted(took_s)[10] < 1
@@ -116,10 +116,10 @@ def test_messages_beyond_the_limit_are_reported_as_missed_by_topic_and_then_for_
     listening.listen(lambda bodies: None, missed.append)
     for n in range(300):
         broker.publish(make_messages(b"x" * 1_000, topic=f"project:{n % 3}"))
-    eventually(lambda: {"project:0", "project:1", "project:2"} in missed, "the topics are reported")
+    assert_eventually(lambda: {"project:0", "project:1", "project:2"} in missed, "the topics are reported")
     for n in range(3_000):
         broker.publish(make_messages(b"x" * 1_000, topic=f"project:{n}"))
-    eventually(lambda: None in missed, "any topic is reported")
+    assert_eventually(lambda: None in missed, "any topic is reported")
 
 
 def test_two_sites_in_one_database_receive_nothing_of_each_other(make_broker: MakeBroker, postgres: Postgres) -> None:
@@ -127,7 +127,7 @@ def test_two_sites_in_one_database_receive_nothing_of_each_other(make_broker: Ma
     received = collect(theirs)
     ours.publish(make_messages(b"ours"))
     theirs.publish(make_messages(b"theirs"))
-    received.wait_for(b"theirs")
+    received.assert_received(b"theirs")
     assert received == [b"theirs"]
 
 
@@ -136,9 +136,9 @@ def test_an_unreadable_notification_is_reported_as_missed_and_the_listener_goes_
 ) -> None:
     received = collect(make_broker())
     admin.execute("SELECT pg_notify(%s, 'from another program')", [default_channel()])
-    eventually(lambda: received.missed_count == 1, "missed messages are reported")
+    assert_eventually(lambda: received.missed_count == 1, "missed messages are reported")
     make_broker().publish(make_messages(b"goes on"))
-    received.wait_for(b"goes on")
+    received.assert_received(b"goes on")
 
 
 @pytest.mark.parametrize("earlier", ["", "broker().publish(make_messages(b'earlier')); import time; time.sleep(0.2)\n"])
@@ -148,7 +148,7 @@ def test_messages_published_just_before_a_process_ends_are_received(
     received = collect(make_broker())
     code = "broker().publish(make_messages(b'almost')); broker().publish(make_messages(b'the end'))"
     run_process(SET_UP + earlier + code, TELLTALE_BROKER=postgres.url)
-    received.wait_for(b"almost", b"the end")
+    received.assert_received(b"almost", b"the end")
 
 
 def test_a_url_without_a_server_means_djangos_database(make_broker: MakeBroker, postgres: Postgres) -> None:
@@ -160,7 +160,7 @@ def test_a_url_without_a_server_means_djangos_database(make_broker: MakeBroker, 
         "TELLTALE_TEST_DB": "postgres",
     }
     assert run_process(SET_UP + code, **env) == "None\n"
-    received.wait_for(b"through Django")
+    received.assert_received(b"through Django")
 
 
 def test_a_forked_child_has_its_own_connection_and_leaves_the_parents_alone(
@@ -172,24 +172,24 @@ import os
 inherited = broker()
 received = collect(inherited)
 inherited.publish(make_messages(b"before"))
-received.wait_for(b"before")
+received.assert_received(b"before")
 child = os.fork()
 if child == 0:
     inherited.publish(make_messages(b"by the inherited broker"))
     received_by_child = collect(broker())
     broker().publish(make_messages(b"by the child's broker"))
-    received_by_child.wait_for(b"by the child's broker")
+    received_by_child.assert_received(b"by the child's broker")
     inherited.close(), broker().close()
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-received.wait_for(b"by the child's broker", b"by the inherited broker")
+received.assert_received(b"by the child's broker", b"by the inherited broker")
 inherited.publish(make_messages(b"after"))
-received.wait_for(b"after")
+received.assert_received(b"after")
 print(received.missed_count)
 """
     # Newer Pythons warn of threads at a fork, which is tested here.
     assert run_process(SET_UP + code, warnings="ignore", TELLTALE_BROKER=postgres.url) == "0\n"
-    received.wait_for(b"before", b"by the inherited broker", b"by the child's broker", b"after")
+    received.assert_received(b"before", b"by the inherited broker", b"by the child's broker", b"after")
 
 
 def test_under_gevent_messages_are_sent_and_received_while_a_task_computes(
@@ -211,4 +211,4 @@ while b"by a greenlet" not in received and time.monotonic() < deadline:
 print(len(received))
 """
     assert run_process(code, TELLTALE_BROKER=postgres.url) == "1\n"
-    received.wait_for(b"by a greenlet")
+    received.assert_received(b"by a greenlet")

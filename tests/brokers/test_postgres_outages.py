@@ -15,7 +15,7 @@ from telltale.brokers.base import Broker
 from telltale.brokers.postgres import connection as postgres_connection
 from telltale.brokers.postgres import notification_thread
 from telltale.brokers.postgres.address import PostgresAddress
-from telltale.testing.brokers import Received, collect, eventually, make_messages
+from telltale.testing.brokers import Received, assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker
 from tests.brokers.publishing import try_to_publish
 from tests.servers import Postgres
@@ -60,7 +60,7 @@ def publish_until_received(broker: Broker, received: Received, body: bytes) -> N
         time.sleep(0.05)
         return body in received
 
-    eventually(is_received, f"{body!r} is received")
+    assert_eventually(is_received, f"{body!r} is received")
 
 
 def pids(admin: AdminConnection) -> list[int]:
@@ -77,7 +77,7 @@ def test_a_restart_of_the_server_is_survived_and_logged_once(
     publish_until_received(broker, received, b"before")
     with traffic(broker):
         postgres.stop(stop_signal)
-        eventually(
+        assert_eventually(
             lambda: received.missed_count > 1 and not try_to_publish(broker, b"in vain"),
             "publishing is refused, and missed messages are reported again and again",
         )
@@ -95,10 +95,10 @@ def test_refused_messages_are_reported_as_missed_once_publishing_works_again(
     publish_until_received(broker, received, b"before")
     admin.execute("ALTER ROLE worker NOLOGIN")
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'")
-    eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
+    assert_eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
     assert received.missed_count == 0
     admin.execute("ALTER ROLE worker LOGIN")
-    eventually(lambda: received.missed_count == 1, "missed messages are reported")
+    assert_eventually(lambda: received.missed_count == 1, "missed messages are reported")
     publish_until_received(broker, received, b"after")
     broker.close()
     admin.execute("DROP ROLE worker")
@@ -107,7 +107,7 @@ def test_refused_messages_are_reported_as_missed_once_publishing_works_again(
 def test_a_listener_receives_messages_once_an_absent_server_starts(make_broker: MakeBroker, postgres: Postgres) -> None:
     postgres.stop()
     received, broker = collect(make_broker()), make_broker()
-    eventually(lambda: received.missed_count > 2, "missed messages are reported again and again")
+    assert_eventually(lambda: received.missed_count > 2, "missed messages are reported again and again")
     postgres.begin()
     publish_until_received(broker, received, b"at last")
 
@@ -121,8 +121,8 @@ def test_connections_that_the_server_closes_amid_traffic_are_opened_again(
         for pid in pids(admin):
             missed_before = received.missed_count
             admin.execute("SELECT pg_terminate_backend(%s)", [pid])
-            eventually(lambda: pid not in pids(admin), "it is closed")  # noqa: B023 (called at once)
-            eventually(lambda: len(pids(admin)) == 2, "there is another connection")
+            assert_eventually(lambda: pid not in pids(admin), "it is closed")  # noqa: B023 (called at once)
+            assert_eventually(lambda: len(pids(admin)) == 2, "there is another connection")
             publish_until_received(broker, received, f"after {pid}".encode())
     assert missed_before <= received.missed_count
     assert received.missed_count > 0
@@ -136,9 +136,9 @@ def test_a_publisher_whose_connection_breaks_sends_its_last_messages_again(
     missed_before = received.missed_count
     [publisher_pid] = [pid for pid in pids(admin) if is_publisher(admin, pid)]
     admin.execute("SELECT pg_terminate_backend(%s)", [publisher_pid])
-    eventually(lambda: publisher_pid not in pids(admin), "it is closed")
+    assert_eventually(lambda: publisher_pid not in pids(admin), "it is closed")
     broker.publish(make_messages(b"not lost"))
-    received.wait_for(b"not lost")
+    received.assert_received(b"not lost")
     assert received.missed_count == missed_before
 
 
@@ -151,11 +151,11 @@ def is_publisher(admin: AdminConnection, pid: int) -> bool:
 @pytest.mark.skipif(os.name != "posix", reason="stops processes by signals")
 def test_a_connection_that_never_answers_is_replaced(make_broker: MakeBroker, admin: AdminConnection) -> None:
     received = collect(make_broker())
-    eventually(lambda: len(pids(admin)) == 1, "only the listener's connection is left, and no probe's")
+    assert_eventually(lambda: len(pids(admin)) == 1, "only the listener's connection is left, and no probe's")
     [pid] = pids(admin)
     os.kill(pid, signal.SIGSTOP)
     try:
-        eventually(lambda: received.missed_count > 0, "missed messages are reported")
+        assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
         publish_until_received(make_broker(), received, b"over another connection")
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -175,7 +175,7 @@ def test_a_paused_server_does_not_delay_publishers(make_broker: MakeBroker, post
             slowest_s = max(slowest_s, time.monotonic() - started_at)
             return is_refused and received.missed_count > 1
 
-        eventually(is_outage_noticed, "publishing is refused, and missed messages are reported")
+        assert_eventually(is_outage_noticed, "publishing is refused, and missed messages are reported")
         assert slowest_s < 1
         started_at = time.monotonic()
         make_broker().close()
@@ -195,7 +195,7 @@ def test_a_password_that_cannot_be_fetched_is_logged_once_and_tried_again(
     received, broker = collect(make_broker()), make_broker()
     with monkeypatch.context() as patched:
         patched.setattr(PostgresAddress, "conninfo", fail)
-        eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
+        assert_eventually(lambda: not try_to_publish(broker, b"in vain"), "publishing is refused")
         time.sleep(0.5)
     publish_until_received(broker, received, b"after")
     assert caplog.text.count("RuntimeError: the vault is closed") == 1

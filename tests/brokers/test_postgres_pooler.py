@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from telltale.brokers.postgres import notification_thread, probe
-from telltale.testing.brokers import collect, eventually, make_messages
+from telltale.testing.brokers import assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker
 from tests.servers import PgBouncer, Postgres, running
 
@@ -29,7 +29,7 @@ def test_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_reg
     make_broker: MakeBroker, pgbouncer: PgBouncer, caplog: pytest.LogCaptureFixture
 ) -> None:
     received = collect(make_broker(pgbouncer.url.replace("telltale@", "telltale:s3cret@")))
-    eventually(lambda: received.missed_count > 15, "missed messages are reported again and again")
+    assert_eventually(lambda: received.missed_count > 15, "missed messages are reported again and again")
     assert caplog.text.count("Receiving PostgreSQL's notifications failed") == 1
     assert "Name the PostgreSQL server itself" in caplog.text
     assert "s3cret" not in caplog.text
@@ -42,6 +42,6 @@ def test_a_direct_listener_receives_messages_that_were_published_through_the_poo
     pooled_received = collect(pooled_broker)
     pooled_broker.publish(make_messages(b"through the pooler"))
     make_broker().publish(make_messages(b"directly"))
-    received.wait_for(b"through the pooler", b"directly")
+    received.assert_received(b"through the pooler", b"directly")
     assert received.missed_count == 0
-    eventually(lambda: pooled_received.missed_count > 0, "the pooled listener reports missed messages")
+    assert_eventually(lambda: pooled_received.missed_count > 0, "the pooled listener reports missed messages")

@@ -16,7 +16,7 @@ from telltale.brokers.redis.address import Node, parse
 from telltale.brokers.redis.connection import open_connection
 from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import build_topology
-from telltale.testing.brokers import Received, collect, eventually, make_messages
+from telltale.testing.brokers import Received, assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.processes import run_process
 from tests.brokers.publishing import try_to_publish
@@ -55,10 +55,10 @@ def test_a_process_has_one_connection_to_publish_and_one_to_listen(redis: Redis,
             thread.start()
         for thread in threads:
             thread.join()
-        received.wait_for(*(b"%d" % n for n in range(20)))
+        received.assert_received(*(b"%d" % n for n in range(20)))
         assert len(admin.client_list()) == before + 2
         broker.close()
-        eventually(lambda: len(admin.client_list()) == before, "both connections are closed")
+        assert_eventually(lambda: len(admin.client_list()) == before, "both connections are closed")
 
 
 def test_building_a_broker_opens_no_connection(redis: Redis, make_broker: MakeBroker) -> None:
@@ -72,7 +72,7 @@ def test_messages_are_received_over_a_unix_socket(redis: Redis, make_broker: Mak
     url = f"unix://{redis.directory}/socket"
     received = collect(make_broker(url))
     make_broker(url).publish(make_messages(b"over a socket"))
-    received.wait_for(b"over a socket")
+    received.assert_received(b"over a socket")
 
 
 def test_sites_with_different_prefixes_receive_nothing_of_each_other(redis: Redis, make_broker: MakeBroker) -> None:
@@ -80,8 +80,8 @@ def test_sites_with_different_prefixes_receive_nothing_of_each_other(redis: Redi
     ours, theirs = collect(make_broker(our_url)), collect(make_broker(their_url))
     make_broker(our_url).publish(make_messages(b"ours"))
     make_broker(their_url).publish(make_messages(b"theirs"))
-    ours.wait_for(b"ours")
-    theirs.wait_for(b"theirs")
+    ours.assert_received(b"ours")
+    theirs.assert_received(b"theirs")
     assert (ours, theirs) == ([b"ours"], [b"theirs"])
 
 
@@ -125,13 +125,13 @@ def test_publishing_fails_without_the_right_and_works_again_with_it(
 ) -> None:
     received, broker = collect(make_broker(secure_redis.url)), make_broker(secure_redis.url)
     broker.publish(make_messages(b"before"))
-    received.wait_for(b"before")
+    received.assert_received(b"before")
     with secure_redis.client() as admin:
         admin.execute_command("ACL", "SETUSER", "telltale", "-publish")
-        eventually(lambda: not try_to_publish(broker, b"again"), "publishing is refused")
+        assert_eventually(lambda: not try_to_publish(broker, b"again"), "publishing is refused")
         admin.execute_command("ACL", "SETUSER", "telltale", "+publish")
-    eventually(lambda: try_to_publish(broker, b"again"), "publishing works again")
-    received.wait_for(b"again")
+    assert_eventually(lambda: try_to_publish(broker, b"again"), "publishing works again")
+    received.assert_received(b"again")
 
 
 def test_an_untrusted_certificate_is_refused(secure_redis: SecureRedis, make_broker: MakeBroker) -> None:
@@ -169,7 +169,7 @@ def test_a_forked_child_opens_its_own_connections(make_broker: MakeBroker) -> No
     publisher.publish(make_messages(b"after"))
     by_parent = [b"before", *(b"parent %d" % n for n in range(100)), b"after"]
     for messages in (received, also_received):
-        messages.wait_for(*by_parent, b"child", b"another by the child")
+        messages.assert_received(*by_parent, b"child", b"another by the child")
         assert messages.missed_count == 0
 
 
@@ -190,7 +190,7 @@ for n in range(1000):
     broker().publish(make_messages(b"%d" % n))
 """
     run_process(SET_UP + code, f"{redis.url}?prefix={parse(urlsplit(redis.url)).prefix}")
-    received.wait_for(*(b"%d" % n for n in range(1000)))
+    received.assert_received(*(b"%d" % n for n in range(1000)))
 
 
 GEVENT = """
@@ -281,7 +281,7 @@ def test_the_socket_of_a_redis_py_connection_can_be_taken_over(redis: Redis, sec
         connection.queue(b"*2\r\n$4\r\nPING\r\n$5\r\nstill\r\n")
         connection.send()
         replies: list[object] = []
-        eventually(
+        assert_eventually(
             lambda replies=replies, connection=connection: bool(replies.extend(connection.replies()) or replies),
             "the server answers",
         )

@@ -14,7 +14,7 @@ import pytest
 
 from telltale.brokers.base import Broker, SelectiveListener
 from telltale.brokers.redis.broker import RedisBroker
-from telltale.testing.brokers import Received, eventually, listen_selectively, make_messages
+from telltale.testing.brokers import Received, assert_eventually, listen_selectively, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
 from tests.brokers.publishing import try_to_publish
@@ -65,9 +65,9 @@ def follow(broker: Broker, *topics: str) -> tuple[Received, SelectiveListener]:
     return received, listener
 
 
-def wait_for_recovery(broker: Broker, received: Received, topic: str = "project:7") -> None:
+def assert_recovery(broker: Broker, received: Received, topic: str = "project:7") -> None:
     """Wait until missed messages are reported, and messages are received again."""
-    eventually(lambda: received.missed_count > 0, "missed messages are reported")
+    assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
     attempts = iter(range(1_000_000))
 
     def is_received() -> bool:
@@ -79,7 +79,7 @@ def wait_for_recovery(broker: Broker, received: Received, topic: str = "project:
             time.sleep(0.005)
         return body in received
 
-    eventually(is_received, f"messages to {topic} are received")
+    assert_eventually(is_received, f"messages to {topic} are received")
 
 
 def test_a_listener_whose_connection_breaks_connects_again(redis: Redis, make_broker: MakeBroker) -> None:
@@ -88,7 +88,7 @@ def test_a_listener_whose_connection_breaks_connects_again(redis: Redis, make_br
         broker.publish(make_messages(f"{n}".encode()))
         if n in {100, 200}:
             redis.cut_listeners()
-    wait_for_recovery(broker, received)
+    assert_recovery(broker, received)
 
 
 def test_a_publisher_whose_connection_breaks_sends_unanswered_messages_again(
@@ -100,7 +100,7 @@ def test_a_publisher_whose_connection_breaks_sends_unanswered_messages_again(
             broker.publish(make_messages(f"{n}".encode()))
             if n % 50 == 25:
                 admin.client_kill_filter(_type="normal", skipme=True)
-    received.wait_for(*(f"{n}".encode() for n in range(300)))
+    received.assert_received(*(f"{n}".encode() for n in range(300)))
     assert received.missed_count == 0
 
 
@@ -109,9 +109,9 @@ def test_while_redis_is_down_missed_messages_are_reported_again_and_again(
 ) -> None:
     (received, _), broker = follow(make_broker()), make_broker()
     redis.stop(signal.SIGKILL)
-    eventually(lambda: received.missed_count >= 3, "missed messages are reported again and again")
+    assert_eventually(lambda: received.missed_count >= 3, "missed messages are reported again and again")
     redis.start()
-    wait_for_recovery(broker, received)
+    assert_recovery(broker, received)
 
 
 def test_publishing_fails_fast_while_redis_is_down_and_works_again_afterwards(
@@ -119,17 +119,17 @@ def test_publishing_fails_fast_while_redis_is_down_and_works_again_afterwards(
 ) -> None:
     (received, listener), broker = follow(make_broker()), make_broker()
     broker.publish(make_messages(b"before"))
-    received.wait_for(b"before")
+    received.assert_received(b"before")
     redis.stop(signal.SIGKILL)
-    eventually(lambda: not try_to_publish(broker, b"meanwhile"), "publishing fails")
+    assert_eventually(lambda: not try_to_publish(broker, b"meanwhile"), "publishing fails")
     started_at = time.monotonic()
     outcomes = {try_to_publish(broker, b"meanwhile") for _ in range(200)}
     listener.follow(["project:9"])
     assert outcomes == {False}
     assert time.monotonic() - started_at < 5
     redis.start()
-    wait_for_recovery(broker, received)
-    wait_for_recovery(broker, received, "project:9")
+    assert_recovery(broker, received)
+    assert_recovery(broker, received, "project:9")
 
 
 def test_a_paused_redis_does_not_delay_publishers_and_its_silence_is_noticed(
@@ -137,7 +137,7 @@ def test_a_paused_redis_does_not_delay_publishers_and_its_silence_is_noticed(
 ) -> None:
     (received, _), broker = follow(make_broker()), make_broker()
     broker.publish(make_messages(b"before"))
-    received.wait_for(b"before")
+    received.assert_received(b"before")
     took_s: list[float] = []
     with redis.paused():
         paused_at = time.monotonic()
@@ -150,14 +150,14 @@ def test_a_paused_redis_does_not_delay_publishers_and_its_silence_is_noticed(
     assert outcomes[-1] is False
     # One call waits for half a second; a busy machine may delay the others a little.
     assert sum(took_s) < 2.5
-    wait_for_recovery(broker, received)
+    assert_recovery(broker, received)
 
 
 def test_a_pause_without_traffic_is_noticed_too(redis: Redis, make_broker: MakeBroker, short_keepalive: None) -> None:
     received, _ = follow(make_broker())
     with redis.paused():
         time.sleep(2.5)
-    wait_for_recovery(make_broker(), received)
+    assert_recovery(make_broker(), received)
 
 
 def test_a_short_pause_loses_nothing(redis: Redis, make_broker: MakeBroker) -> None:
@@ -166,7 +166,7 @@ def test_a_short_pause_loses_nothing(redis: Redis, make_broker: MakeBroker) -> N
     with redis.paused():
         broker.publish(make_messages(b"meanwhile"))
         time.sleep(0.3)
-    received.wait_for(b"before", b"meanwhile")
+    received.assert_received(b"before", b"meanwhile")
     assert received.missed_count == 0
 
 
@@ -174,7 +174,7 @@ def test_emptying_redis_loses_nothing(redis: Redis, make_broker: MakeBroker) -> 
     (received, _), broker = follow(make_broker()), make_broker()
     redis.forget()
     broker.publish(make_messages(b"after"))
-    received.wait_for(b"after")
+    received.assert_received(b"after")
     assert received.missed_count == 0
 
 
@@ -196,9 +196,9 @@ def test_a_listener_that_reads_too_slowly_is_disconnected_and_reports_missed_mes
             broker.publish(make_messages(*(b"%d" % n + b"x" * 16_000 for n in range(50))))
             return not admin.client_list(_type="pubsub")
 
-        eventually(is_disconnected, "Redis has disconnected the listener")
+        assert_eventually(is_disconnected, "Redis has disconnected the listener")
         released.set()
-        wait_for_recovery(broker, received)
+        assert_recovery(broker, received)
         admin.config_set("client-output-buffer-limit", "pubsub 32mb 8mb 60")
 
 
@@ -208,30 +208,30 @@ def test_twenty_thousand_topics_are_subscribed_again_after_a_connection_breaks(
     received, _ = follow(make_broker(), *(f"project:{n}" for n in range(20_000)))
     redis.cut_listeners()
     for n in (0, 9_999, 19_999):
-        wait_for_recovery(make_broker(), received, f"project:{n}")
+        assert_recovery(make_broker(), received, f"project:{n}")
 
 
 def test_the_new_master_is_found_after_a_failover(make_broker: MakeBroker) -> None:
     with running(WatchedRedis) as watched:
         (received, _), broker = follow(make_broker(watched.url)), make_broker(watched.url)
         assert try_to_publish(broker, b"before")
-        received.wait_for(b"before")
+        received.assert_received(b"before")
         watched.fail_over()
-        wait_for_recovery(broker, received)
+        assert_recovery(broker, received)
 
 
 def test_moved_shards_are_found_at_their_new_server(cluster: RedisCluster, make_broker: MakeBroker) -> None:
     topics = [f"project:{n}" for n in range(30)]
     (received, _), broker = follow(make_broker(cluster.url), *topics), make_broker(cluster.url)
     broker.publish([message for topic in topics for message in make_messages(topic.encode(), topic=topic)])
-    received.wait_for(*(topic.encode() for topic in topics))
+    received.assert_received(*(topic.encode() for topic in topics))
     cluster.move_slots(cluster.servers[0], cluster.servers[1])
     for topic in topics:
-        wait_for_recovery(broker, received, topic)
+        assert_recovery(broker, received, topic)
     # Redis tells the publisher that the shards have moved, and the publisher sends to the new server.
     cluster.move_slots(cluster.servers[1], cluster.servers[0])
     for topic in topics:
-        wait_for_recovery(broker, received, topic)
+        assert_recovery(broker, received, topic)
 
 
 def test_while_one_server_of_a_cluster_is_down_messages_of_the_others_are_received(
@@ -240,13 +240,13 @@ def test_while_one_server_of_a_cluster_is_down_messages_of_the_others_are_receiv
     topics = [f"project:{n}" for n in range(30)]
     (received, _), broker = follow(make_broker(cluster.url), *topics), make_broker(cluster.url)
     broker.publish([message for topic in topics for message in make_messages(topic.encode(), topic=topic)])
-    received.wait_for(*(topic.encode() for topic in topics))
+    received.assert_received(*(topic.encode() for topic in topics))
     cluster.servers[2].stop(signal.SIGKILL)
     for n in range(3):
         for topic in topics:
             try_to_publish(broker, f"{topic} meanwhile {n}".encode(), topic)
-    eventually(lambda: any(b"meanwhile 2" in body for body in received), "messages of the others are received")
+    assert_eventually(lambda: any(b"meanwhile 2" in body for body in received), "messages of the others are received")
     assert not all(f"{topic} meanwhile 2".encode() in received for topic in topics)
     cluster.servers[2].start()
     for topic in topics:
-        wait_for_recovery(broker, received, topic)
+        assert_recovery(broker, received, topic)

@@ -11,7 +11,7 @@ from telltale.core.snapshot import Snapshot
 from telltale.core.wire import Envelope
 from telltale.models import TaskState
 
-QUICK = {"BROKER": "memory://", "PUBLISH_EVERY_S": 0.01, "SAVE_EVERY_S": 0.1, "BEAT_S": 0.2, "END_PATIENCE_S": 10.0}
+QUICK = {"BROKER": "memory://", "PUBLISH_EVERY_S": 0.01, "SAVE_EVERY_S": 0.1, "BEAT_S": 0.2, "END_RETRY_S": 10.0}
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def carried(listen: Callable[[], Carried]) -> Carried:
     return listen()
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def assert_eventually(condition: Callable[[], object]) -> None:
     """Wait until the condition is true, for up to 15 s."""
     deadline = time.monotonic() + 15
     while not condition():

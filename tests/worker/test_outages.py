@@ -15,7 +15,7 @@ from telltale import store
 from telltale.brokers.base import BrokerUnavailable, Reach
 from telltale.models import TaskState
 from telltale.worker.run import run_attempt
-from tests.worker.conftest import QUICK, eventually
+from tests.worker.conftest import QUICK, assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,14 +102,14 @@ def test_an_end_waits_for_a_locked_database(queue, short_timeout) -> None:
 
 
 def test_an_end_that_cannot_be_written_in_time_is_written_later(queue, short_timeout, settings) -> None:
-    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.2}
+    settings.TELLTALE = {**QUICK, "END_RETRY_S": 0.2}
     task = queue()
     with locked():
         with pytest.raises(telltale.TaskError, match="Row 7"), run_attempt(task_id=task.pk) as tracker:
             tracker.current = 3
             raise telltale.TaskError("Row 7 has no name.")
         assert TaskState.objects.get(pk=task.pk).state in ("queued", "running")
-    eventually(lambda: TaskState.objects.get(pk=task.pk).state == "failed")
+    assert_eventually(lambda: TaskState.objects.get(pk=task.pk).state == "failed")
     assert TaskState.objects.get(pk=task.pk).error == "Row 7 has no name."
 
 
@@ -121,28 +121,30 @@ def test_a_task_that_begins_while_the_database_is_locked_is_shown_after_the_lock
         time.sleep(0.2)
         assert carried.snapshots_of(task) == []
         lock.__exit__(None, None, None)
-        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.fraction == 0.5)
+        assert_eventually(
+            lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.fraction == 0.5
+        )
     assert (store.get_task(task.pk).state, store.get_task(task.pk).attempt) == ("succeeded", 1)
 
 
 def test_a_run_that_begins_and_ends_while_the_database_is_locked_is_saved_afterwards(
     queue, short_timeout, settings
 ) -> None:
-    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    settings.TELLTALE = {**QUICK, "END_RETRY_S": 0.1}
     task = queue()
     with locked(), run_attempt(task_id=task.pk):
         pass
-    eventually(lambda: store.get_task(task.pk).state == "succeeded")
+    assert_eventually(lambda: store.get_task(task.pk).state == "succeeded")
     assert store.get_task(task.pk).attempt == 1
 
 
 def test_tracked_work_that_begins_and_ends_while_the_database_is_locked_is_saved_afterwards(
     short_timeout, settings
 ) -> None:
-    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    settings.TELLTALE = {**QUICK, "END_RETRY_S": 0.1}
     with locked(), telltale.track("Rebuild index"):
         pass
-    eventually(lambda: [row.state for row in TaskState.objects.all()] == ["succeeded"])
+    assert_eventually(lambda: [row.state for row in TaskState.objects.all()] == ["succeeded"])
 
 
 def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, caplog) -> None:
@@ -158,7 +160,7 @@ def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, capl
 
 
 def test_a_missing_table_does_not_stop_a_task(queue, settings) -> None:
-    settings.TELLTALE = {**QUICK, "END_PATIENCE_S": 0.1}
+    settings.TELLTALE = {**QUICK, "END_RETRY_S": 0.1}
     task = queue()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE telltale_taskstate RENAME TO elsewhere")
@@ -168,4 +170,4 @@ def test_a_missing_table_does_not_stop_a_task(queue, settings) -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO telltale_taskstate")
-    eventually(lambda: store.get_task(task.pk).state == "succeeded")
+    assert_eventually(lambda: store.get_task(task.pk).state == "succeeded")

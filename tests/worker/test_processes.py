@@ -14,12 +14,12 @@ from telltale import conf, store
 from telltale.core.health import health
 from telltale.core.states import Health
 from telltale.models import TaskState
-from tests.worker.conftest import QUICK, eventually
+from tests.worker.conftest import QUICK, assert_eventually
 from tests.worker.test_outages import locked
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
-SHORT = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 2.5, "SAVE_EVERY_S": 0.2, "END_PATIENCE_S": 0.1}
+SHORT = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 2.5, "SAVE_EVERY_S": 0.2, "END_RETRY_S": 0.1}
 
 
 @pytest.fixture(autouse=True)
@@ -63,21 +63,21 @@ def state_and_health(task: TaskState) -> tuple[str, Health | None]:
 def test_a_killed_workers_task_is_stalled_then_lost_and_another_attempt_may_run(queue, start) -> None:
     task = queue()
     worker = start("hold", task)
-    eventually(lambda: state_and_health(task) == ("running", Health.OK))
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
     worker.send_signal(signal.SIGKILL)
-    eventually(lambda: state_and_health(task) == ("running", Health.STALLED))
-    eventually(lambda: state_and_health(task) == ("lost", None))
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.STALLED))
+    assert_eventually(lambda: state_and_health(task) == ("lost", None))
     start("exit_at_once", task)
-    eventually(lambda: state_and_health(task) == ("succeeded", None))
+    assert_eventually(lambda: state_and_health(task) == ("succeeded", None))
     assert store.get_task(task.pk).attempt == 2
 
 
 def test_a_worker_that_was_stopped_and_continues_cannot_overwrite_its_successor(queue, start) -> None:
     task = queue()
     worker = start("hold", task)
-    eventually(lambda: state_and_health(task) == ("running", Health.OK))
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
     worker.send_signal(signal.SIGSTOP)
-    eventually(lambda: state_and_health(task)[0] == "lost")
+    assert_eventually(lambda: state_and_health(task)[0] == "lost")
     successor = store.claim(task_id=task.pk, worker="its successor")
     worker.send_signal(signal.SIGCONT)
     time.sleep(1.0)  # time for the worker to save its progress, which must not be accepted
@@ -106,7 +106,7 @@ def test_a_process_that_exits_while_the_database_is_locked_waits_to_write_its_en
 def test_a_forked_child_has_its_own_reporter(queue, start) -> None:
     task = queue()
     worker = start("fork", task)
-    eventually(lambda: (store.get_task(task.pk).snapshot.progress.fraction or 0) == 0.5)
+    assert_eventually(lambda: (store.get_task(task.pk).snapshot.progress.fraction or 0) == 0.5)
     assert worker.wait(30) == 0
     assert {row.label: row.state for row in TaskState.objects.all()} == {
         "In the parent": "succeeded",

@@ -18,7 +18,7 @@ from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.worker.run import run_attempt
 from telltale.worker.tracker import Tracker
-from tests.worker.conftest import QUICK, eventually
+from tests.worker.conftest import QUICK, assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,7 +58,7 @@ def test_progress_is_published_while_the_task_runs_and_never_goes_back(queue, ca
     with run_attempt(task_id=task.pk):
         for _ in telltale.progress(range(50), message="Importing", unit="rows"):
             time.sleep(0.01)
-    eventually(lambda: carried.snapshots_of(task)[-1].ended)
+    assert_eventually(lambda: carried.snapshots_of(task)[-1].ended)
     fractions = [s.progress.fraction or 0.0 for s in carried.snapshots_of(task)]
     assert len(fractions) > 5
     assert fractions == sorted(fractions)
@@ -70,7 +70,7 @@ def test_each_snapshot_supersedes_the_one_before(queue, carried) -> None:
     with run_attempt(task_id=task.pk):
         for _ in telltale.progress(range(20)):
             time.sleep(0.01)
-    eventually(lambda: carried.snapshots_of(task)[-1].ended)
+    assert_eventually(lambda: carried.snapshots_of(task)[-1].ended)
     snapshots = carried.snapshots_of(task)
     assert all(supersedes(later.order, earlier.order) for earlier, later in pairwise(snapshots))
 
@@ -78,7 +78,7 @@ def test_each_snapshot_supersedes_the_one_before(queue, carried) -> None:
 def test_the_running_state_is_published_at_once(queue, carried) -> None:
     task = queue()
     with run_attempt(task_id=task.pk):
-        eventually(lambda: [s.state for s in carried.snapshots_of(task)] == ["running"])
+        assert_eventually(lambda: [s.state for s in carried.snapshots_of(task)] == ["running"])
 
 
 def test_the_last_value_before_a_pause_is_published_and_saved(queue, carried) -> None:
@@ -86,8 +86,8 @@ def test_the_last_value_before_a_pause_is_published_and_saved(queue, carried) ->
     with run_attempt(task_id=task.pk) as tracker:
         for n in range(100):
             tracker.current = n
-        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.current == 99)
-        eventually(lambda: progress_of(task).current == 99)
+        assert_eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].progress.current == 99)
+        assert_eventually(lambda: progress_of(task).current == 99)
 
 
 def test_a_loop_of_28_000_iterations_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
@@ -119,7 +119,7 @@ def test_many_tasks_are_saved_in_one_transaction(queue, settings, monkeypatch) -
         with run_attempt(task_id=task.pk) as tracker:
             go.wait(10)
             tracker.current = 7
-            eventually(lambda: progress_of(task).current == 7)
+            assert_eventually(lambda: progress_of(task).current == 7)
         connection.close()
 
     tasks = [queue() for _ in range(5)]
@@ -147,7 +147,7 @@ def test_a_silent_task_keeps_its_lease(queue, settings) -> None:
 def test_a_silent_task_publishes_heartbeats(queue, carried) -> None:
     task = queue()
     with run_attempt(task_id=task.pk):
-        eventually(lambda: len(carried.snapshots_of(task)) > 3)
+        assert_eventually(lambda: len(carried.snapshots_of(task)) > 3)
         *_, last = carried.snapshots_of(task)
         assert last.beat_at > last.started_at
         assert last.moved_at is None
@@ -181,7 +181,7 @@ def test_a_requested_cancellation_is_published(queue, carried) -> None:
     task = queue()
     with run_attempt(task_id=task.pk), telltale.no_cancel("The ledger is being written"):
         store.request_cancel(task.pk)
-        eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].cancel_requested)
+        assert_eventually(lambda: carried.snapshots_of(task) and carried.snapshots_of(task)[-1].cancel_requested)
         assert carried.snapshots_of(task)[-1].no_cancel == "The ledger is being written"
 
 
@@ -190,7 +190,7 @@ def test_a_cancellation_waits_for_the_end_of_a_no_cancel_block(queue) -> None:
     with pytest.raises(telltale.Cancelled), run_attempt(task_id=task.pk) as tracker:
         with telltale.no_cancel("The ledger is being written"):
             store.request_cancel(task.pk)
-            eventually(lambda: tracker.cancel_requested)
+            assert_eventually(lambda: tracker.cancel_requested)
             written += telltale.progress(["debit", "credit"])
         telltale.check_cancelled()
     assert written == ["debit", "credit"]
@@ -205,9 +205,9 @@ def test_a_superseded_worker_stops_publishing(queue, carried) -> None:
 
     task = queue()
     with run_attempt(task_id=task.pk) as tracker:
-        eventually(lambda: carried.snapshots_of(task))
+        assert_eventually(lambda: carried.snapshots_of(task))
         successor = store.claim(task_id=task.pk, worker="another")
-        eventually(lambda: not publishes_a_change(tracker))
+        assert_eventually(lambda: not publishes_a_change(tracker))
     assert store.get_task(task.pk).attempt == successor.attempt == 2
 
 
@@ -221,7 +221,7 @@ def test_values_of_the_wrong_type_do_not_stop_the_publishing(queue, carried, cap
         tracker.message, tracker.total, tracker.current = Unreadable(), "many", float("nan")
         time.sleep(0.1)
         tracker.message, tracker.total, tracker.current = "Going on", 10, 5
-        eventually(lambda: carried.snapshots_of(task)[-1].progress.message == "Going on")
+        assert_eventually(lambda: carried.snapshots_of(task)[-1].progress.message == "Going on")
     assert store.get_task(task.pk).state == "succeeded"
 
 
@@ -236,7 +236,7 @@ def test_an_idle_worker_holds_no_connection_for_the_saver(queue) -> None:
     task = queue()
     with run_attempt(task_id=task.pk) as tracker:
         tracker.current = 1
-        eventually(lambda: progress_of(task).current == 1)
+        assert_eventually(lambda: progress_of(task).current == 1)
         assert any(c.connection for c in opened)
-    eventually(lambda: not any(c.connection for c in opened))
+    assert_eventually(lambda: not any(c.connection for c in opened))
     connection_created.disconnect(keep)

@@ -18,7 +18,7 @@ from telltale.core.wire import Envelope
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
 from telltale.worker.run import Verdict, run_attempt
-from tests.worker.conftest import eventually
+from tests.worker.conftest import assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -172,7 +172,7 @@ def test_a_retrying_snapshot_supersedes_progress_that_was_never_saved(queue, set
         for _ in telltale.progress(range(20)):
             time.sleep(0.01)
         raise OSError("busy")
-    eventually(lambda: carried.snapshots_of(task)[-1].state is State.RETRYING)
+    assert_eventually(lambda: carried.snapshots_of(task)[-1].state is State.RETRYING)
     *before, last = carried.snapshots_of(task)
     assert len(before) > 2
     assert all(supersedes(last.order, earlier.order) for earlier in before)
@@ -241,7 +241,7 @@ def test_the_end_is_committed_before_it_is_published(queue) -> None:
 
     listener = broker().listen(read_states, lambda topics: None)
     run(queue())
-    eventually(lambda: seen)
+    assert_eventually(lambda: seen)
     listener.close()
     assert seen == ["succeeded"]
 
@@ -251,7 +251,7 @@ def test_within_a_transaction_nothing_is_published_before_the_commit(queue, carr
         task = run(queue())
         time.sleep(0.1)
         assert carried.snapshots_of(task) == []
-    eventually(lambda: [s.state for s in carried.snapshots_of(task)] == [State.SUCCEEDED])
+    assert_eventually(lambda: [s.state for s in carried.snapshots_of(task)] == [State.SUCCEEDED])
 
 
 def test_the_owner_gets_one_notice_of_the_end(queue) -> None:

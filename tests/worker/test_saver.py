@@ -19,7 +19,7 @@ from telltale.worker import saver as saver_module
 from telltale.worker.attempt import Attempt
 from telltale.worker.reporter import reporter
 from telltale.worker.saver import Saver
-from tests.worker.conftest import QUICK, eventually
+from tests.worker.conftest import QUICK, assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,7 +135,7 @@ def test_a_rejected_end_does_not_keep_other_ends_from_being_written(caplog) -> N
     saver = Saver(list)
     saver.end_later(unwritable)
     saver.end_later(lambda: written.append(1))
-    eventually(lambda: written and not saver._ends)
+    assert_eventually(lambda: written and not saver._ends)
 
 
 def test_a_process_that_exits_writes_all_ends_in_as_many_time_slices_as_they_need(monkeypatch) -> None:
@@ -212,4 +212,6 @@ def test_with_10_000_tasks_in_one_process_no_lease_expires_and_ends_are_written_
         thread.join()
     assert sorted(waits_s)[len(waits_s) // 2] < 1.0
     assert not any(attempt.is_over for attempt in attempts)
-    eventually(lambda: min(c or 0 for c in (store.get_task(a.id).snapshot.progress.current for a in moving[:20])) > 50)
+    assert_eventually(
+        lambda: min(c or 0 for c in (store.get_task(a.id).snapshot.progress.current for a in moving[:20])) > 50
+    )

@@ -37,9 +37,9 @@ class Received(list[bytes]):
         """For `Broker.listen`."""
         self.missed_count += 1
 
-    def wait_for(self, *bodies: bytes) -> None:
+    def assert_received(self, *bodies: bytes) -> None:
         """Wait until all of these are received."""
-        eventually(lambda: set(bodies) <= set(self), f"all of {bodies!r:.200} are received")
+        assert_eventually(lambda: set(bodies) <= set(self), f"all of {bodies!r:.200} are received")
 
 
 class BrokerContract:
@@ -92,19 +92,19 @@ class DeliveryContract(BrokerContract):
     def test_published_messages_are_received_within_reach(self, make_broker: MakeBroker) -> None:
         received = collect(make_broker())
         make_broker().publish(make_messages(b"one", b"two"))
-        received.wait_for(b"one", b"two")
+        received.assert_received(b"one", b"two")
 
     def test_every_listener_receives_every_message(self, make_broker: MakeBroker) -> None:
         first, second = collect(make_broker()), collect(make_broker())
         make_broker().publish(make_messages(b"for all"))
-        first.wait_for(b"for all")
-        second.wait_for(b"for all")
+        first.assert_received(b"for all")
+        second.assert_received(b"for all")
 
     def test_bodies_of_any_bytes_arrive_unchanged(self, make_broker: MakeBroker) -> None:
         unusual = [b"", b"\0\n\r\xff", "Zürich 🛫".encode(), b"x" * 16_384]
         received = collect(make_broker())
         make_broker().publish(make_messages(*unusual))
-        received.wait_for(*unusual[1:])
+        received.assert_received(*unusual[1:])
 
     def test_a_message_that_is_too_large_is_logged_and_the_others_are_received(
         self, make_broker: MakeBroker, caplog: pytest.LogCaptureFixture
@@ -112,7 +112,7 @@ class DeliveryContract(BrokerContract):
         broker = make_broker()
         received = collect(make_broker())
         broker.publish(make_messages(b"before", b"x" * 100_000, b"after"))
-        received.wait_for(b"before", b"after")
+        received.assert_received(b"before", b"after")
         assert not any(len(body) > 16_384 for body in received)
         assert "Publish a reference to large data" in caplog.text
 
@@ -128,10 +128,10 @@ class DeliveryContract(BrokerContract):
         listen(make_broker(), deliver, received.on_missed)
         broker = make_broker()
         broker.publish(make_messages(b"one"))
-        received.wait_for(b"one")
+        received.assert_received(b"one")
         broker.publish(make_messages(b"two"))
-        received.wait_for(b"two")
-        eventually(lambda: "the caller's mistake" in caplog.text, "the exception is logged")
+        received.assert_received(b"two")
+        assert_eventually(lambda: "the caller's mistake" in caplog.text, "the exception is logged")
 
     def test_several_threads_may_publish_at_once(self, make_broker: MakeBroker) -> None:
         received, broker = collect(make_broker()), make_broker()
@@ -149,7 +149,7 @@ class DeliveryContract(BrokerContract):
         for thread in threads:
             thread.join()
         expected = {f"{name} {n}".encode() for name in range(4) for n in range(20)}
-        eventually(
+        assert_eventually(
             lambda: expected <= set(received) or received.missed_count > 0,
             "all messages are received or reported as missed",
         )
@@ -168,7 +168,7 @@ class DeliveryContract(BrokerContract):
         for n in range(5_000):
             broker.publish(make_messages(f"{n}".encode().zfill(1_000)))
         released.set()
-        eventually(
+        assert_eventually(
             lambda: received.missed_count > 0 or len(received) >= 5_000,
             "all messages are received or reported as missed",
         )
@@ -186,7 +186,7 @@ class SelectiveContract(DeliveryContract):
         received_without_topics, received = Received(), collect(make_broker())
         make_broker().listen(received_without_topics.deliver, received_without_topics.on_missed)
         make_broker().publish([*make_messages(b"other", topic="project:8"), *make_messages(b"ours")])
-        received.wait_for(b"ours")
+        received.assert_received(b"ours")
         assert received == [b"ours"]
         assert received_without_topics == []
 
@@ -196,7 +196,7 @@ class SelectiveContract(DeliveryContract):
         for n in range(20):
             listener.follow([f"project:{n}"])
             broker.publish(make_messages(f"{n}".encode(), topic=f"project:{n}"))
-        received.wait_for(*(f"{n}".encode() for n in range(20)))
+        received.assert_received(*(f"{n}".encode() for n in range(20)))
 
     def test_ten_thousand_topics_are_followed_in_one_call(self, make_broker: MakeBroker) -> None:
         received, broker = Received(), make_broker()
@@ -206,7 +206,7 @@ class SelectiveContract(DeliveryContract):
         took_s = time.monotonic() - started_at
         first, last = make_messages(b"first", topic="project:0"), make_messages(b"last", topic="project:9999")
         broker.publish(first + last)
-        received.wait_for(b"first", b"last")
+        received.assert_received(b"first", b"last")
         assert took_s < TIMEOUT_S / 2
 
     def test_following_a_topic_twice_or_no_topic_is_harmless(self, make_broker: MakeBroker) -> None:
@@ -217,7 +217,7 @@ class SelectiveContract(DeliveryContract):
         listener.follow([TOPIC])
         listener.follow([TOPIC])
         make_broker().publish(make_messages(b"one"))
-        received.wait_for(b"one")
+        received.assert_received(b"one")
 
     def test_a_forgotten_topic_is_received_no_longer(self, make_broker: MakeBroker) -> None:
         received, broker = Received(), make_broker()
@@ -230,10 +230,10 @@ class SelectiveContract(DeliveryContract):
             n = next(attempts)
             forgotten, followed = f"forgotten {n}".encode(), f"followed {n}".encode()
             broker.publish([*make_messages(forgotten), *make_messages(followed, topic="project:8")])
-            received.wait_for(followed)
+            received.assert_received(followed)
             return forgotten not in received
 
-        eventually(is_forgotten, "the topic is received no longer")
+        assert_eventually(is_forgotten, "the topic is received no longer")
 
     def test_a_forgotten_topic_can_be_followed_again(self, make_broker: MakeBroker) -> None:
         received, broker = Received(), make_broker()
@@ -241,14 +241,14 @@ class SelectiveContract(DeliveryContract):
         for n in range(5):
             listener.follow([TOPIC])
             broker.publish(make_messages(f"{n}".encode()))
-            received.wait_for(f"{n}".encode())
+            received.assert_received(f"{n}".encode())
             listener.forget([TOPIC])
 
     def test_a_message_with_several_topics_reaches_the_followers_of_each(self, make_broker: MakeBroker) -> None:
         received, broker = Received(), make_broker()
         listen_selectively(make_broker(), received).follow(["project:1", "project:3"])
         broker.publish([Message((f"project:{n}", f"project:{n + 1}"), f"{n}".encode()) for n in range(5)])
-        received.wait_for(b"0", b"1", b"2", b"3")
+        received.assert_received(b"0", b"1", b"2", b"3")
         assert b"4" not in received
 
     def test_two_listeners_of_one_broker_follow_different_topics(self, make_broker: MakeBroker) -> None:
@@ -256,8 +256,8 @@ class SelectiveContract(DeliveryContract):
         listen_selectively(broker, first).follow(["project:1"])
         listen_selectively(broker, second).follow(["project:2"])
         make_broker().publish([*make_messages(b"one", topic="project:1"), *make_messages(b"two", topic="project:2")])
-        first.wait_for(b"one")
-        second.wait_for(b"two")
+        first.assert_received(b"one")
+        second.assert_received(b"two")
         assert (first, second) == ([b"one"], [b"two"])
 
     def test_following_from_within_deliver_does_not_hang(self, make_broker: MakeBroker) -> None:
@@ -271,9 +271,9 @@ class SelectiveContract(DeliveryContract):
         listener = listen_selectively(make_broker(), received, deliver)
         listener.follow([TOPIC])
         broker.publish(make_messages(b"follow"))
-        eventually(lambda: received.missed_count > 0, "the topic is subscribed and reported as missed")
+        assert_eventually(lambda: received.missed_count > 0, "the topic is subscribed and reported as missed")
         broker.publish(make_messages(b"subscribed", topic="project:8"))
-        received.wait_for(b"subscribed")
+        received.assert_received(b"subscribed")
 
     def test_a_disconnected_listener_connects_again_and_reports_missed_messages(
         self, make_broker: MakeBroker, disconnect: Callable[[], None]
@@ -283,11 +283,11 @@ class SelectiveContract(DeliveryContract):
         listener.follow([TOPIC, "project:8"])
         listener.forget(["project:8"])
         disconnect()
-        eventually(lambda: received.missed_count > 0, "missed messages are reported")
+        assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
         listener.follow(["project:9"])
         forgotten = make_messages(b"forgotten", topic="project:8")
         broker.publish([*make_messages(b"again"), *make_messages(b"new", topic="project:9"), *forgotten])
-        received.wait_for(b"again", b"new")
+        received.assert_received(b"again", b"new")
         assert b"forgotten" not in received
 
 
@@ -318,7 +318,7 @@ def collect(broker: Broker) -> Received:
     return received
 
 
-def eventually(condition: Callable[[], bool], description: str) -> None:
+def assert_eventually(condition: Callable[[], bool], description: str) -> None:
     """Wait until `condition` returns True; fail after `TIMEOUT_S`, naming the condition."""
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
