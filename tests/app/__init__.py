@@ -1,4 +1,4 @@
-"""A small Django app with tasks for every runner; real workers of the tests import it as a site's would be."""
+"""A small Django app with tasks for every runner. The tests' worker processes import it as they would a site's."""
 
 from tests.app.celery import app as celery_app
 

@@ -11,12 +11,12 @@ url = os.environ.get("CELERY_BROKER") or os.environ.get("REDIS_URL")
 folder = os.environ.get("CELERY_FOLDER")
 
 
-def folders(folder: str) -> dict[str, str]:
+def folder_options(folder: str) -> dict[str, str]:
     """The options of the filesystem transport."""
-    inside, control = Path(folder) / "messages", Path(folder) / "control"
-    for path in (inside, control):
+    messages, control = Path(folder) / "messages", Path(folder) / "control"
+    for path in (messages, control):
         path.mkdir(exist_ok=True)
-    return {"data_folder_in": str(inside), "data_folder_out": str(inside), "control_folder": str(control)}
+    return {"data_folder_in": str(messages), "data_folder_out": str(messages), "control_folder": str(control)}
 
 
 app = Celery("tests", include=["tests.app.celery_tasks"])
@@ -29,9 +29,9 @@ app.conf.update(
     broker_transport_options={"socket_connect_timeout": 2, "max_retries": 1},
 )
 if folder:
-    app.conf.broker_transport_options = folders(folder)
+    app.conf.broker_transport_options = folder_options(folder)
 elif "CELERY_VISIBLE_S" in os.environ:
-    # So that a test need not wait for an hour until a message is delivered again.
+    # By default, a message is delivered again after an hour.
     app.conf.broker_transport_options = {
         "visibility_timeout": float(os.environ["CELERY_VISIBLE_S"]),
         "unacked_restore_interval": 1,
@@ -40,4 +40,4 @@ elif "CELERY_VISIBLE_S" in os.environ:
 if os.environ.get("CELERY_RESULTS"):
     app.conf.update(result_backend=os.environ["CELERY_RESULTS"], task_track_started=True, result_extended=True)
 if os.environ.get("CELERY_EARLY"):
-    app.finalize()  # as whatever looks at an app's tasks before they have been imported
+    app.finalize()  # Some code of a site may read `app.tasks` before the tasks are imported.

@@ -12,50 +12,50 @@ from celery.exceptions import Ignore, Reject
 from redis import Redis
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @shared_task
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @shared_task
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @shared_task
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @shared_task
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @shared_task
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
 @shared_task
-def track_rows(log: str) -> None:
-    """Not tracked itself: a piece of its work is."""
+def catch_exceptions_in_block(log: str) -> None:
+    """Not tracked, but it contains a block that is."""
     with telltale.track("Rows"):
-        Work.rows(log)
+        TaskFunctions.catch_exceptions(log)
 
 
 @shared_task(bind=True, max_retries=3)
 @telltale.tracked
 def retry_once(self: Any, log: str) -> None:
-    write(log, "retry_once")
+    append_line(log, "retry_once")
     if self.request.retries == 0:
         raise self.retry(countdown=0.2)
 
@@ -63,7 +63,7 @@ def retry_once(self: Any, log: str) -> None:
 @shared_task(autoretry_for=(ConnectionError,), max_retries=1, default_retry_delay=0)
 @telltale.tracked
 def autoretry(log: str) -> None:
-    write(log, "autoretry")
+    append_line(log, "autoretry")
     raise ConnectionError("down")
 
 
@@ -75,48 +75,48 @@ def ignore(self: Any) -> None:
 
 @shared_task(bind=True)
 @telltale.tracked
-def hand_on(self: Any, log: str) -> None:
-    write(log, "hand_on")
+def replace_itself(self: Any, log: str) -> None:
+    append_line(log, "replace_itself")
     raise self.replace(count.si(log, 2, 0.0))
 
 
 @shared_task
 @telltale.tracked
-def begin_a_child(log: str) -> None:
-    write(log, "begin_a_child")
+def call_another(log: str) -> None:
+    append_line(log, "call_another")
     count.delay(log, 1, 0.0)
 
 
 @shared_task
 @telltale.tracked
 def kill_own_process(log: str) -> None:
-    write(log, "kill_own_process")
+    append_line(log, "kill_own_process")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @shared_task(bind=True)
 def follow_me(self: Any, log: str) -> None:
-    """Another package's, as it were: nobody can put a decorator on it."""
-    write(log, "follow_me")
+    """Stands for a task of another package, which can't be decorated. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
 
 
-telltale.follow("tests.app.celery_tasks.theirs_*", label="Somebody else's")
+telltale.follow("tests.app.celery_tasks.vendor_*", label="Vendor's report")
 
 
 @shared_task
-def theirs_monthly(log: str) -> None:
-    write(log, "theirs_monthly")
+def vendor_monthly(log: str) -> None:
+    append_line(log, "vendor_monthly")
 
 
 @shared_task
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @shared_task
 @telltale.tracked
-def deaf(log: str) -> None:
-    Work.deaf(log)
+def sleep(log: str) -> None:
+    TaskFunctions.sleep(log)
 
 
 def _nap(duration_ms: int) -> None:
@@ -137,78 +137,74 @@ nap = shared_task(name="tests.nap")(telltale.tracked(_nap))
 @shared_task
 @telltale.tracked
 def compute(log: str, seconds: float) -> None:
-    """Pure computing, that lets no greenlet have its turn."""
-    write(log, "compute")
-    until = time.monotonic() + seconds
+    """Compute without a pause in which another greenlet could run."""
+    append_line(log, "compute")
+    end_at = time.monotonic() + seconds
     for _ in telltale.progress(range(10**9), message="Computing"):
-        if time.monotonic() >= until:
+        if time.monotonic() >= end_at:
             break
 
 
 @shared_task(soft_time_limit=1, time_limit=10)
 @telltale.tracked
-def outlast(log: str) -> None:
-    write(log, "outlast")
+def exceed_soft_limit(log: str) -> None:
+    append_line(log, "exceed_soft_limit")
     time.sleep(20)
 
 
 @shared_task(time_limit=1)
 @telltale.tracked
-def outlast_all(log: str) -> None:
-    write(log, "outlast_all")
+def exceed_hard_limit(log: str) -> None:
+    append_line(log, "exceed_hard_limit")
     time.sleep(20)
 
 
 @shared_task(bind=True, acks_late=True)
 @telltale.tracked
 def reject(self: Any, log: str, requeue: bool) -> None:
-    write(log, "reject")
-    if lines(log).count("reject") == 1:
+    append_line(log, "reject")
+    if Path(log).read_text().count("reject") == 1:
         raise Reject("not now", requeue=requeue)
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True)
 @telltale.tracked
 def die_once(log: str) -> None:
-    write(log, "die_once")
-    if lines(log).count("die_once") == 1:
+    append_line(log, "die_once")
+    if Path(log).read_text().count("die_once") == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @shared_task(acks_late=True)
 @telltale.tracked
-def hold_late(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def redelivered(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @shared_task(autoretry_for=(ConnectionError,), max_retries=1, retry_backoff=2, retry_jitter=False)
 @telltale.tracked
-def back_off(log: str) -> None:
-    write(log, "back_off")
+def retry_with_backoff(log: str) -> None:
+    append_line(log, "retry_with_backoff")
     raise ConnectionError("down")
 
 
 @shared_task
 @telltale.tracked
-def hush(log: str, gate: str) -> None:
-    """Work without a word of progress until the gate opens."""
-    write(log, "hush")
-    while not Path(gate).exists():
+def wait_silently(log: str, file: str) -> None:
+    """Run until `file` exists, without reporting progress."""
+    append_line(log, "wait_silently")
+    while not Path(file).exists():
         time.sleep(0.05)
 
 
 @shared_task
 @telltale.tracked
-def write_firmware(log: str, gate: str) -> None:
+def write_firmware(log: str, file: str) -> None:
     with telltale.no_cancel("Writing the firmware"):
-        hush(log, gate)
+        wait_silently(log, file)
 
 
 @shared_task
 @telltale.tracked
 def add_up(values: list[object], log: str) -> None:
-    write(log, "add_up")
-
-
-def lines(log: str) -> list[str]:
-    return Path(log).read_text().split()
+    append_line(log, "add_up")

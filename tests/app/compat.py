@@ -1,4 +1,4 @@
-"""`@task` from where this Django has it."""
+"""`@task` of Django, or of the backport."""
 
 try:
     from django.tasks import task

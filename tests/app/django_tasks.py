@@ -1,67 +1,67 @@
 """The tests' tasks for `django.tasks`, built in or from the backport."""
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 from tests.app.compat import task
 
 
 @task
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @task(priority=5, queue_name="reports")
 @telltale.tracked
 def report(log: str) -> None:
-    write(log, "report")
+    append_line(log, "report")
 
 
 @task
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @task
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @task
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @task
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
 @task
 @telltale.tracked
 def cancels_itself(log: str) -> None:
     telltale.current().request_cancel()
-    Work.rows(log)
+    TaskFunctions.catch_exceptions(log)
 
 
 @task
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    await Work.count_async(log, steps)
+    await TaskFunctions.count_async(log, steps)
 
 
 @task
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @task
 @telltale.tracked
 def runs_another(log: str) -> None:
-    write(log, "runs_another")
+    append_line(log, "runs_another")
     count.using(backend="immediate").enqueue(log, 2, 0.0)
     telltale.current().result = "/outer/"

@@ -5,61 +5,64 @@ import time
 import dramatiq
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
 @dramatiq.actor(max_retries=0)
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    await Work.count_async(log, steps)
+    await TaskFunctions.count_async(log, steps)
+
+
+redelivered = wait_for_file
 
 
 @dramatiq.actor(max_retries=0)
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @dramatiq.actor(max_retries=1, min_backoff=1_000, max_backoff=1_000)
 @telltale.tracked
 def fail_twice(log: str) -> None:
-    write(log, "fail_twice")
+    append_line(log, "fail_twice")
     raise ConnectionError("down")
 
 
 @dramatiq.actor(max_retries=0, time_limit=1_000)
 @telltale.tracked
-def outlast(log: str) -> None:
-    write(log, "outlast")
+def exceed_time_limit(log: str) -> None:
+    append_line(log, "exceed_time_limit")
     for _ in range(2_000):
         time.sleep(0.01)
 
@@ -67,4 +70,4 @@ def outlast(log: str) -> None:
 @dramatiq.actor(max_retries=0, max_age=500)
 @telltale.tracked
 def expire(log: str) -> None:
-    write(log, "expire")
+    append_line(log, "expire")

@@ -3,52 +3,52 @@
 from huey.contrib.djhuey import db_task
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @db_task()
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @db_task()
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @db_task()
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @db_task()
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @db_task()
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
 @db_task()
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @db_task(retries=1, retry_delay=1)
 @telltale.tracked
 def fail_twice(log: str) -> None:
-    write(log, "fail_twice")
+    append_line(log, "fail_twice")
     raise ConnectionError("down")
 
 
 @db_task(expires=1)
 @telltale.tracked
 def expire(log: str) -> None:
-    write(log, "expire")
+    append_line(log, "expire")

@@ -1,44 +1,47 @@
-"""The tests' tasks for django-q2: plain functions, whose mark says whose they are."""
+"""The tests' tasks for django-q2: plain functions, so the decorator names the runner."""
 
 import os
 import signal
 from pathlib import Path
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @telltale.tracked(runner="django_q")
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @telltale.tracked(runner="django_q")
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @telltale.tracked(runner="django_q")
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @telltale.tracked(runner="django_q")
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @telltale.tracked(runner="django_q")
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
+
+
+redelivered = wait_for_file
 
 
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @telltale.tracked(runner="django_q")
 def die_once(log: str) -> None:
-    write(log, "die_once")
+    append_line(log, "die_once")
     if Path(log).read_text().count("die_once") == 1:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -8,83 +8,83 @@ from django_rq import job
 from rq import Retry
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @job
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @job
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @job
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @job
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @job
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
 @job
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    await Work.count_async(log, steps)
+    await TaskFunctions.count_async(log, steps)
 
 
 @job
 def untracked(log: str) -> None:
-    write(log, "untracked")
+    append_line(log, "untracked")
 
 
 @job("default", retry=Retry(max=1, interval=1))
 @telltale.tracked
 def fail_twice(log: str) -> None:
-    write(log, "fail_twice")
+    append_line(log, "fail_twice")
     raise ConnectionError("down")
 
 
 @telltale.tracked(runner="rq")
 def plain(log: str) -> None:
-    write(log, "plain")
+    append_line(log, "plain")
 
 
 @job
 @telltale.tracked
 def kill_own_process(log: str) -> None:
-    write(log, "kill_own_process")
+    append_line(log, "kill_own_process")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @job("default", timeout=1)
 @telltale.tracked
-def outlast(log: str) -> None:
-    write(log, "outlast")
+def exceed_timeout(log: str) -> None:
+    append_line(log, "exceed_timeout")
     time.sleep(20)
 
 
 @job
 @telltale.tracked
-def deaf(log: str) -> None:
-    Work.deaf(log)
+def sleep(log: str) -> None:
+    TaskFunctions.sleep(log)
 
 
 @job("default", retry=Retry(max=3))
 @telltale.tracked
-def hold_with_retries(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file_with_retries(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)

@@ -1,4 +1,4 @@
-"""Where Huey's consumer looks for an app's tasks."""
+"""Huey's consumer looks for an app's tasks in this module."""
 
 from tests.app import huey_tasks
 

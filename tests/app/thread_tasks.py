@@ -1,63 +1,63 @@
-"""The tests' tasks for the thread runner: tracked functions, no more."""
+"""The tests' tasks for the thread runner: plain tracked functions."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import telltale
-from telltale.testing.runners import Work, write
+from telltale.testing.runners import TaskFunctions, append_line
 
 
 @telltale.tracked
 def count(log: str, steps: int, pause_s: float) -> None:
-    Work.count(log, steps, pause_s)
+    TaskFunctions.count(log, steps, pause_s)
 
 
 @telltale.tracked
 def fail(log: str) -> None:
-    Work.fail(log)
+    TaskFunctions.fail(log)
 
 
 @telltale.tracked
 def crash(log: str) -> None:
-    Work.crash(log)
+    TaskFunctions.crash(log)
 
 
 @telltale.tracked
-def hold(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+def wait_for_file(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @telltale.tracked
-def rows(log: str) -> None:
-    Work.rows(log)
+def catch_exceptions(log: str) -> None:
+    TaskFunctions.catch_exceptions(log)
 
 
-@telltale.tracked(label="Count twice", key=lambda log, gate: f"held-{gate}")
-def hold_alone(log: str, gate: str) -> None:
-    Work.hold(log, gate)
+@telltale.tracked(label="Count twice", key=lambda log, file: f"wait-for-{file}")
+def wait_with_key(log: str, file: str) -> None:
+    TaskFunctions.wait_for_file(log, file)
 
 
 @telltale.tracked
 def calls_itself(log: str, depth: int) -> None:
-    write(log, f"depth-{depth}")
+    append_line(log, f"depth-{depth}")
     if depth:
         calls_itself(log, depth - 1)
 
 
 @telltale.tracked
 def calls_another(log: str) -> None:
-    Work.count(log, 2, 0.0)
+    TaskFunctions.count(log, 2, 0.0)
     count(log, 1, 0.0)
 
 
 @telltale.tracked
 async def count_async(log: str, steps: int) -> None:
-    await Work.count_async(log, steps)
+    await TaskFunctions.count_async(log, steps)
 
 
 @telltale.tracked
 async def count_numbers(log: str, steps: int) -> None:
-    write(log, "count_numbers")
+    append_line(log, "count_numbers")
     async for _ in telltale.progress(_numbers(steps)):
         await asyncio.sleep(0)
 

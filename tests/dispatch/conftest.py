@@ -1,4 +1,4 @@
-"""Short durations, and a bench that runs tasks in threads of the test's process."""
+"""Short durations, and a worker that runs tasks in threads of the tests' process."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from tests.app import thread_tasks
-from tests.runners.benches import SHORT, ThreadBench
+from tests.runners.workers import SHORT_DURATIONS, ThreadWorker
 
 
 @pytest.fixture(autouse=True)
 def short_durations(settings: Any) -> None:
-    settings.TELLTALE = {**settings.TELLTALE, **SHORT}
+    settings.TELLTALE = {**settings.TELLTALE, **SHORT_DURATIONS}
 
 
 @pytest.fixture
-def threads() -> Iterator[ThreadBench]:
-    bench = ThreadBench(thread_tasks)
-    yield bench
-    bench.drain()
+def thread_worker() -> Iterator[ThreadWorker]:
+    worker = ThreadWorker(thread_tasks)
+    yield worker
+    worker.drain()

@@ -13,26 +13,26 @@ from telltale.dispatch.registry import by_name
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.testing.runners import reload, wait_for_end
 from tests.app import thread_tasks
-from tests.runners.benches import ThreadBench
-from tests.runners.watching import ended, fresh
+from tests.runners.workers import ThreadWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def paused(thread_worker: ThreadWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tasks stay queued until the test starts the threads."""
     monkeypatch.chdir(tmp_path)
-    threads.pause()
+    thread_worker.pause()
     yield
-    threads.drain()
+    thread_worker.drain()
 
 
 def test_a_queued_task_can_be_cancelled_once() -> None:
     row = telltale.enqueue(thread_tasks.fail, "log")
     assert cancel(row)
-    assert fresh(row).state == State.CANCELLED
+    assert reload(row).state == State.CANCELLED
     assert not cancel(row)
 
 
@@ -46,11 +46,11 @@ def test_a_task_that_has_not_failed_cannot_be_retried() -> None:
 def test_two_retries_at_the_same_time_start_one_attempt() -> None:
     row = telltale.enqueue(thread_tasks.fail, "log")
     cancel(row)
-    first, second = fresh(row), fresh(row)
+    first, second = reload(row), reload(row)
     assert retry(first).attempt == 2
     with pytest.raises(CannotRetry, match="already been started again"):
         retry(second)
-    assert fresh(row).attempt == 2
+    assert reload(row).attempt == 2
 
 
 def test_a_task_without_a_runner_cannot_be_retried() -> None:
@@ -61,10 +61,10 @@ def test_a_task_without_a_runner_cannot_be_retried() -> None:
 
 
 def test_a_retry_that_cannot_be_enqueued_has_failed(
-    threads: ThreadBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    thread_worker: ThreadWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    threads.start()
-    row = ended(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log")))
+    thread_worker.start()
+    row = wait_for_end(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log")))
 
     def refuse(*args: object, **kwargs: object) -> str:
         raise ConnectionError("no room")
@@ -72,13 +72,13 @@ def test_a_retry_that_cannot_be_enqueued_has_failed(
     monkeypatch.setattr(by_name("thread"), "enqueue", refuse)
     with pytest.raises(EnqueueFailed):
         retry(row)
-    failed = fresh(row)
+    failed = reload(row)
     assert (failed.state, failed.attempt, failed.error) == (State.FAILED, 2, "The task couldn't be started.")
 
 
-def test_a_retried_task_keeps_its_owner(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_retried_task_keeps_its_owner(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     ada = User.objects.create_user("ada")
-    threads.start()
-    row = ended(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log"), owner=Owner(user_id=ada.pk)))
+    thread_worker.start()
+    row = wait_for_end(telltale.enqueue(thread_tasks.fail, str(tmp_path / "log"), owner=Owner(user_id=ada.pk)))
     retry(row)
-    assert ended(row).owner == ada
+    assert wait_for_end(row).owner == ada

@@ -16,20 +16,20 @@ from telltale.core.states import State
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.runners.threads import ThreadRunner
+from telltale.testing.runners import logged_lines, reload, wait_for_end
 from tests.app import celery_tasks, django_tasks, thread_tasks
-from tests.runners.benches import ThreadBench
-from tests.runners.watching import ended, fresh, lines
+from tests.runners.workers import ThreadWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def paused(threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def paused(thread_worker: ThreadWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tasks stay queued until the test starts the threads."""
     monkeypatch.chdir(tmp_path)
-    threads.pause()
+    thread_worker.pause()
     yield
-    threads.drain()
+    thread_worker.drain()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_row_holds_the_task_its_label_and_its_arguments(tmp_path: Path) -> N
     assert (row.state, row.attempt, row.label) == (State.QUEUED, 1, "Count the airports")
     assert (row.runner, row.name) == ("thread", "tests.app.thread_tasks.count")
     assert row.call == {"args": [str(tmp_path / "log"), 3], "kwargs": {"pause_s": 0.0}}
-    assert fresh(row).runner_id
+    assert reload(row).runner_id
 
 
 def test_a_task_has_the_given_owner() -> None:
@@ -64,44 +64,44 @@ def test_within_a_request_a_task_belongs_to_the_requests_session() -> None:
     assert row.session == owners.session_digest(request.session.session_key)
 
 
-def test_a_task_that_is_enqueued_by_a_task_has_the_same_owner(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_task_that_is_enqueued_by_a_task_has_the_same_owner(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     ada = User.objects.create_user("ada")
-    threads.start()
-    ended(telltale.enqueue(thread_tasks.starts_a_child, str(tmp_path / "log"), owner=ada))
+    thread_worker.start()
+    wait_for_end(telltale.enqueue(thread_tasks.starts_a_child, str(tmp_path / "log"), owner=ada))
     child = TaskState.objects.get(name="tests.app.thread_tasks.count")
-    assert ended(child).owner == ada
+    assert wait_for_end(child).owner == ada
 
 
-def test_a_call_with_the_key_of_an_open_task_joins_that_task(threads: ThreadBench, tmp_path: Path) -> None:
-    log, gate = str(tmp_path / "log"), str(tmp_path / "gate")
-    first = telltale.enqueue(thread_tasks.hold_alone, log, gate)
-    second = telltale.enqueue(thread_tasks.hold_alone, log, gate)
-    other = telltale.enqueue(thread_tasks.hold_alone, log, gate, key="another")
+def test_a_call_with_the_key_of_an_open_task_joins_that_task(thread_worker: ThreadWorker, tmp_path: Path) -> None:
+    log, file = str(tmp_path / "log"), str(tmp_path / "file")
+    first = telltale.enqueue(thread_tasks.wait_with_key, log, file)
+    second = telltale.enqueue(thread_tasks.wait_with_key, log, file)
+    other = telltale.enqueue(thread_tasks.wait_with_key, log, file, key="another")
     assert first.pk == second.pk != other.pk
-    threads.start()
-    Path(gate).touch()
-    ended(first)
-    ended(other)
-    assert lines(tmp_path) == ["hold", "hold"]
-    assert telltale.enqueue(thread_tasks.hold_alone, log, gate).pk != first.pk
+    thread_worker.start()
+    Path(file).touch()
+    wait_for_end(first)
+    wait_for_end(other)
+    assert logged_lines(tmp_path) == ["wait_for_file", "wait_for_file"]
+    assert telltale.enqueue(thread_tasks.wait_with_key, log, file).pk != first.pk
 
 
-def test_inside_a_transaction_nothing_runs_before_its_commit(threads: ThreadBench, tmp_path: Path) -> None:
-    threads.start()
+def test_inside_a_transaction_nothing_runs_before_its_commit(thread_worker: ThreadWorker, tmp_path: Path) -> None:
+    thread_worker.start()
     with transaction.atomic():
         row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
         time.sleep(0.3)
-        assert (TaskState.objects.get(pk=row.pk).state, lines(tmp_path)) == (State.QUEUED, [])
-    assert ended(row).state == State.SUCCEEDED
+        assert (TaskState.objects.get(pk=row.pk).state, logged_lines(tmp_path)) == (State.QUEUED, [])
+    assert wait_for_end(row).state == State.SUCCEEDED
 
 
-def test_a_transaction_that_rolls_back_enqueues_nothing(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_transaction_that_rolls_back_enqueues_nothing(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     with transaction.atomic():
         telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
         transaction.set_rollback(True)
-    threads.start()
+    thread_worker.start()
     assert TaskState.objects.count() == 0
-    assert lines(tmp_path) == []
+    assert logged_lines(tmp_path) == []
 
 
 @pytest.mark.usefixtures("broken")

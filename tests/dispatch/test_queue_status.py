@@ -13,9 +13,9 @@ from telltale.core.states import State
 from telltale.dispatch.queue_status import QueueStatusPoller, request_queue_status
 from telltale.models import TaskState
 from telltale.runners.threads import ThreadRunner
+from telltale.testing.runners import reload, wait_for_end, wait_until
 from tests.app import thread_tasks
-from tests.runners.benches import SHORT, ThreadBench
-from tests.runners.watching import ended, fresh, until
+from tests.runners.workers import SHORT_DURATIONS, ThreadWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,35 +29,35 @@ class ListeningRunner(ThreadRunner):
 
 @pytest.fixture(autouse=True)
 def short_intervals(settings: Any) -> None:
-    settings.TELLTALE = {"BROKER": "memory://", "WAITING_EVERY_S": 0.5, **SHORT}
+    settings.TELLTALE = {"BROKER": "memory://", "QUEUE_STATUS_EVERY_S": 0.5, **SHORT_DURATIONS}
 
 
 def request(*rows: TaskState) -> None:
-    request_queue_status([fresh(row).snapshot for row in rows], now=store.now() + 10)
+    request_queue_status([reload(row).snapshot for row in rows], now=store.now() + 10)
 
 
 def queue_status(row: TaskState) -> tuple[int | None, bool | None]:
-    return fresh(row).snapshot.ahead, fresh(row).snapshot.is_listening
+    return reload(row).snapshot.ahead, reload(row).snapshot.is_listening
 
 
-def test_without_the_runners_position_the_rows_are_counted(threads: ThreadBench, tmp_path: Path) -> None:
-    threads.pause()
+def test_without_the_runners_position_the_rows_are_counted(thread_worker: ThreadWorker, tmp_path: Path) -> None:
+    thread_worker.pause()
     rows = [telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0) for _ in range(3)]
     request(*rows)
-    until(lambda: [queue_status(row)[0] for row in rows] == [0, 1, 2], "the positions are known")
-    threads.start()
+    wait_until(lambda: [queue_status(row)[0] for row in rows] == [0, 1, 2], "the positions are known")
+    thread_worker.start()
     for row in rows:
-        assert (ended(row).state, queue_status(row)) == (State.SUCCEEDED, (None, None))
+        assert (wait_for_end(row).state, queue_status(row)) == (State.SUCCEEDED, (None, None))
 
 
 def test_the_runner_is_asked_about_a_task_at_a_bounded_rate(
-    threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+    thread_worker: ThreadWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     asked_at: list[float] = []
     monkeypatch.setattr(ListeningRunner, "is_listening", lambda self, task: asked_at.append(time.monotonic()))
     monkeypatch.setattr("telltale.dispatch.queue_status.LISTENING_FOR_S", 0.0)
     settings.TELLTALE = {**settings.TELLTALE, "RUNNERS": [f"{__name__}.ListeningRunner"]}
-    threads.pause()
+    thread_worker.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
     deadline = time.monotonic() + 1.6
     while time.monotonic() < deadline:
@@ -66,23 +66,25 @@ def test_the_runner_is_asked_about_a_task_at_a_bounded_rate(
     assert 2 <= len(asked_at) <= 4
 
 
-def test_the_runner_is_not_asked_about_new_tasks_and_those_due_later(threads: ThreadBench, tmp_path: Path) -> None:
-    threads.pause()
+def test_the_runner_is_not_asked_about_new_tasks_and_those_due_later(
+    thread_worker: ThreadWorker, tmp_path: Path
+) -> None:
+    thread_worker.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
     request_queue_status([row.snapshot], now=store.now())
     store.reschedule(row.pk, store.now() + 3_600)
-    request_queue_status([fresh(row).snapshot], now=store.now() + 10)
+    request_queue_status([reload(row).snapshot], now=store.now() + 10)
     time.sleep(0.3)
     assert queue_status(row) == (None, None)
 
 
 def test_an_error_of_the_runner_leaves_the_status_unknown_until_it_works_again(
-    threads: ThreadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    thread_worker: ThreadWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: ThreadRunner, name: str) -> object:
         raise ConnectionError("away")
 
-    threads.pause()
+    thread_worker.pause()
     row = telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(ThreadRunner, "find", broken)
@@ -90,7 +92,7 @@ def test_an_error_of_the_runner_leaves_the_status_unknown_until_it_works_again(
         time.sleep(0.7)
     assert queue_status(row) == (None, None)
     request(row)
-    until(lambda: queue_status(row)[0] == 0, "the position is known as soon as the runner answers")
+    wait_until(lambda: queue_status(row)[0] == 0, "the position is known as soon as the runner answers")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])

@@ -15,9 +15,9 @@ from telltale.core.states import State
 from telltale.dispatch.runner import options_of
 from telltale.dispatch.tracked import label_from_name
 from telltale.models import TaskState
+from telltale.testing.runners import logged_lines, wait_for_end
 from tests.app import thread_tasks
-from tests.runners.benches import ThreadBench
-from tests.runners.watching import ended, lines
+from tests.runners.workers import ThreadWorker
 
 
 def number_of(number: int, *, twice: bool = False) -> int:
@@ -76,29 +76,31 @@ def test_a_function_that_is_tracked_twice_is_an_error() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_calls_itself_is_a_single_run(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_task_that_calls_itself_is_a_single_run(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.calls_itself, str(tmp_path / "log"), 2)
-    threads.start()
-    assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
-    assert lines(tmp_path) == ["depth-2", "depth-1", "depth-0"]
+    thread_worker.start()
+    ended = wait_for_end(row)
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+    assert logged_lines(tmp_path) == ["depth-2", "depth-1", "depth-0"]
     assert TaskState.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_tracked_function_called_by_a_task_is_part_of_it(threads: ThreadBench, tmp_path: Path) -> None:
+def test_a_tracked_function_called_by_a_task_is_part_of_it(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.calls_another, str(tmp_path / "log"))
-    threads.start()
-    assert ended(row).state == State.SUCCEEDED
-    assert lines(tmp_path) == ["count", "count"]
+    thread_worker.start()
+    assert wait_for_end(row).state == State.SUCCEEDED
+    assert logged_lines(tmp_path) == ["count", "count"]
     assert TaskState.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_async_task_reports_progress_and_ends(threads: ThreadBench, tmp_path: Path) -> None:
+def test_an_async_task_reports_progress_and_ends(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     row = telltale.enqueue(thread_tasks.count_numbers, str(tmp_path / "log"), 7)
-    threads.start()
-    assert (ended(row).state, ended(row).snapshot.progress.current) == (State.SUCCEEDED, 7)
-    assert lines(tmp_path) == ["count_numbers"]
+    thread_worker.start()
+    ended = wait_for_end(row)
+    assert (ended.state, ended.snapshot.progress.current) == (State.SUCCEEDED, 7)
+    assert logged_lines(tmp_path) == ["count_numbers"]
 
 
 @pytest.mark.django_db(transaction=True)

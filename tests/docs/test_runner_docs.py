@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runners.table import BEGIN, END, PAGE, table
+from tests.runners.abilities_table import BEGIN, END, PAGE, abilities_table
 from tests.servers import ROOT, Postgres, Redis, running
 
 PAGES = PAGE.parent
@@ -118,7 +118,7 @@ def redis() -> Iterator[Redis]:
 
 def test_the_table_is_what_the_code_says() -> None:
     kept = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert kept == table(), "run `python -m tests.runners.table`, and look at the difference"
+    assert kept == abilities_table(), "run `python -m tests.runners.abilities_table`, and look at the difference"
 
 
 @pytest.mark.service

@@ -9,7 +9,7 @@ from django.db import connections
 import telltale
 from telltale.core.states import State
 from telltale.models import TaskState
-from tests.runners.watching import until
+from telltale.testing.runners import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,12 +36,12 @@ def rebuild(rows: list[str]) -> None:
 
 def test_a_job_is_seen_to_its_end(scheduler: BackgroundScheduler) -> None:
     scheduler.add_job(rebuild, args=[["a", "b", "c"]])
-    until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).exists(), "the job has succeeded")
+    wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).exists(), "the job has succeeded")
     row = TaskState.objects.get()
     assert (row.label, row.snapshot.progress.current, row.snapshot.progress.total) == ("Rebuild the index", 3, 3)
 
 
 def test_a_job_that_fails_says_so_in_its_words(scheduler: BackgroundScheduler) -> None:
     scheduler.add_job(rebuild, args=[["a", "bad"]])
-    until(lambda: TaskState.objects.filter(state=State.FAILED).exists(), "the job has failed")
+    wait_until(lambda: TaskState.objects.filter(state=State.FAILED).exists(), "the job has failed")
     assert TaskState.objects.get().error == "Row 2 is bad."

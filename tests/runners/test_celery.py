@@ -15,10 +15,10 @@ from telltale.dispatch.control import CannotRetry
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
+from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import celery_app, celery_tasks
-from tests.runners.benches import ProcessBench, celery_command, publishing_to
-from tests.runners.conftest import Start
-from tests.runners.watching import ended, fresh, lines, until
+from tests.runners.conftest import RunWorker
+from tests.runners.workers import WorkerProcess, celery_broker_at, celery_command
 from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,7 +34,7 @@ def eager() -> Iterator[None]:
 @pytest.fixture
 def nobody_home() -> Iterator[None]:
     """Redis is not there."""
-    with publishing_to(f"redis://127.0.0.1:{free_port()}/0"):
+    with celery_broker_at(f"redis://127.0.0.1:{free_port()}/0"):
         yield
 
 
@@ -49,7 +49,8 @@ class TestEager:
 
     def test_enqueue_makes_one_row(self, tmp_path: Path) -> None:
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
-        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
     def test_a_failure_is_told(self, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ class TestEager:
         celery_tasks.retry_once.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()
         assert (row.state, row.attempt) == (State.SUCCEEDED, 2)
-        assert lines(tmp_path) == ["retry_once", "retry_once"]
+        assert logged_lines(tmp_path) == ["retry_once", "retry_once"]
 
     def test_a_task_that_ignores_itself_is_cancelled(self) -> None:
         celery_tasks.ignore.delay()
@@ -83,7 +84,7 @@ class TestEager:
 
     def test_an_untracked_task_has_no_row(self, tmp_path: Path) -> None:
         celery_tasks.untracked.delay(str(tmp_path / "log"))
-        assert lines(tmp_path) == ["untracked"]
+        assert logged_lines(tmp_path) == ["untracked"]
         assert TaskState.objects.count() == 0
 
 
@@ -102,139 +103,151 @@ class TestWithoutRedis:
 
 @pytest.mark.service
 class TestWorker:
-    def test_a_plain_call_is_visible_at_once(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.pause()
+    def test_a_plain_call_is_visible_at_once(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker.pause()
         ada = User.objects.create_user("ada")
         with owned_by(ada):
             result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
         row = TaskState.objects.get()
         assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, result.id, ada, "Count")
-        celery_bench.start()
-        assert ended(row).state == State.SUCCEEDED
+        celery_worker.start()
+        assert wait_for_end(row).state == State.SUCCEEDED
 
     def test_a_worker_that_is_quicker_than_the_askers_commit_makes_no_second_row(
-        self, celery_bench: ProcessBench, tmp_path: Path
+        self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_bench.start()
+        celery_worker.start()
         with transaction.atomic():
             celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
             time.sleep(0.5)
         row = TaskState.objects.get()
-        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
-    def test_a_call_by_name_alone_is_shown_too(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
+    def test_a_call_by_name_alone_is_shown_too(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker.start()
         celery_app.send_task("tests.app.celery_tasks.count", [str(tmp_path / "log"), 3, 0.0])
-        until(lambda: TaskState.objects.exists(), "the row is there")
-        assert ended(TaskState.objects.get()).state == State.SUCCEEDED
+        wait_until(lambda: TaskState.objects.exists(), "the row is there")
+        assert wait_for_end(TaskState.objects.get()).state == State.SUCCEEDED
 
     def test_a_task_that_cant_be_edited_is_followed_by_its_name(
-        self, celery_bench: ProcessBench, tmp_path: Path
+        self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_bench.pause()
+        celery_worker.pause()
         ada = User.objects.create_user("ada")
         with owned_by(ada):
             celery_app.send_task("tests.app.celery_tasks.follow_me", [str(tmp_path / "log")])
         row = TaskState.objects.get()
         assert (row.state, row.owner, row.label) == (State.QUEUED, ada, "Something of another package")
-        celery_bench.start()
-        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+        celery_worker.start()
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
     def test_a_followed_task_is_shown_though_it_was_imported_when_the_app_was_complete(
-        self, celery_bench: ProcessBench, start: Start, tmp_path: Path
+        self, celery_worker: WorkerProcess, run_worker: RunWorker, tmp_path: Path
     ) -> None:
-        celery_bench.pause()
-        early = next(start(celery_tasks, celery_command(children=1), " ready.", CELERY_EARLY="1"))
+        celery_worker.pause()
+        early = next(run_worker(celery_tasks, celery_command(concurrency=1), " ready.", CELERY_EARLY="1"))
         try:
             early.start()
             celery_tasks.follow_me.delay(str(tmp_path / "log"))
-            assert ended(TaskState.objects.get()).state == State.SUCCEEDED
+            assert wait_for_end(TaskState.objects.get()).state == State.SUCCEEDED
         finally:
             early.kill()
 
-    def test_a_pattern_given_in_code_is_followed_too(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
-        celery_tasks.theirs_monthly.delay(str(tmp_path / "log"))
+    def test_a_pattern_given_in_code_is_followed_too(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker.start()
+        celery_tasks.vendor_monthly.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()
-        assert (row.label, ended(row).state, ended(row).attempt) == ("Somebody else's", State.SUCCEEDED, 1)
+        ended = wait_for_end(row)
+        assert (row.label, ended.state, ended.attempt) == ("Vendor's report", State.SUCCEEDED, 1)
 
-    def test_a_name_that_no_worker_knows_has_failed_and_says_so(self, celery_bench: ProcessBench) -> None:
-        celery_bench.start()
+    def test_a_name_that_no_worker_knows_has_failed_and_says_so(self, celery_worker: WorkerProcess) -> None:
+        celery_worker.start()
         celery_app.send_task("tests.elsewhere.follow_me", ["log"])
-        row = ended(TaskState.objects.get())
+        row = wait_for_end(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "The worker does not know this task.")
         with pytest.raises(CannotRetry, match="from where it was started"):
             telltale.retry(row)
 
-    def test_a_task_that_ignores_itself_is_cancelled(self, celery_bench: ProcessBench) -> None:
-        celery_bench.start()
-        assert ended(telltale.enqueue(celery_tasks.ignore)).state == State.CANCELLED
+    def test_a_task_that_ignores_itself_is_cancelled(self, celery_worker: WorkerProcess) -> None:
+        celery_worker.start()
+        assert wait_for_end(telltale.enqueue(celery_tasks.ignore)).state == State.CANCELLED
 
-    def test_a_retry_shows_retrying_and_then_the_next_attempt(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
+    def test_a_retry_shows_retrying_and_then_the_next_attempt(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker.start()
         row = telltale.enqueue(celery_tasks.retry_once, str(tmp_path / "log"))
-        until(lambda: fresh(row).state == State.RETRYING, "it is retrying")
-        assert fresh(row).due_at is not None
-        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 2)
+        wait_until(lambda: reload(row).state == State.RETRYING, "it is retrying")
+        assert reload(row).due_at is not None
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
-    def test_an_automatic_retry_is_no_failure_until_the_last(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
+    def test_an_automatic_retry_is_no_failure_until_the_last(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker.start()
         row = telltale.enqueue(celery_tasks.autoretry, str(tmp_path / "log"))
-        assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
-        assert lines(tmp_path) == ["autoretry", "autoretry"]
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.FAILED, 2)
+        assert logged_lines(tmp_path) == ["autoretry", "autoretry"]
 
     def test_a_task_replaced_by_another_goes_on_as_its_next_attempt(
-        self, celery_bench: ProcessBench, tmp_path: Path
+        self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_bench.start()
-        row = telltale.enqueue(celery_tasks.hand_on, str(tmp_path / "log"))
-        assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 2)
-        assert lines(tmp_path) == ["hand_on", "count"]
+        celery_worker.start()
+        row = telltale.enqueue(celery_tasks.replace_itself, str(tmp_path / "log"))
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
+        assert logged_lines(tmp_path) == ["replace_itself", "count"]
         assert TaskState.objects.count() == 1
 
     def test_each_link_of_a_chain_belongs_to_whoever_asked_for_the_chain(
-        self, celery_bench: ProcessBench, tmp_path: Path
+        self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_bench.start()
+        celery_worker.start()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
         with owned_by(ada):
             chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)).delay()
-        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_what_a_task_starts_belongs_to_its_owner(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
+    def test_what_a_task_starts_belongs_to_its_owner(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker.start()
         ada = User.objects.create_user("ada")
-        telltale.enqueue(celery_tasks.begin_a_child, str(tmp_path / "log"), owner=ada)
-        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
+        telltale.enqueue(celery_tasks.call_another, str(tmp_path / "log"), owner=ada)
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_a_revoked_task_is_cancelled_when_its_turn_comes(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.start()
+    def test_a_revoked_task_is_cancelled_when_its_turn_comes(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker.start()
         result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
         time.sleep(0.5)
         celery_app.control.revoke(result.id)
-        assert ended(TaskState.objects.get()).state == State.CANCELLED
-        assert lines(tmp_path) == []
+        assert wait_for_end(TaskState.objects.get()).state == State.CANCELLED
+        assert logged_lines(tmp_path) == []
 
-    def test_an_expired_task_says_that_no_worker_was_free(self, celery_bench: ProcessBench, tmp_path: Path) -> None:
-        celery_bench.pause()
+    def test_an_expired_task_says_that_no_worker_was_free(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker.pause()
         celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), expires=0.2)
         time.sleep(0.5)
-        celery_bench.start()
-        row = ended(TaskState.objects.get())
+        celery_worker.start()
+        row = wait_for_end(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
 
 
 @pytest.mark.service
 class TestDeath:
     def test_a_killed_child_is_lost_by_its_parents_word(
-        self, patient_celery_bench: ProcessBench, tmp_path: Path
+        self, celery_worker_with_long_lease: WorkerProcess, tmp_path: Path
     ) -> None:
-        patient_celery_bench.start()
+        celery_worker_with_long_lease.start()
         row = telltale.enqueue(celery_tasks.kill_own_process, str(tmp_path / "log"))
-        assert ended(row).state == State.LOST
-        assert "signal 9" in ended(row).detail
-        assert lines(tmp_path) == ["kill_own_process"]
+        assert wait_for_end(row).state == State.LOST
+        assert "signal 9" in wait_for_end(row).detail
+        assert logged_lines(tmp_path) == ["kill_own_process"]

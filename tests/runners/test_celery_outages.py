@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from telltale.testing.runners import logged_lines, wait_until
 from tests.app import celery_tasks
-from tests.runners.benches import ProcessBench, celery_command, django_command, worker_env
-from tests.runners.conftest import Start
-from tests.runners.watching import lines, until
+from tests.runners.conftest import RunWorker
+from tests.runners.workers import WorkerProcess, celery_command, django_command, worker_env
 from tests.servers import ROOT, Postgres, Redis, free_port, running
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
@@ -42,29 +42,29 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="class")
-def bench(redis: Redis, start: Start, server: Postgres) -> Iterator[ProcessBench]:
+def bench(redis: Redis, run_worker: RunWorker, server: Postgres) -> Iterator[WorkerProcess]:
     """Its rows are in PostgreSQL, not in the tests' own database; it makes them itself."""
     redis.forget()
     there = {"TELLTALE_TEST_POSTGRES": str(server.port), "TELLTALE_TEST_DB": "postgres", "TELLTALE_LEASE_S": "100"}
     env = worker_env("postgres", there)
     subprocess.run(django_command("migrate", "-v0"), cwd=ROOT, env=os.environ | env, check=True)
     away = f"redis://127.0.0.1:{free_port()}/0"
-    yield from start(celery_tasks, celery_command(), " ready.", TELLTALE_BROKER=away, **there)
+    yield from run_worker(celery_tasks, celery_command(), " ready.", TELLTALE_BROKER=away, **there)
 
 
 class TestOutage:
     @pytest.mark.timeout(180)
-    def test_tasks_go_on_and_no_end_is_lost(self, bench: ProcessBench, server: Postgres, tmp_path: Path) -> None:
+    def test_tasks_go_on_and_no_end_is_lost(self, bench: WorkerProcess, server: Postgres, tmp_path: Path) -> None:
         bench.start()
         long, short = Row(server, 400), Row(server, 100)
         celery_tasks.count.delay(str(tmp_path / "log"), 400, 0.1)
         celery_tasks.count.delay(str(tmp_path / "log"), 100, 0.1)
-        until(lambda: lines(tmp_path) == ["count", "count"], "both run")
-        until(lambda: (long() or ("", 0, 0))[2] > 10, "their progress is saved")
+        wait_until(lambda: logged_lines(tmp_path) == ["count", "count"], "both run")
+        wait_until(lambda: (long() or ("", 0, 0))[2] > 10, "their progress is saved")
         server.stop()
         time.sleep(DOWN_S)
         server.begin()
-        until(lambda: short() == ("succeeded", 1, 100), "what ended meanwhile has ended")
-        until(lambda: (long() or ("", 0, 0))[2] > 100, "what goes on has caught up")
-        until(lambda: long() == ("succeeded", 1, 400), "it ends")
-        assert lines(tmp_path) == ["count", "count"]
+        wait_until(lambda: short() == ("succeeded", 1, 100), "what ended meanwhile has ended")
+        wait_until(lambda: (long() or ("", 0, 0))[2] > 100, "what goes on has caught up")
+        wait_until(lambda: long() == ("succeeded", 1, 400), "it ends")
+        assert logged_lines(tmp_path) == ["count", "count"]

@@ -9,28 +9,28 @@ import telltale
 from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.queue_status import request_queue_status
+from telltale.testing.runners import reload, wait_for_end, wait_until
 from tests.app import celery_tasks
-from tests.runners.benches import SHORT, ProcessBench
-from tests.runners.watching import ended, fresh, until
+from tests.runners.workers import SHORT_DURATIONS, WorkerProcess
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
 @pytest.fixture(autouse=True)
 def short_intervals(settings: Any) -> None:
-    settings.TELLTALE = {"BROKER": "memory://", "WAITING_EVERY_S": 0.5, **SHORT}
+    settings.TELLTALE = {"BROKER": "memory://", "QUEUE_STATUS_EVERY_S": 0.5, **SHORT_DURATIONS}
 
 
 def test_a_queue_without_a_worker_is_shown_as_such_until_a_worker_starts(
-    celery_bench: ProcessBench, tmp_path: Path
+    celery_worker: WorkerProcess, tmp_path: Path
 ) -> None:
-    celery_bench.pause()
+    celery_worker.pause()
     row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 1, 0.0)
-    request_queue_status([fresh(row).snapshot], now=store.now() + 10)
-    until(lambda: _queue_status(row) == (0, False), "no worker is listening")
-    celery_bench.start()
-    assert ended(row).state == State.SUCCEEDED
+    request_queue_status([reload(row).snapshot], now=store.now() + 10)
+    wait_until(lambda: _queue_status(row) == (0, False), "no worker is listening")
+    celery_worker.start()
+    assert wait_for_end(row).state == State.SUCCEEDED
 
 
 def _queue_status(row: Any) -> tuple[int | None, bool | None]:
-    return fresh(row).snapshot.ahead, fresh(row).snapshot.is_listening
+    return reload(row).snapshot.ahead, reload(row).snapshot.is_listening

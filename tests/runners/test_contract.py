@@ -1,54 +1,54 @@
-"""The contract of runners, held by all of them, with their real workers; Procrastinate has a file of its own."""
+"""Every runner keeps its contract, with its real workers. Procrastinate, which needs PostgreSQL, has its own file."""
 
 import pytest
 
-from telltale.testing.runners import RunnerContract, WorkerContract
-from tests.runners.benches import ProcessBench, ThreadBench
+from telltale.testing.runners import RunnerContract, WorkerProcessContract
+from tests.runners.workers import ThreadWorker, WorkerProcess
 
 
 class TestThreads(RunnerContract):
     @pytest.fixture
-    def bench(self, threads: ThreadBench) -> ThreadBench:
-        return threads
+    def worker(self, thread_worker: ThreadWorker) -> ThreadWorker:
+        return thread_worker
 
 
 @pytest.mark.service
-class TestDjangoTasks(WorkerContract):
+class TestDjangoTasks(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, db_bench: ProcessBench) -> ProcessBench:
-        return db_bench
+    def worker(self, django_tasks_worker: WorkerProcess) -> WorkerProcess:
+        return django_tasks_worker
 
 
 @pytest.mark.service
-class TestCelery(WorkerContract):
+class TestCelery(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, celery_bench: ProcessBench) -> ProcessBench:
-        return celery_bench
+    def worker(self, celery_worker: WorkerProcess) -> WorkerProcess:
+        return celery_worker
 
 
 @pytest.mark.service
-class TestRQ(WorkerContract):
+class TestRQ(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, rq_bench: ProcessBench) -> ProcessBench:
-        return rq_bench
+    def worker(self, rq_worker: WorkerProcess) -> WorkerProcess:
+        return rq_worker
 
 
 @pytest.mark.service
-class TestDramatiq(WorkerContract):
+class TestDramatiq(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, dramatiq_bench: ProcessBench) -> ProcessBench:
-        return dramatiq_bench
+    def worker(self, dramatiq_worker: WorkerProcess) -> WorkerProcess:
+        return dramatiq_worker
 
 
 @pytest.mark.service
-class TestHuey(WorkerContract):
+class TestHuey(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, huey_bench: ProcessBench) -> ProcessBench:
-        return huey_bench
+    def worker(self, huey_worker: WorkerProcess) -> WorkerProcess:
+        return huey_worker
 
 
 @pytest.mark.service
-class TestDjangoQ(WorkerContract):
+class TestDjangoQ(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, q_bench: ProcessBench) -> ProcessBench:
-        return q_bench
+    def worker(self, django_q_worker: WorkerProcess) -> WorkerProcess:
+        return django_q_worker

@@ -17,9 +17,9 @@ from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.django_q import DjangoQRunner, _running
+from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import q_tasks
-from tests.runners.benches import ProcessBench
-from tests.runners.watching import ended, fresh, lines, until
+from tests.runners.workers import WorkerProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,26 +90,26 @@ def test_a_cluster_that_stands_behind_dead_ones_on_the_list_is_heard_of() -> Non
 
 @pytest.mark.service
 class TestCluster:
-    def test_each_link_of_a_chain_has_a_row_of_its_own(self, q_bench: ProcessBench, tmp_path: Path) -> None:
-        q_bench.start()
+    def test_each_link_of_a_chain_has_a_row_of_its_own(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
+        django_q_worker.start()
         log = str(tmp_path / "log")
         async_chain([(COUNT, (log, 1, 0.0)), (COUNT, (log, 2, 0.0))], group="one", cached=False)
-        until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
         assert sorted(row.call["args"] for row in TaskState.objects.all()) == [[log, 1, 0.0], [log, 2, 0.0]]
 
     def test_a_worker_that_is_killed_is_replaced_and_its_task_comes_again(
-        self, q_bench: ProcessBench, tmp_path: Path
+        self, django_q_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        q_bench.start()
+        django_q_worker.start()
         row = telltale.enqueue(q_tasks.die_once, str(tmp_path / "log"))
-        until(lambda: fresh(row).state == State.LOST, "it is lost")
-        until(lambda: fresh(row).state == State.SUCCEEDED, "it has come again")
-        assert (fresh(row).attempt, lines(tmp_path)) == (2, ["die_once", "die_once"])
+        wait_until(lambda: reload(row).state == State.LOST, "it is lost")
+        wait_until(lambda: reload(row).state == State.SUCCEEDED, "it has come again")
+        assert (reload(row).attempt, logged_lines(tmp_path)) == (2, ["die_once", "die_once"])
 
-    def test_a_cancelled_task_is_not_brought_again(self, q_bench: ProcessBench, tmp_path: Path) -> None:
-        q_bench.start()
-        row = telltale.enqueue(q_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
-        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+    def test_a_cancelled_task_is_not_brought_again(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
+        django_q_worker.start()
+        row = telltale.enqueue(q_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         telltale.cancel(row)
-        assert ended(row).state == State.CANCELLED
-        until(lambda: OrmQ.objects.count() == 0, "its package is acknowledged")
+        assert wait_for_end(row).state == State.CANCELLED
+        wait_until(lambda: OrmQ.objects.count() == 0, "its package is acknowledged")

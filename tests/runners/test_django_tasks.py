@@ -14,9 +14,9 @@ from telltale.core.states import State
 from telltale.dispatch.registry import by_name
 from telltale.models import TaskState
 from telltale.owners import owned_by
+from telltale.testing.runners import logged_lines, wait_for_end
 from tests.app import django_tasks
-from tests.runners.benches import ProcessBench
-from tests.runners.watching import ended, lines
+from tests.runners.workers import WorkerProcess
 
 try:
     from django.tasks.signals import task_enqueued, task_finished, task_started
@@ -41,7 +41,7 @@ def test_its_own_enqueue_makes_the_row(tmp_path: Path) -> None:
 
 def test_an_untracked_task_has_no_row(tmp_path: Path) -> None:
     django_tasks.untracked.using(backend="immediate").enqueue(str(tmp_path / "log"))
-    assert lines(tmp_path) == ["untracked"]
+    assert logged_lines(tmp_path) == ["untracked"]
     assert TaskState.objects.count() == 0
 
 
@@ -75,7 +75,8 @@ def test_after_a_run_the_function_is_itself_again(tmp_path: Path) -> None:
 
 def test_the_immediate_back_end_by_our_word_makes_one_row(tmp_path: Path) -> None:
     row = telltale.enqueue(count_now, str(tmp_path / "log"), 3, 0.0)
-    assert (ended(row).state, ended(row).attempt) == (State.SUCCEEDED, 1)
+    ended = wait_for_end(row)
+    assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
     assert TaskState.objects.count() == 1
 
 
@@ -151,32 +152,37 @@ def test_a_sites_own_handlers_of_the_signals_see_the_same_tasks(tmp_path: Path) 
 
 @pytest.mark.service
 class TestWorker:
-    def test_what_its_own_enqueue_queued_is_run_and_told(self, db_bench: ProcessBench, tmp_path: Path) -> None:
+    def test_what_its_own_enqueue_queued_is_run_and_told(
+        self, django_tasks_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
         django_tasks.count.enqueue(str(tmp_path / "log"), 3, 0.0)
         row = TaskState.objects.get()
-        db_bench.start()
-        assert ended(row).state == State.SUCCEEDED
+        django_tasks_worker.start()
+        assert wait_for_end(row).state == State.SUCCEEDED
 
-    def test_of_two_that_wait_the_more_urgent_runs_first(self, db_bench: ProcessBench, tmp_path: Path) -> None:
-        db_bench.pause()
+    def test_of_two_that_wait_the_more_urgent_runs_first(
+        self, django_tasks_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        django_tasks_worker.pause()
         usual = telltale.enqueue(django_tasks.count, str(tmp_path / "log"), 3, 0.0)
         urgent = telltale.enqueue(django_tasks.crash.using(priority=50), str(tmp_path / "log"))
-        db_bench.start()
-        assert (ended(usual).state, ended(urgent).state) == (State.SUCCEEDED, State.FAILED)
-        assert lines(tmp_path) == ["crash", "count"]
+        django_tasks_worker.start()
+        assert (wait_for_end(usual).state, wait_for_end(urgent).state) == (State.SUCCEEDED, State.FAILED)
+        assert logged_lines(tmp_path) == ["crash", "count"]
 
-    def test_a_date_is_waited_for(self, db_bench: ProcessBench, tmp_path: Path) -> None:
-        db_bench.start()
+    def test_a_date_is_waited_for(self, django_tasks_worker: WorkerProcess, tmp_path: Path) -> None:
+        django_tasks_worker.start()
         due = datetime.now(UTC) + timedelta(seconds=2)
         row = telltale.enqueue(django_tasks.count.using(run_after=due), str(tmp_path / "log"), 3, 0.0)
-        assert (ended(row).state, ended(row).started_at >= due.timestamp()) == (State.SUCCEEDED, True)
+        ended = wait_for_end(row)
+        assert (ended.state, ended.started_at >= due.timestamp()) == (State.SUCCEEDED, True)
 
     def test_a_worker_that_is_quicker_than_the_asker_waits_for_its_row(
-        self, db_bench: ProcessBench, tmp_path: Path
+        self, django_tasks_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        db_bench.start()
+        django_tasks_worker.start()
         for number in range(10):
             telltale.enqueue(django_tasks.count, str(tmp_path / "log"), number, 0.0)
         for row in TaskState.objects.all():
-            assert ended(row).state == State.SUCCEEDED
+            assert wait_for_end(row).state == State.SUCCEEDED
         assert TaskState.objects.count() == 10

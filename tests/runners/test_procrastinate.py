@@ -14,9 +14,8 @@ from telltale import store
 from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import owned_by
-from telltale.testing.runners import WorkerContract
-from tests.runners.benches import ProcessBench
-from tests.runners.watching import ended, fresh, lines, until
+from telltale.testing.runners import WorkerProcessContract, logged_lines, reload, wait_for_end, wait_until
+from tests.runners.workers import WorkerProcess
 
 if settings.POSTGRES:
     from procrastinate.contrib.django.models import ProcrastinateJob
@@ -41,10 +40,10 @@ def the_row() -> TaskState:
     return TaskState.objects.get()
 
 
-class TestContract(WorkerContract):
+class TestContract(WorkerProcessContract):
     @pytest.fixture
-    def bench(self, procrastinate_bench: ProcessBench) -> ProcessBench:
-        return procrastinate_bench
+    def worker(self, procrastinate_worker: WorkerProcess) -> WorkerProcess:
+        return procrastinate_worker
 
 
 def test_its_own_defer_makes_the_row() -> None:
@@ -80,34 +79,35 @@ def test_positional_arguments_get_their_names() -> None:
 
 
 class TestWorker:
-    def test_an_async_defer_makes_the_row_too(self, procrastinate_bench: ProcessBench, tmp_path: Path) -> None:
-        procrastinate_bench.start()
+    def test_an_async_defer_makes_the_row_too(self, procrastinate_worker: WorkerProcess, tmp_path: Path) -> None:
+        procrastinate_worker.start()
         asyncio.run(procrastinate_tasks.count.defer_async(log=str(tmp_path / "log"), steps=2, pause_s=0.0))
-        until(lambda: TaskState.objects.exists(), "the row is there")
-        assert ended(the_row()).state == State.SUCCEEDED
+        wait_until(lambda: TaskState.objects.exists(), "the row is there")
+        assert wait_for_end(the_row()).state == State.SUCCEEDED
 
     def test_a_retry_shows_retrying_with_its_time_and_then_the_last_failure(
-        self, procrastinate_bench: ProcessBench, tmp_path: Path
+        self, procrastinate_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        procrastinate_bench.start()
+        procrastinate_worker.start()
         row = telltale.enqueue(procrastinate_tasks.fail_twice, str(tmp_path / "log"))
-        until(lambda: fresh(row).state == State.RETRYING, "it is retrying")
-        assert fresh(row).due_at == pytest.approx(store.now() + 1, abs=2)
-        assert (ended(row).state, ended(row).attempt) == (State.FAILED, 2)
-        assert lines(tmp_path) == ["fail_twice", "fail_twice"]
+        wait_until(lambda: reload(row).state == State.RETRYING, "it is retrying")
+        assert reload(row).due_at == pytest.approx(store.now() + 1, abs=2)
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.FAILED, 2)
+        assert logged_lines(tmp_path) == ["fail_twice", "fail_twice"]
 
     def test_a_cancelled_job_is_aborted_for_procrastinate_too(
-        self, procrastinate_bench: ProcessBench, tmp_path: Path
+        self, procrastinate_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        procrastinate_bench.start()
-        row = telltale.enqueue(procrastinate_tasks.hold, str(tmp_path / "log"), str(tmp_path / "gate"))
-        until(lambda: fresh(row).state == State.RUNNING, "it runs")
+        procrastinate_worker.start()
+        row = telltale.enqueue(procrastinate_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         telltale.cancel(row)
-        assert ended(row).state == State.CANCELLED
-        until(lambda: ProcrastinateJob.objects.get().status == "aborted", "the job is aborted")
+        assert wait_for_end(row).state == State.CANCELLED
+        wait_until(lambda: ProcrastinateJob.objects.get().status == "aborted", "the job is aborted")
 
-    def test_an_untracked_task_has_no_row(self, procrastinate_bench: ProcessBench, tmp_path: Path) -> None:
-        procrastinate_bench.start()
+    def test_an_untracked_task_has_no_row(self, procrastinate_worker: WorkerProcess, tmp_path: Path) -> None:
+        procrastinate_worker.start()
         procrastinate_tasks.untracked.defer(log=str(tmp_path / "log"))
-        until(lambda: lines(tmp_path) == ["untracked"], "it has run")
+        wait_until(lambda: logged_lines(tmp_path) == ["untracked"], "it has run")
         assert TaskState.objects.count() == 0

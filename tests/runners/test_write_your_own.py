@@ -18,14 +18,14 @@ assert CODE is not None
 shop: Any = types.ModuleType("shop")
 exec(compile(CODE[1], str(PAGE), "exec"), shop.__dict__)  # noqa: S102 (it is our own page)
 
-gate = threading.Event()
+file = threading.Event()
 
 
 class OwnRunner(shop.ShopRunner):  # type: ignore[misc]
     """The page's runner; its threads can be held back, as a worker that is not there."""
 
     def work(self, task: Any, call: Any) -> None:
-        gate.wait(30)
+        file.wait(30)
         super().work(task, call)
 
 
@@ -34,7 +34,7 @@ fail = telltale.tracked(runner="shop")(Work.fail)
 crash = telltale.tracked(runner="shop")(Work.crash)
 hold = telltale.tracked(runner="shop")(Work.hold)
 rows = telltale.tracked(runner="shop")(Work.rows)
-for made, name in ((count, "count"), (fail, "fail"), (crash, "crash"), (hold, "hold"), (rows, "rows")):
+for made, name in ((count, "count"), (fail, "fail"), (crash, "crash"), (hold, "wait_for_file"), (rows, "rows")):
     made.__module__, made.__qualname__ = __name__, name
 
 
@@ -44,10 +44,10 @@ class Bench:
     count_async = deaf = comes_again = None
 
     def start(self) -> None:
-        gate.set()
+        file.set()
 
     def pause(self) -> None:
-        gate.clear()
+        file.clear()
 
 
 class TestOwnRunner(RunnerContract):
@@ -55,7 +55,7 @@ class TestOwnRunner(RunnerContract):
     def bench(self, settings: Any) -> Iterator[Bench]:
         settings.TELLTALE = {**settings.TELLTALE, "RUNNERS": [f"{__name__}.OwnRunner"]}
         yield Bench()
-        gate.set()
+        file.set()
         for thread in threading.enumerate():
             if "work" in thread.name:
                 thread.join(10)
