@@ -24,7 +24,7 @@ from telltale.live import tickets
 from tests.factories import moved, started, task_of
 from tests.load.followers import Followers
 from tests.servers import ROOT, Redis, running
-from tests.transports.sites import ProcessSite, environment, until
+from tests.transports.sites import ProcessSite, environment, wait_until
 
 MINUTES = float(os.environ.get("LOAD_MINUTES", "10"))
 FOLLOWERS = int(os.environ.get("LOAD_FOLLOWERS", "10000"))
@@ -177,7 +177,7 @@ def test_no_update_is_lost_and_memory_does_not_grow(
 def seconds_to_converge(tasks: Tasks, followers: Followers) -> float:
     """The seconds until each follower has its task's newest snapshot."""
     began = time.monotonic()
-    until(lambda: all_are_current(tasks, followers), "all have the newest snapshots", 3 * CONVERGE_WITHIN_S)
+    wait_until(lambda: all_are_current(tasks, followers), "all have the newest snapshots", 3 * CONVERGE_WITHIN_S)
     return round(time.monotonic() - began, 2)
 
 
