@@ -108,7 +108,7 @@ load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redi
 simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
 	$(BIN)/python -m tests.simulation $(N)
 
-$(VENV_BENCH)/.peers: benchmarks/peers/requirements.txt
+$(VENV_BENCH)/.peers: benchmarks/contenders/peer_apps/requirements.txt
 	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
 	$(VENV_BENCH)/bin/pip install --quiet --requirement $<
 	touch $@
@@ -120,8 +120,8 @@ bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against other librar
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## write the newest benchmark record into docs/performance.md, as table and plots
-	$(BIN)/python -m benchmarks.report.table
-	$(VENV_BENCH)/bin/python -m benchmarks.report.plots
+	$(BIN)/python -m benchmarks.results.table
+	$(VENV_BENCH)/bin/python -m benchmarks.results.plots
 
 demo: $(VENV)/.demo ## the main use case on SQLite, without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run
