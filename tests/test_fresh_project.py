@@ -1,4 +1,4 @@
-"""A project as `startproject` makes it, with the README's lines and nothing else, in processes of its own."""
+"""A project made by `startproject`, with the lines of the README only, in processes of its own."""
 
 import os
 import re
@@ -29,7 +29,7 @@ urlpatterns += [path("static/made.txt", lambda request: HttpResponse("by a view"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """With the README's lines; it serves a file below STATIC_URL by a view of its own too."""
+    """The project with the lines of the README, and with a view of its own below STATIC_URL."""
     subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], check=True)
     settings, urls, asgi = (tmp_path / "mysite" / f"{name}.py" for name in ("settings", "urls", "asgi"))
     in_settings, in_urls, in_asgi = re.split(r"# (?:urls|asgi)\.py.*\n", IN_SETTINGS)
@@ -48,16 +48,16 @@ def env_of() -> dict[str, str]:
 
 @contextmanager
 def served(project: Path) -> Iterator[httpx.Client]:
-    """By uvicorn as it comes."""
+    """Serve the project by uvicorn with its default options."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "mysite.asgi:application", "--port", str(port)]
     with (project / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=project, env=env_of(), stdout=log, stderr=subprocess.STDOUT)
     try:
-        patience = time.monotonic() + PATIENCE_S
-        while "running on" not in (said := (project / "log").read_text()):
-            assert process.poll() is None, said
-            assert time.monotonic() < patience, said
+        give_up_at = time.monotonic() + PATIENCE_S
+        while "running on" not in (log_text := (project / "log").read_text()):
+            assert process.poll() is None, log_text
+            assert time.monotonic() < give_up_at, log_text
             time.sleep(0.05)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             yield client
@@ -66,7 +66,7 @@ def served(project: Path) -> Iterator[httpx.Client]:
         process.wait(PATIENCE_S)
 
 
-def test_under_uvicorn_pages_get_their_scripts_while_debug_is_on_and_only_then(project: Path) -> None:
+def test_uvicorn_serves_the_scripts_only_under_debug(project: Path) -> None:
     scripts = ROOT / "src/telltale/static/telltale"
     files = sorted(path.relative_to(scripts).as_posix() for path in scripts.rglob("*.js"))
     with served(project) as client:
@@ -84,17 +84,17 @@ def test_under_uvicorn_pages_get_their_scripts_while_debug_is_on_and_only_then(p
 
 
 @pytest.mark.parametrize("options", [[], ["--port", "9"], ["--port=9", "--processes", "2"]])
-def test_without_its_extra_serve_says_what_to_install(project: Path, options: list[str]) -> None:
+def test_serve_without_its_extra_names_what_to_install(project: Path, options: list[str]) -> None:
     run = (
         "import sys; sys.modules['uvicorn'] = None; from django.core.management import execute_from_command_line; "
         f"execute_from_command_line(['manage.py', 'telltale', 'serve', *{options!r}])"
     )
-    done = subprocess.run([sys.executable, "-c", run], cwd=project, env=env_of(), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "pip install django-telltale[server]" in done.stderr
-    assert "Traceback" not in done.stderr
+    finished = subprocess.run([sys.executable, "-c", run], cwd=project, env=env_of(), capture_output=True, text=True)
+    assert finished.returncode == 1
+    assert "pip install django-telltale[server]" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
-def test_the_extra_of_celery_brings_what_celery_needs_for_redis() -> None:
+def test_the_extra_for_celery_includes_celerys_requirements_for_redis() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert [line.partition(">")[0] for line in extras["celery"]] == ["celery[redis]"]

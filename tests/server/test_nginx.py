@@ -17,7 +17,7 @@ from tests.demo.site import Visitor, ended, topic_of
 from tests.demo.test_an_import import by_event_stream, by_websocket
 from tests.servers import ROOT, Nginx, free_port, running
 from tests.transports.conftest import SocketClient, StreamClient
-from tests.transports.sites import PATIENCE_S, ProcessSite, Site, until
+from tests.transports.sites import PATIENCE_S, ProcessSite, Site, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
@@ -137,4 +137,4 @@ def _until_there_is_room(site: Site) -> None:
     def has_room() -> bool:
         return bool(httpx.get(site.live, headers={"Accept": "application/json"}, timeout=20).status_code == 401)
 
-    until(has_room, "there is room again")
+    wait_until(has_room, "there is room again")

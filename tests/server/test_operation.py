@@ -20,11 +20,11 @@ from websockets.sync.client import connect
 import telltale
 from telltale.live import tickets
 from tests.factories import moved, started, task_of
-from tests.runners.benches import descendants
+from tests.runners.workers import descendants
 from tests.servers import ROOT, free_port
 from tests.transports.conftest import SocketClient
 from tests.transports.raw import Socket, hello
-from tests.transports.sites import ProcessSite, environment, until
+from tests.transports.sites import ProcessSite, environment, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
 
@@ -128,7 +128,7 @@ def test_a_unix_socket_is_open_to_all_users_and_replaces_a_dead_one(starts: Star
         dead.bind(str(path))
     process = _popen("--uds", str(path))
     try:
-        until(lambda: _answers_at(path), "it answers on its socket")
+        wait_until(lambda: _answers_at(path), "it answers on its socket")
         assert path.stat().st_mode & 0o777 == 0o666
     finally:
         process.terminate()
@@ -151,7 +151,7 @@ def test_a_passed_socket_is_used(transactional_db: None, how: str) -> None:
         url = f"http://127.0.0.1:{passed.getsockname()[1]}/healthz"
         process = _start_with(passed, how)
     try:
-        until(lambda: httpx.get(url, timeout=20).status_code == 200, "it answers")
+        wait_until(lambda: httpx.get(url, timeout=20).status_code == 200, "it answers")
     finally:
         process.terminate()
         process.wait(30)
@@ -194,7 +194,7 @@ def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path
     options = ["--port", str(port), "--status-port", str(status)]
     process = _popen(*options, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
     try:
-        until(lambda: _status(status) == 200, "the status port answers, without TLS")
+        wait_until(lambda: _status(status) == 200, "the status port answers, without TLS")
         trust = ssl.create_default_context(cafile=str(certificate))
         with connect(f"wss://localhost:{port}/telltale/live/", ssl=trust, open_timeout=20) as client:
             client.send(hello("project:7").decode())
@@ -216,7 +216,7 @@ def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path
 def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Starts) -> None:
     status = two_free_ports()
     server = starts("--processes", "2", "--status-port", str(status))
-    until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
+    wait_until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
     clients = [SocketClient(server, tickets.issue(["project:7"])) for _ in range(12)]
     for client in clients:
         client.message("hello")
@@ -235,7 +235,7 @@ def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Star
         client.message("hello")
     assert "it is restarted" in server.output()
     assert victim not in descendants(server.pid)
-    until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
+    wait_until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
     server.begin_shutdown()
     for client in {*clients, *returned} - {*disconnected}:
         assert client.message("bye")["code"] == 4000
@@ -246,12 +246,12 @@ def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Star
 
 def test_processes_exit_with_their_parent(starts: Starts) -> None:
     server = starts("--processes", "2")
-    until(lambda: len(descendants(server.pid)) == 2, "both have started")
+    wait_until(lambda: len(descendants(server.pid)) == 2, "both have started")
     children = descendants(server.pid)
-    until(lambda: server.output().count("serves") == 2, "both serve")
+    wait_until(lambda: server.output().count("serves") == 2, "both serve")
     os.kill(server.pid, signal.SIGKILL)
     server._process.wait(10)
-    until(lambda: not any(_is_alive(child) for child in children), "the children have exited as well")
+    wait_until(lambda: not any(_is_alive(child) for child in children), "the children have exited as well")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", server.port))
 

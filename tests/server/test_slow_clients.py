@@ -14,7 +14,7 @@ from telltale.core.wire import Envelope
 from telltale.live import driver
 from tests.factories import started, task_of
 from tests.transports.raw import Socket
-from tests.transports.sites import ThreadSite, in_a_thread, until
+from tests.transports.sites import ThreadSite, in_a_thread, wait_until
 from tests.transports.slow import is_cut, masked, slow_socket, slow_stream
 
 pytestmark = pytest.mark.service
@@ -93,7 +93,7 @@ def test_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_u
         reader = Reader(good)
         with slow(site, "project:7") as line:
             live_driver = the_driver()
-            until(lambda: live_driver.connection_count == 2, "both are connected")
+            wait_until(lambda: live_driver.connection_count == 2, "both are connected")
             reader.start()
             most_buffered = 0
 
@@ -104,9 +104,9 @@ def test_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_u
                 return live_driver.connection_count == 1
 
             with all_tasks_change("project:7"):
-                until(is_closed, "the slow client is closed", 50)
+                wait_until(is_closed, "the slow client is closed", 50)
                 before = reader.updates
-                until(lambda: reader.updates > before, "the other still receives updates")
+                wait_until(lambda: reader.updates > before, "the other still receives updates")
                 reader.is_stopped = True
                 reader.join(20)
             assert is_cut(line)

@@ -14,7 +14,7 @@ from telltale.server import websocket_protocol
 from telltale.server.websocket_protocol import MAX_MESSAGE_BYTES, SLICE_BYTES
 from telltale.transports.websocket import BURST
 from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
-from tests.transports.sites import ThreadSite, in_a_thread, until
+from tests.transports.sites import ThreadSite, in_a_thread, wait_until
 from tests.transports.slow import masked
 
 pytestmark = pytest.mark.service
@@ -317,7 +317,7 @@ def until_all_have_left() -> None:
     """Wait until the driver of the test's server has no client."""
     from telltale.live.driver import _drivers
 
-    until(
+    wait_until(
         lambda: sum(driver.connection_count for driver in _drivers.values() if not driver._loop.is_closed()) == 0,
         "all clients have left",
     )

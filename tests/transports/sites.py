@@ -144,7 +144,7 @@ class ProcessSite(Server, Site):
         self.is_stopping = False
         with self._log.open("ab") as out:
             self._process = spawn([sys.executable, "-W", "ignore", "-m", *self._words], self._env, out)
-        until(lambda: self.connection_count() is not None or not self.is_alive, "the server answers")
+        wait_until(lambda: self.connection_count() is not None or not self.is_alive, "the server answers")
         assert self.is_alive, self.output()
 
     @property
@@ -174,11 +174,11 @@ class ProcessSite(Server, Site):
     def wait_for_exit(self, patience_s: float) -> float:
         """Return how long it took to exit, in seconds; fail after `patience_s`."""
         began = time.monotonic()
-        until(lambda: not self.is_alive, f"the server exits; its output: {self.output()}", patience_s)
+        wait_until(lambda: not self.is_alive, f"the server exits; its output: {self.output()}", patience_s)
         return time.monotonic() - began
 
 
-def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait until `condition()` is true; fail after `patience_s`, naming `what` was waited for."""
     give_up_at = time.monotonic() + patience_s
     while not condition():

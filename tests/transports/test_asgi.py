@@ -344,7 +344,7 @@ def test_a_client_that_has_disconnected_is_not_cancelled_later() -> None:
     async def scenario(client: Client, line: Line) -> None:
         client.events.put_nowait({"type": "websocket.disconnect"})
         assert await client.result() == "websocket.disconnect"
-        client.outlet.write(_message("nobody"))
+        client.outlet.write(_message("late"))
         client.close(reasons.SLOW)
         await asyncio.sleep(0.3)
         assert line.sent == []

@@ -15,7 +15,7 @@ from telltale.core.topics import task_topic
 from telltale.live import tickets
 from tests.factories import moved, started, task_of
 from tests.transports.conftest import CLIENTS, Client, bearer, publishing_to_processes
-from tests.transports.sites import COMMANDS, ProcessSite, until
+from tests.transports.sites import COMMANDS, ProcessSite, wait_until
 from tests.transports.slow import is_cut, slow_socket, slow_stream
 
 pytestmark = pytest.mark.service
@@ -88,7 +88,7 @@ def test_an_expired_ticket_closes_the_connection_and_the_client_may_return_at_on
     bye = client.message("bye")
     assert (bye["code"], bye["again"]) == (4402, "at once")
     client.wait_for_end()
-    until(lambda: server.connection_count() == 0, "the server has forgotten the client")
+    wait_until(lambda: server.connection_count() == 0, "the server has forgotten the client")
 
 
 def test_a_renewed_ticket_keeps_the_socket_open(connect_by: Any) -> None:
@@ -103,12 +103,12 @@ def test_a_renewed_ticket_keeps_the_socket_open(connect_by: Any) -> None:
 
 @STREAMS
 def test_a_client_that_disconnects_is_forgotten(connect_by: Any, transport: str, server: ProcessSite) -> None:
-    until(lambda: server.connection_count() == 0, "all earlier clients have left")
+    wait_until(lambda: server.connection_count() == 0, "all earlier clients have left")
     client = connect_by(transport, tickets.issue(["project:7"]))
     client.message("hello")
     assert server.connection_count() == 1
     client.close()
-    until(lambda: server.connection_count() == 0, "the server has forgotten the client")
+    wait_until(lambda: server.connection_count() == 0, "the server has forgotten the client")
 
 
 def test_connections_of_one_person_are_limited(connect_by: Any) -> None:
@@ -129,14 +129,14 @@ def test_the_sites_own_sockets_are_served_too(server: ProcessSite) -> None:
 
 
 def test_a_client_that_stops_reading_is_closed_and_others_are_unaffected(connect_by: Any, server: ProcessSite) -> None:
-    until(lambda: server.connection_count() == 0, "all earlier clients have left")
+    wait_until(lambda: server.connection_count() == 0, "all earlier clients have left")
     reader = connect_by("websocket", tickets.issue(["project:7"]))
     reader.message("hello")
     connects = [slow_socket] if server.kind in NEVER_PUSH_BACK else [slow_socket, slow_stream]
     with ExitStack() as stack:
         lines = [stack.enter_context(connect_slow(server, "project:7")) for connect_slow in connects]
         with publishing_much("project:7"):
-            until(
+            wait_until(
                 lambda: _receives_updates(reader) and server.connection_count() == 1, "the slow clients are closed", 50
             )
         assert all(is_cut(line) for line in lines)

@@ -152,7 +152,7 @@ class Refresher:
         try:
             by_topic = await self._reader.read(topics)
         except Exception as error:
-            # Whatever the database raises, it may work again in a second.
+            # A database may raise any error, and work again in a second.
             self._outage.begin(error, now=time.monotonic())
             return None
         self._outage.end(now=time.monotonic())

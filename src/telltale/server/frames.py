@@ -38,7 +38,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 def holds_whole_messages(data: bytes, *, max_frames: int = 64) -> bool:
     """Whether a client's `data` is whole messages only: no frame is a fragment, and the last ends where it ends.
 
-    False also for more than `max_frames` frames, so that the check costs little whatever a client sends.
+    False also for more than `max_frames` frames, so that the check is cheap for any data.
     """
     position, end = 0, len(data)
     for _frame in range(max_frames):
