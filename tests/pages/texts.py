@@ -46,6 +46,8 @@ def document() -> str:
         found = texts_of_python(path) if path.suffix == ".py" else texts_of_template(path.read_text(encoding="utf-8"))
         heading = next(heading for start, heading in HEADINGS.items() if name.startswith(start))
         texts[heading].update(dict.fromkeys(found))
+    for heading in [*texts][1:]:  # The first is in the order of its catalogue; the others don't depend on file names.
+        texts[heading] = dict.fromkeys(sorted(texts[heading], key=str.casefold))
     sections = (f"## {heading}\n\n" + "".join(f"- {text}\n" for text in found) for heading, found in texts.items())
     return "\n".join([INTRODUCTION, *sections])
 
