@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,9 +48,10 @@ def worker_command() -> list[str]:
 class Supervisor:
     """Starts both processes, replaces a dead worker, ends both."""
 
-    def __init__(self, directory: Path, host: str, port: int) -> None:
+    def __init__(self, directory: Path, runtime_directory: str, host: str, port: int) -> None:
+        """`runtime_directory`: for the sockets of the local broker, whose paths must be short."""
         self.directory, self.host, self.port = directory, host, port
-        self.environment = environment(directory)
+        self.environment = environment(directory) | {"XDG_RUNTIME_DIR": runtime_directory}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.is_stopping = False
 
@@ -128,7 +130,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         return 1
     directory = Path(environ.get("DEMO_DIR") or ROOT / "var" / "demo").resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    return Supervisor(directory, host, int(port)).run()
+    with TemporaryDirectory(prefix="telltale-demo-") as runtime_directory:
+        return Supervisor(directory, runtime_directory, host, int(port)).run()
 
 
 def _port_error(host: str, port: str) -> str:
