@@ -55,6 +55,8 @@ class TaskState(models.Model):
     worker = models.CharField(max_length=128, blank=True, default="")
     """The process that holds the lease, as "host:process id". Private."""
     lease_until = models.FloatField(_("lease until"), null=True, blank=True)
+    """While it runs: when it is lost unless its worker renews the lease. While it waits: when a worker must have begun
+    it; null for no limit."""
     cancel_requested = models.BooleanField(_("cancellation requested"), default=False)
     no_cancel = models.TextField(_("why it can't be cancelled"), null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
     due_at = models.FloatField(_("due"), null=True, blank=True)

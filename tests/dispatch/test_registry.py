@@ -27,7 +27,7 @@ class TestRunner(ThreadRunner):
 def test_all_importable_runners_are_installed_and_the_thread_runner_is_last() -> None:
     installed = [name for name in names() if name != "procrastinate"]
     assert installed[-1] == "thread"
-    assert sorted(installed) == ["celery", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
+    assert sorted(installed) == ["celery", "channels", "django_q", "django_tasks", "dramatiq", "huey", "rq", "thread"]
 
 
 def test_a_runner_with_its_own_tables_is_installed_only_with_its_app() -> None:

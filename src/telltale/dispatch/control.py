@@ -12,7 +12,7 @@ from telltale.core.states import RETRIABLE, State
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
 from telltale.dispatch.registry import by_name
-from telltale.dispatch.runner import PendingCall, Revokes, Runner, Terminates, new_runner_id
+from telltale.dispatch.runner import PendingCall, Revokes, Runner, Terminates, new_runner_id, start_by
 from telltale.dispatch.submit import submit
 from telltale.messages import announce
 from telltale.models import TaskState
@@ -76,7 +76,8 @@ def retry(task: TaskState) -> TaskState:
     if reason is not None or runner is None:
         raise CannotRetry(reason or "")
     runner_id = new_runner_id(runner)
-    changed = store.requeue(task.pk, runner_id=runner_id)
+    deadline = start_by(runner, runner.find(task.name), now=store.now())
+    changed = store.requeue(task.pk, runner_id=runner_id, start_by=deadline)
     if changed is None:
         raise CannotRetry(_("This task has already been started again."))
     announce(changed.envelopes)

@@ -15,7 +15,7 @@ from django.db import transaction
 from telltale import conf, store
 from telltale.core.wire import Envelope
 from telltale.dispatch.registry import runner_of
-from telltale.dispatch.runner import PendingCall, Runner, TaskOptions, new_runner_id, options_of
+from telltale.dispatch.runner import PendingCall, Runner, TaskOptions, new_runner_id, options_of, start_by
 from telltale.dispatch.submit import submit, submit_many
 from telltale.dispatch.tracked import label_from_name
 from telltale.messages import announce
@@ -49,6 +49,7 @@ def enqueue(
         kwargs=kwargs,
         owner=task_owner,
         key=key if key is not None or options.key is None else options.key(*args, **kwargs),
+        start_by=start_by(runner, task, now=store.now()),
     )
     if queued.joined:
         return queued.task
@@ -83,6 +84,7 @@ def enqueue_many(
         name=name,
         label=_label(label, options, name),
         owner=task_owner,
+        start_by=start_by(runner, task, now=store.now()),
     )
     announce([Envelope(topics=row.topics, snapshot=row.snapshot) for row in rows])
     transaction.on_commit(

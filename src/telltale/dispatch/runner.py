@@ -84,6 +84,8 @@ class Call:
     """When the run is due, in seconds since 1970; None if at once."""
     row_wait_s: float = 0.0
     """How long to wait for the row. Some runners let a worker begin before the enqueueing call returns."""
+    at_most_once: bool = False
+    """Whether the row must be queued for the call to run. For runners that may deliver one message several times."""
 
     @property
     def carries_row(self) -> bool:
@@ -244,6 +246,19 @@ def new_runner_id(runner: Runner) -> str | None:
 
 
 # Help for the hooks of runners
+
+
+@runtime_checkable
+class DropsMessages(Protocol):
+    """Drops a message that waits too long. A task that is still queued then ends as failed. Not in the docs' table."""
+
+    def kept_s(self, task: object) -> float:
+        """How long the task's message is kept at most, in seconds."""
+
+
+def start_by(runner: Runner, task: object, *, now: float) -> float | None:
+    """When a worker must have begun a task that is queued `now`; None if its runner keeps messages without limit."""
+    return now + runner.kept_s(task) if isinstance(runner, DropsMessages) else None
 
 
 @runtime_checkable

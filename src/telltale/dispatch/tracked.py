@@ -141,8 +141,10 @@ def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractCon
         runner=call.runner,
         runner_id=call.runner_id,
         verdict=runner.verdict,
-        # Any other call's row was looked up, and created if it was missing.
-        create_row=partial(create_row_unless_there, call) if call.carries_row else None,
+        # Any other call's row was looked up, and created if it was missing. A call that runs at most once had its row
+        # before it was sent: if there is none now, the call was taken back.
+        create_row=partial(create_row_unless_there, call) if call.carries_row and not call.at_most_once else None,
+        at_most_once=call.at_most_once,
     )
 
 

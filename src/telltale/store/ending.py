@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import F, Q
 from django.db.models.functions import Greatest
+from django.utils.translation import gettext as _
 
 from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
@@ -108,7 +109,7 @@ def is_cancel_requested(task_id: UUID | str) -> bool:
 
 
 def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> list[Changed]:
-    """Mark tasks whose lease expired as lost: those in `ids`, or all.
+    """Mark tasks whose lease expired as lost: those in `ids`, or all. A task that no worker began in time has failed.
 
     Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that renews its
     lease in between keeps its task.
@@ -118,16 +119,26 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
     if ids is not None:
         expired = expired.filter(pk__in=valid_ids(ids))
     changes = [
-        end_if(
-            pk,
-            State.LOST,
-            from_states=sources(State.LOST),
-            condition=Q(attempt=attempt, lease_until__lt=instant),
-            ended_at=instant,
-        )
-        for pk, attempt in expired.values_list("pk", "attempt")
+        _end_unstarted(pk, attempt, instant) if state == State.QUEUED else _end_lost(pk, attempt, instant)
+        for pk, attempt, state in expired.values_list("pk", "attempt", "state")
     ]
     return [change for change in changes if change is not None]
+
+
+def _end_lost(pk: UUID, attempt: int, instant: float) -> Changed | None:
+    condition = Q(attempt=attempt, lease_until__lt=instant)
+    return end_if(pk, State.LOST, from_states=sources(State.LOST), condition=condition, ended_at=instant)
+
+
+def _end_unstarted(pk: UUID, attempt: int, instant: float) -> Changed | None:
+    return end_if(
+        pk,
+        State.FAILED,
+        from_states=frozenset({State.QUEUED}),
+        condition=Q(attempt=attempt, lease_until__lt=instant),
+        fields={"error": _("No worker started this task.")},
+        ended_at=instant,
+    )
 
 
 def has_expired(row: TaskState, instant: float) -> bool:

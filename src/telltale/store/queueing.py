@@ -4,7 +4,7 @@ The race: of many calls with one key at once, one creates the row and the others
 module knows nothing of runners; a runner's message may be on its way already.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from telltale.owners import Owner
 from telltale.store.clock import now, or_now
 from telltale.store.columns import NEW_ATTEMPT, open_key_of
 from telltale.store.ending import expire, has_expired
-from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, values_of
+from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, valid_ids, values_of
 from telltale.store.values import Changed, Queued
 
 KEY_LENGTH: Final = 255
@@ -36,12 +36,14 @@ def queue(
     owner: Owner = Owner(),  # noqa: B008 (a value)
     key: str | None = None,
     due_at: float | None = None,
+    start_by: float | None = None,
     now: float | None = None,
 ) -> Queued:
     """Create the queued row, in the caller's transaction; with a key, join the open task of that name and key.
 
     `args=None`: the arguments can't be stored, so the task can't be run again from its page. `due_at`: when the task
-    should begin; None for as soon as possible. Raises `IntegrityError` if `task_id` or the runner's id has a row
+    should begin; None for as soon as possible. `start_by`: if no worker has begun it then, it ends as failed; None for
+    no such limit. Raises `IntegrityError` if `task_id` or the runner's id has a row
     already, and `ValueError` if the key is too long.
     """
     if key is not None and len(key) > KEY_LENGTH:
@@ -61,6 +63,7 @@ def queue(
         "owner_id": owner.user_id,
         "session": owner.session,
         "due_at": due_at,
+        "lease_until": start_by,
         "created_at": instant,
     }
     for _try in range(MAX_TRIES):
@@ -87,15 +90,20 @@ def queue_many(
     name: str,
     label: str,
     owner: Owner,
+    start_by: float | None = None,
     now: float | None = None,
 ) -> list[TaskState]:
-    """Create the queued rows of many calls of one task in one statement. Call: (task id, runner's id, arguments)."""
+    """Create the queued rows of many calls of one task in one statement. Call: (task id, runner's id, arguments).
+
+    `start_by` as in `queue`.
+    """
     shared: dict[str, Any] = {
         "runner": runner,
         "name": bounded(name, SHORT_BYTES),
         "label": bounded(label, SHORT_BYTES),
         "owner_id": owner.user_id,
         "session": owner.session,
+        "lease_until": start_by,
         "created_at": or_now(now),
     }
     rows = [
@@ -116,11 +124,13 @@ def _open_task(open_key: str | None, instant: float) -> TaskState | None:
     return None
 
 
-def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | None = None) -> Changed | None:
+def requeue(
+    task_id: UUID | str, *, runner_id: str | None = None, start_by: float | None = None, now: float | None = None
+) -> Changed | None:
     """Queue another attempt, for a person; None unless the last one failed, was cancelled or was lost.
 
     `runner_id`: the runner's id of the new attempt, if known: messages about the old one must not find this attempt.
-    None also if another open task has taken the task's key in the meantime.
+    `start_by` as in `queue`. None also if another open task has taken the task's key in the meantime.
     """
     expire([task_id], now=now)
     row = task_rows().filter(pk=task_id, state__in=values_of(RETRIABLE)).first()
@@ -128,12 +138,18 @@ def requeue(task_id: UUID | str, *, runner_id: str | None = None, now: float | N
         return None
     unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
     columns = dict(NEW_ATTEMPT) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": runner_id}
-    columns |= {"open_key": open_key_of(row.name, row.key), "due_at": or_now(now)}
+    columns |= {"open_key": open_key_of(row.name, row.key), "due_at": or_now(now), "lease_until": start_by}
     try:
         with in_transaction():
             return read_change(row.pk) if unchanged.update(**columns) else None
     except IntegrityError:
         return None
+
+
+def postpone_start_by(ids: Iterable[UUID | str], start_by: float) -> None:
+    """Give those of the tasks that wait under a limit (`start_by` of `queue`) more time to begin."""
+    waiting = task_rows().filter(pk__in=valid_ids(ids), state=State.QUEUED.value)
+    waiting.filter(lease_until__lt=start_by).update(lease_until=start_by)
 
 
 def set_runner_id(task_id: UUID | str, runner_id: str) -> None:

@@ -29,18 +29,22 @@ def claim(
     runner: str | None = None,
     runner_id: str | None = None,
     worker: str,
+    at_most_once: bool = False,
     now: float | None = None,
 ) -> Claim | Refusal:
     """Claim the right to run a task that was delivered: the queued attempt, or a new one after the last.
 
     Name the task by `task_id`, or by `runner` and `runner_id`. A task that succeeded or was cancelled refuses another
-    delivery. If a cancellation was requested, the task ends here as cancelled instead of beginning again.
+    delivery; with `at_most_once`, so does every task that is not queued. If a cancellation was requested, the task ends
+    here as cancelled instead of beginning again.
     """
     for _try in range(MAX_TRIES):
         row = _find(task_id, runner, runner_id)
         if row is None:
-            return Refusal(state=None)
+            return Refusal(state=None, is_superseded=at_most_once)
         if task_id is not None and None not in (runner_id, row.runner_id) and runner_id != row.runner_id:
+            return Refusal(state=State(row.state), is_superseded=True)
+        if at_most_once and row.state != State.QUEUED:
             return Refusal(state=State(row.state), is_superseded=True)
         if row.cancel_requested:
             ended = end(row.pk, row.attempt, State.CANCELLED, now=now)
@@ -52,7 +56,7 @@ def claim(
         claimed = _begin_attempt(row, worker, or_now(now))
         if claimed is not None:
             return claimed
-    return Refusal(state=State.RUNNING)
+    return Refusal(state=State.RUNNING, is_superseded=at_most_once)
 
 
 def _find(task_id: UUID | str | None, runner: str | None, runner_id: str | None) -> TaskState | None:

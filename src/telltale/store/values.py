@@ -69,7 +69,7 @@ class Refusal:
 
     state: State | None
     is_superseded: bool = False
-    """The task was queued again under a newer runner id, so this older delivery must not run."""
+    """This delivery must not run: the task was queued again under a newer runner id, or has begun (`at_most_once`)."""
     changed: Changed | None = None
     """What the claim itself changed: a requested cancellation was carried out."""
 

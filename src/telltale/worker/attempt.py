@@ -36,6 +36,7 @@ class Attempt:
     """A run of a task, from its claim to its end."""
 
     __slots__ = (
+        "_at_most_once",
         "_changed_seq",
         "_claim_lock",
         "_create_row",
@@ -65,15 +66,17 @@ class Attempt:
         runner: str | None = None,
         runner_id: str | None = None,
         create_row: Callable[[], object] | None = None,
+        at_most_once: bool = False,
     ) -> None:
         """The task is found by its id, or by `runner` and `runner_id`. Without either, the attempt can't be claimed.
 
-        `create_row` is called if the task has no row yet.
+        `create_row` is called if the task has no row yet. `at_most_once`: a task that is not queued refuses the run.
         """
         self._task_id = task_id
         self._runner = runner
         self._runner_id = runner_id
         self._create_row = create_row
+        self._at_most_once = at_most_once
         self._claim_lock = native.lock()
         """Held by `try_claim`, which the task's thread and the saver's thread may call at the same time."""
         self.claim: Claim | None = None
@@ -126,6 +129,7 @@ class Attempt:
             runner=self._runner,
             runner_id=self._runner_id,
             worker=f"{socket.gethostname()}:{os.getpid()}",
+            at_most_once=self._at_most_once,
         )
         answer = claim()
         is_unknown = isinstance(answer, Refusal) and answer.state is None

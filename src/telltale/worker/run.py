@@ -76,14 +76,19 @@ def run_attempt(
     runner_id: str | None = None,
     verdict: ErrorToVerdict | None = None,
     create_row: Callable[[], object] | None = None,
+    at_most_once: bool = False,
 ) -> Iterator[Tracker]:
     """Run the block as one attempt of the task with this id, or with its runner's id: claim it, and write its end.
 
     A cancellation leaves as `RunCancelled`; it is raised at once if it was requested before the run began. If there is
     no such task, or it may not run again (it succeeded), the block runs without publishing anything. `create_row` is
-    called if the task has no row; it must not raise if another process creates the row first.
+    called if the task has no row; it must not raise if another process creates the row first. `at_most_once`: unless
+    the task is queued, `RunCancelled` is raised and the block does not run.
     """
-    with _run(Attempt(task_id=task_id, runner=runner, runner_id=runner_id, create_row=create_row), verdict) as tracker:
+    attempt = Attempt(
+        task_id=task_id, runner=runner, runner_id=runner_id, create_row=create_row, at_most_once=at_most_once
+    )
+    with _run(attempt, verdict) as tracker:
         yield tracker
 
 

@@ -1,4 +1,4 @@
-"""`manage.py telltale prune` and `manage.py telltale serve`. Each subcommand is a method."""
+"""`manage.py telltale prune`, `serve` and `worker`. Each subcommand is a method."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,7 @@ from telltale.server.options import CannotServe, Options
 class Command(BaseCommand):
     """One command with subcommands, so that a site's list of commands stays short."""
 
-    help = "Delete old tasks and notices, or run the live server."
+    help = "Delete old tasks and notices, run the live server, or run a worker for tasks of Django Channels."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a parser for each subcommand."""
@@ -22,6 +22,15 @@ class Command(BaseCommand):
             "prune", help="Delete old tasks and notices, and end tasks that no worker started, as the settings say."
         )
         Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
+        worker = subcommands.add_parser("worker", help="Run the consumers of some channels of Django Channels.")
+        worker.add_argument(
+            "--channels", nargs="+", required=True, metavar="NAME", help="Channels to take messages of."
+        )
+        worker.add_argument("--concurrency", type=int, default=1, metavar="N", help="Messages handled at once (1).")
+        worker.add_argument("--application", metavar="PATH", help="Dotted path, if it is not that of ASGI_APPLICATION.")
+        worker.add_argument(
+            "--layer", default="default", metavar="ALIAS", help='The layer of CHANNEL_LAYERS ("default").'
+        )
 
     def handle(self, *, subcommand: str, **options: Any) -> None:
         """Call the method of the subcommand."""
@@ -38,6 +47,24 @@ class Command(BaseCommand):
             serve(Options.of(options))
         except CannotServe as error:
             raise CommandError(str(error)) from error
+
+    def _worker(
+        self, *, channels: list[str], concurrency: int, application: str | None, layer: str, **_options: Any
+    ) -> None:
+        try:
+            from telltale.channels.worker import CannotWork, work
+        except ImportError as error:
+            raise CommandError(
+                f"The worker can't be imported ({error}): pip install django-telltale[channels]."
+            ) from error
+        try:
+            work(channels, concurrency=concurrency, application=application, layer=layer, report=self._report)
+        except CannotWork as error:
+            raise CommandError(str(error)) from error
+
+    def _report(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
     def _prune(self, **_options: Any) -> None:
         tasks = notices = given_up = 0
