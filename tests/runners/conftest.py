@@ -11,7 +11,14 @@ from django.db import connection
 
 from tests.app import celery_tasks, django_tasks
 from tests.dispatch.conftest import short_durations, thread_worker
-from tests.runners.workers import WorkerProcess, celery_command, django_command, huey_storage_at, worker_env
+from tests.runners.workers import (
+    WorkerProcess,
+    celery_command,
+    celery_results_in,
+    django_command,
+    huey_storage_at,
+    worker_env,
+)
 from tests.servers import Redis, running
 
 __all__ = ["short_durations", "thread_worker"]  # fixtures of this folder too
@@ -77,7 +84,8 @@ def celery_worker(redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess
 @pytest.fixture(scope="class")
 def celery_worker_with_results(redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
     redis.forget()
-    yield from run_worker(celery_tasks, celery_command(), " ready.", CELERY_RESULTS="django-db")
+    with celery_results_in("django-db"):
+        yield from run_worker(celery_tasks, celery_command(), " ready.", CELERY_RESULTS="django-db")
 
 
 @pytest.fixture(scope="class")

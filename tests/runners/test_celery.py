@@ -1,8 +1,9 @@
-"""Celery beyond the contract: its own calls, eager mode, retries, chains, and deaths that its parent reports."""
+"""Celery beyond the contract: its own calls, eager mode, followed tasks, retries, chains, killed child processes."""
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import chain
@@ -18,6 +19,7 @@ from telltale.owners import owned_by
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import celery_app, celery_tasks
 from tests.runners.conftest import RunWorker
+from tests.runners.own_calls import OwnCallTests
 from tests.runners.workers import WorkerProcess, celery_broker_at, celery_command
 from tests.servers import free_port
 
@@ -32,33 +34,32 @@ def eager() -> Iterator[None]:
 
 
 @pytest.fixture
-def nobody_home() -> Iterator[None]:
-    """Redis is not there."""
+def without_redis() -> Iterator[None]:
     with celery_broker_at(f"redis://127.0.0.1:{free_port()}/0"):
         yield
 
 
 @pytest.mark.usefixtures("eager")
 class TestEager:
-    def test_a_plain_call_makes_the_row_and_ends_it(self, tmp_path: Path) -> None:
+    def test_delay_creates_the_row_and_ends_it(self, tmp_path: Path) -> None:
         ada = User.objects.create_user("ada")
         with owned_by(ada):
             result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
         row = TaskState.objects.get()
         assert (row.state, row.runner_id, row.owner) == (State.SUCCEEDED, result.id, ada)
 
-    def test_enqueue_makes_one_row(self, tmp_path: Path) -> None:
+    def test_telltale_enqueue_creates_a_single_row(self, tmp_path: Path) -> None:
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
-    def test_a_failure_is_told(self, tmp_path: Path) -> None:
+    def test_a_failure_is_shown(self, tmp_path: Path) -> None:
         celery_tasks.fail.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()
         assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
 
-    def test_an_error_that_propagates_is_the_tasks_own(self, tmp_path: Path) -> None:
+    def test_an_error_that_propagates_is_raised_as_it_is(self, tmp_path: Path) -> None:
         celery_app.conf.task_eager_propagates = True
         try:
             with pytest.raises(ZeroDivisionError):
@@ -77,7 +78,7 @@ class TestEager:
         celery_tasks.ignore.delay()
         assert TaskState.objects.get().state == State.CANCELLED
 
-    def test_a_task_that_is_followed_by_its_name_is_shown_here_too(self, tmp_path: Path) -> None:
+    def test_a_followed_task_is_shown(self, tmp_path: Path) -> None:
         celery_tasks.follow_me.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()
         assert (row.state, row.label) == (State.SUCCEEDED, "Something of another package")
@@ -88,35 +89,32 @@ class TestEager:
         assert TaskState.objects.count() == 0
 
 
-@pytest.mark.usefixtures("nobody_home")
+@pytest.mark.usefixtures("without_redis")
 class TestWithoutRedis:
-    def test_enqueue_is_an_error_and_leaves_no_row(self) -> None:
+    def test_telltale_enqueue_raises_and_leaves_no_row(self) -> None:
         with pytest.raises(EnqueueFailed, match="celery could not take"):
             telltale.enqueue(celery_tasks.fail, "log")
         assert TaskState.objects.count() == 0
 
-    def test_a_plain_call_is_its_own_error_and_leaves_no_row(self) -> None:
+    def test_delay_raises_celerys_error_and_leaves_no_row(self) -> None:
         with pytest.raises(celery_tasks.fail.OperationalError):
             celery_tasks.fail.delay("log")
         assert TaskState.objects.count() == 0
 
 
 @pytest.mark.service
-class TestWorker:
-    def test_a_plain_call_is_visible_at_once(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
-        celery_worker.pause()
-        ada = User.objects.create_user("ada")
-        with owned_by(ada):
-            result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
-        row = TaskState.objects.get()
-        assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, result.id, ada, "Count")
-        celery_worker.start()
-        assert wait_for_end(row).state == State.SUCCEEDED
+class TestWorker(OwnCallTests):
+    @pytest.fixture
+    def worker(self, celery_worker: WorkerProcess) -> WorkerProcess:
+        return celery_worker
 
-    def test_a_worker_that_is_quicker_than_the_askers_commit_makes_no_second_row(
-        self, celery_worker: WorkerProcess, tmp_path: Path
+    def call(self, task: Any, **kwargs: Any) -> str:
+        return str(task.delay(**kwargs).id)
+
+    def test_a_worker_that_is_faster_than_the_callers_commit_creates_no_second_row(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_worker.start()
+        worker.start()
         with transaction.atomic():
             celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
             time.sleep(0.5)
@@ -125,125 +123,121 @@ class TestWorker:
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
-    def test_a_call_by_name_alone_is_shown_too(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
-        celery_worker.start()
+    def test_a_task_that_is_called_by_its_name_is_shown(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.start()
         celery_app.send_task("tests.app.celery_tasks.count", [str(tmp_path / "log"), 3, 0.0])
         wait_until(lambda: TaskState.objects.exists(), "the row is there")
         assert wait_for_end(TaskState.objects.get()).state == State.SUCCEEDED
 
-    def test_a_task_that_cant_be_edited_is_followed_by_its_name(
-        self, celery_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        celery_worker.pause()
+    def test_a_task_that_is_followed_by_the_setting_is_shown(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
         ada = User.objects.create_user("ada")
         with owned_by(ada):
             celery_app.send_task("tests.app.celery_tasks.follow_me", [str(tmp_path / "log")])
         row = TaskState.objects.get()
         assert (row.state, row.owner, row.label) == (State.QUEUED, ada, "Something of another package")
-        celery_worker.start()
+        worker.start()
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
-    def test_a_followed_task_is_shown_though_it_was_imported_when_the_app_was_complete(
-        self, celery_worker: WorkerProcess, run_worker: RunWorker, tmp_path: Path
+    def test_a_followed_task_that_is_imported_after_the_app_is_finalized_is_shown(
+        self, worker: WorkerProcess, run_worker: RunWorker, tmp_path: Path
     ) -> None:
-        celery_worker.pause()
-        early = next(run_worker(celery_tasks, celery_command(concurrency=1), " ready.", CELERY_EARLY="1"))
+        worker.pause()
+        finalized_worker = next(run_worker(celery_tasks, celery_command(concurrency=1), " ready.", CELERY_EARLY="1"))
         try:
-            early.start()
+            finalized_worker.start()
             celery_tasks.follow_me.delay(str(tmp_path / "log"))
             assert wait_for_end(TaskState.objects.get()).state == State.SUCCEEDED
         finally:
-            early.kill()
+            finalized_worker.kill()
 
-    def test_a_pattern_given_in_code_is_followed_too(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
-        celery_worker.start()
+    def test_a_task_that_is_followed_in_code_is_shown(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.start()
         celery_tasks.vendor_monthly.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()
         ended = wait_for_end(row)
         assert (row.label, ended.state, ended.attempt) == ("Vendor's report", State.SUCCEEDED, 1)
 
-    def test_a_name_that_no_worker_knows_has_failed_and_says_so(self, celery_worker: WorkerProcess) -> None:
-        celery_worker.start()
+    def test_a_task_that_the_worker_does_not_know_fails_with_a_text_that_says_so(self, worker: WorkerProcess) -> None:
+        worker.start()
         celery_app.send_task("tests.elsewhere.follow_me", ["log"])
         row = wait_for_end(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "The worker does not know this task.")
         with pytest.raises(CannotRetry, match="from where it was started"):
             telltale.retry(row)
 
-    def test_a_task_that_ignores_itself_is_cancelled(self, celery_worker: WorkerProcess) -> None:
-        celery_worker.start()
+    def test_a_task_that_ignores_itself_is_cancelled(self, worker: WorkerProcess) -> None:
+        worker.start()
         assert wait_for_end(telltale.enqueue(celery_tasks.ignore)).state == State.CANCELLED
 
-    def test_a_retry_shows_retrying_and_then_the_next_attempt(
-        self, celery_worker: WorkerProcess, tmp_path: Path
+    def test_a_retry_is_shown_as_retrying_and_then_as_the_next_attempt(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_worker.start()
+        worker.start()
         row = telltale.enqueue(celery_tasks.retry_once, str(tmp_path / "log"))
         wait_until(lambda: reload(row).state == State.RETRYING, "it is retrying")
         assert reload(row).due_at is not None
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
-    def test_an_automatic_retry_is_no_failure_until_the_last(
-        self, celery_worker: WorkerProcess, tmp_path: Path
+    def test_a_task_with_autoretry_fails_only_after_its_last_attempt(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_worker.start()
+        worker.start()
         row = telltale.enqueue(celery_tasks.autoretry, str(tmp_path / "log"))
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.FAILED, 2)
         assert logged_lines(tmp_path) == ["autoretry", "autoretry"]
 
-    def test_a_task_replaced_by_another_goes_on_as_its_next_attempt(
-        self, celery_worker: WorkerProcess, tmp_path: Path
+    def test_a_replacement_runs_as_the_next_attempt_of_the_same_task(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_worker.start()
+        worker.start()
         row = telltale.enqueue(celery_tasks.replace_itself, str(tmp_path / "log"))
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
         assert logged_lines(tmp_path) == ["replace_itself", "count"]
         assert TaskState.objects.count() == 1
 
-    def test_each_link_of_a_chain_belongs_to_whoever_asked_for_the_chain(
-        self, celery_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        celery_worker.start()
+    def test_all_tasks_of_a_chain_have_the_same_owner(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.start()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
         with owned_by(ada):
             chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)).delay()
-        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_what_a_task_starts_belongs_to_its_owner(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
-        celery_worker.start()
+    def test_a_task_that_a_task_enqueues_has_the_same_owner(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.start()
         ada = User.objects.create_user("ada")
         telltale.enqueue(celery_tasks.call_another, str(tmp_path / "log"), owner=ada)
         wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_a_revoked_task_is_cancelled_when_its_turn_comes(
-        self, celery_worker: WorkerProcess, tmp_path: Path
+    def test_a_task_that_celery_revoked_is_cancelled_when_it_is_due(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        celery_worker.start()
+        worker.start()
         result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
         time.sleep(0.5)
         celery_app.control.revoke(result.id)
         assert wait_for_end(TaskState.objects.get()).state == State.CANCELLED
         assert logged_lines(tmp_path) == []
 
-    def test_an_expired_task_says_that_no_worker_was_free(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
-        celery_worker.pause()
+    def test_an_expired_task_fails_with_a_text_that_says_so(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
         celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), expires=0.2)
         time.sleep(0.5)
-        celery_worker.start()
+        worker.start()
         row = wait_for_end(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
 
 
 @pytest.mark.service
-class TestDeath:
-    def test_a_killed_child_is_lost_by_its_parents_word(
+class TestKilledChild:
+    def test_the_main_process_reports_that_its_child_was_killed(
         self, celery_worker_with_long_lease: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker_with_long_lease.start()

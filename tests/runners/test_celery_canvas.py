@@ -1,6 +1,5 @@
-"""A group, chord or chain under one bar, and `starmap`, which is one task."""
+"""A group, chord or chain that is shown as one task, and `map` and `starmap`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,23 +15,22 @@ from telltale.models import StoredNotice, TaskState
 from telltale.runners.celery_canvas import enqueue_canvas
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import celery_app, celery_tasks
-from tests.runners.conftest import RunWorker
-from tests.runners.workers import WorkerProcess, celery_broker_at, celery_command, celery_results_in
-from tests.servers import Redis, free_port
+from tests.runners.workers import WorkerProcess, celery_broker_at
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def counts(tmp_path: Path, how_many: int) -> group:
-    return group(celery_tasks.count.si(str(tmp_path / "log"), 1, 0.0) for _ in range(how_many))
+def count_group(tmp_path: Path, size: int) -> group:
+    return group(celery_tasks.count.si(str(tmp_path / "log"), 1, 0.0) for _ in range(size))
 
 
-def shown(row: TaskState) -> tuple[State, float | None, float | None]:
-    now = reload(row)
-    return State(now.state), now.snapshot.progress.current, now.snapshot.progress.total
+def state_and_progress(row: TaskState) -> tuple[State, float | None, float | None]:
+    snapshot = reload(row).snapshot
+    return snapshot.state, snapshot.progress.current, snapshot.progress.total
 
 
-def test_what_is_not_tracked_or_no_canvas_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_untracked_members_and_plain_signatures_and_empty_groups_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"not tracked.*put @telltale\.tracked beneath"):
         enqueue_canvas(group(celery_tasks.untracked.si("log"), celery_tasks.fail.si("log")))
     with pytest.raises(TypeError, match=r"enqueue it with telltale\.enqueue"):
@@ -42,60 +40,64 @@ def test_what_is_not_tracked_or_no_canvas_is_refused_before_anything_is_written(
     assert TaskState.objects.count() == 0
 
 
-def test_without_its_broker_nothing_is_left_queued() -> None:
+def test_without_the_message_broker_no_row_is_left() -> None:
     with celery_broker_at(f"redis://127.0.0.1:{free_port()}/0"), pytest.raises(EnqueueFailed):
         enqueue_canvas(group(celery_tasks.fail.si("log"), celery_tasks.fail.si("log")))
     assert TaskState.objects.count() == 0
 
 
-def test_an_eager_group_ends_as_one(tmp_path: Path) -> None:
+def test_a_group_in_eager_mode_ends_as_one_task(tmp_path: Path) -> None:
     celery_app.conf.task_always_eager = True
     try:
-        row = enqueue_canvas(counts(tmp_path, 3))
+        row = enqueue_canvas(count_group(tmp_path, 3))
     finally:
         celery_app.conf.task_always_eager = False
-    assert shown(row) == (State.SUCCEEDED, 3, 3)
+    assert state_and_progress(row) == (State.SUCCEEDED, 3, 3)
 
 
 @pytest.mark.service
 class TestGroup:
-    def test_its_bar_counts_its_members_and_tells_its_owner_once(
+    def test_its_progress_counts_its_members_and_its_owner_gets_one_notice(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.pause()
         ada, file = User.objects.create_user("ada"), tmp_path / "file"
         hold = celery_tasks.wait_for_file.si(str(tmp_path / "held"), str(file))
         with transaction.atomic():
-            row = enqueue_canvas(group([*counts(tmp_path, 3).tasks, hold]), label="Import all", owner=ada)
-        assert (shown(row), reload(row).label) == ((State.QUEUED, 0, 4), "Import all")
+            row = enqueue_canvas(group([*count_group(tmp_path, 3).tasks, hold]), label="Import all", owner=ada)
+        assert (state_and_progress(row), reload(row).label) == ((State.QUEUED, 0, 4), "Import all")
         assert list(TaskState.objects.filter(owner=ada)) == [row]
         celery_worker.start()
-        wait_until(lambda: shown(row) == (State.RUNNING, 3, 4), "three of four are done")
+        wait_until(lambda: state_and_progress(row) == (State.RUNNING, 3, 4), "three of four are done")
         assert reload(row).snapshot.progress.fraction == 0.75
         file.touch()
         assert wait_for_end(row).state == State.SUCCEEDED
-        assert (shown(row)[1], StoredNotice.objects.filter(topic=f"user:{ada.pk}").count()) == (4, 1)
+        assert (state_and_progress(row)[1], StoredNotice.objects.filter(topic=f"user:{ada.pk}").count()) == (4, 1)
 
-    def test_it_runs_as_soon_as_its_first_member_does(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_it_runs_as_soon_as_its_first_member_runs(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
         celery_worker.start()
         file = tmp_path / "file"
         row = enqueue_canvas(group([celery_tasks.wait_for_file.si(str(tmp_path / "log"), str(file))] * 2))
         wait_until(lambda: logged_lines(tmp_path) == ["wait_for_file", "wait_for_file"], "both run")
-        assert TaskState.objects.get(pk=row.pk).state == State.RUNNING, "so the worker says, and no reader had to"
-        assert shown(row) == (State.RUNNING, 0, 2)
+        assert TaskState.objects.get(pk=row.pk).state == State.RUNNING, "the worker wrote it; no page had to read it"
+        assert state_and_progress(row) == (State.RUNNING, 0, 2)
         file.touch()
         assert wait_for_end(row).state == State.SUCCEEDED
 
-    def test_it_has_failed_when_all_have_ended_and_one_has_failed(
+    def test_it_fails_when_all_members_have_ended_and_one_has_failed(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.start()
-        row = enqueue_canvas(group([*counts(tmp_path, 2).tasks, celery_tasks.fail.si(str(tmp_path / "log_of_later"))]))
+        row = enqueue_canvas(
+            group([*count_group(tmp_path, 2).tasks, celery_tasks.fail.si(str(tmp_path / "log_of_later"))])
+        )
         assert (wait_for_end(row).state, reload(row).error) == (State.FAILED, "1 of 3 tasks failed.")
         with pytest.raises(CannotRetry):
             telltale.retry(reload(row))
 
-    def test_cancelling_it_stops_what_runs_and_what_waits(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_cancelling_it_cancels_its_running_and_its_waiting_members(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
         celery_worker.start()
         hold = celery_tasks.wait_for_file.si(str(tmp_path / "log"), str(tmp_path / "file"))
         row = enqueue_canvas(group([hold] * 6))
@@ -109,7 +111,7 @@ class TestGroup:
             ["wait_for_file", "wait_for_file"],
         )
 
-    def test_a_member_whose_worker_was_killed_is_found_out_by_whoever_looks_at_the_whole(
+    def test_reading_it_marks_a_member_of_a_killed_worker_as_lost(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.start()
@@ -118,40 +120,32 @@ class TestGroup:
         celery_worker.kill()
         assert (wait_for_end(row).state, reload(row).error) == (State.FAILED, "1 of 1 tasks failed.")
 
-    def test_a_chain_counts_its_links_and_ends_with_the_one_that_fails(
+    def test_a_chain_counts_its_tasks_and_ends_with_the_first_that_fails(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.start()
         log = str(tmp_path / "log")
         good = enqueue_canvas(chain(celery_tasks.count.si(log, 1, 0.0), celery_tasks.count.si(log, 2, 0.0)))
-        assert (wait_for_end(good).state, shown(good)[1]) == (State.SUCCEEDED, 2)
+        assert (wait_for_end(good).state, state_and_progress(good)[1]) == (State.SUCCEEDED, 2)
         bad = enqueue_canvas(chain(celery_tasks.fail.si(log), celery_tasks.count.si(log, 2, 0.0)))
         assert (wait_for_end(bad).state, reload(bad).error) == (State.FAILED, "1 of 2 tasks failed.")
         assert not TaskState.objects.filter(ended_at=None).exists()
 
 
-@pytest.fixture(scope="class")
-def remembering(redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
-    """Its worker stores results, which chords need."""
-    redis.forget()
-    with celery_results_in("django-db"):
-        yield from run_worker(celery_tasks, celery_command(), " ready.", CELERY_RESULTS="django-db")
-
-
 @pytest.mark.service
 class TestChord:
-    def test_its_body_is_the_last_of_its_parts(self, remembering: WorkerProcess, tmp_path: Path) -> None:
-        remembering.start()
+    def test_its_body_is_counted_and_runs_last(self, celery_worker_with_results: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker_with_results.start()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
-        row = enqueue_canvas(chord(counts(tmp_path, 3), celery_tasks.add_up.s(log)), owner=ada)
+        row = enqueue_canvas(chord(count_group(tmp_path, 3), celery_tasks.add_up.s(log)), owner=ada)
         assert wait_for_end(row).state == State.SUCCEEDED
-        assert (shown(row)[1:], logged_lines(tmp_path)) == ((4, 4), ["count", "count", "count", "add_up"])
+        assert (state_and_progress(row)[1:], logged_lines(tmp_path)) == ((4, 4), ["count", "count", "count", "add_up"])
         assert list(TaskState.objects.filter(owner=ada)) == [row]
 
 
 @pytest.mark.service
-class TestStarmap:
-    def test_it_is_one_task_that_counts_its_elements(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+class TestMap:
+    def test_starmap_is_one_task_that_counts_its_elements(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
         celery_worker.pause()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
         with telltale.owned_by(ada):
@@ -160,10 +154,10 @@ class TestStarmap:
         assert (row.state, row.owner, row.label) == (State.QUEUED, ada, "Count")
         celery_worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
-        assert (shown(row)[1:], logged_lines(tmp_path)) == ((3, 3), ["count", "count", "count"])
+        assert (state_and_progress(row)[1:], logged_lines(tmp_path)) == ((3, 3), ["count", "count", "count"])
         assert TaskState.objects.count() == 1
 
-    def test_a_map_of_what_is_not_tracked_is_not_shown(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_the_map_of_an_untracked_task_is_not_shown(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
         celery_worker.start()
         celery_tasks.untracked.map([str(tmp_path / "log")] * 2).delay()
         wait_until(lambda: logged_lines(tmp_path) == ["untracked", "untracked"], "both have run")

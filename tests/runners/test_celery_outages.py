@@ -1,4 +1,4 @@
-"""A real worker whose database is down for half a minute, and whose broker of updates is never there."""
+"""A worker whose database is down for half a minute, and whose broker for updates is never available."""
 
 import os
 import subprocess
@@ -21,18 +21,18 @@ DOWN_S = 30.0
 
 
 class Row:
-    """The one task of its name, as the worker's own database has it."""
+    """The row in the worker's database of the task that counts to `steps`."""
 
     def __init__(self, server: Postgres, steps: int) -> None:
         self._port, self._steps = server.port, steps
 
     def __call__(self) -> tuple[str, int, float] | None:
-        """State, attempt, progress; None while it is not there."""
+        """State, attempt, progress; None if there is no row yet."""
         address = f"host=127.0.0.1 port={self._port} user=telltale dbname=postgres"
         progress = "COALESCE((progress->>'current')::float, 0)"
-        question = f"SELECT state, attempt, {progress} FROM telltale_taskstate WHERE call->'args'->1 = %s::jsonb"
+        query = f"SELECT state, attempt, {progress} FROM telltale_taskstate WHERE call->'args'->1 = %s::jsonb"
         with psycopg.connect(address) as connection:
-            return connection.execute(question, [str(self._steps)]).fetchone()
+            return connection.execute(query, [str(self._steps)]).fetchone()
 
 
 @pytest.fixture(scope="class")
@@ -42,20 +42,20 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="class")
-def bench(redis: Redis, run_worker: RunWorker, server: Postgres) -> Iterator[WorkerProcess]:
-    """Its rows are in PostgreSQL, not in the tests' own database; it makes them itself."""
+def worker(redis: Redis, run_worker: RunWorker, server: Postgres) -> Iterator[WorkerProcess]:
+    """A worker that creates its rows in PostgreSQL, not in the tests' database."""
     redis.forget()
-    there = {"TELLTALE_TEST_POSTGRES": str(server.port), "TELLTALE_TEST_DB": "postgres", "TELLTALE_LEASE_S": "100"}
-    env = worker_env("postgres", there)
+    settings = {"TELLTALE_TEST_POSTGRES": str(server.port), "TELLTALE_TEST_DB": "postgres", "TELLTALE_LEASE_S": "100"}
+    env = worker_env("postgres", settings)
     subprocess.run(django_command("migrate", "-v0"), cwd=ROOT, env=os.environ | env, check=True)
-    away = f"redis://127.0.0.1:{free_port()}/0"
-    yield from run_worker(celery_tasks, celery_command(), " ready.", TELLTALE_BROKER=away, **there)
+    unreachable = f"redis://127.0.0.1:{free_port()}/0"
+    yield from run_worker(celery_tasks, celery_command(), " ready.", TELLTALE_BROKER=unreachable, **settings)
 
 
 class TestOutage:
     @pytest.mark.timeout(180)
-    def test_tasks_go_on_and_no_end_is_lost(self, bench: WorkerProcess, server: Postgres, tmp_path: Path) -> None:
-        bench.start()
+    def test_tasks_continue_and_no_end_is_lost(self, worker: WorkerProcess, server: Postgres, tmp_path: Path) -> None:
+        worker.start()
         long, short = Row(server, 400), Row(server, 100)
         celery_tasks.count.delay(str(tmp_path / "log"), 400, 0.1)
         celery_tasks.count.delay(str(tmp_path / "log"), 100, 0.1)
@@ -64,7 +64,7 @@ class TestOutage:
         server.stop()
         time.sleep(DOWN_S)
         server.begin()
-        wait_until(lambda: short() == ("succeeded", 1, 100), "what ended meanwhile has ended")
-        wait_until(lambda: (long() or ("", 0, 0))[2] > 100, "what goes on has caught up")
-        wait_until(lambda: long() == ("succeeded", 1, 400), "it ends")
+        wait_until(lambda: short() == ("succeeded", 1, 100), "the end of the short task is saved")
+        wait_until(lambda: (long() or ("", 0, 0))[2] > 100, "the progress of the long task is saved again")
+        wait_until(lambda: long() == ("succeeded", 1, 400), "the long task ends")
         assert logged_lines(tmp_path) == ["count", "count"]

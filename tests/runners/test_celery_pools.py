@@ -1,4 +1,4 @@
-"""Celery's pools and message brokers: whichever a site has, the same is shown."""
+"""Tasks are shown in the same way with each of Celery's pools and message brokers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,47 +20,47 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
 @pytest.fixture(scope="class", params=["threads", "solo", "gevent"])
-def pool(request: pytest.FixtureRequest, redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
+def pool_worker(request: pytest.FixtureRequest, redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
     redis.forget()
     yield from run_worker(celery_tasks, celery_command(pool=request.param), " ready.")
 
 
 class TestPools:
-    def test_a_task_is_shown_from_its_queue_to_its_end(self, pool: WorkerProcess, tmp_path: Path) -> None:
-        pool.start()
+    def test_a_task_runs_and_ends(self, pool_worker: WorkerProcess, tmp_path: Path) -> None:
+        pool_worker.start()
         row = wait_for_end(telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 5, 0.01))
         assert (row.state, row.attempt, row.result) == (State.SUCCEEDED, 1, "/counted/")
 
-    def test_progress_is_live_though_the_task_computes_without_a_pause(
-        self, pool: WorkerProcess, tmp_path: Path
+    def test_progress_is_live_although_the_task_computes_without_a_pause(
+        self, pool_worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        pool.start()
+        pool_worker.start()
         row = telltale.enqueue(celery_tasks.compute, str(tmp_path / "log"), 3.0)
-        seen = set()
-        while not (now := reload(row).snapshot).ended:
-            seen.add(now.progress.current)
-        assert len(seen - {None, 0}) >= 3
+        values = set()
+        while not (snapshot := reload(row).snapshot).ended:
+            values.add(snapshot.progress.current)
+        assert len(values - {None, 0}) >= 3
         assert wait_for_end(row).state == State.SUCCEEDED
 
-    def test_what_runs_is_asked_to_stop_and_stops(self, pool: WorkerProcess, tmp_path: Path) -> None:
-        pool.start()
+    def test_a_running_task_that_is_cancelled_stops(self, pool_worker: WorkerProcess, tmp_path: Path) -> None:
+        pool_worker.start()
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         telltale.cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
 
     @pytest.mark.parametrize("task", [celery_tasks.catch_exceptions, celery_tasks.catch_exceptions_in_block])
-    def test_a_cancellation_passes_what_catches_exceptions_and_spares_the_worker(
-        self, pool: WorkerProcess, tmp_path: Path, task: Any
+    def test_a_task_that_catches_all_exceptions_is_cancelled_and_the_worker_continues(
+        self, pool_worker: WorkerProcess, tmp_path: Path, task: Any
     ) -> None:
-        pool.start()
+        pool_worker.start()
         task.delay(str(tmp_path / "log"))
         wait_until(lambda: TaskState.objects.filter(state=State.RUNNING).exists(), "it runs")
         row = TaskState.objects.get()
         telltale.cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
         later = telltale.enqueue(celery_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
-        assert (wait_for_end(later).state, pool.is_alive()) == (State.SUCCEEDED, True)
+        assert (wait_for_end(later).state, pool_worker.is_alive()) == (State.SUCCEEDED, True)
         assert (reload(row).state, reload(row).attempt, logged_lines(tmp_path)) == (
             State.CANCELLED,
             1,
@@ -69,10 +69,10 @@ class TestPools:
 
 
 @pytest.fixture(scope="class", params=["rabbitmq", "files"])
-def message_broker(
+def worker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_worker: RunWorker
 ) -> Iterator[WorkerProcess]:
-    before = celery_app.conf.broker_transport_options
+    options_before = celery_app.conf.broker_transport_options
     if request.param == "rabbitmq":
         celery_app.conf.broker_transport_options = {}
         with running(RabbitMQ) as server, celery_broker_at(server.url):
@@ -83,24 +83,22 @@ def message_broker(
         with celery_broker_at("filesystem://"):
             extra = {"CELERY_BROKER": "filesystem://", "CELERY_FOLDER": folder}
             yield from run_worker(celery_tasks, celery_command(), " ready.", **extra)
-    celery_app.conf.broker_transport_options = before
+    celery_app.conf.broker_transport_options = options_before
 
 
 class TestMessageBrokers:
-    def test_a_task_is_queued_and_visible_before_a_worker_begins(
-        self, message_broker: WorkerProcess, tmp_path: Path
-    ) -> None:
+    def test_a_queued_task_is_visible_before_a_worker_starts_it(self, worker: WorkerProcess, tmp_path: Path) -> None:
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 5, 0.01)
         assert reload(row).state == State.QUEUED
-        message_broker.start()
+        worker.start()
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
 
-    def test_what_was_cancelled_while_queued_never_runs(self, message_broker: WorkerProcess, tmp_path: Path) -> None:
-        message_broker.pause()
+    def test_a_task_that_is_cancelled_while_queued_never_runs(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
         assert telltale.cancel(row)
-        message_broker.start()
+        worker.start()
         later = telltale.enqueue(celery_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
         assert wait_for_end(later).state == State.SUCCEEDED
         assert (logged_lines(tmp_path), reload(row).state) == ([], State.CANCELLED)

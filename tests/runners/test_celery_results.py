@@ -1,57 +1,70 @@
-"""Celery's result back end in the database, the seed's first way: our state beside its row, each with its own job."""
+"""Telltale beside Celery's result backend in the database (django-celery-results)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import chord, group
+from django.contrib.auth.models import User
 from django_celery_results.models import TaskResult
 
 import telltale
 from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.owners import owned_by
 from telltale.testing.runners import reload, wait_for_end, wait_until
 from tests.app import celery_tasks
-from tests.runners.conftest import RunWorker
-from tests.runners.workers import WorkerProcess, celery_command
-from tests.servers import Redis
+from tests.runners.workers import WorkerProcess
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
-@pytest.fixture(scope="class")
-def bench(redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
-    redis.forget()
-    yield from run_worker(celery_tasks, celery_command(), " ready.", CELERY_RESULTS="django-db")
-
-
 class TestResults:
-    def test_both_have_one_row_under_one_id_and_agree(self, bench: WorkerProcess, tmp_path: Path) -> None:
-        bench.start()
+    def test_all_tasks_of_a_chord_have_the_same_owner(
+        self, celery_worker_with_results: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker_with_results.start()
+        ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
+        members = group(celery_tasks.count.si(log, n, 0.0) for n in (1, 2, 3))
+        with owned_by(ada):
+            chord(members, celery_tasks.add_up.s(log)).delay()
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 4, "members and body have run")
+        assert {row.owner for row in TaskState.objects.all()} == {ada}
+
+    def test_the_result_and_the_row_have_the_same_id_and_both_succeed(
+        self, celery_worker_with_results: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker_with_results.start()
         row = wait_for_end(telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0))
         wait_until(lambda: TaskResult.objects.filter(status="SUCCESS").exists(), "the result is stored")
         assert TaskResult.objects.get().task_id == row.runner_id
         assert row.state == State.SUCCEEDED
 
-    def test_a_failure_is_words_here_and_a_traceback_there(self, bench: WorkerProcess, tmp_path: Path) -> None:
-        bench.start()
+    def test_a_failed_task_is_a_failed_result(self, celery_worker_with_results: WorkerProcess, tmp_path: Path) -> None:
+        celery_worker_with_results.start()
         row = wait_for_end(telltale.enqueue(celery_tasks.fail, str(tmp_path / "log")))
         wait_until(lambda: TaskResult.objects.filter(task_id=row.runner_id, status="FAILURE").exists(), "it is stored")
         assert row.error == "Row 7 has no name."
 
-    def test_a_cancelled_task_is_revoked_there(self, bench: WorkerProcess, tmp_path: Path) -> None:
-        bench.start()
+    def test_a_cancelled_task_is_a_revoked_result(
+        self, celery_worker_with_results: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker_with_results.start()
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         telltale.cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
         wait_until(
-            lambda: TaskResult.objects.filter(task_id=reload(row).runner_id, status="REVOKED").exists(), "so there"
+            lambda: TaskResult.objects.filter(task_id=reload(row).runner_id, status="REVOKED").exists(),
+            "the result is revoked",
         )
 
-    def test_a_killed_worker_leaves_its_row_started_and_ours_lost(self, bench: WorkerProcess, tmp_path: Path) -> None:
-        bench.start()
+    def test_the_task_of_a_killed_worker_is_lost_although_its_result_stays_started(
+        self, celery_worker_with_results: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker_with_results.start()
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: TaskResult.objects.filter(task_id=row.runner_id, status="STARTED").exists(), "it is started")
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        bench.kill()
+        celery_worker_with_results.kill()
         assert wait_for_end(row).state == State.LOST
         assert TaskResult.objects.get(task_id=row.runner_id).status == "STARTED"

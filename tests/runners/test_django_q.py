@@ -1,4 +1,4 @@
-"""django-q2 beyond the contract: its own `async_task`, its synchronous mode, redelivery of what failed or died."""
+"""django-q2 beyond the contract: `async_task`, the synchronous mode, redelivered tasks, the list of clusters."""
 
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from telltale.owners import owned_by
 from telltale.runners.django_q import DjangoQRunner, _running
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import q_tasks
+from tests.runners.own_calls import only_row
 from tests.runners.workers import WorkerProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,23 +27,19 @@ pytestmark = pytest.mark.django_db(transaction=True)
 COUNT = "tests.app.q_tasks.count"
 
 
-def the_row() -> TaskState:
-    return TaskState.objects.get()
-
-
-def test_its_own_call_makes_the_row_at_once() -> None:
+def test_async_task_creates_the_row_at_once() -> None:
     ada = User.objects.create_user("ada")
     with owned_by(ada):
         task_id = async_task(COUNT, "log", 3, 0.0)
-    row = the_row()
+    row = only_row()
     assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, task_id, ada, "Count")
     assert (row.name, row.call["args"]) == (COUNT, ["log", 3, 0.0])
 
 
-def test_its_synchronous_mode_makes_the_row_and_ends_it(tmp_path: Path) -> None:
+def test_the_synchronous_mode_creates_the_row_and_ends_it(tmp_path: Path) -> None:
     async_task(q_tasks.count, str(tmp_path / "log"), 3, 0.0, sync=True)
-    assert (the_row().state, the_row().attempt, the_row().result) == (State.SUCCEEDED, 1, "/counted/")
-    assert DjangoQRunner().current_call() is None, "and then the function is itself again"
+    assert (only_row().state, only_row().attempt, only_row().result) == (State.SUCCEEDED, 1, "/counted/")
+    assert DjangoQRunner().current_call() is None, "the run is over"
 
 
 def test_an_untracked_function_has_no_row() -> None:
@@ -50,9 +47,9 @@ def test_an_untracked_function_has_no_row() -> None:
     assert (TaskState.objects.count(), OrmQ.objects.count()) == (0, 1)
 
 
-def test_a_broker_that_refuses_is_an_error_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_broker_raises_every_call_raises_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
-        raise ConnectionError("away")
+        raise ConnectionError("unavailable")
 
     monkeypatch.setattr(OrmQ.objects, "create", refuse)
     monkeypatch.setattr("django_q.brokers.orm.ORM.enqueue", refuse)
@@ -63,11 +60,11 @@ def test_a_broker_that_refuses_is_an_error_and_leaves_no_row(monkeypatch: pytest
     assert TaskState.objects.count() == 0
 
 
-@pytest.mark.parametrize(("acknowledges", "state"), [(True, None), (False, State.RETRYING)])
-def test_a_failure_that_is_not_acknowledged_comes_again(
-    monkeypatch: pytest.MonkeyPatch, acknowledges: bool, state: State | None
+@pytest.mark.parametrize(("ack_failures", "state"), [(True, None), (False, State.RETRYING)])
+def test_a_failure_is_shown_as_retrying_unless_it_is_acknowledged(
+    monkeypatch: pytest.MonkeyPatch, ack_failures: bool, state: State | None
 ) -> None:
-    monkeypatch.setattr(Conf, "ACK_FAILURES", acknowledges)
+    monkeypatch.setattr(Conf, "ACK_FAILURES", ack_failures)
     token = _running.set({"id": "7", "func": COUNT, "args": (), "kwargs": {}, "ack_id": 1})
     try:
         verdict = DjangoQRunner().verdict(ValueError())
@@ -76,7 +73,7 @@ def test_a_failure_that_is_not_acknowledged_comes_again(
     assert (verdict.state if verdict else None) == state
 
 
-def test_a_cluster_that_stands_behind_dead_ones_on_the_list_is_heard_of() -> None:
+def test_a_cluster_is_found_although_dead_clusters_are_before_it_in_the_list() -> None:
     cache, living = get_broker().cache, f"{Conf.Q_STAT}:living"
     before = cache.get(Conf.Q_STAT)
     cache.set(living, SignedPackage.dumps(Status(1, "living"), compressed=True), 60)
@@ -90,23 +87,23 @@ def test_a_cluster_that_stands_behind_dead_ones_on_the_list_is_heard_of() -> Non
 
 @pytest.mark.service
 class TestCluster:
-    def test_each_link_of_a_chain_has_a_row_of_its_own(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_each_task_of_a_chain_has_its_own_row(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
         django_q_worker.start()
         log = str(tmp_path / "log")
         async_chain([(COUNT, (log, 1, 0.0)), (COUNT, (log, 2, 0.0))], group="one", cached=False)
-        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert sorted(row.call["args"] for row in TaskState.objects.all()) == [[log, 1, 0.0], [log, 2, 0.0]]
 
-    def test_a_worker_that_is_killed_is_replaced_and_its_task_comes_again(
+    def test_the_task_of_a_killed_worker_is_lost_and_then_redelivered(
         self, django_q_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         django_q_worker.start()
         row = telltale.enqueue(q_tasks.die_once, str(tmp_path / "log"))
         wait_until(lambda: reload(row).state == State.LOST, "it is lost")
-        wait_until(lambda: reload(row).state == State.SUCCEEDED, "it has come again")
+        wait_until(lambda: reload(row).state == State.SUCCEEDED, "it was redelivered")
         assert (reload(row).attempt, logged_lines(tmp_path)) == (2, ["die_once", "die_once"])
 
-    def test_a_cancelled_task_is_not_brought_again(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_a_cancelled_task_is_acknowledged(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
         django_q_worker.start()
         row = telltale.enqueue(q_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")

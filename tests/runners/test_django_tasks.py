@@ -1,4 +1,4 @@
-"""`django.tasks` beyond the contract: its own `enqueue`, its immediate back end, and rows that come late."""
+"""`django.tasks` beyond the contract: its own `enqueue`, the immediate backend, priorities, late rows."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ NAMES: dict[Any, str] = {task_enqueued: "enqueued", task_started: "started", tas
 count_now = django_tasks.count.using(backend="immediate")
 
 
-def test_its_own_enqueue_makes_the_row(tmp_path: Path) -> None:
+def test_task_enqueue_creates_the_row(tmp_path: Path) -> None:
     ada = User.objects.create_user("ada")
     with owned_by(ada):
         result = django_tasks.count.enqueue(str(tmp_path / "log"), 3, 0.0)
@@ -45,7 +45,7 @@ def test_an_untracked_task_has_no_row(tmp_path: Path) -> None:
     assert TaskState.objects.count() == 0
 
 
-def test_a_transaction_that_rolls_back_takes_both_along() -> None:
+def test_a_transaction_that_rolls_back_removes_the_task_and_its_row() -> None:
     with transaction.atomic():
         django_tasks.fail.enqueue("log")
         assert TaskState.objects.count() == 1
@@ -53,40 +53,40 @@ def test_a_transaction_that_rolls_back_takes_both_along() -> None:
     assert (TaskState.objects.count(), DBTaskResult.objects.count()) == (0, 0)
 
 
-def test_enqueue_by_our_word_makes_one_row_tied_to_the_result() -> None:
+def test_telltale_enqueue_creates_a_single_row_with_the_id_of_the_result() -> None:
     row = telltale.enqueue(django_tasks.fail, "log")
     row.refresh_from_db()
     assert row.runner_id == str(DBTaskResult.objects.get().pk)
     assert TaskState.objects.count() == 1
 
 
-def test_the_immediate_back_end_runs_and_ends_it(tmp_path: Path) -> None:
+def test_the_immediate_backend_creates_the_row_and_ends_it(tmp_path: Path) -> None:
     count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
     row = TaskState.objects.get()
     assert (row.state, row.attempt, row.result) == (State.SUCCEEDED, 1, "/counted/")
 
 
-def test_after_a_run_the_function_is_itself_again(tmp_path: Path) -> None:
+def test_after_a_run_there_is_no_current_call(tmp_path: Path) -> None:
     count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
     runner = by_name("django_tasks")
     assert runner is not None
     assert runner.current_call() is None
 
 
-def test_the_immediate_back_end_by_our_word_makes_one_row(tmp_path: Path) -> None:
+def test_telltale_enqueue_with_the_immediate_backend_creates_a_single_row(tmp_path: Path) -> None:
     row = telltale.enqueue(count_now, str(tmp_path / "log"), 3, 0.0)
     ended = wait_for_end(row)
     assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
     assert TaskState.objects.count() == 1
 
 
-def test_an_async_task_runs_in_another_thread_and_reports(tmp_path: Path) -> None:
+def test_an_async_task_reports_progress_and_ends(tmp_path: Path) -> None:
     django_tasks.count_async.using(backend="immediate").enqueue(str(tmp_path / "log"), 5)
     row = TaskState.objects.get()
     assert (row.state, row.snapshot.progress.current) == (State.SUCCEEDED, 5)
 
 
-def test_a_task_run_inside_another_is_a_run_of_its_own(tmp_path: Path) -> None:
+def test_a_task_that_runs_inside_another_has_its_own_row(tmp_path: Path) -> None:
     django_tasks.runs_another.using(backend="immediate").enqueue(str(tmp_path / "log"))
     outer = TaskState.objects.get(name__endswith="runs_another")
     inner = TaskState.objects.get(name__endswith="count")
@@ -94,19 +94,19 @@ def test_a_task_run_inside_another_is_a_run_of_its_own(tmp_path: Path) -> None:
     assert (inner.state, inner.result) == (State.SUCCEEDED, "/counted/")
 
 
-def test_a_failure_of_the_immediate_back_end_is_told(tmp_path: Path) -> None:
+def test_a_failure_in_the_immediate_backend_is_shown(tmp_path: Path) -> None:
     django_tasks.fail.using(backend="immediate").enqueue(str(tmp_path / "log"))
     row = TaskState.objects.get()
     assert (row.state, row.error) == (State.FAILED, "Row 7 has no name.")
 
 
-def test_a_cancellation_in_the_immediate_back_end_is_recorded_there_too(tmp_path: Path) -> None:
+def test_a_cancellation_in_the_immediate_backend_is_a_failed_result(tmp_path: Path) -> None:
     result = django_tasks.cancels_itself.using(backend="immediate").enqueue(str(tmp_path / "log"))
     assert TaskState.objects.get().state == State.CANCELLED
     assert (str(result.status), issubclass(result.errors[0].exception_class, telltale.Cancelled)) == ("FAILED", True)
 
 
-def test_the_dummy_back_end_runs_nothing_so_its_tasks_wait() -> None:
+def test_tasks_of_the_dummy_backend_stay_queued() -> None:
     dummy = django_tasks.count.using(backend="dummy")
     dummy.enqueue("log", 3, 0.0)
     row = telltale.enqueue(dummy, "log", 3, 0.0)
@@ -114,11 +114,11 @@ def test_the_dummy_back_end_runs_nothing_so_its_tasks_wait() -> None:
     assert telltale.cancel(row)
 
 
-@pytest.mark.parametrize("by_our_word", [True, False])
-def test_a_date_says_when_it_is_due(by_our_word: bool) -> None:
+@pytest.mark.parametrize("with_telltale", [True, False])
+def test_a_task_with_run_after_is_shown_with_its_time(with_telltale: bool) -> None:
     due = datetime.now(UTC) + timedelta(hours=1)
     later = django_tasks.count.using(run_after=due)
-    if by_our_word:
+    if with_telltale:
         telltale.enqueue(later, "log", 3, 0.0)
     else:
         later.enqueue("log", 3, 0.0)
@@ -127,40 +127,38 @@ def test_a_date_says_when_it_is_due(by_our_word: bool) -> None:
     assert DBTaskResult.objects.get().run_after == due
 
 
-def test_priority_and_queue_are_handed_on() -> None:
+def test_priority_and_queue_name_are_kept() -> None:
     telltale.enqueue(django_tasks.report, "log")
     telltale.enqueue(django_tasks.report.using(priority=-5), "log")
     assert set(DBTaskResult.objects.values_list("priority", "queue_name")) == {(5, "reports"), (-5, "reports")}
 
 
-def test_a_sites_own_handlers_of_the_signals_see_the_same_tasks(tmp_path: Path) -> None:
-    seen: list[tuple[str, str]] = []
+def test_the_handlers_of_a_site_receive_the_same_signals(tmp_path: Path) -> None:
+    received: list[tuple[str, str]] = []
 
-    def hear(signal: Any, task_result: Any, **_: object) -> None:
-        seen.append((NAMES[signal], task_result.id))
+    def record(signal: Any, task_result: Any, **_: object) -> None:
+        received.append((NAMES[signal], task_result.id))
 
     for signal in NAMES:
-        signal.connect(hear)
+        signal.connect(record)
     try:
         count_now.enqueue(str(tmp_path / "log"), 3, 0.0)
     finally:
         for signal in NAMES:
-            signal.disconnect(hear)
+            signal.disconnect(record)
     runner_id = TaskState.objects.get().runner_id
-    assert seen == [(name, runner_id) for name in ("enqueued", "started", "finished")]
+    assert received == [(name, runner_id) for name in ("enqueued", "started", "finished")]
 
 
 @pytest.mark.service
 class TestWorker:
-    def test_what_its_own_enqueue_queued_is_run_and_told(
-        self, django_tasks_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
+    def test_a_task_from_task_enqueue_runs_and_ends(self, django_tasks_worker: WorkerProcess, tmp_path: Path) -> None:
         django_tasks.count.enqueue(str(tmp_path / "log"), 3, 0.0)
         row = TaskState.objects.get()
         django_tasks_worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
 
-    def test_of_two_that_wait_the_more_urgent_runs_first(
+    def test_of_two_waiting_tasks_the_one_with_the_higher_priority_runs_first(
         self, django_tasks_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         django_tasks_worker.pause()
@@ -170,14 +168,16 @@ class TestWorker:
         assert (wait_for_end(usual).state, wait_for_end(urgent).state) == (State.SUCCEEDED, State.FAILED)
         assert logged_lines(tmp_path) == ["crash", "count"]
 
-    def test_a_date_is_waited_for(self, django_tasks_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_a_task_with_run_after_does_not_run_earlier(
+        self, django_tasks_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
         django_tasks_worker.start()
         due = datetime.now(UTC) + timedelta(seconds=2)
         row = telltale.enqueue(django_tasks.count.using(run_after=due), str(tmp_path / "log"), 3, 0.0)
         ended = wait_for_end(row)
         assert (ended.state, ended.started_at >= due.timestamp()) == (State.SUCCEEDED, True)
 
-    def test_a_worker_that_is_quicker_than_the_asker_waits_for_its_row(
+    def test_a_worker_that_is_faster_than_the_caller_waits_for_the_row(
         self, django_tasks_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         django_tasks_worker.start()

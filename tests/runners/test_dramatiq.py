@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 import pytest
@@ -15,23 +16,20 @@ from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.runners.dramatiq import DramatiqRunner, TelltaleMiddleware
-from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
+from telltale.testing.runners import logged_lines, wait_for_end, wait_until
 from tests.app import dramatiq_tasks
+from tests.runners.own_calls import RetryTests, only_row
 from tests.runners.workers import WorkerProcess
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def the_row() -> TaskState:
-    return TaskState.objects.get()
-
-
-def test_without_redis_a_call_is_its_own_error_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, nowhere = dramatiq.get_broker(), Redis.client_at(free_port())
-    unreachable = {name: nowhere.register_script(script.script) for name, script in broker.scripts.items()}
-    monkeypatch.setattr(broker, "scripts", unreachable)
-    monkeypatch.setattr(broker, "client", nowhere)
+def test_without_redis_every_call_raises_and_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, unreachable = dramatiq.get_broker(), Redis.client_at(free_port())
+    scripts = {name: unreachable.register_script(script.script) for name, script in broker.scripts.items()}
+    monkeypatch.setattr(broker, "scripts", scripts)
+    monkeypatch.setattr(broker, "client", unreachable)
     with pytest.raises(redis.exceptions.ConnectionError):
         dramatiq_tasks.fail.send("log")
     with pytest.raises(EnqueueFailed, match="dramatiq could not take"):
@@ -39,7 +37,7 @@ def test_without_redis_a_call_is_its_own_error_and_leaves_no_row(monkeypatch: py
     assert TaskState.objects.count() == 0
 
 
-def test_after_a_run_the_actors_function_is_itself_again() -> None:
+def test_after_a_message_is_processed_there_is_no_current_call() -> None:
     middleware, message = TelltaleMiddleware(), dramatiq_tasks.count.message("log", 1, 0.0)
     middleware.before_process_message(dramatiq.get_broker(), message)
     assert DramatiqRunner().current_call() is not None
@@ -48,69 +46,47 @@ def test_after_a_run_the_actors_function_is_itself_again() -> None:
 
 
 @pytest.mark.service
-class TestWorker:
-    def test_its_own_send_makes_the_row_at_once(self, dramatiq_worker: WorkerProcess, tmp_path: Path) -> None:
-        dramatiq_worker.pause()
-        ada = User.objects.create_user("ada")
-        with owned_by(ada):
-            message = dramatiq_tasks.count.send(str(tmp_path / "log"), 3, 0.0)
-        row = the_row()
-        assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, message.message_id, ada, "Count")
-        dramatiq_worker.start()
-        assert wait_for_end(row).state == State.SUCCEEDED
+class TestWorker(RetryTests):
+    @pytest.fixture
+    def worker(self, dramatiq_worker: WorkerProcess) -> WorkerProcess:
+        return dramatiq_worker
 
-    def test_a_delayed_message_says_when_it_is_due_and_runs_then(
-        self, dramatiq_worker: WorkerProcess, tmp_path: Path
+    def call(self, task: Any, **kwargs: Any) -> str:
+        return str(task.send(**kwargs).message_id)
+
+    def test_a_delayed_message_is_shown_with_its_time_and_runs_then(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        dramatiq_worker.start()
+        worker.start()
         before = store.now()
         dramatiq_tasks.count.send_with_options(args=(str(tmp_path / "log"), 1, 0.0), delay=1_500)
-        assert (the_row().state, the_row().due_at) == (State.QUEUED, pytest.approx(before + 1.5, abs=0.5))
-        ended = wait_for_end(the_row())
+        assert (only_row().state, only_row().due_at) == (State.QUEUED, pytest.approx(before + 1.5, abs=0.5))
+        ended = wait_for_end(only_row())
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         assert TaskState.objects.count() == 1
 
-    def test_a_retry_shows_retrying_with_its_time_and_then_the_last_failure(
-        self, dramatiq_worker: WorkerProcess, tmp_path: Path
+    def test_an_actor_that_exceeds_its_time_limit_fails_with_a_text_that_says_so(
+        self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
-        dramatiq_worker.start()
-        row = telltale.enqueue(dramatiq_tasks.fail_twice, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.RETRYING and reload(row).due_at is not None, "it is retrying")
-        assert reload(row).due_at == pytest.approx(store.now() + 1, abs=2)
-        ended = wait_for_end(row)
-        assert (ended.state, ended.attempt) == (State.FAILED, 2)
-        assert logged_lines(tmp_path) == ["fail_twice", "fail_twice"]
-
-    def test_an_actor_that_outlasts_its_time_says_so(self, dramatiq_worker: WorkerProcess, tmp_path: Path) -> None:
-        dramatiq_worker.start()
+        worker.start()
         row = wait_for_end(telltale.enqueue(dramatiq_tasks.exceed_time_limit, str(tmp_path / "log")))
         assert (row.state, row.error) == (State.FAILED, "The task took too long and was stopped.")
 
-    def test_a_message_that_grew_too_old_says_that_no_worker_was_free(
-        self, dramatiq_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        dramatiq_worker.pause()
+    def test_an_expired_message_fails_with_a_text_that_says_so(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
         row = telltale.enqueue(dramatiq_tasks.expire, str(tmp_path / "log"))
         time.sleep(1.0)
-        dramatiq_worker.start()
+        worker.start()
         ended = wait_for_end(row)
         assert (ended.state, ended.error) == (State.FAILED, "The task expired before a worker was free.")
         assert logged_lines(tmp_path) == []
 
-    def test_each_link_of_a_pipeline_belongs_to_whoever_asked_for_it(
-        self, dramatiq_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        dramatiq_worker.start()
+    def test_all_messages_of_a_pipeline_have_the_same_owner(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.start()
         ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
         first = dramatiq_tasks.count.message(log, 1, 0.0)
         second = dramatiq_tasks.count.message_with_options(args=(log, 2, 0.0), pipe_ignore=True)
         with owned_by(ada):
             (first | second).run()
-        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both links have run")
+        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 2, "both have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
-
-    def test_an_untracked_actor_has_no_row(self, dramatiq_worker: WorkerProcess, tmp_path: Path) -> None:
-        dramatiq_worker.start()
-        dramatiq_tasks.untracked.send(str(tmp_path / "log"))
-        wait_until(lambda: logged_lines(tmp_path) == ["untracked"], "it has run")
-        assert TaskState.objects.count() == 0

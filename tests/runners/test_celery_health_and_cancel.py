@@ -1,4 +1,4 @@
-"""What people wait for and ask of running Celery tasks: silence, slowness, a request to stop, a point of no return."""
+"""Running Celery tasks: their health, their cancellation, and the writes of a thousand short ones."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,18 +22,19 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
 def healths_for(duration_s: float, row: TaskState) -> list[Health | None]:
-    """Those that a reader sees one after another, each once."""
-    seen: list[Health | None] = []
-    until_at = time.monotonic() + duration_s
-    while time.monotonic() < until_at:
-        now = health(reload(row).snapshot, now=store.now(), limits=conf.settings().limits)
-        seen += [now] if now not in seen else []
+    """The healths that a page shows during this time, each once, in order."""
+    healths: list[Health | None] = []
+    end_at = time.monotonic() + duration_s
+    while time.monotonic() < end_at:
+        current = health(reload(row).snapshot, now=store.now(), limits=conf.settings().limits)
+        if current not in healths:
+            healths.append(current)
         time.sleep(0.05)
-    return seen
+    return healths
 
 
 class TestHealth:
-    def test_a_hung_task_of_a_living_process_is_quiet_and_never_lost(
+    def test_a_task_that_hangs_in_a_live_process_is_quiet_and_never_lost(
         self, celery_worker: WorkerProcess, tmp_path: Path, settings: Any
     ) -> None:
         settings.TELLTALE = {**settings.TELLTALE, "QUIET_S": 1.5}
@@ -41,9 +42,9 @@ class TestHealth:
         file = tmp_path / "file"
         row = telltale.enqueue(celery_tasks.wait_silently, str(tmp_path / "log"), str(file))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        seen = healths_for(2 * SHORT_DURATIONS["LEASE_S"], row)
+        healths = healths_for(2 * SHORT_DURATIONS["LEASE_S"], row)
         file.touch()
-        assert seen[-1] == Health.QUIET
+        assert healths[-1] == Health.QUIET
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
 
@@ -53,29 +54,29 @@ class TestHealth:
         file = tmp_path / "file"
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(file))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        seen = healths_for(SHORT_DURATIONS["LEASE_S"], row)
+        healths = healths_for(SHORT_DURATIONS["LEASE_S"], row)
         file.touch()
-        assert seen[-1] == Health.SLOW
+        assert healths[-1] == Health.SLOW
         assert wait_for_end(row).state == State.SUCCEEDED
 
 
 class TestCancel:
-    def test_what_must_not_be_cancelled_says_why_and_goes_on_to_its_end(
+    def test_a_task_that_must_not_be_cancelled_shows_the_reason_and_continues(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.start()
         file = tmp_path / "file"
         row = telltale.enqueue(celery_tasks.write_firmware, str(tmp_path / "log"), str(file))
-        wait_until(lambda: reload(row).snapshot.no_cancel == "Writing the firmware", "the page can say why")
+        wait_until(lambda: reload(row).snapshot.no_cancel == "Writing the firmware", "the reason is shown")
         assert telltale.cancel(row)
-        assert telltale.cancel(row), "asking again is harmless"
+        assert telltale.cancel(row), "a second request is harmless"
         time.sleep(2 * SHORT_DURATIONS["SAVE_EVERY_S"])
         assert (reload(row).state, reload(row).snapshot.cancel_requested) == (State.RUNNING, True)
         file.touch()
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
 
-    def test_a_request_outlives_the_worker_and_its_successor_does_not_begin(
+    def test_a_task_that_is_cancelled_before_its_worker_was_killed_does_not_run_again(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker.start()
@@ -83,16 +84,16 @@ class TestCancel:
         wait_until(lambda: logged_lines(tmp_path) == ["sleep"], "it runs")
         assert telltale.cancel(row)
         celery_worker.kill()
-        wait_until(lambda: reload(row).ended_at is not None, "its lease lapses")
+        wait_until(lambda: reload(row).ended_at is not None, "its lease expires")
         celery_worker.start()
-        celery_tasks.sleep.apply_async((str(tmp_path / "log"),), task_id=reload(row).runner_id, headers=carried(row))
+        celery_tasks.sleep.apply_async((str(tmp_path / "log"),), task_id=reload(row).runner_id, headers=header_of(row))
         later = telltale.enqueue(celery_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
         assert (wait_for_end(later).state, logged_lines(tmp_path)) == (State.SUCCEEDED, ["sleep"])
 
 
 @pytest.fixture
-def carrying(redis: Redis, run_worker: RunWorker, settings: Any) -> Iterator[WorkerProcess]:
-    """A worker that saves twice a minute, so that only a broker can tell it anything in the meantime."""
+def worker_that_rarely_saves(redis: Redis, run_worker: RunWorker, settings: Any) -> Iterator[WorkerProcess]:
+    """A worker that saves, and so reads its rows, only twice a minute. Only a broker reaches it sooner."""
     redis.forget()
     settings.TELLTALE = {**settings.TELLTALE, "BROKER": redis.url}
     yield from run_worker(
@@ -106,20 +107,22 @@ def carrying(redis: Redis, run_worker: RunWorker, settings: Any) -> Iterator[Wor
     )
 
 
-class TestCarried:
-    def test_a_broker_carries_the_request_at_once(self, carrying: WorkerProcess, tmp_path: Path) -> None:
-        carrying.start()
+class TestBroker:
+    def test_the_broker_delivers_a_cancellation_at_once(
+        self, worker_that_rarely_saves: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker_that_rarely_saves.start()
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: logged_lines(tmp_path) == ["wait_for_file"], "it runs")
-        time.sleep(1.0)  # its reporter begins to hear when its first task does
-        asked_at = store.now()
+        time.sleep(1.0)  # the reporter starts to listen with its first task
+        cancelled_at = store.now()
         assert telltale.cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
-        took_s = wait_for_end(row).ended_at - asked_at
-        assert took_s < 10, "long before the next save; on a quiet machine it is a tenth of a second"
+        took_s = wait_for_end(row).ended_at - cancelled_at
+        assert took_s < 10, "long before the next save; a tenth of a second on an idle machine"
 
 
-def carried(row: TaskState) -> dict[str, Any]:
+def header_of(row: TaskState) -> dict[str, Any]:
     from telltale.dispatch.task_header import HEADER, TaskHeader
     from telltale.owners import Owner
 
@@ -128,7 +131,7 @@ def carried(row: TaskState) -> dict[str, Any]:
 
 class TestThousands:
     @pytest.mark.timeout(180)
-    def test_of_a_thousand_short_tasks_no_end_is_lost_and_each_costs_three_writes_at_most(
+    def test_no_end_of_a_thousand_tasks_is_lost_and_each_task_costs_at_most_three_writes(
         self, celery_worker: WorkerProcess, count_writes: Callable[[], int]
     ) -> None:
         celery_worker.pause()
@@ -137,5 +140,5 @@ class TestThousands:
         celery_worker.start()
         wait_until(lambda: not TaskState.objects.filter(ended_at=None).exists(), "all have ended", timeout_s=150)
         assert TaskState.objects.filter(state=State.SUCCEEDED, attempt=1).count() == 1_000
-        # Beside the three: what is usual is learnt by each child once in ten seconds.
+        # In addition, each child process saves the usual duration every ten seconds.
         assert count_writes() <= 3 * 1_000 + 100
