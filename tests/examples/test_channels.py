@@ -1,0 +1,242 @@
+"""The example with Django Channels in a real browser: daphne, Redis and both workers as `run.py` starts them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.steps import bar_position, bar_positions_until_success, wait_until
+from tests.demo.site import is_alive, wait_until_up
+from tests.servers import ROOT, await_text, free_port
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+
+EXAMPLE = ROOT / "examples" / "channels"
+READY = "The example is running at"
+
+RECORD_ORDER = """
+const Original = WebSocket
+window.WebSocket = class extends Original {
+  constructor(...parameters) {
+    super(...parameters)
+    this.addEventListener("open", () => { window.openedBeforePageScript = this.onopen === null })
+  }
+}
+"""
+"""Records in each page whether its socket opened before `page.js` had run."""
+
+
+class Example:
+    """The example as `python run.py` starts it, with its temporary files in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "tmp"
+        self.directory.mkdir()
+        self.log = directory / "run.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        environment = os.environ | {"PORT": str(self.port), "TMPDIR": str(self.directory)}
+        del environment["REDIS_URL"]
+        command = [sys.executable, "-W", "ignore", "run.py"]
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                command, cwd=EXAMPLE, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
+        await_text(self.log, READY, self.process)
+        wait_until_up(self.url)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Stop it as Ctrl-C does; return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+    def processes(self) -> list[int]:
+        """Return the pids of the processes that it started."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    with Example(tmp_path_factory.mktemp("channels")) as example:
+        yield example
+
+
+@pytest.fixture
+def sign_in(open_context: Callable[..., BrowserContext]) -> Callable[[str], Page]:
+    """Return the first page in a browser of its own, with this user signed in."""
+
+    def signed_in(name: str) -> Page:
+        page = open_context().new_page()
+        page.goto("/")
+        page.get_by_role("button", name=name).click()
+        expect(page.locator(".person strong")).to_have_text(name)
+        return page
+
+    return signed_in
+
+
+def begin_by_hand(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="New report by hand").click()
+    page.get_by_role("button", name="Build the report").click()
+    expect(toast(page, "The report has begun.")).to_be_visible()
+
+
+def begin_with_telltale(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="New report with Telltale").click()
+    expect(page.locator("task-progress")).to_contain_text("Build the report")
+
+
+def toast(page: Page, text: str) -> Locator:
+    """Return the toast with that text, made by the page's own script."""
+    return page.locator(".toast", has_text=text)
+
+
+def telltale_toast(page: Page) -> Locator:
+    return page.locator(".telltale-toast")
+
+
+def share_by_hand(page: Page) -> float:
+    return float(page.locator("#bar").evaluate("bar => bar.value"))
+
+
+def test_by_hand_the_status_and_the_end_come_as_toasts(sign_in: Callable[[str], Page]) -> None:
+    page = sign_in("Ada")
+    begin_by_hand(page)
+    expect(toast(page, "20 of 40 pages")).to_be_visible()
+    assert share_by_hand(page) >= 0.5
+    expect(toast(page, "Your report is ready.")).to_be_visible()
+    assert share_by_hand(page) == 1
+
+
+def test_by_hand_the_end_reaches_the_users_other_pages(sign_in: Callable[[str], Page]) -> None:
+    page = sign_in("Ada")
+    other, stranger = page.context.new_page(), sign_in("Grace")
+    for another in (other, stranger):
+        another.goto("/")
+        another.get_by_role("button", name="New report by hand").click()
+        expect(another.locator("#connection")).to_have_text("Connected")
+    begin_by_hand(page)
+    expect(toast(other, "Your report is ready.")).to_be_visible()
+    expect(toast(other, "of 40 pages")).to_have_count(0)
+    expect(stranger.locator(".toast")).to_have_count(0)
+
+
+def test_by_hand_a_socket_that_opened_before_the_script_is_noticed(sign_in: Callable[[str], Page]) -> None:
+    page = sign_in("Ada")
+    page.context.add_init_script(RECORD_ORDER)
+    page.route("**/page.js", lambda route: (time.sleep(1.5), route.continue_()))
+    begin_by_hand(page)
+    assert page.evaluate("openedBeforePageScript") is True
+    expect(page.locator("#connection")).to_have_text("Connected")
+
+
+def test_by_hand_a_visitor_who_is_not_signed_in_gets_no_socket(open_context: Callable[..., BrowserContext]) -> None:
+    page = open_context().new_page()
+    page.goto("/")
+    code = page.evaluate(
+        """() => new Promise(resolve => {
+          const path = "/ws/by-hand/00000000-0000-0000-0000-000000000000/"
+          new WebSocket(`ws://${location.host}${path}`).onclose = event => resolve(event.code)
+        })"""
+    )
+    assert code == 1006
+
+
+def test_with_telltale_the_bar_survives_a_reload_and_the_end_comes_as_a_toast(sign_in: Callable[[str], Page]) -> None:
+    page = sign_in("Ada")
+    begin_with_telltale(page)
+    wait_until(page, lambda: bar_position(page) >= 0.3)
+    page.reload()
+    # The server renders the last saved value, which is at most two seconds old, before any message.
+    assert bar_position(page) > 0
+    positions = bar_positions_until_success(page)
+    assert positions == sorted(positions)
+    expect(telltale_toast(page)).to_contain_text("Build the report")
+
+
+def test_another_user_sees_nothing_of_the_task(sign_in: Callable[[str], Page]) -> None:
+    page, stranger = sign_in("Ada"), sign_in("Grace")
+    begin_with_telltale(page)
+    response = stranger.goto(page.url)
+    assert response is not None
+    assert response.status == 404
+    stranger.goto(page.url + "own-socket/")
+    own = page.context.new_page()
+    own.goto(page.url + "own-socket/")
+    bar_positions_until_success(page)
+    wait_until(own, lambda: share_by_hand(own) == 1)
+    assert share_by_hand(stranger) == 0
+    expect(stranger.locator(".toast")).to_have_count(0)
+
+
+def test_the_projects_own_socket_shows_the_followed_task(sign_in: Callable[[str], Page]) -> None:
+    page = sign_in("Ada")
+    begin_with_telltale(page)
+    page.get_by_role("link", name="own socket").click()
+    wait_until(page, lambda: 0 < share_by_hand(page) < 1)
+    page.reload()
+    # The newest snapshot comes first, whatever was sent before the page was open.
+    wait_until(page, lambda: share_by_hand(page) > 0)
+    wait_until(page, lambda: share_by_hand(page) == 1)
+    expect(toast(page, "Build the report")).to_be_visible()
+
+
+def test_killed_workers_are_shown_with_telltale_and_not_by_hand(sign_in: Callable[[str], Page]) -> None:
+    by_hand = sign_in("Ada")
+    page = by_hand.context.new_page()
+    begin_by_hand(by_hand)
+    begin_with_telltale(page)
+    wait_until(page, lambda: bar_position(page) >= 0.1)
+    page.get_by_role("button", name="Kill the workers").click()
+    expect(page.locator("task-progress")).to_contain_text("Lost contact with the worker")
+    expect(page.locator("task-progress")).to_have_attribute("state", "lost")
+    assert share_by_hand(by_hand) < 1
+    expect(by_hand.locator("#connection")).to_have_text("Connected")
+
+    page.get_by_role("button", name="Try again").click()
+    bar_positions_until_success(page)
+    expect(toast(by_hand, "ready")).to_have_count(0)
+
+
+def test_the_stopped_example_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    with Example(tmp_path) as example:
+        processes = example.processes()
+        assert len(processes) == 4
+        assert list(example.directory.iterdir()) != []
+        assert example.stop() == 0
+    assert not [pid for pid in processes if is_alive(pid)]
+    assert list(example.directory.iterdir()) == []
+    assert not re.search("Traceback|Error", example.log.read_text())
+
+
+@pytest.mark.parametrize("port", ["0", "http", "65536"])
+def test_a_port_that_cannot_be_used_is_an_error_that_says_so(port: str) -> None:
+    command = [sys.executable, "run.py"]
+    done = subprocess.run(command, cwd=EXAMPLE, env=os.environ | {"PORT": port}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"PORT is {port}, which is not a free port from 1 to 65535" in done.stdout
+
+
+def test_a_missing_redis_is_an_error_that_says_so() -> None:
+    environment = {"PATH": "/nowhere", "PORT": str(free_port())}
+    done = subprocess.run([sys.executable, "run.py"], cwd=EXAMPLE, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "there is no redis-server here. Install it, or set REDIS_URL." in done.stdout
