@@ -1,4 +1,4 @@
-"""The runners' pages: each is written out as a site, and run with the worker that it names."""
+"""The pages of the runners are true: a site is written from the code of each page, and run with the page's worker."""
 
 import os
 import re
@@ -59,7 +59,7 @@ print(row.state, row.attempt, row.snapshot.progress.current)
 
 
 class Site:
-    """One page, written out."""
+    """A site that consists of the code of one page."""
 
     def __init__(self, page: str, home: Path, **env: str) -> None:
         text = (
@@ -78,8 +78,8 @@ class Site:
         for block in re.findall(r"```python\n(# (?:in a view|[\w/]+\.py)\n.+?)```", text, re.S):
             self._write(*block.split("\n", 1))
 
-    def _write(self, first: str, code: str) -> None:
-        name = first.removeprefix("# ")
+    def _write(self, heading: str, code: str) -> None:
+        name = heading.removeprefix("# ")
         if name == "in a view":
             self.view = code
         else:
@@ -87,14 +87,14 @@ class Site:
             (self._home / name).write_text((BASE if name == "settings.py" else "") + code)
 
     def run(self, *arguments: str) -> str:
-        """Run Python there; what it printed."""
+        """Run Python in the site; returns its output."""
         command = [sys.executable, "-W", "ignore", *arguments]
-        done = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, timeout=50)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip()
+        process = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, timeout=50)
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout.strip()
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Start the worker that the page names."""
+        """Start the worker by the page's command."""
         with (self._home / "worker.log").open("wb") as out:
             return subprocess.Popen(
                 shlex.split(self.commands[0]),
@@ -105,8 +105,8 @@ class Site:
                 start_new_session=True,
             )
 
-    def said(self) -> str:
-        """What the worker wrote."""
+    def worker_log(self) -> str:
+        """The output of the worker."""
         return (self._home / "worker.log").read_text(errors="replace")
 
 
@@ -116,39 +116,39 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
-def test_the_table_is_what_the_code_says() -> None:
-    kept = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert kept == abilities_table(), "run `python -m tests.runners.abilities_table`, and look at the difference"
+def test_the_table_of_abilities_is_made_from_the_code() -> None:
+    table = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert table == abilities_table(), "run `python -m tests.runners.abilities_table`, and review the change"
 
 
 @pytest.mark.service
 @pytest.mark.parametrize("page", ["celery", "django-tasks", "rq", "dramatiq", "huey", "django-q"])
-def test_a_page_does_what_it_says(page: str, redis: Redis, tmp_path: Path) -> None:
+def test_the_code_of_a_page_works(page: str, redis: Redis, tmp_path: Path) -> None:
     redis.forget()
-    assert seen_with_its_worker(Site(page, tmp_path, REDIS=redis.url)) == "succeeded 1 1000"
+    assert run_view_with_worker(Site(page, tmp_path, REDIS=redis.url)) == "succeeded 1 1000"
 
 
 @pytest.mark.service
-def test_celerys_page_shows_a_group_as_one(redis: Redis, tmp_path: Path) -> None:
+def test_the_group_on_celerys_page_is_shown_as_one_task(redis: Redis, tmp_path: Path) -> None:
     redis.forget()
     site = Site("celery", tmp_path, REDIS=redis.url)
     site.view = "from shop.many import import_all\ntask = import_all(None, [10, 20, 30])"
-    assert seen_with_its_worker(site) == "succeeded 1 3"
+    assert run_view_with_worker(site) == "succeeded 1 3"
 
 
 @pytest.mark.service
-def test_procrastinates_page_does_what_it_says(tmp_path: Path) -> None:
+def test_the_code_of_procrastinates_page_works(tmp_path: Path) -> None:
     with running(Postgres) as server:
-        assert seen_with_its_worker(Site("procrastinate", tmp_path, PG_PORT=str(server.port))) == "succeeded 1 1000"
+        assert run_view_with_worker(Site("procrastinate", tmp_path, PG_PORT=str(server.port))) == "succeeded 1 1000"
 
 
-def seen_with_its_worker(site: Site) -> str:
-    """State, attempt and progress of what the page's view enqueues; what its worker said, if it is not seen to end."""
+def run_view_with_worker(site: Site) -> str:
+    """The state, attempt and progress of the task that the page's view enqueues, and the worker's log if it fails."""
     site.run("manage.py", "migrate", "-v0")
     worker = site.start()
     try:
-        seen = site.run("-c", VIEW.format(view=site.view))
-        return seen if seen.startswith("succeeded") else f"{seen}\n{site.said()}"
+        result = site.run("-c", VIEW.format(view=site.view))
+        return result if result.startswith("succeeded") else f"{result}\n{site.worker_log()}"
     finally:
         worker.terminate()
         try:
@@ -159,7 +159,7 @@ def seen_with_its_worker(site: Site) -> str:
 
 
 @pytest.mark.service
-def test_threads_commands_and_coroutines_do_what_their_page_says(tmp_path: Path) -> None:
+def test_the_code_of_the_page_about_threads_and_commands_works(tmp_path: Path) -> None:
     site = Site("threads-and-commands", tmp_path)
     site.run("manage.py", "migrate", "-v0")
     assert site.run("-c", VIEW.format(view=site.view)) == "succeeded 1 1000"
@@ -169,6 +169,6 @@ def test_threads_commands_and_coroutines_do_what_their_page_says(tmp_path: Path)
     site.run(
         "-c", "import django, asyncio; django.setup(); from shop.rates import fetch_rates; asyncio.run(fetch_rates(7))"
     )
-    told = "print(*TaskState.objects.order_by('created_at').values_list('label', 'state'))"
-    said = site.run("-c", f"import django; django.setup(); from telltale.models import TaskState; {told}")
-    assert said.endswith("('Rebuild the index', 'succeeded') ('Fetch the rates', 'succeeded')")
+    print_tasks = "print(*TaskState.objects.order_by('created_at').values_list('label', 'state'))"
+    output = site.run("-c", f"import django; django.setup(); from telltale.models import TaskState; {print_tasks}")
+    assert output.endswith("('Rebuild the index', 'succeeded') ('Fetch the rates', 'succeeded')")
