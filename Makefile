@@ -38,13 +38,13 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.demo
-	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,server]'
+	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server]'
 	touch $@
 
 $(VENV6)/.dev: pyproject.toml
 	test -x $(VENV6)/bin/python || $(NEWEST) -m venv $(VENV6)
 	$(VENV6)/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,server]' --group test --group demo 'django>=6'
+	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server]' --group test --group demo 'django>=6'
 	touch $@
 
 services: ## install missing servers for the tests: Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium, node

@@ -35,6 +35,7 @@ ROOMS = [
     "live",
     "server",
     "pages",
+    "channels",
     "asgi",
     "testing",
 ]
