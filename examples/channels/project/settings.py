@@ -37,7 +37,7 @@ CHANNEL_LAYERS = {
 
 # Telltale's messages travel through the same channel layer. The times are shorter than the defaults, so that a killed
 # worker shows within seconds.
-TELLTALE = {"BROKER": "local://", "BEAT_S": 2.0, "STALLED_S": 6.0, "LEASE_S": 15.0}
+TELLTALE = {"BROKER": "channels://default", "BEAT_S": 2.0, "STALLED_S": 6.0, "LEASE_S": 15.0}
 
 INSTALLED_APPS = [
     "django.contrib.auth",

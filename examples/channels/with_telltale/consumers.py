@@ -1,12 +1,13 @@
 """The task that builds the report in a worker, and a socket of the project's own that follows it."""
 
 import time
-from typing import Any
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 import telltale
 from telltale.channels import FollowMixin, TaskConsumer
+from telltale.core.snapshot import Snapshot
+from telltale.core.wire import Notice
 
 PAUSE_S = 0.2
 """How long one page of the report takes."""
@@ -28,15 +29,16 @@ class ReportSocket(FollowMixin, AsyncJsonWebsocketConsumer):
     """A socket for pages with a script of their own: the same messages as those of the version by hand."""
 
     async def connect(self) -> None:
-        """Accept, then follow the process in the path and the user; Telltale checks the permission of each."""
+        """Follow the user and the process in the path. Telltale checks both, and denies the connection if it must."""
+        process = self.scope["url_route"]["kwargs"]["process"]
+        await self.follow(f"task:{process}", f"user:{self.scope['user'].pk}")
         await self.accept()
-        await self.follow(f"task:{self.scope['url_route']['kwargs']['process']}")
-        await self.follow(f"user:{self.scope['user'].pk}")
 
-    async def task_changed(self, snapshot: Any) -> None:
+    async def task_changed(self, snapshot: Snapshot) -> None:
         """Move the bar."""
         await self.send_json({"share": snapshot.progress.fraction})
 
-    async def notice(self, notice: Any) -> None:
-        """Show a toast."""
-        await self.send_json({"text": notice.text})
+    async def notice(self, notice: Notice) -> None:
+        """Show a toast, unless another page of the user has shown it."""
+        if await self.take_notice(notice):
+            await self.send_json({"text": notice.text})
