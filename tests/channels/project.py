@@ -1,0 +1,123 @@
+"""A project's own consumers that follow topics: one async, one sync. Each sends what its methods are called with."""
+
+import asyncio
+import threading
+import time
+from typing import Any, ClassVar
+
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, JsonWebsocketConsumer
+from channels.routing import URLRouter
+from django.http import HttpRequest
+from django.urls import path
+
+from telltale.channels import FollowMixin, FollowRefused
+
+
+def may_follow(request: HttpRequest, topic: str) -> bool:
+    """The site's hook: members of a group with the topic's name, for signed-in users."""
+    return request.user.is_authenticated and request.user.groups.filter(name=topic).exists()
+
+
+class AsyncProject(FollowMixin, AsyncJsonWebsocketConsumer):
+    """Follows the topics in the path; a slow one sleeps in each call."""
+
+    sleep_s = 0.0
+
+    async def connect(self) -> None:
+        topics = self.scope["url_route"]["kwargs"]["topics"]
+        if topics != "none":
+            await self.follow(*topics.split(","))
+        await self.accept()
+
+    async def receive_json(self, content: Any, **more: Any) -> None:
+        match content:
+            case {"follow": topics}:
+                try:
+                    await self.follow(*topics)
+                except FollowRefused as refusal:
+                    await self.send_json({"refused": str(refusal)})
+            case {"unfollow": topics}:
+                await self.unfollow(*topics)
+            case {"sleep": seconds}:
+                self.sleep_s = seconds
+            case {"take": None}:
+                await self.send_json({"taken": [await self.take_notice(self.last_notice) for _ in range(2)]})
+        await self.send_json({"done": content})
+
+    async def task_changed(self, snapshot: Any) -> None:
+        await self.send_json({"task": snapshot.to_json()})
+        await _pause(self.sleep_s)
+
+    async def notice(self, notice: Any) -> None:
+        self.last_notice = notice
+        await self.send_json({"notice": notice.to_json()})
+
+    async def event(self, event: Any) -> None:
+        await self.send_json({"event": event.to_json()})
+        if isinstance(event.data, dict):
+            event.data["changed"] = "by a consumer"
+        await _pause(self.sleep_s)
+
+    async def unfollowed(self, topic: str, reason: str) -> None:
+        await self.send_json({"unfollowed": topic, "reason": reason})
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+class SyncProject(FollowMixin, JsonWebsocketConsumer):
+    """The same, in a thread."""
+
+    sleep_s = 0.0
+    threads: ClassVar[set[int]] = set()
+
+    def connect(self) -> None:
+        topics = self.scope["url_route"]["kwargs"]["topics"]
+        if topics != "none":
+            self.follow(*topics.split(","))
+        self.accept()
+
+    def receive_json(self, content: Any, **more: Any) -> None:
+        match content:
+            case {"follow": topics}:
+                try:
+                    self.follow(*topics)
+                except FollowRefused as refusal:
+                    self.send_json({"refused": str(refusal)})
+            case {"unfollow": topics}:
+                self.unfollow(*topics)
+            case {"sleep": seconds}:
+                self.sleep_s = seconds
+            case {"take": None}:
+                self.send_json({"taken": [self.take_notice(self.last_notice) for _ in range(2)]})
+        self.send_json({"done": content})
+
+    def task_changed(self, snapshot: Any) -> None:
+        self.threads.add(threading.get_ident())
+        self.send_json({"task": snapshot.to_json()})
+        time.sleep(self.sleep_s)
+
+    def notice(self, notice: Any) -> None:
+        self.last_notice = notice
+        self.send_json({"notice": notice.to_json()})
+
+    def event(self, event: Any) -> None:
+        self.send_json({"event": event.to_json()})
+        if isinstance(event.data, dict):
+            event.data["changed"] = "by a consumer"
+        time.sleep(self.sleep_s)
+
+    def unfollowed(self, topic: str, reason: str) -> None:
+        self.send_json({"unfollowed": topic, "reason": reason})
+
+
+consumers = AuthMiddlewareStack(
+    URLRouter(
+        [
+            path("async/<str:topics>/", AsyncProject.as_asgi()),
+            path("sync/<str:topics>/", SyncProject.as_asgi()),
+        ]
+    )
+)
