@@ -2,25 +2,22 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.steps import bar_position, bar_positions_until_success, wait_until
-from tests.demo.site import is_alive, wait_until_up
-from tests.servers import ROOT, await_text, free_port
+from tests.demo.site import is_alive
+from tests.examples.channels_site import EXAMPLE, ChannelsSite
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
 
-EXAMPLE = ROOT / "examples" / "channels"
-READY = "The example is running at"
 PATIENCE_MS = 40_000
 """How long a report may take on a busy machine, and a killed worker until it is lost."""
 
@@ -36,46 +33,9 @@ window.WebSocket = class extends Original {
 """Records in each page whether its socket opened before `page.js` had run."""
 
 
-class Example:
-    """The example as `python run.py` starts it, with its temporary files in `directory`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "tmp"
-        self.directory.mkdir()
-        self.log = directory / "run.log"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        environment = os.environ | {"PORT": str(self.port), "TMPDIR": str(self.directory)}
-        del environment["REDIS_URL"]
-        command = [sys.executable, "-W", "ignore", "run.py"]
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                command, cwd=EXAMPLE, env=environment, stdout=out, stderr=out, start_new_session=True
-            )
-        await_text(self.log, READY, self.process)
-        wait_until_up(self.url)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> int:
-        """Stop it as Ctrl-C does; return the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
-
-    def processes(self) -> list[int]:
-        """Return the pids of the processes that it started."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
-    with Example(tmp_path_factory.mktemp("channels")) as example:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChannelsSite]:
+    with ChannelsSite(tmp_path_factory.mktemp("channels")) as example:
         yield example
 
 
@@ -221,7 +181,7 @@ def test_killed_workers_are_shown_with_telltale_and_not_by_hand(sign_in: Callabl
 
 
 def test_the_stopped_example_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    with Example(tmp_path) as example:
+    with ChannelsSite(tmp_path) as example:
         processes = example.processes()
         assert len(processes) == 4
         assert list(example.directory.iterdir()) != []
