@@ -34,6 +34,8 @@ class Backlog:
         self._receive = receive
         self._kept_s = kept_s
         self._messages: deque[Message] = deque()
+        self._end: Exception | None = None
+        """The exception with which `receive` ended, such as `StopConsumer`."""
         self._has_more = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -47,15 +49,21 @@ class Backlog:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def get(self) -> Message:
-        """The oldest message, once there is one."""
+        """The oldest message, once there is one. When all are handled, raises the exception of `receive`, if any."""
         while not self._messages:
+            if self._end is not None:
+                raise self._end
             self._has_more.clear()
             await self._has_more.wait()
         return self._messages.popleft()
 
     async def _read(self) -> None:
-        while True:
-            self._messages.append(await self._receive())
+        try:
+            while True:
+                self._messages.append(await self._receive())
+                self._has_more.set()
+        except Exception as end:
+            self._end = end
             self._has_more.set()
 
     async def _postpone(self) -> None:
