@@ -66,7 +66,7 @@ def test_another_package_adds_a_runner_by_an_entry_point(
 @pytest.mark.parametrize(
     ("name", "mend"),
     [
-        ("cellery", "Use one of celery, django_q, django_tasks, dramatiq, huey, procrastinate, rq, thread"),
+        ("cellery", "Use one of celery, channels, django_q, django_tasks, dramatiq, huey, procrastinate, rq, thread"),
         ("tests.nowhere.Runner", "Check the path, or remove the name"),
     ],
 )

@@ -79,7 +79,7 @@ def test_the_setting_for_a_grown_site_names_a_broker_and_its_command_is_there() 
     assert build(names["TELLTALE"]["BROKER"]).reach is Reach.SITE
     [words] = re.findall(r"manage\.py telltale (serve.*?)#", README)
     parsed = Command().create_parser("manage.py", "telltale").parse_args(words.split())
-    assert (parsed.word, parsed.processes) == ("serve", 2)
+    assert (parsed.subcommand, parsed.processes) == ("serve", 2)
 
 
 @pytest.mark.django_db
