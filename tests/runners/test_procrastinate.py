@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 import telltale
 from telltale.core.states import State
@@ -75,7 +76,13 @@ class TestWorker(RetryTests):
 
     def test_defer_async_creates_the_row(self, worker: WorkerProcess, tmp_path: Path) -> None:
         worker.start()
-        asyncio.run(procrastinate_tasks.count.defer_async(log=str(tmp_path / "log"), steps=2, pause_s=0.0))
+
+        async def defer() -> None:
+            await procrastinate_tasks.count.defer_async(log=str(tmp_path / "log"), steps=2, pause_s=0.0)
+            # The connection belongs to asgiref's thread, and would keep the test database from being dropped.
+            await sync_to_async(connections.close_all)()
+
+        asyncio.run(defer())
         wait_until(lambda: TaskState.objects.exists(), "the row is there")
         assert wait_for_end(only_row()).state == State.SUCCEEDED
 
