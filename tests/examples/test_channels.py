@@ -163,6 +163,15 @@ def test_the_projects_own_socket_shows_the_followed_task(sign_in: Callable[[str]
     expect(toast(page, "Build the report")).to_be_visible(timeout=PATIENCE_MS)
 
 
+def test_a_message_to_a_group_of_the_project_is_relayed_to_telltales_pages(sign_in: Callable[[str], Page]) -> None:
+    page, stranger = sign_in("Ada"), sign_in("Grace")
+    begin_with_telltale(page)
+    begin_with_telltale(stranger)
+    begin_by_hand(page.context.new_page())
+    expect(page.locator("#news")).to_have_text("By hand: Your report is ready.", timeout=PATIENCE_MS)
+    expect(stranger.locator("#news")).to_be_empty()
+
+
 def test_killed_workers_are_shown_with_telltale_and_not_by_hand(sign_in: Callable[[str], Page]) -> None:
     by_hand = sign_in("Ada")
     page = by_hand.context.new_page()
