@@ -1,12 +1,12 @@
 """A Redis for the channel layer, and the workers of its channels: ours, and Channels' own `runworker`."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.app import channels_tasks
+from tests.channels.runner.layers import layer
 from tests.dispatch.conftest import short_durations
 from tests.runners.conftest import RunWorker, run_worker
 from tests.runners.workers import WorkerProcess, django_command
@@ -23,17 +23,14 @@ CHANNELS = ("my-background-task", "special-task", "plain-task", "plain-async-tas
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Redis]:
     with running(Redis) as server:
-        os.environ["TELLTALE_TEST_LAYER"] = server.url
         yield server
 
 
 @pytest.fixture(autouse=True)
 def channel_layer(redis: Redis, settings: Any) -> None:
     """The layer of the tests' process, empty."""
-    from tests.channels.runner.settings import ASGI_APPLICATION, layer
-
     redis.forget()
-    settings.ASGI_APPLICATION = ASGI_APPLICATION
+    settings.ASGI_APPLICATION = "tests.app.channels_tasks.application"
     settings.CHANNEL_LAYERS = {"default": layer(redis.url)}
 
 
@@ -79,6 +76,4 @@ def runworker(run_worker: RunWorker, redis: Redis) -> Iterator[WorkerProcess]:
 @pytest.fixture
 def short_expiry(redis: Redis, settings: Any) -> None:
     """The tests' process sends to a layer that keeps messages for 3 s, as that of `runworker`."""
-    from tests.channels.runner.settings import layer
-
     settings.CHANNEL_LAYERS = {"default": layer(redis.url, expiry_s=EXPIRY_S)}

@@ -24,6 +24,7 @@ from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_un
 from tests.app import channels_tasks
 from tests.app.channels_tasks import Background, Misrouted, Special, Unrouted
 from tests.channels.runner.conftest import worker_of
+from tests.channels.runner.layers import layer
 from tests.runners.conftest import RunWorker
 from tests.runners.workers import WorkerProcess
 from tests.servers import Redis
@@ -230,9 +231,7 @@ class TestHandlersThatAreNotThere:
         assert wait_for_end(after).state == State.SUCCEEDED
         assert logged_lines(tmp_path) == ["count"]
 
-    def test_a_consumer_under_another_channel_than_its_own_ends_the_task(
-        self, misrouting_worker: WorkerProcess
-    ) -> None:
+    def test_a_consumer_under_a_channel_not_its_own_ends_the_task(self, misrouting_worker: WorkerProcess) -> None:
         misrouting_worker.pause()
         row = telltale.enqueue(Misrouted.count, "log")
         async_to_sync(get_channel_layer().flush)()
@@ -273,8 +272,6 @@ def test_a_wrong_option_is_an_error_that_names_the_fix(
 
 
 def test_it_takes_from_all_hosts_of_a_layer(settings: Any, redis: Redis, run_worker: RunWorker, tmp_path: Path) -> None:
-    from tests.channels.runner.settings import layer
-
     second_url = redis.url.replace("/0", "/1")
     settings.CHANNEL_LAYERS = {"default": layer(redis.url, second_url)}
     rows = [telltale.enqueue(Background.count, str(tmp_path / "log"), 1, 0.0) for _ in range(4)]
