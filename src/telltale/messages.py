@@ -47,6 +47,11 @@ def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -
 
 def publish(topic: str, name: str, data: Any = None) -> None:
     """Send an event to the current followers of `topic`; it is not stored. `data`: plain JSON of at most 8 KiB."""
+    announce([event_envelope(topic, name, data)])
+
+
+def event_envelope(topic: str, name: str, data: Any) -> Envelope:
+    """Return an event for the followers of `topic`; raises `TypeError` or `ValueError` for what can't be sent."""
     parse_open(topic)
     if not 0 < len(name.encode("utf-8", "replace")) <= SHORT_BYTES:
         raise ValueError(f"The event name {name[:SHORT_BYTES]!r} is empty or too long: use 1 to {SHORT_BYTES} bytes.")
@@ -58,7 +63,7 @@ def publish(topic: str, name: str, data: Any = None) -> None:
         raise ValueError(
             f"The data of {name!r} has {size:,} bytes; the limit is {EVENT_BYTES:,}: send a link or an id instead."
         )
-    announce([Envelope(topics=(topic,), event=Event(topic=topic, name=name, data=data))])
+    return Envelope(topics=(topic,), event=Event(topic=topic, name=name, data=data))
 
 
 def announce(envelopes: Iterable[Envelope]) -> None:

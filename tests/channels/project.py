@@ -113,11 +113,9 @@ class SyncProject(FollowMixin, JsonWebsocketConsumer):
         self.send_json({"unfollowed": topic, "reason": reason})
 
 
-consumers = AuthMiddlewareStack(
-    URLRouter(
-        [
-            path("async/<str:topics>/", AsyncProject.as_asgi()),
-            path("sync/<str:topics>/", SyncProject.as_asgi()),
-        ]
-    )
-)
+routes = [
+    path("async/<str:topics>/", AsyncProject.as_asgi()),
+    path("sync/<str:topics>/", SyncProject.as_asgi()),
+]
+
+consumers = AuthMiddlewareStack(URLRouter(routes))

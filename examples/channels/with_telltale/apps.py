@@ -11,6 +11,6 @@ class WithTelltaleConfig(AppConfig):
     def ready(self) -> None:
         """Called once in each process."""
         # Imported here, because it needs Django's models.
-        from telltale.channels.relay import relay
+        from telltale.channels import relay
 
         relay("by-hand.user.{}", topic="user:{}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from telltale.channels.groups import group_of as group_of
     from telltale.channels.groups import topic_of as topic_of
     from telltale.channels.mounting import live_application as live_application
-    from telltale.channels.relay import relay as relay
+    from telltale.channels.relaying import relay as relay
     from telltale.channels.sending import send as send
 
 _HOMES = {
@@ -24,7 +24,7 @@ _HOMES = {
     "TaskConsumer": "telltale.channels.consumers",
     "group_of": "telltale.channels.groups",
     "live_application": "telltale.channels.mounting",
-    "relay": "telltale.channels.relay",
+    "relay": "telltale.channels.relaying",
     "send": "telltale.channels.sending",
     "topic_of": "telltale.channels.groups",
 }

@@ -53,7 +53,7 @@ METHODS: Final = ("task_changed", "notice", "event")
 T = TypeVar("T")
 
 
-class FollowRefused(DenyConnection):
+class FollowRefused(DenyConnection):  # type: ignore[misc]
     """A topic can't be followed. Raised in `connect`, it denies the connection."""
 
 

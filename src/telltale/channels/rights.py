@@ -59,10 +59,7 @@ def user_now(scope: Scope, session: Any) -> Any:
     opened = scope.get("user")
     if opened is None or not opened.is_authenticated:
         return AnonymousUser()
-    if _is_from_session(scope, opened):
-        user = _user_of(session)
-    else:
-        user = _active_user(opened.pk)
+    user = _user_of(session) if _is_from_session(scope, opened) else _active_user(opened.pk)
     return user if user is not None and user.pk == opened.pk else AnonymousUser()
 
 
@@ -92,7 +89,7 @@ def _auth_hashes(user: Any) -> Iterator[str]:
     yield from user.get_session_auth_fallback_hash()
 
 
-def _active_user(pk: object) -> Any:
+def _active_user(pk: Any) -> Any:
     """Return the user with this key, or None if there is none or the account is disabled."""
     user = get_user_model()._default_manager.filter(pk=pk).first()
     return user if getattr(user, "is_active", True) else None

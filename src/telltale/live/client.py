@@ -66,6 +66,11 @@ class ConnectedClient:
         """The topic of the person whose connection it is; empty if the ticket names no person."""
         return self.connection.grant.follower if self.connection.grant is not None else ""
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics of its ticket; none before it has one."""
+        return self.connection.grant.topics if self.connection.grant is not None else frozenset()
+
     def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
         """See the contract. The ticket is verified on return; the snapshots come later."""
         host, connection, previous = self._host, self.connection, self.connection.grant

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Final
 
@@ -117,6 +118,8 @@ class Driver:
             self._connections_by_person[client.person] += 1
         self.hub.attach(client.connection)
         self._refresher.start_rereading()
+        for attached in _attach_listeners:
+            attached(self, client.topics)
 
     def detach(self, connection: Connection) -> None:
         """Send it nothing more; harmless when repeated."""
@@ -271,6 +274,18 @@ def _decrement(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]
+
+
+Attached = Callable[[Driver, AbstractSet[str]], None]
+"""Called with the driver and all topics of a client, when the client begins to follow or renews its ticket."""
+
+_attach_listeners: list[Attached] = []
+
+
+def on_attach(attached: Attached) -> None:
+    """Call this for every client of every driver, on its event loop: for sources of events other than the broker."""
+    if attached not in _attach_listeners:
+        _attach_listeners.append(attached)
 
 
 _drivers: dict[asyncio.AbstractEventLoop, Driver] = {}
