@@ -20,6 +20,7 @@ from telltale import native
 from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.delivery import Callbacks, without_oversized
 from telltale.brokers.urls import redact
+from telltale.channels.broker_group import site_name
 from telltale.channels.broker_listener import ChannelsListener, LoopListener, ThreadListener
 from telltale.channels.broker_process_lock import ProcessLock
 from telltale.channels.broker_thread import LayerThread
@@ -42,10 +43,10 @@ class ChannelsBroker:
 
     def __init__(self, alias: str, make_layer: Callable[[], Any], reach: Reach) -> None:
         self.reach = reach
-        self._alias, self._make_layer = alias, make_layer
+        self._alias, self._make_layer, self._site = alias, make_layer, site_name()
         self._lock = native.lock()
         self._layer_thread: LayerThread | None = None
-        self._process_lock = ProcessLock()
+        self._process_lock = ProcessLock(self._site)
         call_after_fork(self)
 
     @property
@@ -99,7 +100,7 @@ class ChannelsBroker:
             return present
         with self._lock:
             if self._layer_thread is None:
-                self._layer_thread = LayerThread(self._make_layer, f"The channel layer {self._alias!r}")
+                self._layer_thread = LayerThread(self._make_layer, f"The channel layer {self._alias!r}", self._site)
                 self._warn_of_other_process()
             return self._layer_thread
 

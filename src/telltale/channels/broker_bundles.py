@@ -111,7 +111,7 @@ class SendBuffer:
             self._bytes -= _size(oldest)
             self._missed_topics.update(oldest.topics)
             dropped += 1
-        if len(self._missed_topics) > MISSED_TOPICS:
+        if self._missed_any or len(self._missed_topics) > MISSED_TOPICS:
             self.miss_any()
         return dropped
 

@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from telltale.channels.broker_group import site_name
-
 fcntl: Any
 try:
     import fcntl
@@ -20,10 +18,10 @@ except ImportError:  # Windows: no line in the log.
 class ProcessLock:
     """A lock that one process of the site holds until it ends or calls `release`."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: str) -> None:
         directory = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         user = os.geteuid() if hasattr(os, "geteuid") else ""
-        self._path = Path(directory) / f"telltale-{user}-{site_name()}-channels.lock"
+        self._path = Path(directory) / f"telltale-{user}-{site}-channels.lock"
         self._descriptor: int | None = None
 
     def other_process(self) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
-from telltale.channels.broker_group import GroupSlots, site_name
+from telltale.channels.broker_group import GroupSlots
 from telltale.channels.broker_listener import ChannelsListener, Listeners
 from telltale.channels.broker_sender import LayerSender
 from telltale.channels.broker_subscription import LayerSubscription
@@ -42,11 +42,11 @@ parent's event loop, which shares its kernel object (epoll) with the copy."""
 class LayerThread:
     """Sends and receives for one process, until closed. The thread starts with the first use."""
 
-    def __init__(self, make_layer: Callable[[], Any], layer_name: str) -> None:
+    def __init__(self, make_layer: Callable[[], Any], layer_name: str, site: str) -> None:
         self.listeners = Listeners()
         self.sender = LayerSender()
         self.subscription = LayerSubscription(self.listeners, self.sender.send_beacon)
-        self._make_layer = make_layer
+        self._make_layer, self._site = make_layer, site
         self._lock = native.lock()
         self._is_started = False
         self._closing, self._ended = native.OneShotEvent(), native.OneShotEvent()
@@ -122,7 +122,7 @@ class LayerThread:
 
     async def _use_layer(self) -> None:
         layer = self._make_layer()
-        slots = GroupSlots(site_name(), getattr(layer, "group_expiry", None))
+        slots = GroupSlots(self._site, getattr(layer, "group_expiry", None))
         tasks = [
             asyncio.create_task(self.sender.run(layer, slots)),
             asyncio.create_task(self.subscription.run(layer, slots)),
