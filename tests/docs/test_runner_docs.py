@@ -122,7 +122,7 @@ def test_the_table_of_abilities_is_made_from_the_code() -> None:
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("page", ["celery", "django-tasks", "rq", "dramatiq", "huey", "django-q"])
+@pytest.mark.parametrize("page", ["celery", "django-tasks", "rq", "dramatiq", "huey", "django-q", "channels"])
 def test_the_code_of_a_page_works(page: str, redis: Redis, tmp_path: Path) -> None:
     redis.forget()
     assert run_view_with_worker(Site(page, tmp_path, REDIS=redis.url)) == "succeeded 1 1000"

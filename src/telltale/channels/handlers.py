@@ -11,6 +11,7 @@ from types import MethodType
 from typing import Any
 
 from channels.routing import get_default_application
+from django.conf import settings
 
 from telltale.dispatch.import_paths import dotted_name, import_or_none
 from telltale.dispatch.runner import Call, TaskOptions, options_of
@@ -105,7 +106,7 @@ def handler_on(channel: str, name: str) -> Handler:
 
 
 def _consumer_of(channel: str) -> Any:
-    if channel not in _consumers:
+    if channel not in _consumers and getattr(settings, "ASGI_APPLICATION", None):
         get_default_application()  # Imports the site's routing, and with it its consumers.
     classes = _consumers.get(channel, {})
     if len(classes) == 1:

@@ -7,12 +7,15 @@ queued, and a row that is still queued after the expiry ends as failed, with a r
 Limits: a message can't be revoked (a cancelled one stops as soon as it is taken), and a run can't be ended by force.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
+from channels.layers import InMemoryChannelLayer
 
 from telltale.channels.handlers import Handler, find_handler, running
 from telltale.channels.layers import describe, expiry_s, required_layer
@@ -23,6 +26,8 @@ from telltale.owners import current_owner
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "channels"
 
@@ -92,6 +97,8 @@ class ChannelsRunner:
 
 def _send(alias: str, channel: str, message: Mapping[str, Any]) -> None:
     layer = required_layer(alias)
+    if isinstance(layer, InMemoryChannelLayer):
+        _warn_of_memory(alias)
     try:
         async_to_sync(layer.send)(channel, message)
     except ChannelFull as error:
@@ -104,3 +111,13 @@ def _send(alias: str, channel: str, message: Mapping[str, Any]) -> None:
             f"{describe(alias, layer)} did not take a message of about {len(str(message)):,} bytes for {channel!r} "
             f"({error!r}). If it can be reached, store large arguments and pass their key."
         ) from error
+
+
+@cache
+def _warn_of_memory(alias: str) -> None:
+    """Log once in each process that no other process receives its tasks."""
+    logger.warning(
+        "CHANNEL_LAYERS[%r] is a layer in memory, which reaches only this process: a worker receives nothing, and its "
+        "tasks end as failed after the layer's expiry. Use channels_redis.core.RedisChannelLayer.",
+        alias,
+    )

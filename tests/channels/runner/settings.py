@@ -2,7 +2,7 @@
 
 import os
 
-from tests.channels.runner.layers import host, layer
+from tests.channels.runner.layers import layer, pubsub_layer
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS
 
@@ -12,12 +12,9 @@ ASGI_APPLICATION = "tests.app.channels_tasks.application"
 
 URLS = [os.environ[name] for name in ("TELLTALE_TEST_LAYER", "TELLTALE_TEST_LAYER_2") if name in os.environ]
 CHANNEL_LAYERS = {
-    "default": layer(*URLS, expiry_s=int(os.environ.get("TELLTALE_TEST_EXPIRY_S", "60"))),
-    "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
-    "pubsub": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [host(url) for url in URLS]},
-    },
+    "default": pubsub_layer(*URLS)
+    if "TELLTALE_TEST_PUBSUB" in os.environ
+    else layer(*URLS, expiry_s=int(os.environ.get("TELLTALE_TEST_EXPIRY_S", "60"))),
 }
 
 LOGGING = {

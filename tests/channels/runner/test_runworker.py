@@ -1,6 +1,7 @@
 """Under Channels' own `runworker`, which takes all messages at once: no task waits or runs for ever."""
 
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from telltale.dispatch.task_header import TaskHeader
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
+from tests.app import channels_tasks
 from tests.app.channels_tasks import Background, Special
-from tests.channels.runner.conftest import EXPIRY_S
-from tests.runners.workers import WorkerProcess
+from tests.channels.runner.conftest import CHANNELS, EXPIRY_S, env_of
+from tests.channels.runner.layers import layer, pubsub_layer
+from tests.runners.conftest import RunWorker
+from tests.runners.workers import WorkerProcess, django_command
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service, pytest.mark.usefixtures("short_expiry")]
@@ -135,6 +139,25 @@ class TestRunning:
         ended = wait_for_end(row)
         assert (ended.state, ended.error) == (State.FAILED, "The worker does not know this task.")
         assert "no tracked handler 'gone'" in ended.detail
+
+
+@pytest.mark.parametrize("kind", ["core", "pubsub"])
+def test_with_several_workers_each_task_runs_once(
+    kind: str, settings: Any, run_worker: RunWorker, redis: Redis, tmp_path: Path
+) -> None:
+    """Redis pub/sub delivers each message to all workers; the other layer repeats one now and then."""
+    settings.CHANNEL_LAYERS = {"default": (pubsub_layer if kind == "pubsub" else layer)(redis.url)}
+    env = env_of(redis, **({"TELLTALE_TEST_PUBSUB": "yes"} if kind == "pubsub" else {}))
+    command = django_command("runworker", *CHANNELS)
+    with ExitStack() as stack:
+        for _ in range(3):
+            worker = stack.enter_context(contextmanager(run_worker)(channels_tasks, command, "Running worker", **env))
+            worker.start()
+        time.sleep(1)  # Their subscriptions; nothing tells when they are there.
+        rows = [telltale.enqueue(Background.count, str(tmp_path / "log"), 1, 0.0) for _ in range(30)]
+        assert {(wait_for_end(row).state, reload(row).attempt) for row in rows} == {(State.SUCCEEDED, 1)}
+        time.sleep(0.5)
+        assert logged_lines(tmp_path) == ["count"] * 30
 
 
 class TestWaiting:

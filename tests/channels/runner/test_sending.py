@@ -1,6 +1,9 @@
 """Tasks on their way to the channel layer: their names, their rows, their messages, and each error with its fix."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,9 +21,10 @@ from telltale.core.states import State
 from telltale.dispatch.registry import by_name, runner_of
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
+from telltale.testing.runners import wait_for_end
 from tests.app.channels_tasks import Background, Plain, Special
 from tests.channels.runner.layers import layer
-from tests.servers import Redis
+from tests.servers import ROOT, Redis
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
@@ -70,6 +74,19 @@ def test_a_call_on_the_class_runs_the_handler_here(tmp_path: Any) -> None:
     Background.import_contacts(7, log=str(tmp_path / "log"))
     assert (tmp_path / "log").read_text() == "import-7\n"
     assert TaskState.objects.count() == 0
+
+
+def test_a_channel_is_found_by_importing_the_application_of_the_site() -> None:
+    script = """
+import django
+django.setup()
+from telltale.channels.handlers import handler_on
+print(handler_on("my-background-task", "import.contacts").dotted_name)
+"""
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.channels.runner.settings"}
+    env |= {"TELLTALE_TEST_LAYER": "redis://127.0.0.1:1/0", "PYTHONPATH": os.pathsep.join([str(ROOT), f"{ROOT}/src"])}
+    process = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=50)
+    assert process.stdout == "tests.app.channels_tasks.Background.import_contacts\n", process.stderr
 
 
 # Sending
@@ -159,6 +176,15 @@ def test_a_layer_that_is_not_configured_is_an_error(settings: Any) -> None:
 def test_a_layer_that_can_not_be_reached_is_an_error(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": layer("redis://127.0.0.1:1/0")}
     refuses_to_enqueue(r"did not take a message of about \d+ bytes for 'my-background-task' .*Error")
+
+
+def test_a_layer_in_memory_is_warned_of_once_and_its_task_ends(settings: Any, caplog: Any) -> None:
+    memory = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"expiry": 0}}
+    settings.CHANNEL_LAYERS = {"default": memory}
+    rows = [telltale.enqueue(Background.fail, "log") for _ in range(2)]
+    [warning] = [record.getMessage() for record in caplog.records if record.name == "telltale.channels.runner"]
+    assert "'default'] is a layer in memory, which reaches only this process" in warning
+    assert {wait_for_end(row).error for row in rows} == {"No worker started this task."}
 
 
 def test_a_message_over_the_limit_of_the_layer_is_an_error(redis: Redis) -> None:
