@@ -18,7 +18,7 @@ DAY_S = 86_400.0
 SETTINGS = {
     "BROKER": "memory://",
     "KEEP_ENDED_S": 10 * DAY_S,
-    "KEEP_UNTOLD_S": 40 * DAY_S,
+    "KEEP_UNSEEN_S": 40 * DAY_S,
     "KEEP_QUEUED_S": 7 * DAY_S,
 }
 

@@ -178,6 +178,75 @@ def test_a_retrying_snapshot_supersedes_progress_that_was_never_saved(queue, set
     assert all(supersedes(last.order, earlier.order) for earlier in before)
 
 
+def read_37_of_100(error: BaseException) -> None:
+    with telltale.stage("Reading", weight=0.5):
+        for n in telltale.progress(range(100), message="Row by row", unit="rows"):
+            if n == 37:
+                raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "state"),
+    [
+        (ValueError("row"), None, "failed"),
+        (telltale.TaskError("Row 37 has no name."), None, "failed"),
+        (telltale.Cancelled(), None, "cancelled"),
+        (SystemExit(1), None, "failed"),
+        (OSError("busy"), Verdict(state=State.RETRYING), "retrying"),
+    ],
+)
+def test_every_end_and_every_retry_shows_where_the_task_stopped(
+    queue, error: BaseException, verdict: Verdict | None, state: str
+) -> None:
+    task = queue()
+    with pytest.raises(type(error)), run_attempt(task_id=task.pk, verdict=lambda _: verdict) as tracker:
+        tracker.label = "Import of contacts.csv"
+        read_37_of_100(error)
+    row = store.get_task(task.pk)
+    progress = row.snapshot.progress
+    assert (row.state, row.label) == (state, "Import of contacts.csv")
+    assert (progress.current, progress.total, progress.unit) == (37, 100, "rows")
+    assert (progress.stage, progress.message) == ("Reading", "Row by row")
+    assert progress.fraction == pytest.approx(0.185)
+
+
+def test_a_retry_that_ends_as_cancelled_shows_where_the_task_stopped(queue) -> None:
+    task = queue()
+    with (
+        pytest.raises(OSError, match="busy"),
+        run_attempt(task_id=task.pk, verdict=lambda _: Verdict(state=State.RETRYING)),
+    ):
+        store.request_cancel(task.pk)
+        read_37_of_100(OSError("busy"))
+    row = store.get_task(task.pk)
+    assert (row.state, row.snapshot.progress.current, row.snapshot.progress.stage) == ("cancelled", 37, "Reading")
+
+
+def test_an_async_task_that_is_cancelled_in_a_stage_shows_where_it_stopped() -> None:
+    async def work() -> None:
+        async with telltale.track("Import"):
+            with telltale.stage("Reading", weight=0.5):
+                for n in telltale.progress(range(100)):
+                    if n == 37:
+                        asyncio.current_task().cancel()
+                    await asyncio.sleep(0)
+
+    with pytest.raises(CancelledError):
+        asyncio.run(work())
+    progress = TaskState.objects.get().snapshot.progress
+    assert (progress.stage, progress.current, progress.total) == ("Reading", 37, 100)
+
+
+def test_a_success_after_a_stage_that_failed_shows_the_values_outside_it(queue) -> None:
+    task = queue()
+    with run_attempt(task_id=task.pk) as tracker:
+        tracker.current, tracker.total = 2, 2
+        with suppress(ValueError):
+            read_37_of_100(ValueError("row"))
+    progress = store.get_task(task.pk).snapshot.progress
+    assert (progress.fraction, progress.current, progress.total, progress.stage) == (1.0, 2, 2, "")
+
+
 def test_an_unknown_task_runs_without_a_row() -> None:
     ran = []
     with run_attempt(runner="test", runner_id="never seen"):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from django.contrib.auth.models import User
@@ -177,7 +178,69 @@ def test_the_values_from_before_a_stage_return_after_it(tracker: Tracker) -> Non
 def test_an_error_ends_its_stage(tracker: Tracker) -> None:
     with pytest.raises(ValueError, match="here"), telltale.stage("Reading"):
         raise ValueError("here")
+    tracker.message = "Without it"
     assert tracker.sample().stage == ""
+
+
+def read_37_of_100(error: BaseException) -> None:
+    for n in telltale.progress(range(100), message="Row by row", unit="rows"):
+        if n == 37:
+            raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("here"), telltale.Cancelled(), SystemExit(1), asyncio.CancelledError()])
+def test_an_exception_that_leaves_stages_leaves_the_progress_where_it_was(
+    tracker: Tracker, error: BaseException
+) -> None:
+    tracker.current, tracker.total = 1, 3
+    with pytest.raises(type(error)), telltale.stage("Reading", weight=0.5), telltale.stage("Sheet", weight=0.5):
+        read_37_of_100(error)
+    progress = tracker.sample()
+    assert (progress.current, progress.total, progress.unit) == (37, 100, "rows")
+    assert (progress.stage, progress.message) == ("Reading", "Row by row")
+    assert progress.fraction == pytest.approx(0.5 * 0.5 * 0.37)
+
+
+def test_a_sample_between_an_exception_and_its_handler_does_not_raise_the_fraction(tracker: Tracker) -> None:
+    with pytest.raises(ValueError, match="here"), telltale.stage("Reading", weight=0.5):
+        read_37_of_100(ValueError("here"))
+    assert tracker.sample().fraction == pytest.approx(0.185)
+    with telltale.stage("Writing", weight=0.5):
+        assert tracker.sample().fraction == 0.5
+
+
+def test_progress_after_a_stage_that_failed_continues_with_the_outer_values(tracker: Tracker) -> None:
+    seen = []
+    for _ in telltale.progress(range(3), unit="files"):
+        with suppress(ValueError), telltale.stage("File", weight=1, of=3):
+            read_37_of_100(ValueError("here"))
+        seen.append(tracker.sample().current)
+    progress = tracker.sample()
+    assert seen == [37, 37, 37]
+    assert (progress.current, progress.total, progress.unit, progress.stage) == (3, 3, "files", "")
+    assert progress.fraction == 1.0
+
+
+def test_what_a_handler_reports_in_the_outer_stage_is_shown(tracker: Tracker) -> None:
+    with pytest.raises(ValueError, match="here"), telltale.stage("Import", weight=0.5):
+        try:
+            with telltale.stage("Reading", weight=0.5):
+                read_37_of_100(ValueError("here"))
+        finally:
+            tracker.message = "Removing the files"
+    progress = tracker.sample()
+    assert (progress.stage, progress.message, progress.current) == ("Import", "Removing the files", None)
+
+
+def test_a_value_that_cannot_be_read_does_not_replace_the_exception_of_its_stage(tracker: Tracker) -> None:
+    class Unreadable:
+        def __str__(self) -> str:
+            raise RuntimeError("unreadable")
+
+    with pytest.raises(ValueError, match="here"), telltale.stage("Reading"):
+        tracker.message = Unreadable()
+        raise ValueError("here")
+    assert tracker.message == ""
 
 
 def test_outside_a_run_nothing_happens() -> None:

@@ -1,8 +1,8 @@
 """Why a task waits: how many tasks are before it, and whether a worker is listening. Asked of the task's runner.
 
 Views call `request_queue_status` with the tasks that they show; it returns at once. One thread in each process asks
-the runners, at most every `waiting_every_s` for each task, because an answer may take a second. It writes the answer
-to the task's row and publishes it to the task's followers.
+the runners, at most every `queue_status_every_s` for each task, because an answer may take a second. It writes the
+answer to the task's row and publishes it to the task's followers.
 """
 
 import logging
@@ -36,7 +36,7 @@ LISTENING_FOR_S: Final = 15.0
 
 def request_queue_status(snapshots: Iterable[Snapshot], *, now: float) -> None:
     """Have the queue status of those tasks updated that wait for a worker. Returns at once, and never raises."""
-    every_s = conf.settings().waiting_every_s
+    every_s = conf.settings().queue_status_every_s
     if every_s is None:
         return
     waiting_ids = [snapshot.id for snapshot in snapshots if _is_waiting(snapshot, now)]

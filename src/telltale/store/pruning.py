@@ -23,11 +23,11 @@ PRUNED_AT_ONCE: Final = 1_000
 def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     """Give up tasks that never began, and delete what the settings no longer keep; at most `most` of each kind.
 
-    A notice that was not shown is kept for `keep_untold_s`, and with it its task.
+    A notice that was not shown is kept for `keep_unseen_s`, and with it its task.
     """
     instant, settings = or_now(now), conf.settings()
     old_notices = Q(shown_at__lt=instant - settings.keep_ended_s)
-    old_notices |= Q(shown_at=None, created_at__lt=instant - settings.keep_untold_s)
+    old_notices |= Q(shown_at=None, created_at__lt=instant - settings.keep_unseen_s)
     notices = list(notice_rows().filter(old_notices).values_list("pk", flat=True)[:most])
     not_shown = notice_rows().filter(shown_at=None).exclude(pk__in=notices).exclude(task_id=None)
     old_tasks = Q(ended_at__lt=instant - settings.keep_ended_s)

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 
 from telltale import conf
-from telltale.core.snapshot import bounded
+from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
 from telltale.core.states import CLAIMABLE, State, sources
 from telltale.models import TaskState
 from telltale.store.clock import or_now
@@ -106,15 +106,21 @@ def set_retrying(
     attempt: int,
     *,
     seq: int = 0,
+    progress: Progress | None = None,
+    label: str | None = None,
     due_at: float | None = None,
     error: str | None = None,
     now: float | None = None,
 ) -> Changed | None:
     """Record that the attempt failed and its runner will retry it; None if it had ended or a newer one began.
 
-    If a cancellation was requested, the task ends as cancelled instead.
+    `progress`, `label`: the attempt's last; None for the saved ones. If a cancellation was requested, the task ends as
+    cancelled instead.
     """
     instant = or_now(now)
+    last: dict[str, Any] = {} if progress is None else {"progress": progress.to_json()}
+    if label is not None:
+        last["label"] = bounded(label, SHORT_BYTES)
     with in_transaction():
         running = task_rows().filter(pk=task_id, attempt=attempt, state__in=values_of(sources(State.RETRYING)))
         if running.filter(cancel_requested=False).update(
@@ -126,6 +132,9 @@ def set_retrying(
             remaining_s=None,
             no_cancel=None,
             beat_at=instant,
+            **last,
         ):
             return read_change(task_id)
-    return end(task_id, attempt, State.CANCELLED, now=now) if running.exists() else None
+    if not running.exists():
+        return None
+    return end(task_id, attempt, State.CANCELLED, seq=seq, progress=progress, label=label, now=now)

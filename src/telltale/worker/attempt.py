@@ -189,7 +189,7 @@ class Attempt:
     def _advance(self, last: Snapshot, sample: Sample, now: float) -> Snapshot:
         """The snapshot after `last`."""
         has_moved = sample.progress != self._sample.progress
-        self._pace.feed(sample.progress.fraction, now=now)
+        self._pace.add(sample.progress.fraction, now=now)
         self._seq += 1
         if sample != self._sample:
             self._changed_seq, self._sample = self._seq, sample

@@ -1,7 +1,7 @@
 """A run of a task from its claim to its end: `run_attempt` for runners, `track` for any other code.
 
 The end is written before the runner continues, and is published after that. If the database is unavailable, the task
-waits up to `END_PATIENCE_S` at its end, and is otherwise undisturbed: it is claimed, saved and ended as soon as the
+waits up to `END_RETRY_S` at its end, and is otherwise undisturbed: it is claimed, saved and ended as soon as the
 database works again. `dispatch/tracked.py` calls `run_attempt`.
 """
 
@@ -215,12 +215,13 @@ def _prepare_end(
     """Finish the attempt; returns a function that writes its end, as it is known now."""
     tracker = attempt.tracker
     label = None if tracker.label is None else str(tracker.label)
+    if verdict.state is State.SUCCEEDED:
+        tracker.forget_place()
     seq, progress = attempt.finish()
-    if verdict.state is State.RETRYING:
-        return lambda claim: store.set_retrying(
-            claim.id, claim.attempt, seq=seq, due_at=verdict.due_at, error=verdict.error
-        )
     fields: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
+    if verdict.state is State.RETRYING:
+        fields |= {"due_at": verdict.due_at, "error": verdict.error}
+        return lambda claim: store.set_retrying(claim.id, claim.attempt, **fields)
     if verdict.state is State.SUCCEEDED:
         fields["progress"] = replace(progress, fraction=1.0)
         fields["result"] = None if tracker.result is None else str(tracker.result)
@@ -253,9 +254,9 @@ def _write_interruption(claim: store.Claim, state: State, fields: dict[str, Any]
 
 
 def _write_patiently(write_end: Callable[[], None]) -> None:
-    """Call `write_end` until it succeeds, for up to `END_PATIENCE_S`; then leave it to the saver."""
+    """Call `write_end` until it succeeds, for up to `END_RETRY_S`; then leave it to the saver."""
     saver = reporter().saver
-    deadline = time.monotonic() + conf.settings().end_patience_s
+    deadline = time.monotonic() + conf.settings().end_retry_s
     wait_s = FIRST_WAIT_S
     while True:
         connection = _connection()

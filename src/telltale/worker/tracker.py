@@ -9,6 +9,7 @@ import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import is_
 from typing import Any, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -65,6 +66,8 @@ class Tracker:
         "_is_counting",
         "_lock",
         "_outer_stages",
+        "_place",
+        "_place_values",
         "_stage",
         "_stage_changes",
         "_stages",
@@ -104,6 +107,10 @@ class Tracker:
         self._outer_stages: list[tuple[Any, ...]] = []
         self._stage_changes = 0
         """How often a stage began or ended, so that the raw values differ whenever the progress may."""
+        self._place: Progress | None = None
+        """The progress at the moment when an exception left a stage; None once the task has reported more."""
+        self._place_values: tuple[Any, ...] = ()
+        """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
         self._is_counting = False
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.label = self.no_cancel = None
@@ -114,9 +121,10 @@ class Tracker:
         """A part of the task with its own progress. Stages nest; `core/progress.py` explains `weight` and `of`.
 
         Within it, `current`, `total`, `unit` and `message` belong to the stage. Afterwards the earlier values return.
+        If an exception leaves the stage, the reported progress stays where it was until the task reports more.
         """
         with self._lock:
-            self._copy_to_stage()
+            self._copy_to_stage(self.raw_values())
             self._outer_stages.append(
                 (self._stage, self._is_counting, self.current, self.total, self.message, self.unit)
             )
@@ -126,14 +134,21 @@ class Tracker:
             self.current, self.total, self.message, self.unit = 0, None, "", ""
         try:
             yield self
-        finally:
+        except BaseException:
             with self._lock:
-                self._copy_to_stage()
-                self._stages.leave()
-                self._stage_changes += 1
-                self._stage, self._is_counting, self.current, self.total, self.message, self.unit = (
-                    self._outer_stages.pop()
-                )
+                place = self._place_now()
+                self._leave_stage()
+                self._place, self._place_values = place, self.raw_values()[:5]
+            raise
+        else:
+            with self._lock:
+                self._copy_to_stage(self.raw_values())
+                self._leave_stage()
+
+    def _leave_stage(self) -> None:
+        self._stages.leave()
+        self._stage_changes += 1
+        self._stage, self._is_counting, self.current, self.total, self.message, self.unit = self._outer_stages.pop()
 
     def raw_values(self) -> RawValues:
         """The values by which the reporter sees whether anything has changed. No lock, and a tenth of `read`'s time."""
@@ -151,18 +166,38 @@ class Tracker:
     def read(self) -> tuple[RawValues, Progress]:
         """The raw values, and the progress made from them. Called from the reporter's thread."""
         with self._lock:
-            return self._copy_to_stage(), self._stages.sample()
+            raw_values = self.raw_values()
+            return raw_values, self._sample(raw_values)
 
     def sample(self) -> Progress:
         """The progress now."""
         return self.read()[1]
 
-    def _copy_to_stage(self) -> RawValues:
-        # Call it with the lock held. Otherwise the values of one stage could be copied to the next, and the fraction,
-        # which never goes back, would stay too high.
-        raw_values, stage = self.raw_values(), self._stage
+    def forget_place(self) -> None:
+        """Report the present values, also if an exception left a stage: the task has dealt with it and succeeded."""
+        with self._lock:
+            self._place = None
+
+    # Call these three with the lock held. Otherwise the values of one stage could be copied to the next, and the
+    # fraction, which never goes back, would stay too high.
+
+    def _sample(self, raw_values: RawValues) -> Progress:
+        # By identity: a task may set objects that can't be compared.
+        if self._place is not None and all(map(is_, raw_values, self._place_values)):
+            return self._place
+        self._place = None
+        self._copy_to_stage(raw_values)
+        return self._stages.sample()
+
+    def _place_now(self) -> Progress | None:
+        try:
+            return self._sample(self.raw_values())
+        except Exception:
+            return None  # The task may set any object. Its own exception is the one that must leave the stage.
+
+    def _copy_to_stage(self, raw_values: RawValues) -> None:
+        stage = self._stage
         _stage_changes, stage.current, stage.total, stage.unit, stage.message, *_rest = raw_values
-        return raw_values
 
     def request_cancel(self) -> None:
         """Note that cancellation was requested. Called by the reporter and the saver."""
