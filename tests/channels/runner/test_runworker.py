@@ -1,7 +1,8 @@
 """Under Channels' own `runworker`, which takes all messages at once: no task waits or runs for ever."""
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def test_with_several_workers_each_task_runs_once(
     command = django_command("runworker", *CHANNELS)
     with ExitStack() as stack:
         for _ in range(3):
-            worker = stack.enter_context(contextmanager(run_worker)(channels_tasks, command, "Running worker", **env))
+            [worker] = islice(run_worker(channels_tasks, command, "Running worker", **env), 1)
+            stack.callback(worker.kill)
             worker.start()
         time.sleep(1)  # Their subscriptions; nothing tells when they are there.
         rows = [telltale.enqueue(Background.count, str(tmp_path / "log"), 1, 0.0) for _ in range(30)]
