@@ -10,6 +10,7 @@ if "CHANNELS_REDIS" in os.environ:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": os.environ.get("CHANNELS_BACKEND", "channels_redis.core.RedisChannelLayer"),
-            "CONFIG": {"hosts": [os.environ["CHANNELS_REDIS"]]},
+            # redis-py's own timeout is as long as channels_redis waits for a message.
+            "CONFIG": {"hosts": [{"address": os.environ["CHANNELS_REDIS"], "socket_timeout": 30}]},
         }
     }

@@ -47,6 +47,9 @@ logger = logging.getLogger(__name__)
 HANDOVER_S: Final = 10.0
 """How long a sync consumer waits for the event loop."""
 
+TURN_S: Final = 0.05
+"""How long the methods are called before the client's messages have their turn; one that is slow may take longer."""
+
 METHODS: Final = ("task_changed", "notice", "event")
 """What a consumer may define; also `unfollowed`."""
 
@@ -227,9 +230,9 @@ class FollowMixin:
             await awaitable
 
     def _calls(self) -> Iterator["partial[Any]"]:
-        """Yield the calls for what waits now; what comes meanwhile has its turn after the client's messages."""
-        inbox = self._following().inbox
-        for _ in range(len(inbox)):
+        """Yield the calls for what waits, for a short time; then the client's messages have their turn."""
+        inbox, end_at = self._following().inbox, time.monotonic() + TURN_S
+        while time.monotonic() < end_at:
             item = inbox.take()
             if item is None:
                 return

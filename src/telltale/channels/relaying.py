@@ -155,35 +155,49 @@ class GroupListener:
         """Listen until nobody follows the topic; a layer that fails is listened to again."""
         while self._is_followed():
             try:
-                await self._listen()
+                channel = await self._layer.new_channel()
             except Exception as error:
-                # A layer may raise anything; it may work again in a moment.
-                _outage.begin(error, now=time.monotonic())
-                await asyncio.sleep(random.uniform(RETRY_S, 3 * RETRY_S))  # noqa: S311 (no secret)
+                await self._wait_after(error)
+                continue
+            try:
+                await self._listen(channel)
+            finally:
+                with suppress(Exception):
+                    await self._layer.group_discard(self._group, channel)
 
     def _is_followed(self) -> bool:
         return self._driver.hub.has_followers(self._topic)
 
-    async def _listen(self) -> None:
-        channel = await self._layer.new_channel()
-        receiving = asyncio.ensure_future(self._layer.receive(channel))
+    async def _listen(self, channel: str) -> None:
+        """Hand over what comes on the channel. It stays the same after a failure: a layer may keep messages for it."""
+        renew_at = float("-inf")
+        receiving: asyncio.Future[Mapping[str, Any]] | None = None
         try:
-            renew_at = float("-inf")
             while self._is_followed():
-                if time.monotonic() >= renew_at:
-                    await self._layer.group_add(self._group, channel)
-                    renew_at = time.monotonic() + RENEW_S
-                    _outage.end(now=time.monotonic())
-                await asyncio.wait({receiving}, timeout=LOOK_S)
-                if receiving.done():
-                    self._hand_over(receiving.result())
-                    receiving = asyncio.ensure_future(self._layer.receive(channel))
+                try:
+                    if time.monotonic() >= renew_at:
+                        await self._layer.group_add(self._group, channel)
+                        renew_at = time.monotonic() + RENEW_S
+                        _outage.end(now=time.monotonic())
+                    if receiving is None:
+                        receiving = asyncio.ensure_future(self._layer.receive(channel))
+                    await asyncio.wait({receiving}, timeout=LOOK_S)
+                    if receiving.done():
+                        received, receiving = receiving, None
+                        self._hand_over(received.result())
+                except Exception as error:
+                    renew_at = float("-inf")  # A layer that was restarted knows no members.
+                    await self._wait_after(error)
         finally:
-            receiving.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await receiving
-            with suppress(Exception):
-                await self._layer.group_discard(self._group, channel)
+            if receiving is not None:
+                receiving.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await receiving
+
+    async def _wait_after(self, error: Exception) -> None:
+        # A layer may raise anything; it may work again in a moment.
+        _outage.begin(error, now=time.monotonic())
+        await asyncio.sleep(random.uniform(RETRY_S, 3 * RETRY_S))  # noqa: S311 (no secret)
 
     def _hand_over(self, message: Mapping[str, Any]) -> None:
         kind = str(message.get("type", ""))
