@@ -106,6 +106,16 @@ def test_a_relay_over_a_layer_that_is_not_configured_is_refused(settings: Any) -
         relay("chat", topic="project:7")
 
 
+def test_a_layer_in_memory_is_warned_of_except_in_development(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.DEBUG = True
+    relay("chat", topic="project:7")
+    assert caplog.text == ""
+    settings.DEBUG = False
+    relay("chat", topic="project:7")
+    assert "in memory" in caplog.text
+    assert "Use channels_redis" in caplog.text
+
+
 # What arrives ------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from channels.layers import BaseChannelLayer, get_channel_layer
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
+from django.conf import settings
 
 from telltale.channels.groups import group_of
 from telltale.channels.layers import required_layer
@@ -73,7 +74,13 @@ def relay(group: str | None = None, *, topic: str, event: str | None = None, lay
             f"relay({group!r}) is no name of a Channels group: use ASCII letters, digits, '-', '_' and '.', fewer "
             "than 100 characters."
         )
-    required_layer(layer)
+    if isinstance(required_layer(layer), InMemoryChannelLayer) and not settings.DEBUG:
+        logger.warning(
+            "relay(topic=%r) listens to CHANNEL_LAYERS[%r], which is in memory: only what is sent in the web process "
+            "of the page arrives. Use channels_redis if there is more than one process.",
+            topic,
+            layer,
+        )
     _routes[Route(topic=topic, group=group, event=event, layer=layer)] = None
     on_attach(_listen_for)
 
