@@ -97,6 +97,18 @@ def test_by_hand_the_end_reaches_the_users_other_pages(sign_in: Callable[[str], 
     expect(stranger.locator(".toast")).to_have_count(0)
 
 
+def test_by_hand_any_user_who_has_the_address_sees_the_status_and_a_reload_empties_the_bar(
+    sign_in: Callable[[str], Page],
+) -> None:
+    page, stranger = sign_in("Ada"), sign_in("Grace")
+    begin_by_hand(page)
+    stranger.goto(page.url)
+    expect(toast(stranger, "10 of 40 pages")).to_be_visible(timeout=PATIENCE_MS)
+    expect(toast(page, "10 of 40 pages")).to_be_visible(timeout=PATIENCE_MS)
+    page.reload()
+    assert share_by_hand(page) == 0
+
+
 def test_by_hand_a_socket_that_opened_before_the_script_is_noticed(sign_in: Callable[[str], Page]) -> None:
     page = sign_in("Ada")
     page.context.add_init_script(RECORD_ORDER)
