@@ -163,9 +163,8 @@ def test_a_group_is_listened_to_only_while_its_topic_is_followed() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_membership_is_renewed_before_the_layer_forgets_it(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_membership_is_renewed_before_the_layer_forgets_it(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": MEMORY["default"] | {"CONFIG": {"group_expiry": 1}}}
-    monkeypatch.setattr(relaying, "RENEW_S", 0.3)
     relay(topic="room:{}")
 
     async def scenario(page: Page) -> None:

@@ -40,7 +40,10 @@ MAX_GROUPS: Final = 1_000
 """Groups that one event loop listens to; further ones are not relayed, and the log says so."""
 
 RENEW_S: Final = 30.0
-"""A membership is renewed this often: long before a layer's `group_expiry`, and soon after a layer lost its data."""
+"""A membership is renewed at least this often, because a layer may lose its data."""
+
+GROUP_EXPIRY_S: Final = 86_400.0
+"""How long a layer keeps a membership unless it says otherwise; it is renewed in a third of that."""
 
 LOOK_S: Final = 5.0
 """How often a listener looks whether anyone still follows."""
@@ -156,6 +159,7 @@ class GroupListener:
     def __init__(self, driver: Driver, route: Route, topic: str, group: str) -> None:
         self._driver, self._route, self._topic, self._group = driver, route, topic, group
         self._layer: Any = get_channel_layer(route.layer)
+        self._renew_s = min(RENEW_S, getattr(self._layer, "group_expiry", GROUP_EXPIRY_S) / 3)
         self._refusals = Outage(logger, f"Relaying a message of the group {group!r}", "It was skipped.")
 
     async def run(self) -> None:
@@ -184,7 +188,7 @@ class GroupListener:
                 try:
                     if time.monotonic() >= renew_at:
                         await self._layer.group_add(self._group, channel)
-                        renew_at = time.monotonic() + RENEW_S
+                        renew_at = time.monotonic() + self._renew_s
                         _outage.end(now=time.monotonic())
                     if receiving is None:
                         receiving = asyncio.ensure_future(self._layer.receive(channel))
