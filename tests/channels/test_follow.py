@@ -151,7 +151,8 @@ def test_progress_never_goes_backwards_when_a_topic_is_dropped_and_followed_agai
             await page.send(follow=topics)
             await in_thread(lambda seq=seq: moved(claim, seq / 100, seq=seq))
             await page.send(unfollow=[topics[seq % 2]])
-        await page.task(lambda t: t["seq"] == 11)
+        if not any(m["task"]["seq"] == 11 for m in page.received if "task" in m):
+            await page.task(lambda t: t["seq"] == 11)
         seqs = [m["task"]["seq"] for m in page.received if "task" in m]
         assert seqs == sorted(set(seqs))
 
