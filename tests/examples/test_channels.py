@@ -97,7 +97,7 @@ def test_by_hand_the_end_reaches_the_users_other_pages(sign_in: Callable[[str], 
     expect(stranger.locator(".toast")).to_have_count(0)
 
 
-def test_by_hand_any_user_who_has_the_address_sees_the_status_and_a_reload_empties_the_bar(
+def test_by_hand_any_user_with_the_address_sees_the_status_and_a_reload_empties_the_bar(
     sign_in: Callable[[str], Page],
 ) -> None:
     page, stranger = sign_in("Ada"), sign_in("Grace")
@@ -118,7 +118,7 @@ def test_by_hand_a_socket_that_opened_before_the_script_is_noticed(sign_in: Call
     expect(page.locator("#connection")).to_have_text("Connected")
 
 
-def test_by_hand_a_visitor_who_is_not_signed_in_gets_no_socket(open_context: Callable[..., BrowserContext]) -> None:
+def test_by_hand_an_anonymous_visitor_gets_no_socket(open_context: Callable[..., BrowserContext]) -> None:
     page = open_context().new_page()
     page.goto("/")
     code = page.evaluate(
