@@ -20,7 +20,7 @@ from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_un
 from tests.app import celery_app, celery_tasks
 from tests.runners.conftest import RunWorker
 from tests.runners.own_calls import OwnCallTests
-from tests.runners.workers import WorkerProcess, celery_broker_at, celery_command
+from tests.runners.workers import WorkerProcess, celery_broker_at, celery_command, claim_elsewhere
 from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -233,6 +233,31 @@ class TestWorker(OwnCallTests):
         worker.start()
         row = wait_for_end(TaskState.objects.get())
         assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
+
+    def test_an_expired_message_of_a_task_that_runs_elsewhere_does_not_end_it(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.pause()
+        celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), expires=0.2)
+        row = TaskState.objects.get()
+        claim_elsewhere(row)
+        time.sleep(0.5)
+        worker.start()
+        later = telltale.enqueue(celery_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
+        assert wait_for_end(later).state == State.SUCCEEDED
+        assert (reload(row).state, logged_lines(tmp_path)) == (State.RUNNING, [])
+
+    def test_a_revoked_message_of_a_task_that_runs_elsewhere_does_not_end_it(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.start()
+        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
+        row = TaskState.objects.get()
+        claim_elsewhere(row)
+        time.sleep(0.5)
+        celery_app.control.revoke(result.id)
+        time.sleep(2.0)
+        assert (reload(row).state, logged_lines(tmp_path)) == (State.RUNNING, [])
 
 
 @pytest.mark.service

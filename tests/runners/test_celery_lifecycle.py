@@ -1,5 +1,6 @@
 """How Celery starts and ends tasks: time limits, rejections, due times, killed and paused workers, redelivery."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -140,14 +141,14 @@ class TestEndedProcesses:
 
 
 @pytest.fixture
-def start_worker(redis: Redis, run_worker: RunWorker) -> Iterator[Callable[[], WorkerProcess]]:
-    """Starts another worker; Redis redelivers a message to it after two seconds without an acknowledgement."""
+def start_worker(redis: Redis, run_worker: RunWorker) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts another worker; Redis redelivers a message to it after `visible_s` without an acknowledgement."""
     redis.forget()
     workers: list[WorkerProcess] = []
 
-    def start() -> WorkerProcess:
+    def start(visible_s: int = 2) -> WorkerProcess:
         command = celery_command("-n", f"w{len(workers)}@%h", concurrency=1)
-        worker = next(run_worker(celery_tasks, command, " ready.", CELERY_VISIBLE_S="2"))
+        worker = next(run_worker(celery_tasks, command, " ready.", CELERY_VISIBLE_S=str(visible_s)))
         workers.append(worker)
         worker.start()
         return worker
@@ -190,3 +191,39 @@ class TestRedelivery:
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
         time.sleep(0.5)
         assert StoredNotice.objects.count() == 1
+
+    def test_a_killed_child_does_not_end_the_attempt_of_the_worker_that_runs_the_task_now(
+        self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
+    ) -> None:
+        ada, file = User.objects.create_user("ada"), tmp_path / "file"
+        start_worker(visible_s=5)
+        row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file), owner=ada)
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
+        child = int(reload(row).worker.rpartition(":")[2])
+        start_worker(visible_s=5)
+        wait_until(lambda: len(logged_lines(tmp_path)) == 2, "it runs twice")
+        wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
+        os.kill(child, signal.SIGKILL)
+        time.sleep(2.0)
+        assert (reload(row).state, reload(row).attempt) == (State.RUNNING, 2)
+        file.touch()
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
+        assert [notice.level for notice in StoredNotice.objects.all()] == ["success"]
+
+    def test_a_hard_limit_of_the_first_attempt_does_not_end_the_second(
+        self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "file"
+        start_worker(visible_s=5)
+        celery_tasks.redelivered.apply_async((str(tmp_path / "log"), str(file)), time_limit=10)
+        row = TaskState.objects.get()
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
+        began_at = reload(row).started_at
+        start_worker(visible_s=5)
+        wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
+        time.sleep(max(0.0, began_at + 11.5 - time.time()))
+        assert (reload(row).state, reload(row).attempt) == (State.RUNNING, 2)
+        assert reload(row).started_at + 10 > time.time(), "its own limit is not reached"
+        file.touch()
+        assert wait_for_end(row).state == State.SUCCEEDED

@@ -19,7 +19,7 @@ from telltale.runners.dramatiq import DramatiqRunner, TelltaleMiddleware
 from telltale.testing.runners import logged_lines, wait_for_end, wait_until
 from tests.app import dramatiq_tasks
 from tests.runners.own_calls import RetryTests, only_row
-from tests.runners.workers import WorkerProcess
+from tests.runners.workers import WorkerProcess, claim_elsewhere
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,6 +80,18 @@ class TestWorker(RetryTests):
         ended = wait_for_end(row)
         assert (ended.state, ended.error) == (State.FAILED, "The task expired before a worker was free.")
         assert logged_lines(tmp_path) == []
+
+    def test_an_expired_message_of_a_task_that_runs_elsewhere_does_not_end_it(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.pause()
+        row = telltale.enqueue(dramatiq_tasks.expire, str(tmp_path / "log"))
+        claim_elsewhere(row)
+        time.sleep(1.0)
+        worker.start()
+        later = telltale.enqueue(dramatiq_tasks.count, str(tmp_path / "log"), 1, 0.0)
+        assert wait_for_end(later).state == State.SUCCEEDED
+        assert store.get_task(row.pk).state == State.RUNNING
 
     def test_all_messages_of_a_pipeline_have_the_same_owner(self, worker: WorkerProcess, tmp_path: Path) -> None:
         worker.start()

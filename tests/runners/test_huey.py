@@ -1,5 +1,6 @@
 """Huey beyond the contract: its own calls, its immediate mode, schedules, retries, revoked and expired tasks."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,10 @@ from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.testing.runners import logged_lines, wait_for_end
+from telltale.worker.attempt import worker_name
 from tests.app import huey_tasks
 from tests.runners.own_calls import RetryTests, only_row
-from tests.runners.workers import WorkerProcess, huey_storage_at
+from tests.runners.workers import WorkerProcess, claim_elsewhere, huey_storage_at
 from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,6 +33,16 @@ def immediate() -> Iterator[None]:
     HUEY.immediate = True
     yield
     HUEY.immediate = False
+
+
+@pytest.mark.parametrize(("worker", "state"), [(worker_name(os.getpid()), State.LOST), ("elsewhere:1", State.RUNNING)])
+def test_a_consumer_that_is_interrupted_ends_its_own_attempts_only(worker: str, state: State) -> None:
+    task = huey_tasks.count.s("log", 1, 0.0)
+    row = store.queue(runner="huey", runner_id=task.id, name="count").task
+    assert isinstance(store.claim(task_id=row.pk, worker=worker), store.Claim)
+    HUEY._tasks_in_flight.add(task)
+    HUEY.notify_interrupted_tasks()
+    assert store.get_task(row.pk).state == state
 
 
 @pytest.mark.usefixtures("immediate")
@@ -103,3 +115,13 @@ class TestWorker(RetryTests):
         worker.start()
         row = wait_for_end(only_row())
         assert (row.state, row.error) == (State.FAILED, "The task expired before a worker was free.")
+
+    def test_an_expired_task_that_runs_elsewhere_is_not_ended(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
+        huey_tasks.expire(str(tmp_path / "log"))
+        claim_elsewhere(only_row())
+        time.sleep(1.2)
+        worker.start()
+        later = telltale.enqueue(huey_tasks.count, str(tmp_path / "log"), 1, 0.0)
+        assert wait_for_end(later).state == State.SUCCEEDED
+        assert TaskState.objects.exclude(pk=later.pk).get().state == State.RUNNING

@@ -1,5 +1,7 @@
 """RQ beyond the contract: its own calls, plain functions, retries, schedules, killed work horses."""
 
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from telltale.runners.rq import _queue
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import rq_tasks
 from tests.runners.own_calls import RetryTests, only_row
-from tests.runners.workers import WorkerProcess
+from tests.runners.workers import WorkerProcess, claim_elsewhere
 from tests.servers import Redis, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +108,19 @@ class TestKilledWorkHorse:
         ended = wait_for_end(row)
         assert (ended.state, ended.detail) == (State.LOST, "RQ: failed")
         assert logged_lines(tmp_path) == ["kill_own_process"]
+
+    def test_a_killed_work_horse_does_not_end_the_attempt_of_another_worker(
+        self, rq_worker_with_long_lease: WorkerProcess, tmp_path: Path
+    ) -> None:
+        rq_worker_with_long_lease.start()
+        row = telltale.enqueue(rq_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
+        horse = int(reload(row).worker.rpartition(":")[2])
+        claim_elsewhere(row)
+        os.kill(horse, signal.SIGKILL)
+        later = telltale.enqueue(rq_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
+        assert wait_for_end(later).state == State.SUCCEEDED, "the worker has reported the killed one before"
+        assert (reload(row).state, reload(row).attempt) == (State.RUNNING, 2)
 
 
 def enqueue_scheduled_job(job_id: str) -> bool:

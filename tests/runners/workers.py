@@ -12,6 +12,8 @@ from types import ModuleType
 
 from huey.storage import RedisStorage, SqliteStorage
 
+from telltale import store
+from telltale.models import TaskState
 from telltale.runners.threads import THREADS, _pool
 from tests.app import celery_app
 from tests.servers import ROOT, await_text, spawn
@@ -176,3 +178,9 @@ def celery_command(*options: str, pool: str = "prefork", concurrency: int = 2) -
 def django_command(*arguments: str) -> list[str]:
     """The command that runs a management command of the tests' site."""
     return [sys.executable, "-W", "ignore", "-m", "django", *arguments]
+
+
+def claim_elsewhere(row: TaskState) -> None:
+    """Have a worker of another machine claim the task, as after a redelivery. Its lease lasts for the test."""
+    claim = store.claim(task_id=row.pk, worker="elsewhere:1", now=store.now() + 100)
+    assert isinstance(claim, store.Claim)

@@ -7,7 +7,7 @@ message may be on its way already. The rows of `telltale.enqueue` are written by
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +18,9 @@ from telltale.core.states import State
 from telltale.core.wire import Envelope
 from telltale.dispatch.runner import Call
 from telltale.messages import announce
+from telltale.models import TaskState
 from telltale.owners import Owner, current_owner
+from telltale.worker.attempt import worker_name
 
 logger = logging.getLogger(__name__)
 
@@ -101,26 +103,43 @@ def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
         return None, call.owner
 
 
-def end_from_outside(runner: str, runner_id: str, state: State, *, error: str | None = None, detail: str = "") -> None:
-    """End the current attempt of the runner's task, if it is open. Never raises.
+def end_from_outside(
+    runner: str,
+    runner_id: str,
+    state: State,
+    *,
+    pids: Collection[int] = (),
+    error: str | None = None,
+    detail: str = "",
+) -> None:
+    """End the attempt that one of these processes of this machine ran, if it is open and current. Never raises.
 
-    For ends that the task's own process cannot write. `error`: a text for people; `detail`: a text for staff.
+    For ends that the task's own process cannot write. `pids`: empty if the task's message was discarded before any
+    process began it; then only a task that waits is ended. A runner may have delivered the task again, so an attempt
+    of another process is never ended. `error`: a text for people; `detail`: a text for staff.
     """
     try:
         close_old_connections()
         row = store.task_rows().filter(runner=runner, runner_id=runner_id, ended_at=None).first()
-        if row is None:
+        if row is None or not _concerns(pids, row):
             return
         if row.cancel_requested:
             state = State.CANCELLED  # The cancellation was intended; the failure is only its consequence.
         elif row.state == State.QUEUED and state is State.LOST:
             state = State.FAILED  # Killed before the first line of the task: nothing had begun that could be lost.
-        changed = store.end(row.pk, row.attempt, state, error=error, detail=detail)
+        changed = store.end(row.pk, row.attempt, state, error=error, detail=detail, worker=row.worker)
         if changed is not None:
             announce(changed.envelopes)
     except DatabaseError as database_error:
         # The lease ends the attempt if this process can't.
         logger.warning("The end (%s) of %s %s can't be written: %s", state, runner, runner_id, database_error)
+
+
+def _concerns(pids: Collection[int], row: TaskState) -> bool:
+    """Whether the row's attempt is that of these processes, or is not begun."""
+    if row.state == State.QUEUED or (row.state == State.RETRYING and not pids):
+        return True
+    return row.worker in {worker_name(pid) for pid in pids}
 
 
 def storable_arguments(

@@ -10,8 +10,10 @@ expire.
 """
 
 import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -23,6 +25,7 @@ from django.utils.translation import gettext as _
 
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
+from telltale.dispatch.patching import patch
 from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
 from telltale.dispatch.tracked import wrap
@@ -40,6 +43,9 @@ EXIT_DELAY_S: Final = 0.5
 
 logger = logging.getLogger(__name__)
 
+_ending_request: ContextVar[Any] = ContextVar("telltale_celery_ending_request", default=None)
+"""The request whose failure, time limit or termination the worker's main process handles."""
+
 
 class CeleryRunner:
     """Shows tasks that are called by `task.delay`, `task.apply_async`, `telltale.enqueue`, or in eager mode."""
@@ -54,6 +60,7 @@ class CeleryRunner:
         signals.task_failure.connect(_on_failure, dispatch_uid="telltale.on_failure", weak=False)
         signals.task_revoked.connect(_on_revoked, dispatch_uid="telltale.on_revoked", weak=False)
         signals.task_unknown.connect(_on_unknown, dispatch_uid="telltale.on_unknown", weak=False)
+        signals.celeryd_init.connect(_patch_requests, dispatch_uid="telltale.requests", weak=False)
         # Once all tasks are known. The first signal is for publishers and eager mode, the second for workers.
         current_app.on_after_finalize.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
         signals.celeryd_init.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
@@ -283,6 +290,28 @@ def _start_group(*, task: Any, **_ignored: object) -> None:
     announce(changed.envelopes if changed else [])
 
 
+def _patch_requests(**_ignored: object) -> None:
+    """Remember the request whose end the main process handles: the signals don't carry it."""
+    from celery.worker.request import Request
+
+    for name in ("on_failure", "on_timeout", "terminate"):
+        patch(Request, name, _handle_end)
+
+
+def _handle_end(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    token = _ending_request.set(self)
+    try:
+        return original(self, *args, **kwargs)
+    finally:
+        _ending_request.reset(token)
+
+
+def _pids_of_ending_request() -> list[int]:
+    """The processes of which one ran the request: the child process, or this one, whose pool has greenlets."""
+    pid = getattr(_ending_request.get(), "worker_pid", None)
+    return [] if pid is None else [pid, os.getpid()]
+
+
 @suppress_and_log
 def _on_failure(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
     """In the main process: a child process was killed or exceeded its time limit. In a child the row has ended."""
@@ -291,14 +320,21 @@ def _on_failure(*, sender: Any, task_id: str, exception: BaseException, **_ignor
     if options_of_task(sender) is None:
         return
     if isinstance(exception, WorkerLostError):
-        end_from_outside(CeleryRunner.name, task_id, State.LOST, detail=str(exception))
+        end_from_outside(CeleryRunner.name, task_id, State.LOST, pids=_pids_of_ending_request(), detail=str(exception))
     elif isinstance(exception, TimeLimitExceeded):
         text = _("The task took too long and was stopped.")
-        end_from_outside(CeleryRunner.name, task_id, State.FAILED, error=text, detail=str(exception))
+        end_from_outside(
+            CeleryRunner.name,
+            task_id,
+            State.FAILED,
+            pids=_pids_of_ending_request(),
+            error=text,
+            detail=str(exception),
+        )
 
 
 @suppress_and_log
-def _on_revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object) -> None:
+def _on_revoked(*, sender: Any, request: Any, expired: bool, terminated: bool, **_ignored: object) -> None:
     """In the main process: a message was received that is revoked or has expired, or its run was terminated."""
     from telltale.dispatch.rows import end_from_outside
 
@@ -308,7 +344,8 @@ def _on_revoked(*, sender: Any, request: Any, expired: bool, **_ignored: object)
         text = _("The task expired before a worker was free.")
         end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=text)
     else:
-        end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED)
+        pids = _pids_of_ending_request() if terminated else []
+        end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED, pids=pids)
 
 
 @suppress_and_log

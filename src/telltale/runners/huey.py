@@ -6,6 +6,7 @@ and a person can retry it. Huey's priorities, delays, retries, locks and expiry 
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -209,4 +210,6 @@ def _end(signal: str, task: Task) -> None:
     from telltale.dispatch.rows import end_from_outside
 
     text = _("The task expired before a worker was free.") if signal == signals.SIGNAL_EXPIRED else None
-    end_from_outside(HueyRunner.name, str(task.id), _ENDS[signal], error=text, detail=f"Huey: {signal}")
+    # Huey interrupts the tasks of this process. A revoked or expired task was not begun.
+    pids = [os.getpid()] if signal == signals.SIGNAL_INTERRUPTED else []
+    end_from_outside(HueyRunner.name, str(task.id), _ENDS[signal], pids=pids, error=text, detail=f"Huey: {signal}")

@@ -1,14 +1,17 @@
 """Jobs of RQ (2.6 or newer), by itself or through django-rq.
 
-Reach: every process where its workers run. The job's `meta` carries our header. RQ sends no signals, so six of its
-methods are patched: those that create, publish and perform jobs, and the one that handles a job's failure.
+Reach: every process where its workers run. The job's `meta` carries our header. RQ sends no signals, so seven of its
+methods are patched: those that create, publish and perform jobs, the one that waits for a work horse, and the one that
+handles a job's failure.
 
 Limits: a job that *returns* `Retry(…)` is shown as succeeded until it starts again; one that raises an error is shown
 as retrying. Tasks are functions under RQ's `@job`, and plain functions tracked with `runner="rq"`.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -31,6 +34,9 @@ from telltale.owners import current_owner
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
 
+_horse_pid: ContextVar[int] = ContextVar("telltale_rq_horse_pid", default=0)
+"""The work horse for which this worker waits; 0 if there is none."""
+
 
 class RQRunner(FunctionRunner):
     """Shows jobs that are enqueued by `delay`, `queue.enqueue`, `enqueue_at`, `enqueue_many` or `telltale.enqueue`."""
@@ -45,6 +51,7 @@ class RQRunner(FunctionRunner):
         patch(Queue, "schedule_job", _schedule_job)
         patch(Queue, "enqueue_many", _enqueue_many)
         patch(BaseWorker, "perform_job", _perform_job)
+        patch(Worker, "monitor_work_horse", _monitor_work_horse)
         patch(BaseWorker, "handle_job_failure", _handle_job_failure)
 
     def owns(self, task: object) -> bool:
@@ -249,6 +256,15 @@ def _close_broker() -> None:
     brokers.reset()
 
 
+def _monitor_work_horse(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Remember the work horse's process. RQ forgets it before it reports the job's failure."""
+    token = _horse_pid.set(self.horse_pid)
+    try:
+        return original(self, *args, **kwargs)
+    finally:
+        _horse_pid.reset(token)
+
+
 def _handle_job_failure(original: Callable[..., Any], self: Any, job: Job, *args: Any, **kwargs: Any) -> Any:
     """In the worker's main process: the work horse was killed, or stopped by a command.
 
@@ -270,4 +286,7 @@ def _end(job: Job, *, was_stopped: bool) -> None:
         return
     state = State.CANCELLED if was_stopped else State.LOST
     status = job.get_status(refresh=False)
-    end_from_outside(RQRunner.name, str(job.id), state, detail=f"RQ: {status.value if status else 'gone'}")
+    # Without a work horse, the worker's own process ran the job.
+    pids = [_horse_pid.get() or os.getpid()]
+    detail = f"RQ: {status.value if status else 'gone'}"
+    end_from_outside(RQRunner.name, str(job.id), state, pids=pids, detail=detail)

@@ -40,12 +40,14 @@ def end(
     result: str | None = None,
     label: str | None = None,
     is_owned: bool = True,
+    worker: str | None = None,
     now: float | None = None,
 ) -> Changed | None:
     """End an attempt, once; None if it had ended or a newer attempt began. After None, publish nothing.
 
     The owner's notice is written in the same transaction. `is_owned=False`: the task has no owner, so there is no
-    notice to write, and no transaction is needed. `error`: a text for people; `detail`: for staff.
+    notice to write, and no transaction is needed. `error`: a text for people; `detail`: for staff. `worker`: only if
+    this worker claimed the attempt; empty for an attempt that no worker has claimed.
     """
     fields: dict[str, Any] = {
         "error": None if error is None else bounded(error),
@@ -64,7 +66,7 @@ def end(
         task_id,
         state,
         from_states=sources(state),
-        condition=Q(attempt=attempt),
+        condition=Q(attempt=attempt) if worker is None else Q(attempt=attempt, worker=worker),
         fields=fields,
         ended_at=or_now(now),
         is_owned=is_owned,

@@ -23,6 +23,11 @@ from telltale.worker.tracker import RawValues, Tracker
 logger = logging.getLogger(__name__)
 
 
+def worker_name(pid: int) -> str:
+    """The name under which the process `pid` of this machine claims attempts."""
+    return f"{socket.gethostname()}:{pid}"
+
+
 class Sample(NamedTuple):
     """What the tracker says at one moment, converted and bounded."""
 
@@ -128,7 +133,7 @@ class Attempt:
             task_id=self._task_id,
             runner=self._runner,
             runner_id=self._runner_id,
-            worker=f"{socket.gethostname()}:{os.getpid()}",
+            worker=worker_name(os.getpid()),
             at_most_once=self._at_most_once,
         )
         answer = claim()
