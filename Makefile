@@ -22,11 +22,12 @@ ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch
 
 RUNNERS := tests/runners tests/dispatch
 NETWORK := tests/brokers tests/transports tests/server tests/live
+CHANNELS := tests/channels tests/examples
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network others browser load simulate bench figures demo clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network channels others browser load simulate bench figures demo example-channels clean
 
 help: ## this list
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(VENV)/.demo $(VENV)/.dev ## the virtual environment for development
 
@@ -95,12 +96,15 @@ runners: $(VENV)/.dev services ## every runner, with its real workers
 network: $(VENV)/.dev services ## every broker and transport, over real servers
 	$(BIN)/pytest $(NETWORK)
 
+channels: $(VENV)/.dev services ## Django Channels and the examples, with real servers and a browser
+	$(BIN)/pytest $(CHANNELS)
+
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%)
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%)
 
 # Three at a time: they mostly wait for processes, and share no port, directory or database.
 test: services lint types js ## everything, with real services, which it starts and stops; fails if a file is left behind
-	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network others databases newest
+	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network channels others databases newest
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
@@ -125,6 +129,9 @@ figures: $(VENV)/.dev $(VENV_BENCH)/.peers ## write the newest benchmark record 
 
 demo: $(VENV)/.demo ## the main use case on SQLite, without services (PORT=8123 make demo)
 	@PORT=$(PORT) exec $(BIN)/python -m demo.run
+
+example-channels: ## the recipe for Django Channels, by hand and with Telltale (needs redis-server)
+	@$(MAKE) --no-print-directory -C examples/channels run PORT=$(PORT)
 
 clean: ## remove what the other targets create
 	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
