@@ -1,9 +1,11 @@
 """A read-only list of tasks in the admin. Only `store/` writes tasks, so the admin can't change them."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, PAGE_VAR
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -14,6 +16,37 @@ from telltale.core.health import health
 from telltale.core.states import Health
 from telltale.models import TaskState
 
+LISTED: Final = 10_000
+"""Without a search or a filter, the list shows the open tasks and this many that ended last: more would take long."""
+
+FILTERED: Final = 1_000
+"""The filters offer the names and runners of this many of the newest tasks."""
+
+
+class _NewestValues(admin.SimpleListFilter):
+    """Filters by a column, with the values among the newest tasks: reading them all would read the whole table."""
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the values."""
+        newest = store.task_rows().order_by("-ended_at").values_list(str(self.parameter_name), flat=True)
+        return [(value, value) for value in sorted(set(newest[:FILTERED]))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the tasks with the chosen value."""
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+
+
+class RunnerFilter(_NewestValues):
+    """Filters by runner."""
+
+    title, parameter_name = _("runner"), "runner"
+
+
+class NameFilter(_NewestValues):
+    """Filters by name."""
+
+    title, parameter_name = _("name"), "name"
+
 
 @admin.register(TaskState)
 class TaskStateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -21,16 +54,21 @@ class TaskStateAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("status", "label", "bar", "owner", "attempt", "queued", "started", "ended")
     list_display_links = ("status", "label")
-    list_filter = ("state", "runner", "name")
+    list_filter = ("state", RunnerFilter, NameFilter)
     list_select_related = ("owner",)
     search_fields = ("=id", "label", "name", "reference", "runner_id")
     ordering = ("-created_at",)
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """End the tasks whose lease expired, as every read does, and return all tasks."""
+        """End the tasks whose lease expired, as every read does, and return the newest tasks, or all for a search."""
         store.end_expired()
-        return store.task_rows()
+        rows = store.task_rows()
+        is_list = request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
+        if not is_list or not set(request.GET) <= {PAGE_VAR, ORDER_VAR, ERROR_FLAG}:
+            return rows
+        oldest = rows.exclude(ended_at=None).order_by("-ended_at").values_list("ended_at", flat=True)[LISTED:].first()
+        return rows if oldest is None else rows.filter(Q(ended_at=None) | Q(ended_at__gt=oldest))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Return all fields."""

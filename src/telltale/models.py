@@ -33,8 +33,9 @@ class TaskState(models.Model):
     call = models.JSONField(default=dict)
     """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", for members "group". Private."""
 
+    # No index of its own: the indexes that begin with the owner serve as well.
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     session = models.CharField(max_length=64, blank=True, default="")
     """The digest of the owner's session (`owners.session_digest`), if the owner was not signed in."""
@@ -73,14 +74,18 @@ class TaskState(models.Model):
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
         indexes = [
+            # Without conditions: MariaDB creates no conditional index, and SQLite uses one only for a literal value.
             models.Index(fields=["owner", "-created_at"], name="telltale_task_owner"),
-            models.Index(fields=["session", "-created_at"], name="telltale_task_session", condition=~Q(session="")),
-            models.Index(fields=["lease_until"], name="telltale_task_lease", condition=Q(ended_at=None)),
-            models.Index(fields=["ended_at"], name="telltale_task_ended"),
+            models.Index(fields=["owner", "ended_at", "created_at"], name="telltale_task_owner_ended"),
+            models.Index(fields=["session", "-created_at"], name="telltale_task_session"),
+            models.Index(fields=["session", "ended_at", "created_at"], name="telltale_task_session_ended"),
+            models.Index(fields=["lease_until"], name="telltale_task_lease"),
+            models.Index(fields=["ended_at", "state", "created_at"], name="telltale_task_ended"),
         ]
         constraints = [
-            # No condition is needed, because nulls are never equal. MySQL would ignore a condition.
-            models.UniqueConstraint(fields=["runner", "runner_id"], name="telltale_task_runner_id"),
+            # No condition is needed, because nulls are never equal. MySQL would ignore a condition. The runner's id
+            # comes first, because a result is also looked up without its runner.
+            models.UniqueConstraint(fields=["runner_id", "runner"], name="telltale_task_runner_id"),
             models.CheckConstraint(
                 name="telltale_task_ended_says_when",
                 condition=Q(state__in=sorted(s.value for s in ENDS), ended_at__isnull=False)
@@ -154,7 +159,10 @@ class StoredNotice(models.Model):
     level = models.CharField(max_length=16, choices=[(level, level) for level in LEVELS])
     text = models.TextField()
     url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as on the wire)
-    task = models.ForeignKey(TaskState, null=True, blank=True, on_delete=models.SET_NULL, related_name="notices")
+    # No index of its own: another begins with the task.
+    task = models.ForeignKey(
+        TaskState, null=True, blank=True, on_delete=models.SET_NULL, related_name="notices", db_index=False
+    )
     attempt = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.FloatField()
     shown_at = models.FloatField(null=True, blank=True)
@@ -163,7 +171,10 @@ class StoredNotice(models.Model):
         verbose_name = _("notice")
         verbose_name_plural = _("notices")
         indexes = [
-            models.Index(fields=["topic", "created_at"], name="telltale_notice_waiting", condition=Q(shown_at=None))
+            models.Index(fields=["topic", "shown_at", "created_at"], name="telltale_notice_waiting"),
+            models.Index(fields=["task", "shown_at", "created_at"], name="telltale_notice_task"),
+            # The other way round, so that PostgreSQL does not prefer it for the newest notices of a topic.
+            models.Index(fields=["shown_at", "-created_at"], name="telltale_notice_shown"),
         ]
         constraints = [models.UniqueConstraint(fields=["task", "attempt"], name="telltale_notice_one_per_end")]
 

@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                     "owner",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
@@ -117,6 +118,7 @@ class Migration(migrations.Migration):
                     "task",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="notices",
@@ -135,25 +137,27 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="taskstate",
-            index=models.Index(
-                condition=models.Q(("session", ""), _negated=True),
-                fields=["session", "-created_at"],
-                name="telltale_task_session",
-            ),
+            index=models.Index(fields=["owner", "ended_at", "created_at"], name="telltale_task_owner_ended"),
         ),
         migrations.AddIndex(
             model_name="taskstate",
-            index=models.Index(
-                condition=models.Q(("ended_at", None)), fields=["lease_until"], name="telltale_task_lease"
-            ),
+            index=models.Index(fields=["session", "-created_at"], name="telltale_task_session"),
         ),
         migrations.AddIndex(
             model_name="taskstate",
-            index=models.Index(fields=["ended_at"], name="telltale_task_ended"),
+            index=models.Index(fields=["session", "ended_at", "created_at"], name="telltale_task_session_ended"),
+        ),
+        migrations.AddIndex(
+            model_name="taskstate",
+            index=models.Index(fields=["lease_until"], name="telltale_task_lease"),
+        ),
+        migrations.AddIndex(
+            model_name="taskstate",
+            index=models.Index(fields=["ended_at", "state", "created_at"], name="telltale_task_ended"),
         ),
         migrations.AddConstraint(
             model_name="taskstate",
-            constraint=models.UniqueConstraint(fields=("runner", "runner_id"), name="telltale_task_runner_id"),
+            constraint=models.UniqueConstraint(fields=("runner_id", "runner"), name="telltale_task_runner_id"),
         ),
         migrations.AddConstraint(
             model_name="taskstate",
@@ -195,9 +199,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="storednotice",
-            index=models.Index(
-                condition=models.Q(("shown_at", None)), fields=["topic", "created_at"], name="telltale_notice_waiting"
-            ),
+            index=models.Index(fields=["topic", "shown_at", "created_at"], name="telltale_notice_waiting"),
+        ),
+        migrations.AddIndex(
+            model_name="storednotice",
+            index=models.Index(fields=["task", "shown_at", "created_at"], name="telltale_notice_task"),
+        ),
+        migrations.AddIndex(
+            model_name="storednotice",
+            index=models.Index(fields=["shown_at", "-created_at"], name="telltale_notice_shown"),
         ),
         migrations.AddConstraint(
             model_name="storednotice",

@@ -48,7 +48,9 @@ def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     ids = {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
     if not ids:
         return {owner.topic}
-    own_ids = set(store.task_rows_of(owner).filter(pk__in=ids.values()).values_list("pk", flat=True))
+    # By their ids alone: with the owner in the condition, SQLite would read all tasks of the owner.
+    rows = store.task_rows().filter(pk__in=ids.values()).only("owner", "session")
+    own_ids = {row.pk for row in rows if owner.owns(row)}
     return {owner.topic, *(topic for topic, pk in ids.items() if pk in own_ids)}
 
 

@@ -6,7 +6,7 @@ A task whose notice was not shown is kept longer. A worker process calls this no
 
 from typing import Final
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from telltale import conf
@@ -26,26 +26,30 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     A notice that was not shown is kept for `keep_unseen_s`, and with it its task.
     """
     instant, settings = or_now(now), conf.settings()
-    old_notices = Q(shown_at__lt=instant - settings.keep_ended_s)
-    old_notices |= Q(shown_at=None, created_at__lt=instant - settings.keep_unseen_s)
-    notices = list(notice_rows().filter(old_notices).values_list("pk", flat=True)[:most])
-    not_shown = notice_rows().filter(shown_at=None).exclude(pk__in=notices).exclude(task_id=None)
+    # In two queries, because an OR of the two conditions has no index.
+    shown = notice_rows().filter(shown_at__lt=instant - settings.keep_ended_s)
+    unseen = notice_rows().filter(shown_at=None, created_at__lt=instant - settings.keep_unseen_s)
+    notices = list(shown.order_by("shown_at").values_list("pk", flat=True)[:most])
+    notices += unseen.order_by("shown_at", "-created_at").values_list("pk", flat=True)[: most - len(notices)]
+    not_shown = notice_rows().filter(task=OuterRef("pk"), shown_at=None).exclude(pk__in=notices)
     old_tasks = Q(ended_at__lt=instant - settings.keep_ended_s)
-    tasks = list(
-        task_rows().filter(old_tasks).exclude(pk__in=not_shown.values("task_id")).values_list("pk", flat=True)[:most]
-    )
+    ended_long_ago = task_rows().filter(~Exists(not_shown), old_tasks).order_by("ended_at")
+    tasks = list(ended_long_ago.values_list("pk", flat=True)[:most])
     with in_transaction():
         notice_rows().filter(pk__in=notices).delete()
-        # With the condition again, because a person may have restarted the task in the meantime.
-        task_rows().filter(old_tasks, pk__in=tasks).delete()
+        # With the condition again, because a person may have restarted the task in the meantime. Only the ids are
+        # read, because other writers wait meanwhile.
+        task_rows().filter(old_tasks, pk__in=tasks).only("pk").delete()
     return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(instant, most))
 
 
 def _give_up(instant: float, most: int) -> list[Changed]:
     """End the tasks that have waited for more than `keep_queued_s`, counted from when they were due if known."""
     limit = instant - conf.settings().keep_queued_s
+    # All that wait are open, which an index finds however many tasks have ended.
+    waiting = task_rows().filter(ended_at=None, state__in=[State.QUEUED.value, State.RETRYING.value])
     queued, retrying = Q(state=State.QUEUED.value), Q(state=State.RETRYING.value)
-    overdue = (queued | retrying) & Q(due_at__lt=limit)
+    overdue = Q(due_at__lt=limit)
     old = ((queued & Q(created_at__lt=limit)) | (retrying & Q(beat_at__lt=limit))) & Q(due_at=None)
     changes = [
         end_if(
@@ -56,6 +60,6 @@ def _give_up(instant: float, most: int) -> list[Changed]:
             fields={"error": _("No worker started this task.")},
             ended_at=instant,
         )
-        for pk, attempt in task_rows().filter(overdue | old).values_list("pk", "attempt")[:most]
+        for pk, attempt in waiting.filter(overdue | old).values_list("pk", "attempt")[:most]
     ]
     return [change for change in changes if change is not None]

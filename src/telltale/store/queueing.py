@@ -181,7 +181,9 @@ def set_queue_status(task_id: UUID | str, *, ahead: int | None, is_listening: bo
 
 def count_before(row: TaskState) -> int:
     """How many tasks of the same runner were queued before this one, still wait, and are due."""
-    earlier = task_rows().filter(runner=row.runner, state=State.QUEUED.value, created_at__lt=row.created_at)
+    # All that wait are open, which an index finds however many tasks have ended.
+    waiting = task_rows().filter(ended_at=None, state=State.QUEUED.value, created_at__lt=row.created_at)
+    earlier = waiting.filter(runner=row.runner)
     return earlier.filter(Q(due_at=None) | Q(due_at__lte=now())).count()
 
 

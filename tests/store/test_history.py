@@ -1,0 +1,211 @@
+"""History: what reads and writes cost does not depend on how many tasks have ended, of a person or of all."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from telltale import admin, store
+from telltale.core.states import State
+from telltale.core.topics import task_topic
+from telltale.models import StoredNotice, TaskState
+from telltale.owners import Owner
+from telltale.pages.accepted import _row_of
+from telltale.pages.permissions import _own_topics
+from telltale.store import durations
+from tests.store.costs import Cost, cost_of
+from tests.store.factories import claim, queue, report
+
+pytestmark = [pytest.mark.service, pytest.mark.django_db]
+
+DAY_S = 86_400.0
+SEEDS = 1_000
+COPIES = 199
+USERS = 400
+SLACK = 1.5
+"""How much more a call may cost with 200 times as many rows: the depth of trees, and the bounds of loops, vary."""
+
+
+class Site:
+    """A site with open tasks, and tasks and notices of the past; a quarter of them belong to one person."""
+
+    def __init__(self) -> None:
+        now = self.now = store.now()
+        self.ada = User.objects.create_superuser("ada")
+        self.others = User.objects.bulk_create([User(username=f"user-{number}") for number in range(USERS)])
+        self.others = list(User.objects.exclude(pk=self.ada.pk))
+        self.topic, self.session = f"user:{self.ada.pk}", "5e55"
+        self.past = TaskState.objects.bulk_create(self._past(number) for number in range(SEEDS))
+        StoredNotice.objects.bulk_create(
+            StoredNotice(
+                topic=self.topic if number % 4 == 0 else f"user:{self.others[number % USERS].pk}",
+                level="info",
+                text="x",
+                created_at=now - number,
+                shown_at=None if number % 8 == 0 else now - 1,
+            )
+            for number in range(SEEDS)
+        )
+        self.open = [queue(owner=self.owner, now=now - 100 + number) for number in range(6)]
+        self.running = claim(self.open.pop())
+        self.analyse()
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(user_id=self.ada.pk)
+
+    def _past(self, number: int) -> TaskState:
+        is_ours = number % 4 == 0
+        is_of_session = number % 10 == 1
+        days = (number % 200 / 200 if is_ours or is_of_session else 2) + number % 10
+        columns: dict[str, Any] = {"session": self.session} if is_of_session else {}
+        if not is_of_session:
+            columns = {"owner_id": self.ada.pk if is_ours else self.others[number % USERS].pk}
+        return TaskState(
+            runner="test",
+            runner_id=str(uuid4()),
+            name="work",
+            label="Work",
+            state=State.FAILED if number % 3 == 0 else State.SUCCEEDED,
+            created_at=self.now - DAY_S * days - 10,
+            started_at=self.now - DAY_S * days - 5,
+            ended_at=self.now - DAY_S * days,
+            **columns,
+        )
+
+    def grow(self) -> None:
+        """Copy the past, until there are 200,000 tasks and 50,000 notices."""
+        past = [row.pk for row in self.past]
+        for copy in range(COPIES):
+            self._copy(TaskState, past, copy)
+            if copy % 4 == 0:
+                self._copy(StoredNotice, [], copy)
+        self.analyse()
+
+    @staticmethod
+    def analyse() -> None:
+        """Let the planner see the rows, as these servers do by themselves. SQLite does not."""
+        if connection.vendor != "sqlite":
+            statement = "ANALYZE" if connection.vendor == "postgresql" else "ANALYZE TABLE"
+            with connection.cursor() as cursor:
+                cursor.execute(f"{statement} {TaskState._meta.db_table}")
+                cursor.execute(f"{statement} {StoredNotice._meta.db_table}")
+
+    def _copy(self, model: Any, ids: list[UUID], copy: int) -> None:
+        new_id = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}.get(
+            connection.vendor, "uuid()" if connection.features.has_native_uuid_field else "replace(uuid(), '-', '')"
+        )
+        changed = {"id": new_id, "created_at": f"created_at - {copy}"}
+        changed["runner_id"] = f"{new_id}::text" if connection.vendor == "postgresql" else new_id
+        names = [field.column for field in model._meta.concrete_fields]
+        columns = [connection.ops.quote_name(name) for name in names]
+        values = [changed.get(name, column) for name, column in zip(names, columns, strict=True)]
+        source = f"SELECT {', '.join(values)} FROM {model._meta.db_table}"
+        if ids:
+            prepared = [TaskState._meta.pk.get_db_prep_value(pk, connection) for pk in ids]
+            source += f" WHERE id IN ({', '.join(['%s'] * len(prepared))})"
+        else:
+            source += (
+                f" WHERE created_at > {self.now - SEEDS} AND task_id IS NULL ORDER BY created_at DESC LIMIT {SEEDS}"
+            )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) {source}", prepared if ids else None
+            )
+
+
+def _admin(site: Site, path: str = "") -> Any:
+    client = Client()
+    client.force_login(site.ada)
+    response = client.get(f"/admin/telltale/taskstate/{path}")
+    assert response.status_code == 200
+    return response
+
+
+def _end(site: Site) -> None:
+    assert store.end(site.running.id, 1, State.SUCCEEDED) is not None
+
+
+def _requeue(site: Site) -> None:
+    assert store.requeue(site.past[0].pk) is not None
+
+
+CALLS: Mapping[str, Callable[[Site], Any]] = {
+    "a person's topic": lambda site: store.read_topics([site.topic]),
+    "a session's topic": lambda site: store.read_topics([f"session:{site.session}"]),
+    "topics of a person and tasks": lambda site: store.read_topics(
+        [site.topic, *(f"task:{row.pk}" for row in site.past[:20])]
+    ),
+    "topics of 400 people": lambda site: store.read_topics([f"user:{user.pk}" for user in site.others]),
+    "tasks by id": lambda site: store.read_tasks([row.pk for row in site.past[:20]]),
+    "one task": lambda site: store.get_task(site.past[0].pk),
+    "a person's list": lambda site: list(store.task_rows_of(site.owner).order_by("-created_at")[: store.NEWEST]),
+    "a session's list": lambda site: list(
+        store.task_rows_of(Owner(session=site.session)).order_by("-created_at")[: store.NEWEST]
+    ),
+    "whether tasks are a person's": lambda site: _own_topics(
+        site.owner, [task_topic(row.pk) for row in site.past[:20]]
+    ),
+    "a result's task": lambda site: _row_of(type("Result", (), {"id": site.past[0].runner_id})()),
+    "a runner's task": lambda site: store.claim(runner="test", runner_id=site.past[1].runner_id, worker="w"),
+    "a task's position": lambda site: store.count_before(site.open[-1]),
+    "all expired": lambda site: store.expire(),
+    "some expired": lambda site: store.expire([row.pk for row in site.open]),
+    "all expired, later": lambda site: store.expire(now=site.now + 3_600),
+    "queueing": lambda site: queue(owner=site.owner),
+    "queueing with a key": lambda site: queue(owner=site.owner, key="k"),
+    "queueing again": _requeue,
+    "a due time": lambda site: store.reschedule(site.open[0].pk, site.now + 60),
+    "a queue's status": lambda site: store.set_queue_status(site.open[0].pk, ahead=1, is_listening=True),
+    "more time to begin": lambda site: store.postpone_start_by([row.pk for row in site.open], site.now + 60),
+    "a claim": lambda site: claim(site.open[0]),
+    "a save": lambda site: store.save([report(site.running)]),
+    "an end": _end,
+    "a cancellation": lambda site: store.request_cancel(site.open[0].pk),
+    "a notice": lambda site: store.add_notice(site.topic, "x"),
+    "notices of a task": lambda site: store.take_notices(site.past[0].pk),
+    "notices of a session": lambda site: store.take_notices(f"session:{site.session}"),
+    "pruning nothing": lambda site: store.prune(),
+    "pruning some tasks": lambda site: store.prune(now=site.now + 36 * DAY_S, most=50),
+    "pruning some notices": lambda site: store.prune(now=site.now + 95 * DAY_S, most=50),
+    "the admin's list": lambda site: _admin(site),
+    "the admin's page of a task": lambda site: _admin(site, f"{site.past[0].pk}/change/"),
+}
+
+
+def _cost(call: Callable[[Site], Any], site: Site) -> Cost:
+    durations._cached.clear()
+    return cost_of(lambda: call(site))
+
+
+@pytest.fixture(scope="module")
+def costs(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, tuple[Cost, Cost]]]:
+    """The cost of each call, with a thousand rows and with two hundred thousand."""
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as few:
+        try:
+            site = Site()
+            few.setattr(admin, "LISTED", SEEDS // 2)
+            few.setattr(admin, "FILTERED", SEEDS // 2)
+            small = {name: _cost(call, site) for name, call in CALLS.items()}
+            site.grow()
+            yield {name: (small[name], _cost(call, site)) for name, call in CALLS.items()}
+        finally:
+            call_command("flush", interactive=False, verbosity=0)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_no_read_or_write_scans_a_whole_table(costs: dict[str, tuple[Cost, Cost]], name: str) -> None:
+    _small, large = costs[name]
+    assert large.full_scans == []
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_read_or_write_costs_does_not_depend_on_history(costs: dict[str, tuple[Cost, Cost]], name: str) -> None:
+    small, large = costs[name]
+    assert len(large.statements) <= len(small.statements)
+    assert large.examined <= SLACK * small.examined + 100, (small, large)
