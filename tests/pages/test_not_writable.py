@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any
@@ -67,8 +68,10 @@ def locked() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_outage() -> Iterator[None]:
-    """End an outage that another test began."""
+def no_outage(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End an outage that another test began; none of these tests waits for a heartbeat after its outage."""
+    settings.TELLTALE = {**settings.TELLTALE, "BEAT_S": 1e-9}
+    monkeypatch.setattr(write_on_read, "_pause", write_on_read._Pause())
     write_on_read._outage.end(now=0)
     yield
     write_on_read._outage.end(now=0)
@@ -208,6 +211,21 @@ def test_the_beginning_and_the_end_of_an_outage_are_logged_once(
     begun, over = (record.getMessage() for record in caplog.records)
     assert begun.startswith("Writing while reading tasks failed: OperationalError(")
     assert over.startswith("Writing while reading tasks works again")
+
+
+def test_after_an_outage_a_read_presumes_no_worker_dead_for_a_beat(
+    not_writable: Callable[[], Any], settings: Any
+) -> None:
+    settings.TELLTALE = {**settings.TELLTALE, "BEAT_S": 0.5}
+    task = lapsed_task()
+    with not_writable():
+        store.get_task(task.pk)
+    for _ in range(2):
+        store.get_task(task.pk)
+        assert state_of(task) == "running", "its worker may renew its lease now"
+    time.sleep(0.6)
+    store.get_task(task.pk)
+    assert state_of(task) == "lost"
 
 
 def test_writes_that_are_not_for_a_reader_still_raise(not_writable: Callable[[], Any]) -> None:

@@ -3,8 +3,9 @@
 It uses none of the mechanisms, so it finds what breaks when one is removed. The promises: I1 nothing is shown that was
 not committed; I2 an attempt ends once and is not written after it; I3 a fenced worker writes nothing; I4 no page goes
 backwards; I5 to I7 all pages agree with the store in the end; I8 no task runs forever, and no task is lost while its
-worker is heard; I9 a task that was cancelled before it ran never runs, and its worker learns of a cancellation; N a
-notice is shown once; P no page shows tasks or notices of other people.
+worker is heard; I9 a task that was cancelled before it ran never runs, and its worker learns of a cancellation; I10 a
+living worker whose attempt was presumed lost continues it, unless a newer one began; N a notice is shown once; P no
+page shows tasks or notices of other people.
 """
 
 from collections import Counter
@@ -33,6 +34,8 @@ class Ledger:
         self.ends: dict[tuple[str, int], Snapshot] = {}
         self.reported: dict[tuple[str, int], float] = {}
         self.shown_notices: set[str] = set()
+        self.took_back: set[tuple[str, int]] = set()
+        """The attempts that were presumed lost and continued under the next number."""
         self.events: Counter[str] = Counter()
         """The events of this history, to see whether the histories include every kind."""
 
@@ -54,6 +57,19 @@ class Ledger:
             self.events[f"ended {new.state}"] += 1
         self.events["a third attempt"] += new.attempt == 3 and key not in self.attempts
         self.attempts.add(key)
+
+    def taken_back(self, lost: Snapshot, *, by_attempt: int) -> None:
+        """The worker of `by_attempt` continues the lost attempt under the next number."""
+        require(by_attempt == lost.attempt, f"I3: a worker of attempt {by_attempt} took back attempt {lost.attempt}")
+        self.took_back.add((lost.id, lost.attempt))
+        reported = self.reported.get((lost.id, lost.attempt), 0.0)
+        self.reported[lost.id, lost.attempt + 1] = reported
+        self.events["taken back"] += 1
+
+    def refused(self, row: Snapshot, report: Snapshot) -> None:
+        """The store refused what the worker of an attempt wrote."""
+        is_presumed = row.state is State.LOST and row.attempt == report.attempt
+        require(not is_presumed, "I10: a living worker's attempt is lost for good, although no newer one began")
 
     def executed(self, old: Snapshot) -> None:
         """A worker begins to run the task, whose row was `old`."""

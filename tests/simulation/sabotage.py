@@ -10,6 +10,8 @@ class Sabotage(Enum):
     NO_FENCING = "writes are not checked for their attempt"
     NO_ABSORPTION = "an ended attempt may be written again"
     REDELIVERY_REOPENS = "a delivery runs any task, also one that was cancelled or succeeded"
+    LOST_FOR_GOOD = "a living worker can't take back an attempt that was presumed lost"
+    TAKES_BACK_FENCED = "a worker takes back its attempt although a newer one began"
     CANCEL_UNHEARD = "a worker ignores cancellations when it saves"
     NO_EXPIRY = "readers do not end tasks whose lease expired"
     NO_RENEWAL = "a worker saves progress and does not renew its lease"

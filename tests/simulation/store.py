@@ -21,6 +21,8 @@ class DatabaseDown(Exception):
 class Saved:
     """The result of a save that was accepted."""
 
+    attempt: int
+    """Another one than was reported if the reported one was taken back."""
     seq: int
     cancel_requested: bool
 
@@ -34,6 +36,8 @@ class Store:
         self.owners: dict[str, str] = {}
         self.notices: dict[str, Notice] = {}
         self.shown: set[str] = set()
+        self._ends_of_notices: dict[str, tuple[str, int]] = {}
+        """Of which task's which attempt each notice tells the end."""
         self.is_down = False
         self._ledger = ledger
         self._sabotage = sabotage
@@ -97,6 +101,7 @@ class Store:
     def save(self, report: Snapshot, now: float) -> Saved | None:
         """Save progress and renew the lease; None if the worker is fenced."""
         self._check_is_up()
+        report = self._take_back(report, now)
         row = self._row_if(report.id, report.attempt, {State.RUNNING})
         if row is None:
             return None
@@ -107,11 +112,12 @@ class Store:
             lease = self.leases[report.id]
         saved = replace(report, attempt=row.attempt, seq=seq, cancel_requested=cancel_requested)
         self._commit(row, saved, lease=lease, fence=report.attempt)
-        return Saved(seq, cancel_requested)
+        return Saved(report.attempt, seq, cancel_requested)
 
     def end(self, report: Snapshot, state: State, now: float) -> list[Envelope]:
         """End an attempt, with its notice; return nothing if it has ended or is not the present one."""
         self._check_is_up()
+        report = self._take_back(report, now)
         row = self._row_if(report.id, report.attempt, sources(state))
         if row is None:
             return []
@@ -121,6 +127,7 @@ class Store:
     def retrying(self, report: Snapshot, now: float, due_at: float) -> list[Envelope]:
         """Note that the attempt failed and the runner will run the task again; if it never does, the lease expires."""
         self._check_is_up()
+        report = self._take_back(report, now)
         row = self._row_if(report.id, report.attempt, sources(State.RETRYING))
         if row is None:
             return []
@@ -130,6 +137,23 @@ class Store:
         waiting = replace(report, attempt=row.attempt, seq=seq, state=State.RETRYING, due_at=due_at)
         self._commit(row, waiting, lease=due_at + LEASE_S, fence=report.attempt)
         return [self._envelope(report.id)]
+
+    def _take_back(self, report: Snapshot, now: float) -> Snapshot:
+        """Continue an attempt that is presumed lost under the next number; return the report under that number."""
+        row = self.rows[report.id]
+        is_lost = row.state is State.LOST and row.attempt == report.attempt
+        if Sabotage.TAKES_BACK_FENCED in self._sabotage:
+            is_lost = is_lost or row.attempt > report.attempt
+        if not is_lost or Sabotage.LOST_FOR_GOOD in self._sabotage:
+            return report
+        number = row.attempt + 1
+        running = replace(row, attempt=number, seq=row.seq + 1, state=State.RUNNING, beat_at=now, ended_at=None)
+        self._ledger.taken_back(row, by_attempt=report.attempt)
+        self._commit(row, running, lease=now + LEASE_S)
+        for id in [id for id, end in self._ends_of_notices.items() if end == (row.id, row.attempt)]:
+            if id not in self.shown:
+                self.notices.pop(id, None)
+        return replace(report, attempt=number)
 
     # By readers ----------------------------------------------------------------------------------
 
@@ -153,6 +177,8 @@ class Store:
 
     def take_notice(self, notice: str) -> bool:
         """Whether the page that asks is the first, and so shows the notice."""
+        if notice not in self.notices:
+            return False
         if notice in self.shown and Sabotage.NOTICE_TWICE not in self._sabotage:
             return False
         self.shown.add(notice)
@@ -184,6 +210,7 @@ class Store:
         if Sabotage.NOTICE_APART in self._sabotage and not later:
             return []
         id, owner, row = f"n{next(self._numbers)}", self.owners[task], self.rows[task]
+        self._ends_of_notices[id] = (task, row.attempt)
         self.notices[id] = Notice(id=id, topic=owner, level="info", text=f"{row.state}", task=task)
         return [Envelope(topics=(owner,), notice=self.notices[id])]
 

@@ -37,6 +37,7 @@ def test_the_histories_include_every_kind_of_event() -> None:
         "ended lost",
         "a third attempt",
         "a worker fenced",
+        "taken back",
         "an end fenced",
         "a page ignored something",
         "closed, slow",

@@ -99,8 +99,12 @@ class Worker:
                 envelopes = self._store.end(report, state, now)
         except DatabaseDown:
             return
+        if envelopes and self.crash_chance and rng.happens(0.1):
+            return  # The connection broke before the answer came, so the end is written again.
         self.runs.remove(run)
-        self._ledger.events["an end fenced"] += not envelopes
+        if not envelopes:
+            self._ledger.events["an end fenced"] += 1
+            self._ledger.refused(self._store.rows[report.id], report)
         self._may_crash(rng)
         if Sabotage.NOTICE_APART in self._sabotage and envelopes and state is not State.RETRYING:
             envelopes += self._store.add_notice(report.id, later=True)
@@ -137,6 +141,7 @@ class Worker:
             return
         if verdict is None:
             self._ledger.events["a worker fenced"] += 1
+            self._ledger.refused(self._store.rows[run.snapshot.id], run.snapshot)
             # The task may go on, and its reports are not accepted any more.
             self.runs.remove(run)
             return
@@ -144,7 +149,7 @@ class Worker:
         run.saved_at, run.saved = now, run.snapshot.progress.fraction or 0.0
         is_cancelling = verdict.cancel_requested and Sabotage.CANCEL_UNHEARD not in self._sabotage
         has_changed = is_cancelling and not run.snapshot.cancel_requested
-        run.snapshot = replace(run.snapshot, seq=verdict.seq, cancel_requested=is_cancelling)
+        run.snapshot = replace(run.snapshot, attempt=verdict.attempt, seq=verdict.seq, cancel_requested=is_cancelling)
         self._publish_snapshot(run, now, rng)
         if has_changed:
             # The snapshot that was saved did not have the request yet.

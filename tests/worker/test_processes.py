@@ -12,6 +12,7 @@ from django.db import connection
 
 from telltale import conf, store
 from telltale.core.health import health
+from telltale.core.snapshot import supersedes
 from telltale.core.states import Health
 from telltale.models import TaskState
 from tests.worker.conftest import QUICK, assert_eventually
@@ -83,6 +84,22 @@ def test_a_worker_that_was_stopped_and_continues_cannot_overwrite_its_successor(
     time.sleep(1.0)  # time for the worker to save its progress, which must not be accepted
     row = store.get_task(task.pk)
     assert (row.state, row.attempt, row.worker) == ("running", successor.attempt, "its successor")
+
+
+def test_a_worker_that_was_stopped_and_continues_takes_back_that_its_task_was_lost(queue, start) -> None:
+    task = queue()
+    worker = start("hold", task)
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
+    worker.send_signal(signal.SIGSTOP)
+    assert_eventually(lambda: state_and_health(task)[0] == "lost")
+    lost = store.get_task(task.pk).snapshot
+    worker.send_signal(signal.SIGCONT)
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
+    time.sleep(1.0)
+    running = store.get_task(task.pk).snapshot
+    assert running.state == "running", "it keeps its lease"
+    assert supersedes(running.order, lost.order)
+    assert running.progress.current > (lost.progress.current or 0)
 
 
 def test_a_process_that_exits_right_after_the_task_has_written_its_end(queue, start) -> None:

@@ -300,6 +300,33 @@ def test_a_worker_whose_lease_expired_cannot_write_its_end(queue) -> None:
     assert (task.state, task.attempt) == ("running", 2)
 
 
+@pytest.mark.parametrize(
+    ("error", "state"), [(None, "succeeded"), (ValueError("no"), "failed"), (telltale.Cancelled(), "cancelled")]
+)
+def test_the_end_of_a_living_worker_takes_back_that_its_task_was_lost(
+    queue, error: BaseException | None, state: str
+) -> None:
+    ada = User.objects.create(username="ada")
+    task = queue(owner=Owner(user_id=ada.pk))
+    with suppress(Exception), run_attempt(task_id=task.pk):
+        [lost] = store.expire(now=store.now() + 1_000)
+        if error is not None:
+            raise error
+    row = store.get_task(task.pk)
+    assert row.state == state
+    assert supersedes(row.snapshot.order, lost.snapshot.order)
+    assert StoredNotice.objects.count() == 1, "the notice that it was lost is replaced"
+
+
+def test_a_person_who_tries_a_lost_task_again_fences_its_worker(queue) -> None:
+    task = queue()
+    with run_attempt(task_id=task.pk):
+        store.expire(now=store.now() + 1_000)
+        assert store.requeue(task.pk) is not None
+    row = store.get_task(task.pk)
+    assert (row.state, row.attempt) == ("queued", 2)
+
+
 def test_the_end_is_committed_before_it_is_published(queue) -> None:
     seen: list[str] = []
 

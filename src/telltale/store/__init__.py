@@ -8,7 +8,7 @@ clock.
 In the order of a task's life:
 
 - `queueing`: creates a task's row, joins the open task with the same key, queues another attempt
-- `running`: a delivery claims an attempt, or gives it back to be retried
+- `running`: a delivery claims an attempt, or gives it back to be retried; a worker takes back an attempt presumed lost
 - `saving`: saves reports and renews leases, many tasks at a time
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
 - `groups`: many tasks under one bar
@@ -39,7 +39,7 @@ from telltale.store.queueing import (
 )
 from telltale.store.reading import NEWEST, end_expired, get_task, read_tasks, read_topics
 from telltale.store.rows import task_rows, task_rows_of
-from telltale.store.running import claim, set_retrying
+from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.values import Changed, Claim, Member, Pruned, Queued, Refusal, Report, Saved
 
@@ -84,6 +84,7 @@ __all__ = [
     "set_retrying",
     "set_runner_id",
     "start_group",
+    "take_back",
     "take_notice",
     "take_notices",
     "task_rows",

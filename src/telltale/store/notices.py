@@ -72,6 +72,17 @@ def add_end_notice(row: TaskState, instant: float) -> Notice | None:
     return stored.notice
 
 
+def add_recovery_notice(row: TaskState, instant: float) -> Notice | None:
+    """Store a notice that a task goes on, for the owner who has seen that it was lost; None if it has no owner."""
+    if row.owner_topic is None:
+        return None
+    text = _("%(label)s: the connection to the worker is back. The task is still running.") % {"label": row.label}
+    stored = StoredNotice(topic=row.owner_topic, level="info", text=bounded(text), url=_page_of(row.pk))
+    stored.task, stored.created_at = row, instant
+    stored.save(using=database(), force_insert=True)
+    return stored.notice
+
+
 def _end_text(row: TaskState) -> tuple[str, str]:
     """The level and the text."""
     values = {"label": row.label, "error": row.error}

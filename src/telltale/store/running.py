@@ -1,9 +1,12 @@
 """Which delivery may run a task: a claim begins an attempt, and `set_retrying` gives a failed one back to the runner.
 
 The race: of many deliveries of one task, one begins the attempt. The UPDATE requires the row as it was read.
+`take_back` takes part in that race: a worker whose attempt was presumed lost continues it under the next number,
+unless a delivery or a person has begun that one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +22,16 @@ from telltale.store.clock import or_now
 from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
 from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
-from telltale.store.rows import MAX_TRIES, in_transaction, read_change, task_rows, values_of
+from telltale.store.notices import add_recovery_notice
+from telltale.store.rows import (
+    MAX_TRIES,
+    database,
+    in_transaction,
+    notice_rows,
+    read_change,
+    task_rows,
+    values_of,
+)
 from telltale.store.values import Changed, Claim, Refusal
 
 
@@ -89,6 +101,51 @@ def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
         # The task had ended, and another task has taken its key since. The runner decided to run it nevertheless, so
         # it runs without the key.
         return _update_if_unchanged(row, columns | {"key": None, "open_key": None})
+
+
+def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None) -> tuple[Claim, Changed] | None:
+    """Continue a lost attempt whose worker lives; return its new claim and what to publish. None if it isn't lost.
+
+    `lost` is a reader's presumption. The attempt goes on under the next number: no running snapshot of its old number
+    supersedes the lost one. None also if that number is taken: a newer attempt fences this one. The notice that the
+    task was lost is deleted if no page has shown it; else a second notice says that the task goes on, unless
+    `is_ending`, because its end has a notice of its own.
+    """
+    instant = or_now(now)
+    with in_transaction():
+        row = task_rows().filter(pk=claim.id, attempt=claim.attempt, state=State.LOST.value).first()
+        if row is None or not _reopen(row, instant):
+            return None
+        of_attempt = notice_rows().filter(task=row, attempt=claim.attempt)
+        deleted, _by_model = of_attempt.filter(shown_at=None).delete()
+        # Locked by the UPDATE: the row is as it was written here.
+        row.refresh_from_db(using=database())
+        is_told = not deleted and not is_ending and of_attempt.exists()
+        notice = add_recovery_notice(row, instant) if is_told else None
+    snapshot = row.snapshot
+    taken_back = replace(
+        claim, attempt=row.attempt, seq=row.seq, snapshot=snapshot, cancel_requested=row.cancel_requested
+    )
+    return taken_back, Changed(snapshot=snapshot, topics=row.topics, notice=notice)
+
+
+def _reopen(row: TaskState, instant: float) -> bool:
+    lost = task_rows().filter(pk=row.pk, attempt=row.attempt, state=State.LOST.value)
+    columns: dict[str, Any] = {
+        "attempt": row.attempt + 1,
+        "seq": row.seq + 1,
+        "state": State.RUNNING.value,
+        "ended_at": None,
+        "beat_at": instant,
+        "lease_until": instant + conf.settings().lease_s,
+        "open_key": open_key_of(row.name, row.key),
+    }
+    try:
+        with in_transaction():
+            return bool(lost.update(**columns))
+    except IntegrityError:
+        # Another task has taken its key since, so it goes on without the key.
+        return bool(lost.update(**columns | {"key": None, "open_key": None}))
 
 
 def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any]) -> Claim | None:

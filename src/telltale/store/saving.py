@@ -104,6 +104,8 @@ def _verdict(report: Report, row: Sequence[Any] | None) -> Saved:
     if row is None:
         return Saved(id=report.id, attempt=report.attempt, fenced=False, unknown=True)
     attempt, state, cancel_requested, seq = row
+    if (attempt, state) == (report.attempt, State.LOST):
+        return Saved(id=report.id, attempt=attempt, fenced=False, lost=True, seq=seq)
     if (attempt, state) != (report.attempt, State.RUNNING):
         return Saved(id=report.id, attempt=report.attempt, fenced=True)
     return Saved(id=report.id, attempt=attempt, fenced=False, cancel_requested=cancel_requested, seq=seq)

@@ -99,6 +99,8 @@ class Saved:
     attempt: int
     fenced: bool
     """The attempt has ended or a newer one began: its worker must publish and save nothing more."""
+    lost: bool = False
+    """A reader presumed the attempt lost, and no newer one began: `take_back` continues it."""
     unknown: bool = False
     """There is no such row, or its transaction has not been committed yet."""
     cancel_requested: bool = False

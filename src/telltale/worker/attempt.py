@@ -17,7 +17,7 @@ from uuid import UUID
 from telltale import conf, native, store
 from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
-from telltale.store import Claim, Refusal, Report, Saved
+from telltale.store import Changed, Claim, Refusal, Report, Saved
 from telltale.worker.tracker import RawValues, Tracker
 
 logger = logging.getLogger(__name__)
@@ -142,6 +142,26 @@ class Attempt:
             self._create_row()
             answer = claim()
         return answer
+
+    def take_back(self, lost: Claim, *, is_ending: bool = False) -> Changed | None:
+        """Continue the attempt, which a reader presumed lost under the claim `lost`; `claim` is then its new claim.
+
+        Returns what to publish; None if another thread was faster, or a newer attempt began. `is_ending`: as in
+        `store.take_back`.
+        """
+        with self._claim_lock:
+            if self.claim is not lost:
+                return None
+            taken_back = store.take_back(lost, is_ending=is_ending)
+            if taken_back is None:
+                return None
+            claim, changed = taken_back
+            with self._lock:
+                # The next reading publishes a heartbeat of the new claim, which is saved as a whole report.
+                self.claim, self._seq, self._changed_seq = claim, claim.seq, claim.seq + 1
+                self.saved_seq, self._published, self._published_at = claim.seq, claim.snapshot, 0.0
+            logger.warning("Task %s was presumed lost, and goes on: its worker could not save for a while.", claim.id)
+            return changed
 
     def begin(self, claim: Claim, *, save_every_s: float) -> None:
         """Begin to run under `claim`."""

@@ -205,7 +205,14 @@ def _end(attempt: Attempt, verdict: Verdict, error: BaseException | None = None)
 
 def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | None]) -> None:
     attempt.try_claim()
-    changed = write(attempt.claim) if attempt.claim else None
+    claim = attempt.claim
+    if claim is None:
+        return
+    changed = write(claim)
+    if changed is None:
+        # It may have been presumed lost. If it was, by this thread or the saver's, it has a new claim.
+        attempt.take_back(claim, is_ending=True)
+        changed = write(attempt.claim) if attempt.claim and attempt.claim is not claim else None
     announce(changed.envelopes if changed else [])
 
 

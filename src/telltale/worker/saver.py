@@ -137,6 +137,9 @@ class Saver:
             outcomes = store.save([replace(report, is_beat=True)])
         for (attempt, report), outcome in zip(batch, outcomes, strict=True):
             attempt.record_save(report, outcome, now=now)
+        for (attempt, _report), outcome in zip(batch, outcomes, strict=True):
+            if outcome.lost:
+                _take_back(attempt)
 
     def _claim(self) -> None:
         unclaimed = (attempt for attempt in self._attempts() if attempt.claim is None and not attempt.is_refused)
@@ -183,6 +186,14 @@ def time_slice(items: Iterable[T]) -> Iterator[T]:
         yield item
         if time.monotonic() > deadline:
             return
+
+
+def _take_back(attempt: Attempt) -> None:
+    """Continue an attempt that was presumed lost. One that is over takes itself back when it writes its end."""
+    if attempt.claim is None or attempt.is_over:
+        return
+    changed = attempt.take_back(attempt.claim)
+    announce(changed.envelopes if changed else [])
 
 
 def _connection() -> Any:
