@@ -177,13 +177,13 @@ class TestRedelivery:
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
     def test_if_two_workers_run_a_task_at_once_the_newer_attempt_writes_its_end(
-        self, start_worker: Callable[[], WorkerProcess], tmp_path: Path
+        self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
     ) -> None:
         ada, file = User.objects.create_user("ada"), tmp_path / "file"
-        start_worker()
+        start_worker(visible_s=5)
         row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file), owner=ada)
         wait_until(lambda: logged_lines(tmp_path) == ["wait_for_file"], "it runs")
-        start_worker()
+        start_worker(visible_s=5)
         wait_until(lambda: len(logged_lines(tmp_path)) == 2, "it runs twice")
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
         file.touch()
