@@ -17,7 +17,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale import native
-from telltale.brokers.base import Deliver, Listener, Message, Missed, Reach
+from telltale.brokers.base import BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.delivery import Callbacks, without_oversized
 from telltale.brokers.urls import redact
 from telltale.channels.broker_group import site_name
@@ -91,7 +91,11 @@ class ChannelsBroker:
         self._process_lock.release()
 
     def _add(self, layer_thread: LayerThread, listener: ChannelsListener) -> ChannelsListener:
-        layer_thread.add_listener(listener, timeout_s=LISTEN_TIMEOUT_S)
+        try:
+            layer_thread.add_listener(listener, timeout_s=LISTEN_TIMEOUT_S)
+        except BrokerUnavailable:
+            listener.close()
+            raise
         return listener
 
     def _thread(self) -> LayerThread:

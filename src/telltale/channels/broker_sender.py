@@ -13,6 +13,7 @@ from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
 from telltale.channels.broker_bundles import Bundle, SendBuffer, pack
 from telltale.channels.broker_group import GroupSlots
+from telltale.native import call_after_fork
 
 SEND_EVERY_S: Final = 0.05
 """Between two bundles of a process: a channel takes 100 messages, and sending one to Redis takes a millisecond."""
@@ -72,6 +73,10 @@ class LoopWaker:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._event.set)
 
+    def after_fork(self) -> None:
+        """In a child: never wake the parent's loop, whose socket was inherited."""
+        self._loop = None
+
     async def wait(self, timeout_s: float = math.inf) -> None:
         """Return when woken, or after `timeout_s`."""
         with suppress(TimeoutError):
@@ -99,6 +104,7 @@ class LayerSender:
         self._name, self._number = secrets.token_hex(8), 0
         self._beacon_at = math.inf
         self._is_closing = False
+        call_after_fork(self._waker)
 
     # Called by any thread -----------------------------------------------------------------------
 

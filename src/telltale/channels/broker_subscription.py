@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from random import uniform
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from telltale.channels.broker_bundles import Bundle, InvalidBundle, unpack
 from telltale.channels.broker_group import GroupSlots, SenderNumbers
 from telltale.channels.broker_listener import Listeners
 from telltale.channels.broker_sender import LAYER_TIMEOUT_S, LoopWaker, LossCounter
+from telltale.native import call_after_fork
 
 SILENCE_S: Final = 3.0
 """After so long without a bundle, a beacon is sent; less than the 5 s after which redis-py 8 gives up reading."""
@@ -27,6 +29,9 @@ ANSWER_TIMEOUT_S: Final = 3.0
 
 RETRY_RECEIVE_S: Final = 1.0
 """A receive that fails so long after the one before is simply repeated."""
+
+LEAVE_TIMEOUT_S: Final = 0.5
+"""How long leaving the group may take after an error."""
 
 CANCEL_EVERY_S: Final = 0.05
 """Between two attempts to cancel the task that receives."""
@@ -55,6 +60,7 @@ class LayerSubscription:
         self._numbers = SenderNumbers()
         self._heard_at = 0.0
         self._is_closing = False
+        call_after_fork(self._waker)
 
     # Called by any thread -----------------------------------------------------------------------
 
@@ -79,7 +85,18 @@ class LayerSubscription:
 
     async def _subscribe(self, layer: Any, slots: GroupSlots) -> None:
         membership = Membership(layer, slots)
-        await membership.join()
+        try:
+            await membership.join()
+            await self._receive_until_done(layer, membership)
+        except Exception:
+            # The layer would keep messages for a channel that no process reads.
+            with suppress(Exception):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await membership.leave()
+            raise
+        await membership.leave()
+
+    async def _receive_until_done(self, layer: Any, membership: "Membership") -> None:
         self._heard_at, self.is_joined = time.monotonic(), True
         receiving = asyncio.create_task(self._receive(layer, membership.channel))
         try:
@@ -89,7 +106,6 @@ class LayerSubscription:
         finally:
             self.is_joined = self.is_live = False
             await _end(receiving)
-        await membership.leave()
 
     async def _watch(self, membership: "Membership", receiving: "asyncio.Task[None]") -> None:
         """Return when no longer needed; raise what `receiving` raises, and `LayerSilent`."""

@@ -6,6 +6,9 @@ connections, whatever the kind of layer. While the layer fails, listeners report
 """
 
 import asyncio
+
+# redis-py imports it when it connects, in our thread: a child that is forked meanwhile would have half a module.
+import email.parser  # noqa: F401
 import logging
 import time
 from collections.abc import Callable, Sequence
