@@ -31,7 +31,11 @@ class TaskState(models.Model):
     open_key = models.CharField(_("open key"), max_length=64, null=True, blank=True, unique=True, editable=False)
     """A digest of name and key while the task is open. A plain unique column works in every database."""
     call = models.JSONField(default=dict)
-    """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", for members "group". Private."""
+    """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", the number of members of each. Private."""
+    group_id = models.UUIDField(null=True, blank=True, editable=False)
+    """The id of the group of which the task is a member."""
+    step = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    """The number of the group's step, from 0, to which the member belongs."""
 
     # No index of its own: the indexes that begin with the owner serve as well.
     owner = models.ForeignKey(
@@ -79,6 +83,7 @@ class TaskState(models.Model):
             models.Index(fields=["owner", "ended_at", "created_at"], name="telltale_task_owner_ended"),
             models.Index(fields=["session", "-created_at"], name="telltale_task_session"),
             models.Index(fields=["session", "ended_at", "created_at"], name="telltale_task_session_ended"),
+            models.Index(fields=["group_id", "step", "ended_at", "state"], name="telltale_task_group"),
             models.Index(fields=["lease_until"], name="telltale_task_lease"),
             models.Index(fields=["ended_at", "state", "created_at"], name="telltale_task_ended"),
         ]

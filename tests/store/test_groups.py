@@ -12,6 +12,7 @@ from telltale import store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
+from tests.store.costs import analyse, cost_of
 from tests.store.factories import claim, run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,6 +35,27 @@ def end(claimed: store.Claim, state: State = State.SUCCEEDED) -> store.Changed |
     return store.end(claimed.id, claimed.attempt, state)
 
 
+def cost_per_member(group: TaskState) -> tuple[float, float]:
+    """How many rows an end examines on average, and its statements. In a group of n, each n/100-th is counted."""
+    now, size = store.now(), sum(group.call["steps"])
+    store.start_group(group.pk, now=now)
+    ids = store.member_ids(group)
+    counted = [pk for pk in ids if pk.int % (size // 100) == 0]
+    others = [pk for pk in ids if pk.int % (size // 100)]
+    share = 100 * 100 // size
+    sample = TaskState.objects.in_bulk([*counted[:share], *others[: 100 - share]])
+    assert len(sample) == 100
+    claims = [claim(row) for row in sample.values()]
+    analyse(TaskState)
+
+    def end_all() -> None:
+        for claimed in claims:
+            assert store.end(claimed.id, 1, State.SUCCEEDED, is_owned=False, now=now) is not None
+
+    cost = cost_of(end_all)
+    return cost.examined / 100, len(cost.statements) / 100
+
+
 def state_and_count(group: TaskState) -> tuple[str, float | None]:
     row = store.get_task(group.pk)
     assert row is not None
@@ -46,6 +68,43 @@ def test_when_the_last_members_end_at_once_the_group_ends_once_and_its_owner_get
     run_at_once(*(lambda claimed=claimed: end(claimed) for claimed in claim_members(group)))
     assert TaskState.objects.get(pk=group.pk).state == State.SUCCEEDED, "before anything has read it"
     assert (state_and_count(group), StoredNotice.objects.count()) == ((State.SUCCEEDED, 6), 1)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("size", [1_000, 10_000])
+@pytest.mark.parametrize("is_chain", [False, True])
+def test_what_the_end_of_a_member_costs_does_not_depend_on_the_size_of_its_group(size: int, is_chain: bool) -> None:
+    queue_group(5_000)  # Other tasks, which were queued before: a scan would read these first.
+    small, large = (queue_group(*([1] * n if is_chain else [n])) for n in (100, size))
+    (examined, statements), (examined_in_small, statements_in_small) = cost_per_member(large), cost_per_member(small)
+    assert examined <= 1.2 * examined_in_small
+    assert statements <= 1.2 * statements_in_small
+
+
+def test_a_large_group_is_written_about_a_hundred_times_and_its_end_is_exact() -> None:
+    group, now = queue_group(400), store.now()
+    claims = claim_members(group)
+    for claimed in claims[:-1]:
+        store.end(claimed.id, 1, State.SUCCEEDED, is_owned=False, now=now)
+    row = TaskState.objects.get(pk=group.pk)
+    assert (row.state, row.seq) == (State.RUNNING, pytest.approx(100, abs=40))
+    assert row.snapshot.progress.current == pytest.approx(400, abs=50)
+    assert state_and_count(group) == (State.RUNNING, 399)
+    store.end(claims[-1].id, 1, State.SUCCEEDED, is_owned=False, now=now)
+    row = TaskState.objects.get(pk=group.pk)
+    assert (row.state, row.snapshot.progress.current) == (State.SUCCEEDED, 400)
+
+
+@pytest.mark.parametrize("bad", [State.FAILED, State.SUCCEEDED])
+def test_a_large_group_whose_members_end_in_many_threads_ends_once_and_at_once(bad: State) -> None:
+    group = queue_group(240, owner=Owner(user_id=User.objects.create_user("ada").pk))
+    claims = claim_members(group)
+    states = [bad if number == 100 else State.SUCCEEDED for number in range(240)]
+    shares = [list(zip(claims, states, strict=True))[number::6] for number in range(6)]
+    results = run_at_once(*(lambda share=share: [end(*member) for member in share] for share in shares))
+    assert not [result for result in results if isinstance(result, Exception)]
+    row = TaskState.objects.get(pk=group.pk)
+    assert (row.state, row.snapshot.progress.current, StoredNotice.objects.count()) == (bad, 240, 1)
 
 
 def test_the_end_of_a_member_is_published_with_the_change_of_its_group() -> None:

@@ -18,7 +18,7 @@ from telltale.owners import Owner
 from telltale.pages.accepted import _row_of
 from telltale.pages.permissions import _own_topics
 from telltale.store import durations
-from tests.store.costs import Cost, cost_of
+from tests.store.costs import Cost, analyse, cost_of
 from tests.store.factories import claim, queue, report
 
 pytestmark = [pytest.mark.service, pytest.mark.django_db]
@@ -53,7 +53,7 @@ class Site:
         )
         self.open = [queue(owner=self.owner, now=now - 100 + number) for number in range(6)]
         self.running = claim(self.open.pop())
-        self.analyse()
+        analyse(TaskState, StoredNotice)
 
     @property
     def owner(self) -> Owner:
@@ -85,16 +85,7 @@ class Site:
             self._copy(TaskState, past, copy)
             if copy % 4 == 0:
                 self._copy(StoredNotice, [], copy)
-        self.analyse()
-
-    @staticmethod
-    def analyse() -> None:
-        """Let the planner see the rows, as these servers do by themselves. SQLite does not."""
-        if connection.vendor != "sqlite":
-            statement = "ANALYZE" if connection.vendor == "postgresql" else "ANALYZE TABLE"
-            with connection.cursor() as cursor:
-                cursor.execute(f"{statement} {TaskState._meta.db_table}")
-                cursor.execute(f"{statement} {StoredNotice._meta.db_table}")
+        analyse(TaskState, StoredNotice)
 
     def _copy(self, model: Any, ids: list[UUID], copy: int) -> None:
         new_id = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}.get(

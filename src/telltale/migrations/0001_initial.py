@@ -42,6 +42,8 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("call", models.JSONField(default=dict)),
+                ("group_id", models.UUIDField(blank=True, editable=False, null=True)),
+                ("step", models.PositiveIntegerField(blank=True, editable=False, null=True)),
                 ("session", models.CharField(blank=True, default="", max_length=64)),
                 (
                     "state",
@@ -146,6 +148,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="taskstate",
             index=models.Index(fields=["session", "ended_at", "created_at"], name="telltale_task_session_ended"),
+        ),
+        migrations.AddIndex(
+            model_name="taskstate",
+            index=models.Index(fields=["group_id", "step", "ended_at", "state"], name="telltale_task_group"),
         ),
         migrations.AddIndex(
             model_name="taskstate",

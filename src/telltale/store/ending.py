@@ -17,7 +17,7 @@ from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.store.clock import or_now
-from telltale.store.groups import recount
+from telltale.store.groups import count_end
 from telltale.store.rows import in_transaction, is_uuid, read_change, task_rows, valid_ids
 from telltale.store.values import Changed
 from telltale.store.write_end import write_end
@@ -172,5 +172,5 @@ def end_if(
         return None
     row, notice = ended
     # After the task's own end is committed: of two last members that end at once, at least one must see both.
-    group = recount(row.call["group"], now=ended_at) if "group" in row.call else None
+    group = count_end(row, now=ended_at)
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice, group=group)

@@ -21,7 +21,7 @@ from telltale.core.wire import Envelope
 from telltale.models import StoredNotice, TaskState
 from telltale.store.clock import or_now
 from telltale.store.ending import expire, has_expired
-from telltale.store.groups import member_ids, recount
+from telltale.store.groups import expired_member_ids, recount
 from telltale.store.rows import database, task_rows, valid_ids
 from telltale.store.values import Changed
 from telltale.store.write_on_read import write_on_read
@@ -163,7 +163,7 @@ def _up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[Tas
 
 
 def _expire_and_recount(expired_ids: Collection[UUID], groups: Collection[TaskState], instant: float) -> list[Changed]:
-    ended = expire([*expired_ids, *(pk for group in groups for pk in member_ids(group))], now=instant)
+    ended = expire([*expired_ids, *(expired_member_ids(groups, instant) if groups else ())], now=instant)
     counted = [recount(group.pk, now=instant) for group in groups]
     return [*ended, *(change for change in counted if change is not None)]
 
