@@ -1,7 +1,8 @@
 """How long the runs of a task usually take, for the bars of tasks that report no total.
 
-Durations are cached for some seconds and written in batches: they are not worth a statement for each task. This module
-knows a task's name and its durations, nothing else.
+Durations are cached for some seconds and written in batches: they are not worth a statement for each task. While too
+few are stored to say what is usual, each is written at once, so that a process that is killed loses none of them. This
+module knows a task's name and its durations, nothing else.
 """
 
 import logging
@@ -10,7 +11,7 @@ from typing import Final
 
 from django.db import DatabaseError
 
-from telltale.core.estimate import DurationHistory
+from telltale.core.estimate import ENOUGH, DurationHistory
 from telltale.models import UsualDuration
 from telltale.store.rows import database, in_transaction
 
@@ -24,8 +25,8 @@ WRITE_EVERY_S: Final = 10.0
 
 _cached: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
 """By database and task name: (when it was read, the usual duration)."""
-_unwritten: dict[tuple[str, str], tuple[float, list[float]]] = {}
-"""By database and task name: (when durations were last written, those of the runs since)."""
+_unwritten: dict[tuple[str, str], tuple[float, list[float], bool]] = {}
+"""By database and task name: (when durations were last written, those of the runs since, whether few were stored)."""
 
 
 def usual_duration_s(name: str) -> tuple[float, float] | None:
@@ -45,25 +46,34 @@ def _read_usual_s(name: str) -> tuple[float, float] | None:
 def add_duration(name: str, duration_s: float) -> None:
     """Add a run's duration. A run may be missing without harm, so database errors are only logged.
 
-    The durations of many short runs of one task are written together, every `WRITE_EVERY_S`.
+    While fewer than `ENOUGH` are stored, each is written at once. Later, the durations of many short runs of one task
+    are written together, every `WRITE_EVERY_S`.
     """
-    written_at, unwritten = _unwritten.get((database(), name), (float("-inf"), []))
+    written_at, unwritten, are_few = _unwritten.get((database(), name), (float("-inf"), [], True))
     unwritten = [*unwritten, duration_s]
-    if time.monotonic() - written_at < WRITE_EVERY_S and duration_s < WRITE_EVERY_S:
-        _unwritten[database(), name] = (written_at, unwritten)
+    if not are_few and time.monotonic() - written_at < WRITE_EVERY_S and duration_s < WRITE_EVERY_S:
+        _unwritten[database(), name] = (written_at, unwritten, are_few)
         return
-    _unwritten[database(), name] = (time.monotonic(), [])
+    _unwritten[database(), name] = (time.monotonic(), [], are_few)
     try:
-        _write_durations(name, unwritten)
+        stored = _write_durations(name, unwritten)
     except DatabaseError as error:
         logger.info("%d durations of %s could not be saved: %s", len(unwritten), name, error)
+        return
+    _unwritten[database(), name] = (time.monotonic(), [], len(stored.durations_s) < ENOUGH)
+    _cached[database(), name] = (time.monotonic(), stored.usual_s)
 
 
-def _write_durations(name: str, durations_s: list[float]) -> None:
+def _write_durations(name: str, durations_s: list[float]) -> DurationHistory:
+    """Add them to the stored ones, and return all."""
+    rows = UsualDuration.objects.using(database())
+    rows.get_or_create(pk=name)  # Before the transaction: on MariaDB, two that lock and insert would deadlock.
     with in_transaction():
-        row, _created = UsualDuration.objects.using(database()).get_or_create(pk=name)
+        # Locked, so that of two processes that write at once, neither overwrites the other's.
+        row = rows.select_for_update().get(pk=name)
         usual = DurationHistory.from_list(row.durations_s)
         for duration_s in durations_s:
             usual = usual.add(duration_s)
         row.durations_s = usual.to_list()
         row.save(using=database(), update_fields=["durations_s"])
+    return usual
