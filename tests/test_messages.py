@@ -11,7 +11,7 @@ import telltale
 from telltale import brokers
 from telltale.core.wire import Envelope
 from telltale.models import StoredNotice
-from telltale.testing.brokers import eventually
+from telltale.testing.brokers import assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +41,7 @@ def received() -> Iterator[list[Envelope]]:
 
 def test_a_message_to_a_person_is_stored_and_sent(ada: User, received: list[Envelope]) -> None:
     notice = telltale.notify(ada, "Your export is ready", level="success", url="/exports/3/")
-    eventually(lambda: [e.notice for e in received] == [notice], "the notice was sent")
+    assert_eventually(lambda: [e.notice for e in received] == [notice], "the notice was sent")
     assert StoredNotice.objects.get().notice == notice
 
 
@@ -50,7 +50,7 @@ def test_a_message_in_a_transaction_is_sent_after_the_commit(ada: User, received
         telltale.notify(ada, "Hello")
         telltale.publish("project:7", "begun")
         assert received == []
-    eventually(lambda: len(received) == 2, "both messages were sent")
+    assert_eventually(lambda: len(received) == 2, "both messages were sent")
 
 
 def test_a_message_that_is_rolled_back_is_never_sent(ada: User, received: list[Envelope]) -> None:
@@ -58,7 +58,7 @@ def test_a_message_that_is_rolled_back_is_never_sent(ada: User, received: list[E
         telltale.notify(ada, "Rolled back")
         transaction.set_rollback(True)
     telltale.publish("project:7", "afterwards")
-    eventually(lambda: len(received) > 0, "the later message was sent")
+    assert_eventually(lambda: len(received) > 0, "the later message was sent")
     assert [e.event.name for e in received if e.event] == ["afterwards"]
     assert not StoredNotice.objects.exists()
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 from asgiref.sync import ThreadSensitiveContext
 from channels.exceptions import StopConsumer
+from channels.layers import channel_layers
 from channels.routing import get_default_application
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
 """The time between two tries to reach a layer that failed."""
+
+CANCEL_AGAIN_S: Final = 0.5
+"""A layer's `receive` that was cancelled, and has not ended after this time, is cancelled again."""
 
 
 class CannotWork(Exception):
@@ -169,7 +173,9 @@ class Consumer:
         self._is_idle.clear()
         self._inbox.put_nowait(message)
         idle = asyncio.create_task(self._is_idle.wait())
-        await asyncio.wait([idle, self._running], return_when=asyncio.FIRST_COMPLETED)
+        waiting = [idle, self._running]
+        while not (await asyncio.wait(waiting, timeout=CANCEL_AGAIN_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+            _cancel_receives_again()
         idle.cancel()
         if not self.has_ended:
             return
@@ -183,7 +189,9 @@ class Consumer:
 
     async def close(self) -> None:
         """End the application, which is idle."""
-        self._running.cancel()
+        while not self._running.done():
+            self._running.cancel()
+            await asyncio.wait([self._running], timeout=CANCEL_AGAIN_S)
         with suppress(asyncio.CancelledError, Exception):
             await self._running
 
@@ -203,3 +211,14 @@ class Consumer:
             f"A consumer of the channel layer has no client, so {message.get('type')!r} can't be sent: use a group "
             "of the layer, telltale.notify or telltale.publish."
         )
+
+
+def _cancel_receives_again() -> None:
+    """Cancel again what a consumer has cancelled: the `receive` of its own channel.
+
+    Channels waits for it when a consumer fails. A layer that is opening its connection can swallow a cancellation.
+    """
+    codes = {type(layer).receive.__code__ for layer in channel_layers.backends.values()}
+    for task in asyncio.all_tasks():
+        if task.cancelling() and getattr(task.get_coro(), "cr_code", None) in codes:
+            task.cancel()
