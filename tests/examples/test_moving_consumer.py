@@ -79,7 +79,7 @@ def tracked(page: Page, site: ChannelsSite) -> None:
 
 
 def followed(page: Page, site: ChannelsSite) -> None:
-    page.wait_for_function("document.querySelector('#bar').value > 0")
+    page.wait_for_function("document.querySelector('#bar')?.value > 0")
     page.reload()
     expect_toast(page, "Build the report: finished.")
     assert page.locator("#bar").evaluate("bar => bar.value") == 1
