@@ -24,8 +24,8 @@ django.setup()
 from channels.generic.websocket import AsyncJsonWebsocketConsumer  # noqa: E402  (needs the settings)
 from django.contrib.auth.models import AnonymousUser  # noqa: E402
 
-from telltale.channels.follow import FollowMixin  # noqa: E402
-from telltale.channels.follower import POLICY  # noqa: E402
+from telltale.channels.follow.follower import POLICY  # noqa: E402
+from telltale.channels.follow.mixin import FollowMixin  # noqa: E402
 from telltale.core.snapshot import Snapshot  # noqa: E402
 from telltale.live.driver import driver  # noqa: E402
 from telltale.live.tickets import issue  # noqa: E402

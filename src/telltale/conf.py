@@ -19,7 +19,8 @@ class Settings:
     """`TELLTALE` with defaults filled in. A key is a field's name in upper case; `_S` means seconds."""
 
     broker: str = "local://"
-    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, or `dotted.path.to.Broker` (with `?` options)."""
+    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a dotted path such as
+    `mysite.brokers.Broker?option=value`."""
     runners: tuple[str, ...] | None = None
     """Names of the runners to install; None: all that can be imported."""
     follow: Mapping[str, str | None] = field(default_factory=dict)

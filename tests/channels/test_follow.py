@@ -15,7 +15,8 @@ from django.test import Client as Browser
 
 import telltale
 from telltale import brokers
-from telltale.channels import FollowMixin, follower
+from telltale.channels import FollowMixin
+from telltale.channels.follow import follower
 from telltale.core import reasons
 from telltale.core.states import State
 from telltale.core.topics import InvalidTopic, task_topic
@@ -220,7 +221,7 @@ def test_more_events_than_may_wait_cost_events_and_no_memory_and_the_consumer_go
 
 @pytest.mark.parametrize("text", ["{", '{"type":"update","tasks":[{}],"notices":[{"x":1}],"events":[7]}'])
 def test_a_malformed_message_is_skipped_and_logged(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    from telltale.channels.inbox import Frame, frame_of
+    from telltale.channels.follow.inbox import Frame, frame_of
 
     assert frame_of(text) == Frame()
     assert "was skipped" in caplog.text
@@ -380,8 +381,8 @@ def test_what_waits_for_a_slow_consumer_is_not_delivered_after_the_loss(quick_ch
 def test_while_rights_cannot_be_checked_nothing_is_delivered_and_then_it_goes_on(
     quick_checks: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from telltale.channels import follow
-    from telltale.channels.rights import allowed_topics
+    from telltale.channels.follow import mixin as follow
+    from telltale.channels.follow.rights import allowed_topics
 
     ada = person()
     task = task_of(ada)

@@ -19,7 +19,7 @@ from telltale.brokers.urls import redact
 from telltale.native import call_after_fork
 
 SCHEMES: Final = {
-    "channels": "telltale.channels.broker.build",
+    "channels": "telltale.channels.broker.broker.build",
     "local": "telltale.brokers.local.broker.build",
     "memory": "telltale.brokers.memory.build",
     "none": "telltale.brokers.none.build",

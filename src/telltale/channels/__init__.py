@@ -9,23 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from telltale.channels.consumers import TaskConsumer as TaskConsumer
-    from telltale.channels.follow import FollowMixin as FollowMixin
-    from telltale.channels.follow import FollowRefused as FollowRefused
+    from telltale.channels.follow.mixin import FollowMixin as FollowMixin
+    from telltale.channels.follow.mixin import FollowRefused as FollowRefused
     from telltale.channels.groups import group_of as group_of
     from telltale.channels.groups import topic_of as topic_of
     from telltale.channels.mounting import live_application as live_application
     from telltale.channels.relaying import relay as relay
-    from telltale.channels.sending import send as send
+    from telltale.channels.runner.consumers import TaskConsumer as TaskConsumer
+    from telltale.channels.runner.sending import send as send
 
 _HOMES = {
-    "FollowMixin": "telltale.channels.follow",
-    "FollowRefused": "telltale.channels.follow",
-    "TaskConsumer": "telltale.channels.consumers",
+    "FollowMixin": "telltale.channels.follow.mixin",
+    "FollowRefused": "telltale.channels.follow.mixin",
+    "TaskConsumer": "telltale.channels.runner.consumers",
     "group_of": "telltale.channels.groups",
     "live_application": "telltale.channels.mounting",
     "relay": "telltale.channels.relaying",
-    "send": "telltale.channels.sending",
+    "send": "telltale.channels.runner.sending",
     "topic_of": "telltale.channels.groups",
 }
 

@@ -25,7 +25,7 @@ ENTRY_POINTS: Final = "telltale.runners"
 # Listed here rather than as entry points, so that a checkout that was never installed knows them too.
 BUILT_IN: Final = {
     "celery": "telltale.runners.celery:CeleryRunner",
-    "channels": "telltale.channels.runner:ChannelsRunner",
+    "channels": "telltale.channels.runner.runner:ChannelsRunner",
     "django_q": "telltale.runners.django_q:DjangoQRunner",
     "django_tasks": "telltale.runners.django_tasks:DjangoTasksRunner",
     "dramatiq": "telltale.runners.dramatiq:DramatiqRunner",

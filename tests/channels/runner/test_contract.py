@@ -2,7 +2,7 @@
 
 import pytest
 
-from telltale.channels.runner import ChannelsRunner
+from telltale.channels.runner.runner import ChannelsRunner
 from telltale.dispatch.runner import Ability, abilities
 from telltale.testing.runners import WorkerProcessContract
 

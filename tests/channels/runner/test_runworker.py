@@ -12,8 +12,8 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
 import telltale
-from telltale.channels.runner import CLAIM_S
-from telltale.channels.task_message import TaskMessage
+from telltale.channels.runner.runner import CLAIM_S
+from telltale.channels.runner.task_message import TaskMessage
 from telltale.core.states import State
 from telltale.dispatch.control import cancel, retry, why_no_retry
 from telltale.dispatch.task_header import TaskHeader

@@ -15,8 +15,8 @@ from django.db import transaction
 
 import telltale
 import telltale.channels
-from telltale.channels.handlers import Handler
-from telltale.channels.runner import CLAIM_S
+from telltale.channels.runner.handlers import Handler
+from telltale.channels.runner.runner import CLAIM_S
 from telltale.core.states import State
 from telltale.dispatch.registry import by_name, runner_of
 from telltale.dispatch.runner import EnqueueFailed
@@ -80,7 +80,7 @@ def test_a_channel_is_found_by_importing_the_application_of_the_site() -> None:
     script = """
 import django
 django.setup()
-from telltale.channels.handlers import handler_on
+from telltale.channels.runner.handlers import handler_on
 print(handler_on("my-background-task", "import.contacts").dotted_name)
 """
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.channels.runner.settings"}
@@ -182,7 +182,7 @@ def test_a_layer_in_memory_is_warned_of_once_and_its_task_ends(settings: Any, ca
     memory = {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"expiry": 0}}
     settings.CHANNEL_LAYERS = {"default": memory}
     rows = [telltale.enqueue(Background.fail, "log") for _ in range(2)]
-    [warning] = [record.getMessage() for record in caplog.records if record.name == "telltale.channels.runner"]
+    [warning] = [record.getMessage() for record in caplog.records if record.name == "telltale.channels.runner.runner"]
     assert "'default'] is a layer in memory, which reaches only this process" in warning
     assert {wait_for_end(row).error for row in rows} == {"No worker started this task."}
 

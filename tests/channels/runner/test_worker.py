@@ -13,9 +13,9 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
 import telltale
-from telltale.channels.redis_queue import Delivery, RedisQueue
-from telltale.channels.task_message import TaskMessage
-from telltale.channels.worker import Worker
+from telltale.channels.runner.task_message import TaskMessage
+from telltale.channels.worker.redis_queue import Delivery, RedisQueue
+from telltale.channels.worker.worker import Worker
 from telltale.core.states import State
 from telltale.dispatch.task_header import TaskHeader
 from telltale.models import TaskState

@@ -52,7 +52,7 @@ class Command(BaseCommand):
         self, *, channels: list[str], concurrency: int, application: str | None, layer: str, **_options: Any
     ) -> None:
         try:
-            from telltale.channels.worker import CannotWork, work
+            from telltale.channels.worker.worker import CannotWork, work
         except ImportError as error:
             raise CommandError(
                 f"The worker can't be imported ({error}): pip install django-telltale[channels]."

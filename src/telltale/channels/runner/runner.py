@@ -17,9 +17,9 @@ from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 from channels.layers import InMemoryChannelLayer
 
-from telltale.channels.handlers import Handler, find_handler, running
 from telltale.channels.layers import describe, expiry_s, required_layer
-from telltale.channels.task_message import TaskMessage
+from telltale.channels.runner.handlers import Handler, find_handler, running
+from telltale.channels.runner.task_message import TaskMessage
 from telltale.dispatch.runner import Call
 from telltale.dispatch.task_header import TaskHeader
 from telltale.owners import current_owner

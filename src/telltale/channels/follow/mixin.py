@@ -32,9 +32,9 @@ from channels.exceptions import DenyConnection
 from django.http import HttpRequest
 
 from telltale import conf, store
-from telltale.channels.follower import Follower
-from telltale.channels.inbox import Inbox, Item, Unfollowed
-from telltale.channels.rights import allowed_topics, request_now, user_now
+from telltale.channels.follow.follower import Follower
+from telltale.channels.follow.inbox import Inbox, Item, Unfollowed
+from telltale.channels.follow.rights import allowed_topics, request_now, user_now
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Snapshot
 from telltale.core.topics import parse_open

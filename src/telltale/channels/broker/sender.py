@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
-from telltale.channels.broker_bundles import Bundle, SendBuffer, pack
-from telltale.channels.broker_group import GroupSlots
+from telltale.channels.broker.bundles import Bundle, SendBuffer, pack
+from telltale.channels.broker.group import GroupSlots
 from telltale.native import call_after_fork
 
 SEND_EVERY_S: Final = 0.05

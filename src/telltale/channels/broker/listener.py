@@ -14,7 +14,7 @@ from typing import Final
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
-from telltale.channels.broker_bundles import MISSED_TOPICS, Bundle
+from telltale.channels.broker.bundles import MISSED_TOPICS, Bundle
 from telltale.native import call_after_fork
 
 QUEUE_MESSAGES: Final = 4_096

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
-from telltale.channels.inbox import Frame, Inbox, frame_of
+from telltale.channels.follow.inbox import Frame, Inbox, frame_of
 from telltale.core import reasons
 from telltale.core.outage import Outage
 from telltale.core.policy import ConnectionPolicy

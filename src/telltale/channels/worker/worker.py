@@ -21,10 +21,10 @@ from channels.routing import get_default_application
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from telltale.channels.consumers import ONE_AT_A_TIME, refuse
 from telltale.channels.layers import describe, required_layer
-from telltale.channels.redis_queue import Delivery, RedisQueue
-from telltale.channels.task_message import TaskMessage
+from telltale.channels.runner.consumers import ONE_AT_A_TIME, refuse
+from telltale.channels.runner.task_message import TaskMessage
+from telltale.channels.worker.redis_queue import Delivery, RedisQueue
 from telltale.core.outage import Outage
 
 logger = logging.getLogger(__name__)

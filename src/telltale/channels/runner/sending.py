@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from telltale.channels.handlers import Handler, handler_on
+from telltale.channels.runner.handlers import Handler, handler_on
 from telltale.dispatch.enqueue import enqueue
 from telltale.models import TaskState
 

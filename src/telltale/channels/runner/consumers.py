@@ -26,11 +26,11 @@ from channels.layers import get_channel_layer
 from django.db import connections
 from django.utils.translation import gettext as _
 
-from telltale.channels.backlog import Backlog
-from telltale.channels.handlers import Handler, register, running
 from telltale.channels.layers import CHANNELS_EXPIRY_S, expiry_s
-from telltale.channels.runner import NAME
-from telltale.channels.task_message import TaskMessage
+from telltale.channels.runner.backlog import Backlog
+from telltale.channels.runner.handlers import Handler, register, running
+from telltale.channels.runner.runner import NAME
+from telltale.channels.runner.task_message import TaskMessage
 from telltale.core.states import State
 from telltale.dispatch.import_paths import dotted_name
 from telltale.dispatch.rows import end_from_outside

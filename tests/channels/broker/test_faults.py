@@ -22,7 +22,7 @@ from django.conf import settings as django_settings
 
 from telltale.brokers.base import Broker, Message
 from telltale.brokers.redis.broker import RedisBroker
-from telltale.channels.broker import ChannelsBroker
+from telltale.channels.broker.broker import ChannelsBroker
 from telltale.testing.brokers import (
     MakeBroker,
     Received,
@@ -65,10 +65,10 @@ def make_broker(redis: Redis, backend: str, settings: Any) -> Iterator[MakeBroke
 @pytest.fixture
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence and calls that hang are noticed after a second."""
-    monkeypatch.setattr("telltale.channels.broker_subscription.SILENCE_S", 0.5)
-    monkeypatch.setattr("telltale.channels.broker_subscription.ANSWER_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("telltale.channels.broker_subscription.LAYER_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("telltale.channels.broker_sender.LAYER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("telltale.channels.broker.subscription.SILENCE_S", 0.5)
+    monkeypatch.setattr("telltale.channels.broker.subscription.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("telltale.channels.broker.subscription.LAYER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("telltale.channels.broker.sender.LAYER_TIMEOUT_S", 1.0)
 
 
 def is_received(broker: Broker, received: Received, body: bytes) -> bool:

@@ -26,7 +26,7 @@ MAX_SENDERS: Final = 4_096
 def site_name() -> str:
     """Twelve digits that depend on `SECRET_KEY` and the database: a site's tests and copies stay apart."""
     name = django_settings.DATABASES.get(conf.settings().database, {}).get("NAME", "")
-    return salted_hmac("telltale.channels.broker", str(name), algorithm="sha256").hexdigest()[:12]
+    return salted_hmac("telltale.channels.broker.broker", str(name), algorithm="sha256").hexdigest()[:12]
 
 
 class GroupSlots:

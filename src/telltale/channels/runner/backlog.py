@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections
 
 from telltale import store
-from telltale.channels.task_message import TaskMessage
+from telltale.channels.runner.task_message import TaskMessage
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from contextlib import suppress
 from random import uniform
 from typing import Any, Final
 
-from telltale.channels.broker_bundles import Bundle, InvalidBundle, unpack
-from telltale.channels.broker_group import GroupSlots, SenderNumbers
-from telltale.channels.broker_listener import Listeners
-from telltale.channels.broker_sender import LAYER_TIMEOUT_S, LoopWaker, LossCounter
+from telltale.channels.broker.bundles import Bundle, InvalidBundle, unpack
+from telltale.channels.broker.group import GroupSlots, SenderNumbers
+from telltale.channels.broker.listener import Listeners
+from telltale.channels.broker.sender import LAYER_TIMEOUT_S, LoopWaker, LossCounter
 from telltale.native import call_after_fork
 
 SILENCE_S: Final = 3.0

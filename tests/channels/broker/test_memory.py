@@ -107,8 +107,8 @@ def test_all_that_is_published_at_a_time_is_sent_together(broker: Broker) -> Non
 def test_a_layer_that_forgets_the_group_is_noticed_by_its_silence(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("telltale.channels.broker_subscription.SILENCE_S", 0.3)
-    monkeypatch.setattr("telltale.channels.broker_subscription.ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("telltale.channels.broker.subscription.SILENCE_S", 0.3)
+    monkeypatch.setattr("telltale.channels.broker.subscription.ANSWER_TIMEOUT_S", 0.5)
     received = collect(broker)
     missed_before = received.missed_count
     BreakableLayer.forget_groups()

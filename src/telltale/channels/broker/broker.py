@@ -20,10 +20,10 @@ from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Deliver, Listener, Message, Missed, Reach
 from telltale.brokers.delivery import Callbacks, without_oversized
 from telltale.brokers.urls import redact
-from telltale.channels.broker_group import site_name
-from telltale.channels.broker_listener import ChannelsListener, LoopListener, ThreadListener
-from telltale.channels.broker_process_lock import ProcessLock
-from telltale.channels.broker_thread import LayerThread
+from telltale.channels.broker.group import site_name
+from telltale.channels.broker.listener import ChannelsListener, LoopListener, ThreadListener
+from telltale.channels.broker.process_lock import ProcessLock
+from telltale.channels.broker.thread import LayerThread
 from telltale.native import call_after_fork
 
 DEFAULT_ALIAS: Final = "default"

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
-from telltale.channels.broker_group import GroupSlots
-from telltale.channels.broker_listener import ChannelsListener, Listeners
-from telltale.channels.broker_sender import LayerSender
-from telltale.channels.broker_subscription import LayerSubscription
+from telltale.channels.broker.group import GroupSlots
+from telltale.channels.broker.listener import ChannelsListener, Listeners
+from telltale.channels.broker.sender import LayerSender
+from telltale.channels.broker.subscription import LayerSubscription
 from telltale.core.outage import Outage
 from telltale.native import call_after_fork
 

@@ -29,10 +29,10 @@ def redis() -> Iterator[Redis]:
 @pytest.fixture(autouse=True)
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is noticed after a second; these tests don't check how long it takes."""
-    monkeypatch.setattr("telltale.channels.broker_subscription.SILENCE_S", 0.5)
-    monkeypatch.setattr("telltale.channels.broker_subscription.ANSWER_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("telltale.channels.broker_thread.CLOSE_TIMEOUT_S", 10.0)
-    monkeypatch.setattr("telltale.channels.broker.LISTEN_TIMEOUT_S", 10.0)
+    monkeypatch.setattr("telltale.channels.broker.subscription.SILENCE_S", 0.5)
+    monkeypatch.setattr("telltale.channels.broker.subscription.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("telltale.channels.broker.thread.CLOSE_TIMEOUT_S", 10.0)
+    monkeypatch.setattr("telltale.channels.broker.broker.LISTEN_TIMEOUT_S", 10.0)
 
 
 def joined_groups(redis: Redis) -> int:

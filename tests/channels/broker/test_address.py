@@ -10,7 +10,7 @@ from django.core.management.base import SystemCheckError
 
 from telltale.brokers import build
 from telltale.brokers.base import EventLoopBroker, Reach
-from telltale.channels.broker import ChannelsBroker
+from telltale.channels.broker.broker import ChannelsBroker
 from tests.brokers.processes import run_process
 from tests.channels.layers import CORE, MEMORY, PUBSUB, layers
 

@@ -1,0 +1,1 @@
+"""The broker `channels://`: carries Telltale's updates over a channel layer."""

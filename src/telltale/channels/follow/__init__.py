@@ -1,0 +1,1 @@
+"""FollowMixin: a project's own consumers follow topics."""

@@ -1,0 +1,1 @@
+"""Tasks in consumers: the runner, its consumers and their messages."""

@@ -1,0 +1,1 @@
+"""`manage.py telltale worker`: a worker for the channel layer."""
