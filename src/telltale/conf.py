@@ -19,7 +19,7 @@ class Settings:
     """`TELLTALE` with defaults filled in. A key is a field's name in upper case; `_S` means seconds."""
 
     broker: str = "local://"
-    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a dotted path such as
+    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a dotted path with options:
     `mysite.brokers.Broker?option=value`."""
     runners: tuple[str, ...] | None = None
     """Names of the runners to install; None: all that can be imported."""
