@@ -19,8 +19,8 @@ class Settings:
     """`TELLTALE` with defaults filled in. A key is a field's name in upper case; `_S` means seconds."""
 
     broker: str = "local://"
-    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a dotted path with options:
-    `mysite.brokers.Broker?option=value`."""
+    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a
+    dotted path with options, such as `mysite.brokers.Broker?option=value`."""
     runners: tuple[str, ...] | None = None
     """Names of the runners to install; None: all that can be imported."""
     follow: Mapping[str, str | None] = field(default_factory=dict)
