@@ -215,15 +215,16 @@ class TestRedelivery:
         self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
     ) -> None:
         file = tmp_path / "file"
-        start_worker(visible_s=5)
-        celery_tasks.redelivered.apply_async((str(tmp_path / "log"), str(file)), time_limit=10)
+        # The second delivery comes after 8 s, the limit after 13, and a third delivery not before 16.
+        start_worker(visible_s=8)
+        celery_tasks.redelivered.apply_async((str(tmp_path / "log"), str(file)), time_limit=13)
         row = TaskState.objects.get()
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         began_at = reload(row).started_at
-        start_worker(visible_s=5)
+        start_worker(visible_s=8)
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
-        time.sleep(max(0.0, began_at + 11.5 - time.time()))
+        time.sleep(max(0.0, began_at + 14.5 - time.time()))
         assert (reload(row).state, reload(row).attempt) == (State.RUNNING, 2)
-        assert reload(row).started_at + 10 > time.time(), "its own limit is not reached"
+        assert reload(row).started_at + 13 > time.time(), "its own limit is not reached"
         file.touch()
         assert wait_for_end(row).state == State.SUCCEEDED

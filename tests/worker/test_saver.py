@@ -150,10 +150,15 @@ def test_a_process_that_exits_writes_all_ends_in_as_many_time_slices_as_they_nee
 
 def test_many_changes_are_published_in_batches_with_pauses(monkeypatch, settings) -> None:
     monkeypatch.setattr(reporter_module, "PUBLISHED_AT_ONCE", 10)
+    ids = {str(number) for number in range(25)}
     batches: list[list[str]] = []
-    monkeypatch.setattr(
-        reporter_module, "send_to_broker", lambda envelopes: batches.append([e.snapshot.id for e in envelopes])
-    )
+
+    def record(envelopes) -> None:
+        batch = [envelope.snapshot.id for envelope in envelopes]
+        if ids.issuperset(batch):  # The process's own reporter may still publish a task of an earlier test.
+            batches.append(batch)
+
+    monkeypatch.setattr(reporter_module, "send_to_broker", record)
     own_reporter = reporter_module.Reporter()
     attempts = [begun(uuid4(), Snapshot(id=str(n), attempt=1, seq=0, state=State.RUNNING)) for n in range(25)]
     own_reporter._running = dict(enumerate(attempts))
