@@ -196,11 +196,11 @@ class TestRedelivery:
         self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
     ) -> None:
         ada, file = User.objects.create_user("ada"), tmp_path / "file"
-        start_worker(visible_s=5)
+        start_worker(visible_s=8)
         row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file), owner=ada)
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         child = int(reload(row).worker.rpartition(":")[2])
-        start_worker(visible_s=5)
+        start_worker(visible_s=8)
         wait_until(lambda: len(logged_lines(tmp_path)) == 2, "it runs twice")
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
         os.kill(child, signal.SIGKILL)
