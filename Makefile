@@ -71,7 +71,7 @@ js: node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
 
-quick: lint types js ## lint, types and all tests that need no service: under a minute
+quick: lint types js ## lint, types and all tests that need no service: two to three minutes
 	$(BIN)/pytest -q -m 'not service'
 
 browser: $(VENV)/.dev services ## the pages in a real browser

@@ -26,7 +26,7 @@ from tests.channels.pages import HOOK, Page, cookies_of, in_thread, run, run_wit
 from tests.channels.project import SyncProject, consumers
 from tests.factories import ended, moved, person, started, task_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]  # seconds of waiting: not in `make quick`
 
 BOTH = pytest.mark.parametrize("kind", ["async", "sync"])
 
