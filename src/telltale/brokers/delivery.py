@@ -1,14 +1,16 @@
-"""What our own brokers share: safe calls of a listener's callbacks, and the size limit of messages.
-
-Knows neither queues nor sockets. Brokers of other authors may use it too.
+"""What our own brokers share: safe calls of a listener's callbacks, the set of a process's listeners, the size limit of
+messages. Knows neither queues nor sockets. Brokers of other authors may use it too.
 """
 
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from telltale.brokers.base import Deliver, Message, Missed
+from telltale import native
+from telltale.brokers.base import Deliver, Listener, Message, Missed
+
+L = TypeVar("L", bound=Listener)
 
 MESSAGE_BYTES: Final = 16_384
 """The largest body that is sent."""
@@ -54,3 +56,33 @@ def without_oversized(messages: Sequence[Message]) -> list[Message]:
             f"{MESSAGE_BYTES:,}",
         )
     return kept
+
+
+class ListenerSet(Generic[L]):
+    """All listeners of a process, where one thread fills the queues of all. `add` and `remove`: any thread."""
+
+    def __init__(self) -> None:
+        self._lock = native.lock()
+        self._listeners: tuple[L, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def add(self, listener: L) -> None:
+        """Fill this listener's queue from now on."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: L) -> None:
+        """Stop filling this listener's queue; harmless when repeated."""
+        with self._lock:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def close(self) -> None:
+        """Close all listeners."""
+        for listener in self._listeners:
+            listener.close()
+
+    def after_fork(self) -> None:
+        """In a child: drop the parent's listeners."""
+        self._lock, self._listeners = native.lock(), ()

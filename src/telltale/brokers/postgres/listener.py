@@ -11,7 +11,7 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Callbacks
+from telltale.brokers.delivery import Callbacks, ListenerSet
 from telltale.brokers.postgres.payloads import Batch, InvalidPayload, Reassembler
 from telltale.native import call_after_fork
 
@@ -95,31 +95,12 @@ class PostgresListener:
         self._missed_any = False
 
 
-class Listeners:
-    """All listeners of a process. `add` and `remove`: any thread; the notification thread fills their queues."""
+class Listeners(ListenerSet[PostgresListener]):
+    """All listeners of a process; the notification thread fills their queues."""
 
     def __init__(self) -> None:
-        self._lock = native.lock()
-        self._listeners: tuple[PostgresListener, ...] = ()
+        super().__init__()
         self._reassembler = Reassembler()
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
-
-    def add(self, listener: PostgresListener) -> None:
-        """Fill this listener's queue from now on."""
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-    def remove(self, listener: PostgresListener) -> None:
-        """Stop filling this listener's queue; harmless when repeated."""
-        with self._lock:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-    def close(self) -> None:
-        """Close all listeners."""
-        for listener in self._listeners:
-            listener.close()
 
     def put_payloads(self, payloads: Sequence[bytes]) -> None:
         """Queue the content of these payloads for every listener."""
@@ -142,7 +123,3 @@ class Listeners:
     def discard_partial_batch(self) -> None:
         """Drop an incomplete batch: the connection is gone, and its other payloads won't arrive."""
         self._reassembler = Reassembler()
-
-    def after_fork(self) -> None:
-        """In a child: drop the parent's listeners."""
-        self._lock, self._listeners = native.lock(), ()

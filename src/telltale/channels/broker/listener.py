@@ -13,7 +13,7 @@ from typing import Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable
-from telltale.brokers.delivery import Callbacks
+from telltale.brokers.delivery import Callbacks, ListenerSet
 from telltale.channels.broker.bundles import MISSED_TOPICS, Bundle
 from telltale.native import call_after_fork
 
@@ -157,30 +157,8 @@ class LoopListener(ChannelsListener):
         self._deliver()
 
 
-class Listeners:
-    """All listeners of a process. `add` and `remove`: any thread; the layer's thread fills their queues."""
-
-    def __init__(self) -> None:
-        self._lock = native.lock()
-        self._listeners: tuple[ChannelsListener, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
-
-    def add(self, listener: ChannelsListener) -> None:
-        """Fill this listener's queue from now on."""
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-    def remove(self, listener: ChannelsListener) -> None:
-        """Stop filling this listener's queue; harmless when repeated."""
-        with self._lock:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-    def close(self) -> None:
-        """Close all listeners."""
-        for listener in self._listeners:
-            listener.close()
+class Listeners(ListenerSet[ChannelsListener]):
+    """All listeners of a process; the layer's thread fills their queues."""
 
     def put(self, bundle: Bundle) -> None:
         """Queue the messages of `bundle` for their listeners."""
@@ -192,7 +170,3 @@ class Listeners:
         for listener in self._listeners:
             if not listener.is_starting:
                 listener.put_missed()
-
-    def after_fork(self) -> None:
-        """In a child: drop the parent's listeners."""
-        self._lock, self._listeners = native.lock(), ()
