@@ -18,7 +18,7 @@ from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import build_topology
 from telltale.testing.brokers import Received, assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
-from tests.brokers.processes import run_process
+from tests.brokers.processes import PUBLISH_UNDER_GEVENT, run_process
 from tests.brokers.publishing import try_to_publish
 from tests.servers import Redis, SecureRedis, free_port, running
 
@@ -193,47 +193,12 @@ for n in range(1000):
     received.assert_received(*(b"%d" % n for n in range(1000)))
 
 
-GEVENT = """
-from gevent import monkey
-monkey.patch_all()
-import gevent
-from telltale import native
-from telltale.brokers import build
-received, missed, failures = [], [], []
-publisher, listening = build(sys.argv[1]), build(sys.argv[1])
-def publish_from_a_thread():
-    try:
-        listener = listening.listen(received.extend, missed.append)
-        listener.follow(["project:7"])
-        is_ready.append(True)
-        for n in range(50):
-            publisher.publish(make_messages(b"thread %d" % n))
-            native.sleep(0.002)
-    except BaseException as error:
-        failures.append(error)
-    has_ended.append(True)
-def publish_from_a_greenlet(name):
-    for n in range(50):
-        publisher.publish(make_messages(b"%d %d" % (name, n)))
-        gevent.sleep(0.002)
-is_ready, has_ended = [], []
-gevent.sleep(0.01)
-native.start_thread(publish_from_a_thread, "thread")
-while not is_ready and not failures: gevent.sleep(0.01)
-gevent.joinall([gevent.spawn(publish_from_a_greenlet, name) for name in range(5)], raise_error=True)
-expected = {b"thread %d" % n for n in range(50)} | {b"%d %d" % (name, n) for name in range(5) for n in range(50)}
-def is_done(): return has_ended and expected <= set(received)
-deadline = time.monotonic() + 20
-while not is_done() and not failures and time.monotonic() < deadline: gevent.sleep(0.01)
-listening.close()
-publisher.close()
-print("all" if expected <= set(received) else sorted(expected - set(received)), failures)
-"""
-
-
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_threads_and_greenlets_publish_under_gevent(redis: Redis, secure_redis: SecureRedis, is_secure: bool) -> None:
-    assert run_process(SET_UP + GEVENT, secure_redis.url if is_secure else redis.url) == "all []\n"
+    assert (
+        run_process(SET_UP + "url = sys.argv[1]" + PUBLISH_UNDER_GEVENT, secure_redis.url if is_secure else redis.url)
+        == "all []\n"
+    )
 
 
 @pytest.mark.parametrize("is_secure", [False, True])

@@ -33,7 +33,7 @@ from telltale.testing.brokers import (
 )
 from tests.brokers.factory import broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
-from tests.brokers.processes import run_process
+from tests.brokers.processes import PUBLISH_UNDER_GEVENT, run_process
 from tests.brokers.publishing import try_to_publish
 from tests.channels.layers import CORE, PUBSUB, layers
 from tests.servers import Redis, running
@@ -414,45 +414,11 @@ for n in range(1000):
     received.assert_received(*(b"%d" % n for n in range(1000)))
 
 
-GEVENT = """
-from gevent import monkey
-monkey.patch_all()
-import gevent
-from telltale import native
-received, missed, failures = [], [], []
-publisher, listening = build("channels://"), build("channels://")
-def publish_from_a_thread():
-    try:
-        listener = listening.listen(received.extend, missed.append)
-        listener.follow(["project:7"])
-        is_ready.append(True)
-        for n in range(50):
-            publisher.publish(make_messages(b"thread %d" % n))
-            native.sleep(0.002)
-    except BaseException as error:
-        failures.append(error)
-    has_ended.append(True)
-def publish_from_a_greenlet(name):
-    for n in range(50):
-        publisher.publish(make_messages(b"%d %d" % (name, n)))
-        gevent.sleep(0.002)
-is_ready, has_ended = [], []
-gevent.sleep(0.01)
-native.start_thread(publish_from_a_thread, "thread")
-while not is_ready and not failures: gevent.sleep(0.01)
-gevent.joinall([gevent.spawn(publish_from_a_greenlet, name) for name in range(5)], raise_error=True)
-expected = {b"thread %d" % n for n in range(50)} | {b"%d %d" % (name, n) for name in range(5) for n in range(50)}
-def is_done(): return has_ended and expected <= set(received)
-deadline = time.monotonic() + 20
-while not is_done() and not failures and time.monotonic() < deadline: gevent.sleep(0.01)
-listening.close()
-publisher.close()
-print("all" if expected <= set(received) else sorted(expected - set(received)), failures)
-"""
-
-
 def test_threads_and_greenlets_publish_under_gevent(make_broker: MakeBroker, settings: Any) -> None:
-    assert run_process(SET_UP + GEVENT, json.dumps(settings.CHANNEL_LAYERS)) == "all []\n"
+    assert (
+        run_process(SET_UP + "url = 'channels://'" + PUBLISH_UNDER_GEVENT, json.dumps(settings.CHANNEL_LAYERS))
+        == "all []\n"
+    )
 
 
 def test_a_listener_that_hangs_delays_neither_senders_nor_other_listeners(make_broker: MakeBroker) -> None:
