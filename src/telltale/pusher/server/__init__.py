@@ -1,0 +1,1 @@
+"""A server of the Pusher protocol: unchanged clients connect to it, unchanged server libraries publish through it."""
