@@ -53,6 +53,8 @@ class PusherApp:
     """How long a cache channel keeps its last event."""
     limits: AppLimits = AppLimits()
     webhooks: tuple[WebhookTarget, ...] = ()
+    webhook_settle_s: float = 3.0
+    """A client or member that is back within this time fires no webhook: a page's reload is not news."""
 
 
 WEBHOOK_EVENTS: Final = frozenset(
