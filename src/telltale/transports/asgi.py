@@ -2,7 +2,8 @@
 
 Servers finish a `send` at once unless the line is full, so the outlet calls `send` and steps it where the message
 comes from. Only a `send` that has to wait gets a task, and blocks its client until it is done. So a client costs the
-one coroutine that its server started, which only receives. Used by `websocket.py` and `sse.py`.
+one coroutine that its server started, which only receives. `AsgiOutlet` is used by `websocket.py` and `sse.py`; other
+protocols build on `AsgiLine`.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import suppress
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from telltale.core import reasons
 from telltale.core.connection import Connection
@@ -31,41 +32,45 @@ FLUSH_S: Final = 0.1
 """Time for a server that is shutting down to send the last message."""
 
 
-class AsgiOutlet:
-    """Satisfies `transports.base.Outlet`; made in the coroutine that serves the client."""
+class LineClient(Protocol):
+    """A client, as its line uses it."""
+
+    def block(self) -> None:
+        """The line takes nothing more: write nothing until `unblock`."""
+
+    def unblock(self) -> None:
+        """The line takes more."""
+
+
+class AsgiLine:
+    """Writes to one client of an ASGI server; made in the coroutine that serves the client."""
 
     __slots__ = (
-        "_client",
         "_is_cancelling",
         "_is_finished",
         "_is_listening",
         "_is_open",
-        "_last_messages",
+        "_line_client",
         "_linger_timer",
         "_queued",
         "_send",
         "_sending",
         "_task",
-        "form",
     )
 
-    def __init__(self, send: Send, form: Callable[[str], Message], last_messages: LastMessages) -> None:
-        """`last_messages`: makes the final messages to the server, once the connection is closed."""
-        self.form = form
-        self._send, self._last_messages = send, last_messages
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self._task = asyncio.current_task()
-        self._client: Client | None = None
+        self._line_client: LineClient | None = None
         self._sending: asyncio.Task[None] | None = None
         self._queued: deque[Message] | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
         self._is_open = self._is_finished = False
         self._is_listening = self._is_cancelling = False
 
-    def open(self, client: Client) -> None:
+    def attach(self, client: LineClient) -> None:
         """Allow messages from now on."""
-        self._client, self._is_open = client, True
-        if client.connection.closed is not None:
-            self.end()
+        self._line_client, self._is_open = client, True
 
     def write(self, message: Message) -> None:
         """Send the message; if the server makes it wait, block the client until it is sent."""
@@ -83,19 +88,14 @@ class AsgiOutlet:
         except (Exception, CancelledError) as error:
             return self._lost(error)
         self._sending = asyncio.ensure_future(self._finish(steps or iter(awaitable.__await__()), waits_for))
-        assert self._client is not None  # noqa: S101 (set with `_is_open`)
-        self._client.block()
+        assert self._line_client is not None  # noqa: S101 (set with `_is_open`)
+        self._line_client.block()
 
-    def end(self) -> None:
-        """Send the last messages, after the one that waits. A client closed as too slow is cut off instead."""
+    def finish(self, last_messages: Iterable[Message]) -> None:
+        """Send the last messages, after the one that waits; the client then has some seconds to disconnect."""
         if not self._is_open:
             return
-        assert self._client is not None  # noqa: S101 (set with `_is_open`)
-        if self._sending is not None and self._client.connection.closed is reasons.SLOW:
-            self._is_open = False
-            self._sending.cancel()
-            return self._stop_listening()
-        for message in self._last_messages(self._client.connection):
+        for message in last_messages:
             self.write(message)
         self._is_open = False
         self._linger_timer = asyncio.get_running_loop().call_later(LINGER_S, self._stop_listening)
@@ -125,8 +125,8 @@ class AsgiOutlet:
             return self._lost(error)
         finally:
             self._sending = None
-        if self._is_open and self._client is not None:
-            self._client.unblock()
+        if self._is_open and self._line_client is not None:
+            self._line_client.unblock()
 
     def _lost(self, error: BaseException) -> None:
         # Servers raise various errors when the client has disconnected.
@@ -161,10 +161,13 @@ class AsgiOutlet:
         if self._is_listening and self._task is not None:
             self._is_cancelling = self._task.cancel()
 
+    def drain(self) -> None:
+        """Close the client, because its server shuts down; protocols override it."""
+
     async def _say_drain(self) -> None:
         """Tell the client why it ends: some servers announce their shutdown by a cancellation only."""
-        if self._client is not None:
-            self._client.close(reasons.DRAIN)
+        if self._line_client is not None:
+            self.drain()
             await asyncio.sleep(FLUSH_S)
 
     def _takes_back_cancellation(self) -> bool:
@@ -173,6 +176,42 @@ class AsgiOutlet:
             return False
         self._is_cancelling = False
         return self._task.uncancel() == 0
+
+
+class AsgiOutlet(AsgiLine):
+    """Satisfies `transports.base.Outlet`."""
+
+    __slots__ = ("_client", "_last_messages", "form")
+
+    def __init__(self, send: Send, form: Callable[[str], Message], last_messages: LastMessages) -> None:
+        """`last_messages`: makes the final messages to the server, once the connection is closed."""
+        super().__init__(send)
+        self.form = form
+        self._last_messages = last_messages
+        self._client: Client | None = None
+
+    def open(self, client: Client) -> None:
+        """Allow messages from now on."""
+        self._client = client
+        self.attach(client)
+        if client.connection.closed is not None:
+            self.end()
+
+    def end(self) -> None:
+        """Send the last messages. A client closed as too slow is cut off instead."""
+        if not self._is_open:
+            return
+        assert self._client is not None  # noqa: S101 (set with `_is_open`)
+        if self._sending is not None and self._client.connection.closed is reasons.SLOW:
+            self._is_open = False
+            self._sending.cancel()
+            return self._stop_listening()
+        self.finish(self._last_messages(self._client.connection))
+
+    def drain(self) -> None:
+        """Close the client, because its server shuts down."""
+        if self._client is not None:
+            self._client.close(reasons.DRAIN)
 
 
 _FINISHED: Final[Message] = {"type": "finished"}
