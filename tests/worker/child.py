@@ -45,7 +45,7 @@ def fork(task_id: str) -> None:
     if child == 0:
         with run_attempt(task_id=task_id) as tracker:
             tracker.current, tracker.total = 1, 2
-            time.sleep(4.0)
+            sys.stdin.readline()  # until the test has seen the progress
         os._exit(0)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 

@@ -10,6 +10,7 @@ from telltale import brokers, store
 from telltale.core.snapshot import Snapshot
 from telltale.core.wire import Envelope
 from telltale.models import TaskState
+from telltale.worker.reporter import reporter
 
 QUICK = {"BROKER": "memory://", "PUBLISH_EVERY_S": 0.01, "SAVE_EVERY_S": 0.1, "BEAT_S": 0.2, "END_RETRY_S": 10.0}
 
@@ -35,6 +36,17 @@ class Carried(list[Envelope]):
     def snapshots_of(self, task: TaskState) -> list[Snapshot]:
         return [e.snapshot for e in list(self) if e.snapshot is not None and e.snapshot.id == str(task.pk)]
 
+    def last_of(self, task: TaskState) -> Snapshot | None:
+        return next(reversed(self.snapshots_of(task)), None)
+
+    def assert_current(self, task: TaskState, current: float) -> None:
+        """Wait until this value of the task's progress is published."""
+        assert_eventually(lambda: (last := self.last_of(task)) and last.progress.current == current)
+
+    def assert_ended(self, task: TaskState) -> None:
+        """Wait until the end of the task is published."""
+        assert_eventually(lambda: (last := self.last_of(task)) and last.ended)
+
 
 @pytest.fixture
 def listen(quick: None) -> Iterator[Callable[[], Carried]]:
@@ -58,9 +70,15 @@ def carried(listen: Callable[[], Carried]) -> Carried:
     return listen()
 
 
+def wait_until_idle() -> None:
+    """Wait until this process's reporter and saver sleep: the saver has closed its connection by then."""
+    threads = reporter()
+    assert_eventually(lambda: not (threads._has_attempts._is_set or threads.saver._has_work._is_set))
+
+
 def assert_eventually(condition: Callable[[], object]) -> None:
-    """Wait until the condition is true, for up to 15 s."""
-    deadline = time.monotonic() + 15
+    """Wait until the condition is true, for up to 30 s."""
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true within 15 s"
+        assert time.monotonic() < deadline, "the condition did not become true within 30 s"
         time.sleep(0.005)

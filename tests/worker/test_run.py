@@ -169,10 +169,10 @@ def test_a_retrying_snapshot_supersedes_progress_that_was_never_saved(queue, set
         pytest.raises(OSError, match="busy"),
         run_attempt(task_id=task.pk, verdict=lambda _: Verdict(state=State.RETRYING)),
     ):
-        for _ in telltale.progress(range(20)):
-            time.sleep(0.01)
+        for n in telltale.progress(range(4)):
+            carried.assert_current(task, n)
         raise OSError("busy")
-    assert_eventually(lambda: carried.snapshots_of(task)[-1].state is State.RETRYING)
+    assert_eventually(lambda: carried.last_of(task).state is State.RETRYING)
     *before, last = carried.snapshots_of(task)
     assert len(before) > 2
     assert all(supersedes(last.order, earlier.order) for earlier in before)
