@@ -19,7 +19,7 @@ class Settings:
     """`TELLTALE` with defaults filled in. A key is a field's name in upper case; `_S` means seconds."""
 
     broker: str = "local://"
-    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, or a
+    """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, `pusher://…`, or a
     dotted path with options, such as `mysite.brokers.Broker?option=value`."""
     runners: tuple[str, ...] | None = None
     """Names of the runners to install; None: all that can be imported."""
@@ -72,6 +72,25 @@ class Settings:
     """Live connections of one user or session to one web process."""
     show_ended_s: float = 86_400.0
     """How long an ended task stays in its owner's tray."""
+
+    pusher_events_per_s: float = 1.0
+    """How many events of progress a process sends to a Pusher service in a second, on average. Ends, notices and a
+    site's own events are not delayed, but they count. The default suits the hosted service's free plan: its 200,000
+    messages a day are two a second, and an event that one page receives is two messages."""
+    pusher_channels: Mapping[str, str] = field(default_factory=dict)
+    """The types of the channels of a site's own topics, by kind, such as {"news": "public", "room": "presence"}.
+    Channels of other kinds are private."""
+    pusher_master_key: str | None = None
+    """The secret of encrypted channels: 32 random bytes in base64."""
+    pusher_user_info: str | None = None
+    """Dotted path of `(request) -> dict`: what other members of a presence channel learn about a signed-in user; None:
+    the user as text, as "name"."""
+    pusher_watchlist: str | None = None
+    """Dotted path of `(request) -> iterable`: the ids of up to 100 users whose presence a signed-in user learns."""
+
+    pusher_apps: tuple[Mapping[str, Any], ...] | str | None = None
+    """The apps of the Pusher stand-in: a list of dicts with "ID", "KEY", "SECRET" and more, or the dotted path of a
+    function that returns them, such as "telltale.pusher.models.apps"; None: no stand-in."""
 
     @property
     def limits(self) -> Limits:
