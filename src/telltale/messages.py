@@ -7,6 +7,7 @@ once, and followers get everything from the store. These functions need no reque
 import logging
 import time
 from collections.abc import Iterable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ def announce(envelopes: Iterable[Envelope]) -> None:
         return
     connection = connections[conf.settings().database]
     if connection.in_atomic_block:
-        connection.on_commit(partial(send_to_broker, envelopes), robust=True)
+        # In this caller's context, which a broker may read; it may have changed until the commit.
+        connection.on_commit(partial(copy_context().run, send_to_broker, envelopes), robust=True)
     else:
         send_to_broker(envelopes)
 

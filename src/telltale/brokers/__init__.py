@@ -32,6 +32,7 @@ SCHEMES: Final = {
     "unix": "telltale.brokers.redis.broker.build",
     "postgres": "telltale.brokers.postgres.broker.build",
     "postgresql": "telltale.brokers.postgres.broker.build",
+    "pusher": "telltale.pusher.publisher.broker.build",
 }
 """Scheme → dotted path of a function `(url: SplitResult) -> Broker`, which is imported when needed."""
 

@@ -1,8 +1,9 @@
 """What our own brokers share: safe calls of a listener's callbacks, the set of a process's listeners, the size limit of
-messages. Knows neither queues nor sockets. Brokers of other authors may use it too.
+messages, a counter of losses. Knows neither queues nor sockets. Brokers of other authors may use it too.
 """
 
 import logging
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -14,6 +15,9 @@ L = TypeVar("L", bound=Listener)
 
 MESSAGE_BYTES: Final = 16_384
 """The largest body that is sent."""
+
+LOG_EVERY_S: Final = 60.0
+"""Losses are logged at most so often."""
 
 logger = logging.getLogger("telltale.brokers")
 
@@ -86,3 +90,19 @@ class ListenerSet(Generic[L]):
     def after_fork(self) -> None:
         """In a child: drop the parent's listeners."""
         self._lock, self._listeners = native.lock(), ()
+
+
+class LossCounter:
+    """Counts losses, and logs their number at most once in `LOG_EVERY_S`."""
+
+    def __init__(self, text: str) -> None:
+        """`text`: a sentence with %d in place of the number."""
+        self.total = 0
+        self._text, self._logged, self._log_at = text, 0, -math.inf
+
+    def add(self, number: int, *, now: float) -> None:
+        """Count `number` more."""
+        self.total += number
+        if self.total > self._logged and now >= self._log_at:
+            logger.warning(self._text, self.total - self._logged)
+            self._logged, self._log_at = self.total, now + LOG_EVERY_S

@@ -9,11 +9,14 @@ from urllib.parse import SplitResult
 
 from django.core.exceptions import ImproperlyConfigured
 
-_SECRETS: Final = re.compile(r"(?<=[?&])([a-z_]*(?:password|secret|token|key))=[^&]*", re.IGNORECASE)
+_SECRETS: Final = re.compile(r"(?<=[?&])([a-z_]*(?:password|secret|token|key)|and)=[^&]*", re.IGNORECASE)
 
 
 def redact(url: str) -> str:
-    """`url` with *** in place of user and password (all before the last @) and of options that hold secrets."""
+    """`url` with *** in place of user and password (all before the last @) and of options that hold secrets.
+
+    `and` is an option of `pusher://`: the URL of another broker.
+    """
     scheme, separator, rest = url.partition("://")
     # The last @, wherever it is: a password with an unescaped slash, ? or # would look like a path otherwise.
     credentials, at_sign, location = rest.rpartition("@")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.brokers.base import Message
+from telltale.brokers.delivery import LossCounter
 from telltale.channels.broker.bundles import (
     BUNDLE_BYTES,
     MISSED_TOPICS,
@@ -17,7 +18,6 @@ from telltale.channels.broker.bundles import (
     unpack,
 )
 from telltale.channels.broker.group import MAX_SENDERS, SLOT_S, Gap, GroupSlots, SenderNumbers
-from telltale.channels.broker.sender import LossCounter
 
 topics = st.from_regex(r"[a-z]{1,8}:[A-Za-z0-9_.@+-]{1,20}", fullmatch=True)
 messages = st.builds(Message, st.lists(topics, min_size=1, max_size=3).map(tuple), st.binary(max_size=200))

@@ -1,7 +1,6 @@
 """Sending bundles to the layer's group, on the loop of the layer's thread. Publishers fill the buffer meanwhile."""
 
 import asyncio
-import logging
 import math
 import secrets
 import time
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from telltale import native
 from telltale.brokers.base import BrokerUnavailable, Message
+from telltale.brokers.delivery import LossCounter
 from telltale.channels.broker.bundles import Bundle, SendBuffer, pack
 from telltale.channels.broker.group import GroupSlots
 from telltale.native import call_after_fork
@@ -24,29 +24,8 @@ BEACON_AFTER_S: Final = 1.0
 LAYER_TIMEOUT_S: Final = 3.0
 """How long one call of the layer may take; afterwards all its connections are opened again."""
 
-LOG_EVERY_S: Final = 60.0
-"""Losses are logged at most so often."""
-
 MESSAGE_TYPE: Final = "telltale.bundle"
 """The type of our messages in the layer. No consumer receives them."""
-
-logger = logging.getLogger("telltale.brokers")
-
-
-class LossCounter:
-    """Counts losses, and logs their number at most once in `LOG_EVERY_S`."""
-
-    def __init__(self, text: str) -> None:
-        """`text`: a sentence with %d in place of the number."""
-        self.total = 0
-        self._text, self._logged, self._log_at = text, 0, -math.inf
-
-    def add(self, number: int, *, now: float) -> None:
-        """Count `number` more."""
-        self.total += number
-        if self.total > self._logged and now >= self._log_at:
-            logger.warning(self._text, self.total - self._logged)
-            self._logged, self._log_at = self.total, now + LOG_EVERY_S
 
 
 class LoopWaker:

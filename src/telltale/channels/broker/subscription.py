@@ -15,10 +15,11 @@ from contextlib import suppress
 from random import uniform
 from typing import Any, Final
 
+from telltale.brokers.delivery import LossCounter
 from telltale.channels.broker.bundles import Bundle, InvalidBundle, unpack
 from telltale.channels.broker.group import GroupSlots, SenderNumbers
 from telltale.channels.broker.listener import Listeners
-from telltale.channels.broker.sender import LAYER_TIMEOUT_S, LoopWaker, LossCounter
+from telltale.channels.broker.sender import LAYER_TIMEOUT_S, LoopWaker
 from telltale.native import call_after_fork
 
 SILENCE_S: Final = 3.0
