@@ -5,12 +5,12 @@ A wrong value becomes a `Problem`, and no text shows a secret.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
-from telltale.pusher.pusher_apps import WEBHOOK_EVENTS, AppLimits, WebhookTarget
+from telltale.pusher.pusher_apps import WEBHOOK_EVENTS, AppLimits, PusherApp, WebhookTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,25 @@ class Problem:
     hint: str
 
 
+class WrongPart(ValueError):
+    """Problems within a value that has parts; their texts begin with the place in the value."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__()
+        self.problems = problems
+
+    def below(self, place: str) -> list[Problem]:
+        """Return the problems, with a longer place."""
+        return [Problem(f"{place}{problem.text}", problem.hint) for problem in self.problems]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How the value of one key is read into one field."""
 
     field: str
     read: Callable[[Any], Any]
-    """Raises `ValueError` for a wrong value; its text, if any, takes the place of `expected`."""
+    """Raises `ValueError` for a wrong value."""
     expected: str
     is_secret: bool = False
 
@@ -74,13 +86,16 @@ def _limits(value: object) -> AppLimits:
 def _webhooks(value: object) -> tuple[WebhookTarget, ...]:
     if not isinstance(value, list | tuple):
         raise ValueError
-    return tuple(_webhook({"URL": target} if isinstance(target, str) else target) for target in value)
+    return tuple(_webhook(target, f"[{number}]") for number, target in enumerate(value))
 
 
-def _webhook(value: object) -> WebhookTarget:
-    values = _read_part(value, WEBHOOK_RULES)
+def _webhook(value: object, place: str) -> WebhookTarget:
+    try:
+        values = _read_part({"URL": value} if isinstance(value, str) else value, WEBHOOK_RULES)
+    except WrongPart as error:
+        raise WrongPart(error.below(place)) from None
     if "url" not in values:
-        raise ValueError("each webhook needs a 'URL'")
+        raise WrongPart([Problem(f"{place} has no 'URL'.", f"Add 'URL': {WEBHOOK_RULES['URL'].expected}.")])
     return WebhookTarget(**values)
 
 
@@ -102,9 +117,8 @@ def _events(value: object) -> frozenset[str] | None:
         return None
     if not isinstance(value, list | tuple | set | frozenset):
         raise ValueError
-    unknown = [name for name in value if name not in list(WEBHOOK_EVENTS)]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is no webhook event; there are {', '.join(sorted(WEBHOOK_EVENTS))}")
+    if not all(name in list(WEBHOOK_EVENTS) for name in value):
+        raise ValueError
     return frozenset(value)
 
 
@@ -148,7 +162,7 @@ LIMITS: Final = {
 
 WEBHOOK_RULES: Final = {
     "URL": Rule("url", _url, "an http:// or https:// address", is_secret=True),
-    "EVENTS": Rule("events", _events, "a list of webhook events, or None for all"),
+    "EVENTS": Rule("events", _events, f"a list of {', '.join(sorted(WEBHOOK_EVENTS))}, or None for all"),
     "HEADERS": Rule("headers", _headers, "a dict of strings", is_secret=True),
 }
 """The keys of a webhook. Its address and headers may hold passwords."""
@@ -168,11 +182,24 @@ def read_fields(
             continue
         try:
             values[rule.field] = rule.read(value)
-        except ValueError as error:
-            is_value = "is wrong" if rule.is_secret or error.args else f"is {value!r}"
-            text = f"{place}[{key!r}] {is_value}: {str(error) or f'it must be {rule.expected}'}."
-            problems.append(Problem(text, f"Set it to {rule.expected}, or leave the key out."))
+        except WrongPart as error:
+            problems += error.below(f"{place}[{key!r}]")
+        except ValueError:
+            is_value = "is wrong" if rule.is_secret else f"is {value!r}"
+            problems.append(Problem(f"{place}[{key!r}] {is_value}; it must be {rule.expected}.", _hint(rule.field)))
     return values
+
+
+_DEFAULTS: Final = {
+    field.name: field.default for owner in (PusherApp, AppLimits, WebhookTarget) for field in fields(owner)
+}
+
+
+def _hint(field: str) -> str:
+    default = _DEFAULTS[field]
+    if default is MISSING:
+        return "Correct it here, and wherever clients and servers are configured with it."
+    return f"Without this key, it is {'{}' if isinstance(default, AppLimits) else repr(default)}."
 
 
 def _read_part(value: object, rules: Mapping[str, Rule]) -> dict[str, Any]:
@@ -180,7 +207,7 @@ def _read_part(value: object, rules: Mapping[str, Rule]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError
     problems: list[Problem] = []
-    values = read_fields(value, rules, "it", problems)
+    values = read_fields(value, rules, "", problems)
     if problems:
-        raise ValueError(f"{problems[0].text.rstrip('.')} ({problems[0].hint.rstrip('.')})")
+        raise WrongPart(problems)
     return values
