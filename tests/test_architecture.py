@@ -36,6 +36,7 @@ ROOMS = [
     "server",
     "pages",
     "channels",
+    "pusher",
     "asgi",
     "testing",
 ]

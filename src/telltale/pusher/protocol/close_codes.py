@@ -26,6 +26,7 @@ NO_VERSION: Final = Code(4008, "The protocol's version is missing: add ?protocol
 UNAUTHORISED: Final = Code(4009, "The connection is not authorised.")
 OVER_CAPACITY: Final = Code(4100, "This server has too many connections: reconnect later.")
 RESTARTING_LATER: Final = Code(4101, "This server is going away: reconnect after a second.")
+TOO_MANY_MESSAGES: Final = Code(4102, "The client sent too many messages in a short time.")
 RECONNECT: Final = Code(4200, "Reconnect at once.")
 NO_PONG: Final = Code(4201, "The client did not answer a ping in time.")
 INACTIVE: Final = Code(4202, "The connection was not used for 24 hours.")

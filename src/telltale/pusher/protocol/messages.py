@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from telltale.pusher.protocol.strict_json import InvalidJson, decode
+
 
 class MalformedMessage(ValueError):
     """A client's message that is no event; the text says why."""
@@ -88,8 +90,8 @@ def read_message(raw: str | bytes) -> dict[str, Any]:
     if isinstance(raw, bytes):
         raise MalformedMessage("A binary message was sent: send text.")
     try:
-        message = json.loads(raw)
-    except (ValueError, RecursionError) as error_:
+        message = decode(raw)
+    except InvalidJson as error_:
         raise MalformedMessage("The message is not valid JSON.") from error_
     if not isinstance(message, dict) or not isinstance(message.get("event"), str):
         raise MalformedMessage('A message is an object with an "event", which is a string.')

@@ -1,0 +1,68 @@
+"""The ASGI application of the stand-in server: it serves Pusher's addresses and leaves all else to another.
+
+    /app/KEY             WebSocket connections of clients
+    /apps/ID/…           the HTTP API
+    /users/ID/terminate_connections
+
+A prefix before these addresses is taken off first. Modules that need settings are imported late: a site's `asgi.py`
+imports this module before Django is set up.
+"""
+
+import re
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from telltale.transports.http import Application, Receive, Scope, Send
+
+_CLIENTS: Final = re.compile(r"/app/([^/]+)/?")
+_API: Final = re.compile(r"/apps/[0-9]+(/.*)?|/apps/[^/]+/(events|batch_events|channels|users)(/.*)?")
+_SHORT_API: Final = re.compile(r"/users/[^/]+/terminate_connections/?")
+"""The address of one call, as one of the official libraries asks for it."""
+
+
+class PusherApplication:
+    """An ASGI application that wraps another and serves Pusher's clients and server libraries."""
+
+    def __init__(self, application: Application, prefix: str = "") -> None:
+        """`prefix`: the path before `/app` and `/apps`, such as "/pusher"."""
+        self._application = application
+        self._prefix = prefix.strip("/") and f"/{prefix.strip('/')}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, one connection, or the server's lifespan."""
+        if scope["type"] == "lifespan":
+            return await self._run_lifespan(scope, receive, send)
+        path = self._inner_path(scope)
+        if path is None:
+            return await self._application(scope, receive, send)
+        if scope["type"] == "websocket" and (match := _CLIENTS.fullmatch(path)):
+            from telltale.pusher.server.server import pusher_server
+            from telltale.pusher.server.websocket import serve_websocket
+
+            return await serve_websocket(scope, receive, send, pusher_server(), match[1])
+        if scope["type"] == "http" and (_API.fullmatch(path) or _SHORT_API.fullmatch(path)):
+            from telltale.pusher.server.http_api import http_api
+            from telltale.pusher.server.server import pusher_server
+
+            return await http_api(scope, receive, send, pusher_server(), path)
+        await self._application(scope, receive, send)
+
+    def _inner_path(self, scope: Scope) -> str | None:
+        """Return the path without the prefix; None if it has another. Some servers put `root_path` before it."""
+        path: str = scope["path"]
+        root = scope.get("root_path", "").rstrip("/")
+        if root and path.startswith(f"{root}/"):
+            path = path.removeprefix(root)
+        return path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else None
+
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_closing() -> MutableMapping[str, Any]:
+            event = await receive()
+            if event["type"] == "lifespan.shutdown":
+                from telltale.pusher.server.server import close_server
+
+                # Before the application: once it has answered, some servers wait for nothing more.
+                await close_server()
+            return event
+
+        await self._application(scope, receive_closing, send)
