@@ -10,9 +10,11 @@ SHOWN: Final = 80
 class ApiRefusal(Exception):
     """The request is refused. `text` names the value, the rule and the fix; it never holds a secret or a digest."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *, allowed_methods: str = "") -> None:
         super().__init__(text)
         self.status, self.text = status, text
+        self.allowed_methods = allowed_methods
+        """With status 405: the methods of this address, as in the header `Allow`."""
 
 
 def shown(value: object) -> str:
