@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "django_celery_results",
     *(["procrastinate.contrib.django"] if POSTGRES else []),
     "telltale",
+    "telltale.pusher",
     "tests.app",
 ]
 

@@ -13,13 +13,16 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from telltale import brokers, conf
 from telltale.conf import FIELD_BY_KEY, Settings
+from telltale.pusher import app_registry, app_settings
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
+PUSHER_TABLE: Final = "telltale.pusher.models.apps"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -35,6 +38,9 @@ _TYPE_NAMES: Final = {
     float: "a number",
     tuple: "a tuple or list of strings",
 }
+
+_CHECKED_APART: Final = {"PUSHER_APPS"}
+"""Keys whose values have a form of their own."""
 
 
 @register("telltale")
@@ -52,6 +58,24 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     errors = [*_unknown_keys(given), *_wrong_values(given)]
     # The other checks need all settings to have the right types.
     return errors or [*_order(conf.settings()), *_broker(conf.settings()), *_references(conf.settings())]
+
+
+@register("telltale")
+def check_pusher_apps(**_: Any) -> list[CheckMessage]:
+    """Check the apps of the Pusher stand-in. A function that returns them is not called, as it may use the database."""
+    given = _given().get("PUSHER_APPS")
+    if isinstance(given, list | tuple):
+        read = app_settings.read_apps(given, app_registry.SETTING)
+        return [Error(problem.text, hint=problem.hint, id=_id(9)) for problem in read.problems]
+    try:
+        app_registry.build(given)
+    except ImproperlyConfigured as error:
+        hint = 'For example: "PUSHER_APPS": [{"ID": "1", "KEY": "app-key", "SECRET": "app-secret"}].'
+        return [Error(str(error), hint=hint, id=_id(9))]
+    if given == PUSHER_TABLE and not apps.is_installed("telltale.pusher"):
+        message = f"{app_registry.SETTING} is {given!r}, but the app that has this table is not installed."
+        return [Error(message, hint="Add 'telltale.pusher' to INSTALLED_APPS, and migrate.", id=_id(9))]
+    return []
 
 
 @register("telltale")
@@ -154,7 +178,7 @@ def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
 
 def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for key, value in given.items():
-        if key not in FIELD_BY_KEY:
+        if key not in FIELD_BY_KEY or key in _CHECKED_APART:
             continue
         kinds, default = _kinds(_TYPES[FIELD_BY_KEY[key]]), getattr(Settings(), FIELD_BY_KEY[key])
         hint = f"Without this key, it is {default!r}."
