@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, models
 
 from telltale import checks
 
@@ -45,6 +46,17 @@ def test_telltales_middleware_for_dramatiq_must_be_the_first(
     (warning,) = checks.check_dramatiq()
     assert message in warning.msg
     assert "Put 'telltale.runners.dramatiq.TelltaleMiddleware' first" in str(warning.hint)
+
+
+@pytest.mark.parametrize(("max_length", "count"), [(None, 1), (508, 1), (507, 0), (150, 0)])
+def test_a_text_key_that_no_topic_carries_is_named_with_its_fix(
+    monkeypatch: pytest.MonkeyPatch, max_length: int | None, count: int
+) -> None:
+    key = models.CharField(max_length=max_length)
+    monkeypatch.setattr(get_user_model()._meta, "pk", key)
+    found = checks.check_user_key()
+    assert len(found) == count
+    assert all("max_length=507" in str(warning.hint) for warning in found)
 
 
 def test_follow_must_be_a_dict(settings: Any) -> None:

@@ -8,17 +8,21 @@ import sqlite3
 import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from django.apps import apps
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from telltale import brokers, conf
 from telltale.conf import FIELD_BY_KEY, Settings
+from telltale.core.topics import MAX_LENGTH, user_topic
 from telltale.pusher import app_registry, app_settings
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
@@ -105,6 +109,23 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
         message = f"{MIDDLEWARE} comes before {later[-1]}, but depends on it."
         return [Warning(message, hint=hint, id="telltale.W002")]
     return []
+
+
+@register("telltale")
+def check_user_key(**_: Any) -> list[CheckMessage]:
+    """Check that a user's topic can carry the longest primary key that the user model allows."""
+    key = get_user_model()._meta.pk
+    longest = MAX_LENGTH - len(user_topic("x")) + 1
+    if not isinstance(key, models.CharField | models.TextField) or (key.max_length or inf) <= longest:
+        return []
+    return [
+        Warning(
+            f"The primary key of {get_user_model()._meta.label} may have more than {longest} characters: then the "
+            "tasks of its user can't be followed.",
+            hint=f"Limit it: max_length={longest}. Letters outside of ASCII count 6 to 12 times.",
+            id="telltale.W007",
+        )
+    ]
 
 
 @register("telltale")

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import ENDS, State
-from telltale.core.topics import task_topic
+from telltale.core.topics import MAX_LENGTH, task_topic
 from telltale.core.wire import LEVELS, Notice
 from telltale.owners import Owner
 
@@ -160,7 +160,7 @@ class StoredNotice(models.Model):
     """A message for a person, kept until one of their pages has shown it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    topic = models.CharField(max_length=128)
+    topic = models.CharField(max_length=MAX_LENGTH)
     level = models.CharField(max_length=16, choices=[(level, level) for level in LEVELS])
     text = models.TextField()
     url = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as on the wire)

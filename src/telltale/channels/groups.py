@@ -1,7 +1,7 @@
 """Topics as names of Channels groups, and back.
 
-A group's name has ASCII letters, digits and `- _ .`, and fewer than 100 characters. A topic may also have `: @ +`, and
-up to 128 characters. So:
+A group's name has ASCII letters, digits and `- _ .`, and fewer than 100 characters. A topic may also have `: @ + %`,
+and up to 512 characters. So:
 
     user:7                  telltale.user.7
     mail:ada@example.org    telltale.mail.ada_40example.org     `_` and two hexadecimal digits, as `%` in URLs

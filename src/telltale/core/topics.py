@@ -3,19 +3,31 @@
 `task:<uuid>`, `user:<pk>` and `session:<key>` are Telltale's, and so are all topics of the kind `telltale`, which are
 for processes and closed to sites. Every other kind is the site's own (`project:7`). A topic is text, so it travels
 unchanged through brokers, tickets and pages.
+
+A name has ASCII letters, digits and `_ . @ + -`. `escape` turns any other text into a name, so that a user's topic
+carries any primary key:
+
+    7                   user:7
+    ada@example.org     user:ada@example.org        names stay as they are
+    Ærø 7/a             user:%C3%86r%C3%B8%207%2Fa  each other byte of UTF-8 as `%` and two digits, as in URLs
+    100%                user:100%25
 """
 
 import re
 from typing import Final
 
-MAX_LENGTH: Final = 128
+MAX_LENGTH: Final = 512
+"""Characters of a topic. An e-mail address has up to 254, a user name up to 150; an escaped letter is 6 to 12 here. All
+databases can index such a column."""
 
 CANCELLATIONS: Final = "telltale:cancellations"
 """Worker processes follow it: the tasks whose cancellation was requested."""
 
 _INTERNAL_KIND: Final = "telltale"
 
-_FORM: Final = re.compile(r"[a-z][a-z0-9_-]*:[A-Za-z0-9_.@+-]+")
+_FORM: Final = re.compile(r"[a-z][a-z0-9_-]*:(?:[A-Za-z0-9_.@+-]|%[0-9A-F]{2})+")
+_NEEDS_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9_.@+-]")
+_ESCAPED: Final = re.compile(rb"%([0-9A-F]{2})")
 
 
 class InvalidTopic(ValueError):
@@ -28,8 +40,35 @@ def task_topic(task_id: object) -> str:
 
 
 def user_topic(pk: object) -> str:
-    """The topic of a signed-in person: their tasks and notices."""
-    return f"user:{pk}"
+    """The topic of a signed-in person: their tasks and notices. `pk`: the user's primary key, of any type.
+
+    Two keys never have the same topic. Raises `InvalidTopic` for an empty key, and for one that is too long.
+    """
+    topic = f"user:{escape(str(pk))}"
+    if not is_topic(topic):
+        raise InvalidTopic(
+            f"A user's primary key is {str(pk)[:40]!r}, whose topic has {len(topic):,} characters: it must have at "
+            f"least one of its own, and {MAX_LENGTH} in all. Give the user model another key, such as an integer."
+        )
+    return topic
+
+
+def escape(text: str) -> str:
+    """Return `text` as the name of a topic; a text that is a name already stays as it is. `unescape` reverses it."""
+    return _NEEDS_ESCAPE.sub(_percent, text.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def unescape(name: str) -> str:
+    """Return the text that `escape` turned into this name."""
+    return _ESCAPED.sub(_byte, name.encode()).decode("utf-8", "surrogatepass")
+
+
+def _percent(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    return bytes([int(match[1], 16)])
 
 
 def session_topic(key: str) -> str:
@@ -47,7 +86,8 @@ def parse(topic: str) -> tuple[str, str]:
     if not is_topic(topic):
         raise InvalidTopic(
             f"{topic[:MAX_LENGTH]!r} is no topic: write kind:name, such as 'project:7', in at most "
-            f"{MAX_LENGTH} letters, digits and _ . @ + -, the kind in lower case."
+            f"{MAX_LENGTH} letters, digits and _ . @ + -, the kind in lower case. telltale.core.topics.escape makes a "
+            "name of any text, and user_topic the topic of a user."
         )
     kind, _, name = topic.partition(":")
     return kind, name

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
             name="StoredNotice",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("topic", models.CharField(max_length=128)),
+                ("topic", models.CharField(max_length=512)),
                 (
                     "level",
                     models.CharField(

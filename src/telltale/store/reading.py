@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Model
 
 from telltale import conf
-from telltale.core.topics import InvalidTopic, parse
+from telltale.core.topics import InvalidTopic, parse, unescape
 from telltale.core.wire import Envelope
 from telltale.models import StoredNotice, TaskState
 from telltale.store.clock import or_now
@@ -179,9 +179,9 @@ def _split(topics: Iterable[str]) -> tuple[list[UUID], list[OwnerKey]]:
             if kind == "task":
                 task_ids += valid_ids([name])
             elif kind == "user":
-                owners.append((topic, "owner", to_user_id(name)))
+                owners.append((topic, "owner", to_user_id(unescape(name))))
             elif kind == "session":
                 owners.append((topic, "session", name))
-        except (InvalidTopic, ValidationError):
+        except (InvalidTopic, ValidationError, UnicodeDecodeError):
             continue  # No ticket can hold such a topic, so nothing is found for it.
     return task_ids, owners

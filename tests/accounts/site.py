@@ -1,0 +1,65 @@
+"""The site in a process of its own, and a browser's session with it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.servers import ROOT, Server
+from tests.transports.sites import PATIENCE_S, Site
+
+COMMANDS = {
+    "asgi": "uvicorn tests.accounts.asgi:application --port {port} --timeout-graceful-shutdown 2",
+    "wsgi": "django runserver 127.0.0.1:{port} --noreload --nothreading",
+}
+READY = {"asgi": "running on", "wsgi": "Quit the server"}
+
+
+class AccountsSite(Server, Site):
+    """The site; `settings` are merged into those of `tests.accounts.settings`."""
+
+    def __init__(self, directory: Path, *, server: str = "asgi", **settings: Any) -> None:
+        super().__init__(directory, "server")
+        self._server = server
+        self.start(**settings)
+
+    def start(self, **settings: Any) -> None:
+        """Start it, or restart it with other settings: its database stays."""
+        env = environment(self.directory, **settings)
+        migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "-v0"]
+        subprocess.run(migrate, env={**os.environ, **env}, cwd=ROOT, check=True)
+        command = COMMANDS[self._server].format(port=self.port).split()
+        self._start([sys.executable, "-W", "ignore", "-m", *command], READY[self._server], env)
+
+
+def environment(directory: Path, **settings: Any) -> dict[str, str]:
+    """Return the variables by which a process uses the site's settings and database."""
+    return {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "tests.accounts.settings",
+        "ACCOUNTS": json.dumps(settings),
+        "ACCOUNTS_DIRECTORY": str(directory),
+    }
+
+
+@contextmanager
+def browser(site: Site) -> Iterator[httpx.Client]:
+    """A browser without its pages: it keeps the site's cookies."""
+    with httpx.Client(base_url=site.url, timeout=PATIENCE_S) as client:
+        yield client
+
+
+def page_data(client: httpx.Client) -> dict[str, Any]:
+    """Return the data block of the site's page, as this visitor gets it."""
+    found = re.search(r'id="telltale-page">(.*?)</script>', client.get("/").text)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data

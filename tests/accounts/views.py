@@ -1,0 +1,48 @@
+"""The site's own views."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template import engines
+from django.views.decorators.csrf import csrf_exempt
+
+import telltale
+from tests.accounts.tasks import import_airports, released
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    """A page with nothing but the client."""
+    text = "{% load telltale %}<!doctype html><head>{% telltale %}</head><body><task-tray></task-tray></body>"
+    return HttpResponse(engines["django"].from_string(text).render({}, request))
+
+
+@csrf_exempt
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in as the user with this key, who is created if there is none."""
+    key: Any = request.POST["key"]
+    user, _is_new = get_user_model().objects.get_or_create(pk=key, defaults={"username": key[:150]})
+    login(request, user)
+    return HttpResponse(str(user.pk))
+
+
+@csrf_exempt
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out."""
+    logout(request)
+    return HttpResponse()
+
+
+@csrf_exempt
+def start(request: HttpRequest) -> HttpResponseBase:
+    """Start a task that the visitor owns."""
+    released.clear()
+    return telltale.accepted(request, telltale.enqueue(import_airports))
+
+
+@csrf_exempt
+def release(request: HttpRequest) -> HttpResponse:
+    """Let all tasks end."""
+    released.set()
+    return HttpResponse()
