@@ -24,6 +24,7 @@ INVALID_VERSION: Final = Code(4006, "The protocol's version is not a number: use
 UNSUPPORTED_VERSION: Final = Code(4007, "This version of the protocol is not supported: use protocol=7.")
 NO_VERSION: Final = Code(4008, "The protocol's version is missing: add ?protocol=7 to the address.")
 UNAUTHORISED: Final = Code(4009, "The connection is not authorised.")
+TERMINATED: Final = Code(4009, "The user's connections were terminated by the site.")
 OVER_CAPACITY: Final = Code(4100, "This server has too many connections: reconnect later.")
 RESTARTING_LATER: Final = Code(4101, "This server is going away: reconnect after a second.")
 TOO_MANY_MESSAGES: Final = Code(4102, "The client sent too many messages in a short time.")

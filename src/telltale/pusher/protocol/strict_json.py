@@ -20,6 +20,11 @@ def decode(text: str) -> Any:
         raise InvalidJson("The text is not valid JSON.") from error
 
 
+def byte_count(value: object) -> int:
+    """Return the size of a decoded value as compact JSON in UTF-8."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not valid JSON")
 

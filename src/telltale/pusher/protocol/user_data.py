@@ -1,9 +1,9 @@
 """The signed JSON with which a site vouches for a user: a presence channel's member, or the user of a sign-in."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from telltale.pusher.protocol.strict_json import InvalidJson, decode
+from telltale.pusher.protocol.strict_json import InvalidJson, byte_count, decode
 from telltale.pusher.pusher_apps import AppLimits
 
 
@@ -11,8 +11,7 @@ class InvalidUserData(ValueError):
     """Signed data that breaks a rule; the text says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A member of a presence channel."""
 
     user_id: str
@@ -37,15 +36,18 @@ class User:
 
 def read_member(channel_data: str, limits: AppLimits) -> Member:
     """Return the member in a subscription's `channel_data`; raises `InvalidUserData`."""
-    if _byte_count(channel_data) > limits.user_data_bytes:
-        raise InvalidUserData(f"The member's data has more than {limits.user_data_bytes:,} bytes: send less.")
     data = _read_object(channel_data, "channel_data")
     user_id = data.get("user_id")
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         user_id = str(user_id)
     if not isinstance(user_id, str) or not user_id:
         raise InvalidUserData('channel_data needs a "user_id", which is a string or a whole number.')
-    return Member(_checked_id(user_id, limits), data.get("user_info"))
+    return _checked_member(Member(_checked_id(user_id, limits), data.get("user_info")), limits)
+
+
+def member_of(user: User, limits: AppLimits) -> Member:
+    """Return the member that a signed-in user is without `channel_data`; raises `InvalidUserData`."""
+    return _checked_member(Member(user.id, user.info), limits)
 
 
 def read_user(user_data: str, limits: AppLimits) -> User:
@@ -82,5 +84,8 @@ def _read_object(text: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _byte_count(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _checked_member(member: Member, limits: AppLimits) -> Member:
+    size = byte_count(member.user_info)
+    if size > limits.user_data_bytes:
+        raise InvalidUserData(f"The user_info has {size:,} bytes; {limits.user_data_bytes:,} are allowed.")
+    return member

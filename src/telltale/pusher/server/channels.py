@@ -22,6 +22,9 @@ WAITING_BYTES: Final = 67_108_864
 ChannelId = tuple[str, str]
 """The app's id and the channel's name."""
 
+WATCHLISTS: Final = "#watchlists"
+"""In place of a channel's name: the queue of messages to the clients that watch for users."""
+
 
 class LocalChannels:
     """Subscribers by app and channel. Not thread-safe: it belongs to one event loop."""
@@ -81,13 +84,16 @@ class LocalChannels:
         if not subscribers:
             return
         recipients = [client for client in subscribers if client is not without] if without else list(subscribers)
+        self.deliver((app_id, channel), text, recipients)
+
+    def deliver(self, queue: ChannelId, text: str, recipients: list[PusherClient]) -> None:
+        """Write a message to these clients. Messages of one `queue`, which is a channel as a rule, keep their order."""
         self.counts["messages"] += 1
         delivery = _Delivery(text, recipients)
-        channel_id = (app_id, channel)
-        if channel_id not in self._waiting and len(recipients) <= self._left:
+        if queue not in self._waiting and len(recipients) <= self._left:
             self._write(delivery)
         elif self._has_room(delivery.size):
-            self._waiting.setdefault(channel_id, deque()).append(delivery)
+            self._waiting.setdefault(queue, deque()).append(delivery)
             self._waiting_bytes += delivery.size
         self._schedule_turn()
 

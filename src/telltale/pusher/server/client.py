@@ -67,9 +67,6 @@ class ClientHost(Protocol):
     def client_event(self, client: "PusherClient", name: str, channel: str, data: Any) -> None:
         """Send an event that the rules allow to the channel's other subscribers."""
 
-    def can_join(self, app: PusherApp, channel: str, user_id: str) -> bool:
-        """Whether a presence channel has room for this user."""
-
     def disconnect(self, client: "PusherClient") -> None:
         """Forget a client; harmless when repeated."""
 

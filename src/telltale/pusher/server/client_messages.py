@@ -4,7 +4,6 @@ A refused message leaves the connection open: the client is told why. Only a flo
 that a client sends reaches others, except client events that pass all rules.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,15 +15,16 @@ from telltale.pusher.protocol.close_codes import (
     WATCHLIST_TOO_LONG,
 )
 from telltale.pusher.protocol.signatures import is_auth_token, sign_in_text, subscription_text
-from telltale.pusher.protocol.user_data import InvalidUserData, Member, read_member, read_user
+from telltale.pusher.protocol.strict_json import byte_count
+from telltale.pusher.protocol.user_data import InvalidUserData, Member, member_of, read_member, read_user
 from telltale.pusher.server.client import PusherClient
 from telltale.pusher.server.rate_limits import EventWindow
+from telltale.pusher.server.subscriptions import LIMIT_ERROR
 
 MESSAGE_CHARACTERS: Final = 262_144
 """A longer message of a client is refused unread, unless the app allows larger events."""
 
 AUTH_ERROR: Final = "AuthError"
-LIMIT_ERROR: Final = "LimitReached"
 
 
 class Refused(Exception):
@@ -117,7 +117,7 @@ def _verified_member(client: PusherClient, channel: str, data: Mapping[str, Any]
     if channel_data is not None and not isinstance(channel_data, str):
         raise Refused(AUTH_ERROR, "channel_data is a string of JSON.", 401)
     _verify_signature(client, channel, channel_data, data.get("auth"))
-    return _member(client, channel, channel_data) if channel_names.is_presence(channel) else None
+    return _member(client, channel_data) if channel_names.is_presence(channel) else None
 
 
 def _verify_signature(client: PusherClient, channel: str, channel_data: str | None, auth: object) -> None:
@@ -133,20 +133,16 @@ def _verify_signature(client: PusherClient, channel: str, channel_data: str | No
         )
 
 
-def _member(client: PusherClient, channel: str, channel_data: str | None) -> Member:
-    if channel_data is not None:
-        try:
-            member = read_member(channel_data, client.app.limits)
-        except InvalidUserData as error:
-            raise Refused(AUTH_ERROR, str(error), 4301) from error
-    elif client.user is not None:
-        member = Member(client.user.id, client.user.info)
-    else:
-        raise Refused(AUTH_ERROR, "A presence channel needs channel_data, or a connection that is signed in.", 401)
-    if not client.host.can_join(client.app, channel, member.user_id):
-        limit = client.app.limits.presence_members
-        raise Refused(LIMIT_ERROR, f"The channel has {limit:,} members, as many as are allowed.", 4100)
-    return member
+def _member(client: PusherClient, channel_data: str | None) -> Member:
+    limits = client.app.limits
+    try:
+        if channel_data is not None:
+            return read_member(channel_data, limits)
+        if client.user is not None:
+            return member_of(client.user, limits)
+    except InvalidUserData as error:
+        raise Refused(LIMIT_ERROR, str(error), 4301) from error
+    raise Refused(AUTH_ERROR, "A presence channel needs channel_data, or a connection that is signed in.", 401)
 
 
 def _unsubscribe(client: PusherClient, data: Mapping[str, Any]) -> None:
@@ -218,8 +214,7 @@ def _refusal_of_event(client: PusherClient, event: str, channel: object, data: A
 
 def _size_of(data: Any) -> int:
     """Return the bytes of an event's data: those of the text, or of the compact JSON of anything else."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return len(text.encode("utf-8", "surrogatepass"))
+    return len(data.encode("utf-8", "surrogatepass")) if isinstance(data, str) else byte_count(data)
 
 
 def _shortened(event: str) -> str:

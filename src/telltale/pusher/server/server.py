@@ -1,60 +1,75 @@
-"""The stand-in server of one event loop: its clients, and what happens when they come, subscribe and go.
+"""The stand-in server of one event loop: it joins its parts, and is what clients and the HTTP API call.
 
-`client_messages.py` has verified what clients ask for, `http_api.py` what servers send.
+`client_messages.py` has verified what clients ask for, `http_api.py` what servers send. What changes on the site,
+here or in another process, goes through `announce` to clients, webhooks and Django signals.
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Final
 
 from telltale import conf
-from telltale.core.hub import SLICE
+from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol import messages
 from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import (
     APP_DISABLED,
+    CLIENT_EVENT_REFUSED,
     OVER_CAPACITY,
     OVER_QUOTA,
-    RECONNECT,
     RESTARTING_LATER,
-    UNAUTHORISED,
+    TERMINATED,
+    UNKNOWN_APP,
 )
 from telltale.pusher.protocol.user_data import Member, User
 from telltale.pusher.pusher_apps import PusherApp
+from telltale.pusher.server.announcements import Announcements, by_app
+from telltale.pusher.server.changes import Change
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import Outlet, PusherClient
+from telltale.pusher.server.hooks import TICK_S, HooksRunner
+from telltale.pusher.server.links import Link, NoLink
+from telltale.pusher.server.membership import Membership
+from telltale.pusher.server.subscriptions import Subscriptions
+from telltale.pusher.server.sweep import check_clients, close_clients
 from telltale.pusher.server.users import LocalUsers
 
-SWEEP_S: Final = 1.0
+logger = logging.getLogger(__name__)
+
+CHECK_EVERY_S: Final = 1.0
 """How often connections are checked for what becomes due by time alone."""
-
-DRAIN_EVERY_S: Final = 0.05
-"""Between two slices of connections that are closed while draining."""
-
-DRAIN_S: Final = 5.0
-"""The longest time over which a drain spreads its closing frames."""
-
-RETURN_PER_S: Final = 1_000
-"""Clients a second that a drain closes, if there is time enough."""
 
 
 class PusherServer:
-    """Satisfies `ClientHost`. Every method is called on its event loop and returns at once."""
+    """Satisfies `ClientHost`, `SubscriptionHost`, `LinkHost` and `ApiHost`. Every method returns at once."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self.channels = LocalChannels()
         self.users = LocalUsers()
+        self.membership = Membership(secrets.token_hex(8), is_alone=True)
+        self.link: Link = NoLink()
+        self.hooks = HooksRunner(self.membership)
         self.counts: Counter[str] = Counter()
-        """Totals: opened, closed by code."""
+        """Totals: opened, and closed by code."""
+        self._subscriptions = Subscriptions(self)
+        self._announcements = Announcements(self.channels, self.users)
         self._clients: dict[str, PusherClient] = {}
         self._clients_by_app: Counter[str] = Counter()
         self._clients_by_address: Counter[str] = Counter()
-        self._sweep_task: asyncio.Task[None] | None = None
-        self._drain_task: asyncio.Task[None] | None = None
+        self._ticking = asyncio.ensure_future(self._tick())
+        self._draining: asyncio.Task[None] | None = None
+        self._end_app_subscription = registry().subscribe(self._app_changed)
+
+    def now(self) -> float:
+        """Return the time, in seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    # Clients -------------------------------------------------------------------------------------
 
     @property
     def connection_count(self) -> int:
@@ -64,29 +79,20 @@ class PusherServer:
     @property
     def is_draining(self) -> bool:
         """Whether it accepts no more clients."""
-        return self._drain_task is not None
-
-    def now(self) -> float:
-        """Return the time, in seconds of a clock that never goes back."""
-        return time.monotonic()
-
-    # Clients -------------------------------------------------------------------------------------
+        return self._draining is not None
 
     def connect(self, app: PusherApp, outlet: Outlet, *, address: str = "") -> PusherClient:
-        """Return a new client, which was told its socket id, or was closed with the reason."""
+        """Return a new client. It was told its socket id, or was closed with the reason."""
         client = PusherClient(self, app, outlet, self._new_socket_id(), address)
         self._clients[client.socket_id] = client
         self._clients_by_app[app.id] += 1
         self._clients_by_address[address] += 1
         self.counts["opened"] += 1
-        if self._sweep_task is None or self._sweep_task.done():
-            self._sweep_task = asyncio.ensure_future(self._sweep())
         outlet.attach(client)
         self._welcome(client)
         return client
 
     def _welcome(self, client: PusherClient) -> None:
-        """Tell a new client its socket id, or close it because there is no room."""
         app, settings = client.app, conf.settings()
         is_address_full = self._clients_by_address[client.address] > settings.connections_per_address
         limit = app.limits.connections
@@ -101,11 +107,6 @@ class PusherServer:
         else:
             client.send(messages.connection_established(client.socket_id, app.activity_timeout_s))
 
-    def find_client(self, app_id: str, socket_id: str | None) -> PusherClient | None:
-        """Return this process's client with this socket id, if the app is its own."""
-        client = self._clients.get(socket_id) if socket_id else None
-        return client if client is not None and client.app.id == app_id else None
-
     def disconnect(self, client: PusherClient) -> None:
         """Forget a client; harmless when repeated."""
         if self._clients.pop(client.socket_id, None) is None:
@@ -115,7 +116,9 @@ class PusherServer:
         _decrement(self._clients_by_address, client.address)
         for channel in list(client.channels):
             self.unsubscribe(client, channel)
-        self.users.remove(client)
+        if client.user is not None:
+            self.users.remove(client)
+            self.announce(client.app, self.membership.sign_out(client.app.id, client.user.id))
 
     def _new_socket_id(self) -> str:
         while True:
@@ -123,87 +126,140 @@ class PusherServer:
             if socket_id not in self._clients:
                 return socket_id
 
-    # Subscriptions -------------------------------------------------------------------------------
+    def _find_client(self, app_id: str, socket_id: str | None) -> PusherClient | None:
+        """Return this process's client with this socket id, if it is one of the app."""
+        client = self._clients.get(socket_id) if socket_id else None
+        return client if client is not None and client.app.id == app_id else None
 
-    def can_join(self, app: PusherApp, channel: str, user_id: str) -> bool:
-        """Whether a presence channel has room for this user."""
-        return True
+    # Subscriptions and users ---------------------------------------------------------------------
 
     def subscribe(self, client: PusherClient, channel: str, member: Member | None) -> None:
         """Subscribe a client whose right to the channel is verified."""
-        client.channels[channel] = member
-        self.channels.add(client, channel)
-        client.send(messages.subscription_succeeded(channel))
+        self._subscriptions.begin(client, channel, member)
 
     def unsubscribe(self, client: PusherClient, channel: str) -> None:
         """End a subscription; harmless if there is none."""
-        if channel not in client.channels:
-            return
-        del client.channels[channel]
-        self.channels.remove(client, channel)
+        self._subscriptions.end(client, channel)
+
+    def sign_in(self, client: PusherClient, user: User) -> None:
+        """Make this verified user the client's, which may be signed in as the same user already."""
+        app, is_new = client.app, client.user is None
+        self.users.remove(client)
+        client.user = user
+        changes = self.membership.sign_in(app.id, user.id) if is_new else []
+        client.send(messages.signin_success(user.data))
+        self.announce(app, changes)
+        self.users.add(client)
+        if app.has_watchlists and user.watchlist:
+            online = [watched for watched in user.watchlist if self.membership.is_online(app.id, watched)]
+            self._announcements.announce_watchlist(client, online)
+
+    def terminate_user(self, app_id: str, user_id: str) -> None:
+        """Close the user's signed-in connections, here and in all other processes."""
+        self.receive_terminate(app_id, user_id)
+        self.link.send_terminate(app_id, user_id)
 
     # Events --------------------------------------------------------------------------------------
 
     def publish(self, app: PusherApp, events: Sequence[ApiEvent]) -> None:
-        """Send events of the HTTP API to their channels' subscribers."""
+        """Send events of the HTTP API to their channels' subscribers on the site."""
         for event in events:
             text = messages.channel_event(event.name, event.channel, event.data)
-            self.channels.send(app.id, event.channel, text, without=self.find_client(app.id, event.socket_id))
+            self.receive_event(app.id, event.channel, text, event.socket_id)
+            self.link.send_event(app.id, event.channel, text, event.socket_id)
 
     def client_event(self, client: PusherClient, name: str, channel: str, data: Any) -> None:
-        """Send a client's event to the channel's other subscribers."""
-        member = client.channels.get(channel)
-        text = messages.client_event(name, channel, data, member.user_id if member else None)
-        self.channels.send(client.app.id, channel, text, without=client)
+        """Send a client's event to the channel's other subscribers on the site."""
+        if self.channels.is_busy:
+            return client.send(messages.error(CLIENT_EVENT_REFUSED.number, "The server is busy: the event is dropped."))
+        app, member = client.app, client.channels[channel]
+        user_id = None if member is None else member.user_id
+        text = messages.client_event(name, channel, data, user_id)
+        self.channels.send(app.id, channel, text, without=client)
+        self.link.send_event(app.id, channel, text, client.socket_id)
+        self.hooks.client_event(
+            app, event=name, channel=channel, data=data, socket_id=client.socket_id, user_id=user_id
+        )
 
-    # Users ---------------------------------------------------------------------------------------
+    def cached_message(self, app: PusherApp, channel: str) -> str | None:
+        """Return the message with a cache channel's last event, if one is kept."""
+        return None
 
-    def sign_in(self, client: PusherClient, user: User) -> None:
-        """Make this verified user the client's."""
-        self.users.remove(client)
-        client.user = user
-        self.users.add(client)
-        client.send(messages.signin_success(user.data))
+    def cached_event(self, app: PusherApp, channel: str) -> tuple[str, float] | None:
+        """Return the data of a cache channel's last event, and for how many seconds it is still kept."""
+        return None
 
-    def terminate_user(self, app_id: str, user_id: str) -> None:
-        """Close the user's signed-in connections, here and in all other processes."""
+    # From the link to other processes ------------------------------------------------------------
+
+    def receive_event(self, app_id: str, channel: str, text: str, socket_id: str | None) -> None:
+        """Write an event to the subscribers here, except the one with this socket id."""
+        self.channels.send(app_id, channel, text, without=self._find_client(app_id, socket_id))
+
+    def receive_changes(self, changes: Sequence[Change]) -> None:
+        """The membership has changed by what another process reported, or by its silence."""
+        for app_id, changes_of_app in by_app(changes):
+            app = registry().find_by_id(app_id)
+            if app is not None:
+                self.announce(app, changes_of_app)
+
+    def receive_terminate(self, app_id: str, user_id: str) -> None:
+        """Close the user's signed-in connections to this process."""
         for client in list(self.users.clients(app_id, user_id)):
-            client.close(UNAUTHORISED)
+            client.close(TERMINATED)
+
+    def announce(self, app: PusherApp, changes: Sequence[Change], *, joined: PusherClient | None = None) -> None:
+        """Tell clients and hooks of changes of the site's view. `joined`: the client that caused them."""
+        if changes:
+            self._announcements.announce(app, changes, joined=joined)
+            self.hooks.on_changes(app, changes, self.now())
+
+    # Apps ----------------------------------------------------------------------------------------
+
+    def _app_changed(self, app: PusherApp, changed: PusherApp | None) -> None:
+        """Called in the registry's thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._change_app, app.id, changed)
+
+    def _change_app(self, app_id: str, changed: PusherApp | None) -> None:
+        """Use a changed app's new secret and limits for its clients too; close those of a disabled one."""
+        for client in [client for client in self._clients.values() if client.app.id == app_id]:
+            if changed is None:
+                client.close(UNKNOWN_APP)
+            elif not changed.is_enabled:
+                client.close(APP_DISABLED)
+            else:
+                client.app = changed
 
     # Time and the end ----------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
-        """Send pings and close what is overdue, while there are clients."""
-        while self._clients:
-            await asyncio.sleep(SWEEP_S)
-            clients = iter(list(self._clients.values()))
-            while batch := list(islice(clients, SLICE)):
-                now = self.now()
-                for client in batch:
-                    if client.due_at <= now and client.is_open:
-                        client.check(now)
-                await asyncio.sleep(0)
+    async def _tick(self) -> None:
+        check_at = self.now() + CHECK_EVERY_S
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self.now()
+            try:
+                self.hooks.tick(now)
+                if now >= check_at:
+                    check_at = now + CHECK_EVERY_S
+                    await check_clients(self._clients.values(), now)
+            except Exception:
+                logger.exception("A check of all connections failed; the next one comes in a moment.")
 
     def drain(self) -> None:
         """Accept no more clients and close all, with codes that spread their return. Harmless when repeated."""
-        if self._drain_task is None:
-            self._drain_task = asyncio.ensure_future(self._drain())
-
-    async def _drain(self) -> None:
-        clients = list(self._clients.values())
-        size = max(int(RETURN_PER_S * DRAIN_EVERY_S), int(len(clients) * DRAIN_EVERY_S / DRAIN_S) + 1)
-        for start in range(0, len(clients), size):
-            for k, client in enumerate(clients[start : start + size]):
-                client.close(RECONNECT if k % 2 else RESTARTING_LATER)
-            await asyncio.sleep(DRAIN_EVERY_S)
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(close_clients(self._clients.values()))
 
     async def close(self) -> None:
-        """Drain, then free everything."""
+        """Drain, then free everything. Webhooks that wait are sent, within some seconds."""
         self.drain()
-        if self._drain_task is not None:
-            await self._drain_task
-        if self._sweep_task is not None:
-            self._sweep_task.cancel()
+        if self._draining is not None:
+            await self._draining
+        self._ticking.cancel()
+        self._end_app_subscription()
+        is_last = not self.membership.processes
+        await self.link.close()
+        await self.hooks.close(self.now(), is_last=is_last)
 
 
 def _decrement(counter: Counter[str], key: str) -> None:
@@ -211,6 +267,8 @@ def _decrement(counter: Counter[str], key: str) -> None:
     if counter[key] <= 0:
         del counter[key]
 
+
+# The server of an event loop ----------------------------------------------------------------------
 
 _servers: dict[asyncio.AbstractEventLoop, PusherServer] = {}
 
