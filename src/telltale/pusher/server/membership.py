@@ -10,8 +10,9 @@ with another machine's.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from telltale.pusher.protocol.user_data import Member
 from telltale.pusher.server.changes import Change
 from telltale.pusher.server.membership_entries import (
     ABSENT,
@@ -33,13 +34,6 @@ SETTLE_S: Final = 1.0
 
 MESSAGES_PER_TURN: Final = 16
 """The most messages of one `take_messages`; what is left is sent in the next turn."""
-
-
-class Member(NamedTuple):
-    """A user on a presence channel, from the signed data of a subscription."""
-
-    user_id: str
-    user_info: Any = None
 
 
 class MalformedReport(ValueError):

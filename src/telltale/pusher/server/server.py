@@ -5,6 +5,7 @@ here or in another process, goes through `announce` to clients, webhooks and Dja
 """
 
 import asyncio
+import json
 import logging
 import secrets
 import time
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from telltale import conf
 from telltale.pusher.app_registry import registry
-from telltale.pusher.protocol import messages
+from telltale.pusher.protocol import channel_names, messages
 from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import (
     APP_DISABLED,
@@ -28,6 +29,7 @@ from telltale.pusher.protocol.close_codes import (
 from telltale.pusher.protocol.user_data import Member, User
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.announcements import Announcements, by_app
+from telltale.pusher.server.cache import LastEvents
 from telltale.pusher.server.changes import Change
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import Outlet, PusherClient
@@ -52,6 +54,7 @@ class PusherServer:
         self.channels = LocalChannels()
         self.users = LocalUsers()
         self.membership = Membership(secrets.token_hex(8), is_alone=True)
+        self.last_events = LastEvents(self.membership.process)
         self.link: Link = NoLink()
         self.hooks = HooksRunner(self.membership)
         self.counts: Counter[str] = Counter()
@@ -165,6 +168,8 @@ class PusherServer:
         """Send events of the HTTP API to their channels' subscribers on the site."""
         for event in events:
             text = messages.channel_event(event.name, event.channel, event.data)
+            if channel_names.is_cache(event.channel):
+                self.last_events.keep(app.id, event.channel, text, cache_s=app.cache_s, now=self.now())
             self.receive_event(app.id, event.channel, text, event.socket_id)
             self.link.send_event(app.id, event.channel, text, event.socket_id)
 
@@ -183,11 +188,14 @@ class PusherServer:
 
     def cached_message(self, app: PusherApp, channel: str) -> str | None:
         """Return the message with a cache channel's last event, if one is kept."""
-        return None
+        event = self.last_events.find(app.id, channel, self.now())
+        return None if event is None else event.text
 
     def cached_event(self, app: PusherApp, channel: str) -> tuple[str, float] | None:
         """Return the data of a cache channel's last event, and for how many seconds it is still kept."""
-        return None
+        now = self.now()
+        event = self.last_events.find(app.id, channel, now)
+        return None if event is None else (json.loads(event.text)["data"], event.ttl_s(now))
 
     # From the link to other processes ------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import PusherClient
 from telltale.pusher.server.hooks import HooksRunner
 from telltale.pusher.server.links import Link
-from telltale.pusher.server.membership import Member as SiteMember
 from telltale.pusher.server.membership import Membership
 
 LIMIT_ERROR: Final = "LimitReached"
@@ -76,7 +75,7 @@ class Subscriptions:
         host.channels.add(client, channel)
         if channel_names.user_of(channel) is not None:
             return client.send(messages.subscription_succeeded(channel))
-        changes = self._site_join(app, channel, member)
+        changes = host.membership.join(app.id, channel, member)
         host.hooks.joined(app, channel=channel, socket_id=client.socket_id, **_of_member(member))
         client.send(self._success(app, channel, member))
         if channel_names.is_cache(channel):
@@ -91,9 +90,6 @@ class Subscriptions:
         changes = host.membership.leave(app.id, channel, None if member is None else member.user_id)
         host.hooks.left(app, channel=channel, socket_id=client.socket_id, **_of_member(member))
         host.announce(app, changes)
-
-    def _site_join(self, app: PusherApp, channel: str, member: Member | None) -> list[Change]:
-        return self._host.membership.join(app.id, channel, None if member is None else SiteMember(*member))
 
     def _has_room(self, app: PusherApp, channel: str, member: Member) -> bool:
         membership = self._host.membership
