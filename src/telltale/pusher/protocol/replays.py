@@ -1,11 +1,12 @@
 """Requests to the HTTP API that are sent a second time, by an attacker who recorded them, are refused.
 
 The signature alone can't tell: a client that publishes the same event twice within one second signs the same text
-twice, because timestamps are whole seconds. Such requests arrive together, so the same signature is accepted again
-for `GRACE_S` after its first arrival, and refused from then on. The hosted service accepts it for 600 s.
+twice, because timestamps are whole seconds. Such requests arrive together and soon after their timestamp, so only
+then the same signature is accepted again. The hosted service accepts it for 600 s.
 
-Limits: within the grace a recorded request works again; each process remembers only its own requests; beyond
-`MAX_SIGNATURES` the oldest are forgotten. Use TLS, so that nobody can record requests.
+Limits: right after the first request a recorded one works again; each process remembers only its own requests; beyond
+`MAX_SIGNATURES` the oldest are forgotten. Use TLS, so that requests can't be recorded. A client whose clock is wrong by
+more than `CLOCK_GRACE_S` can't publish the same event twice in one second: the second is refused, with the reason.
 """
 
 from typing import Final
@@ -14,6 +15,9 @@ from telltale.pusher.protocol.signatures import CLOCK_TOLERANCE_S
 
 GRACE_S: Final = 5.0
 """Two requests that were signed in the same second may arrive this far apart."""
+
+CLOCK_GRACE_S: Final = 30.0
+"""Such a request's timestamp differs at most by this from the server's clock."""
 
 KEEP_S: Final = 2 * CLOCK_TOLERANCE_S
 """After this long the timestamp of every request is too old, even of one from a clock that was ahead."""
@@ -30,12 +34,16 @@ class Replays:
         self._first_arrivals: dict[str, dict[bytes, float]] = {}
         """By app and signature, oldest first."""
 
-    def admit(self, app_id: str, signature: str, *, now: float) -> bool:
-        """Whether the request may take effect; `signature` was verified, `now` is in seconds by any clock."""
+    def admit(self, app_id: str, signature: str, *, timestamp: float, now: float) -> bool:
+        """Whether a request may take effect. `signature`: verified; `timestamp`: signed; both times since 1970."""
         arrivals = self._first_arrivals.setdefault(app_id, {})
-        first_at = arrivals.setdefault(bytes.fromhex(signature), now)
-        self._forget(arrivals, now)
-        return now - first_at <= GRACE_S
+        key = bytes.fromhex(signature)
+        first_at = arrivals.get(key)
+        if first_at is None:
+            arrivals[key] = now
+            self._forget(arrivals, now)
+            return True
+        return now - first_at <= GRACE_S and abs(now - timestamp) <= CLOCK_GRACE_S
 
     def _forget(self, arrivals: dict[bytes, float], now: float) -> None:
         while arrivals:

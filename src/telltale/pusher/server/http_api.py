@@ -19,7 +19,7 @@ from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.api_auth import SignedRequest, authenticate, check_body, claimed_key
 from telltale.pusher.protocol.api_query import Parameters
 from telltale.pusher.protocol.api_refusal import ApiRefusal, shown
-from telltale.pusher.protocol.replays import GRACE_S, Replays
+from telltale.pusher.protocol.replays import Replays
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.api_body import RequestBody
 from telltale.pusher.server.api_routes import ApiHost, ApiRequest, find_route
@@ -93,11 +93,9 @@ def _find_app(parts: Mapping[str, str], signed: SignedRequest) -> PusherApp:
 def _admission(server: ApiHost, app: PusherApp, parameters: Parameters, now: float) -> Callable[[], None]:
     def admit() -> None:
         replays = _replays.setdefault(server, Replays())
-        if not replays.admit(app.id, parameters["auth_signature"], now=now):
-            raise ApiRefusal(
-                401,
-                f"This very request was accepted more than {GRACE_S:.0f} s ago: sign a request anew to repeat it.",
-            )
+        timestamp = float(parameters["auth_timestamp"])
+        if not replays.admit(app.id, parameters["auth_signature"], timestamp=timestamp, now=now):
+            raise ApiRefusal(401, "This very request was accepted already: to send it again, sign it with a new time.")
 
     return admit
 
