@@ -13,7 +13,7 @@ BATCH_S: Final = 0.25
 """A batch is made when it is full, or so long after its first event."""
 
 QUEUE_EVENTS: Final = 50_000
-QUEUE_BYTES: Final = 16 * 2**20
+QUEUE_BYTES: Final = 32 * 2**20
 """A queue that exceeds either limit drops its oldest events."""
 
 
