@@ -5,9 +5,12 @@ the events that the other received from the HTTP API; the leader also answers fo
 """
 
 import json
-from typing import Final, Protocol
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, Protocol
 
 from telltale.pusher.server.cache import LastEvent, LastEvents
+from telltale.pusher.server.membership_entries import READ_ERRORS, SOFT_BYTES, MalformedReport, encode
 
 PAGES_PER_TURN: Final = 8
 """The most pages of one answer in one call of `take_messages`."""
@@ -72,16 +75,11 @@ class CacheSync:
                 self._questions[process] = _Question(now - heard_at + MARGIN_S)
 
     def receive(self, message: str, now: float) -> None:
-        """Read a message of another process; raises an exception of `READ_ERRORS` for another form."""
-        report = json.loads(message)
-        process, kind = report["p"], report["k"]
-        if kind == "cache?" and report["of"] == self._process:
-            self._answers[process] = self._answer(process, report["max_age"], now)
-        elif kind == "cache":
-            for app_id, channel, text, counter, origin, ttl_s in report["e"]:
-                event = LastEvent(text=text, counter=counter, origin=origin, kept_at=now, expires_at=now + ttl_s)
-                self._events.receive(app_id, channel, event, now=now)
-            self._page_came(process, report, now)
+        """Read a message of another process; raises `MalformedReport`."""
+        try:
+            self._read(json.loads(message), now)
+        except READ_ERRORS as error:
+            raise MalformedReport(f"A process sent events in another form: {message:.80} ({error!r})") from error
 
     def take_messages(self, now: float) -> list[str]:
         """Return the questions and answers that are due."""
@@ -120,6 +118,16 @@ class CacheSync:
         question.ask_at = now + ASK_AGAIN_S
         question.pages.clear()
         return [self._message("cache?", of=process, max_age=question.max_age_s)]
+
+    def _read(self, report: Mapping[str, Any], now: float) -> None:
+        process, kind = report["p"], report["k"]
+        if kind == "cache?" and report["of"] == self._process:
+            self._answers[process] = self._answer(process, report["max_age"], now)
+        elif kind == "cache":
+            for app_id, channel, text, counter, origin, ttl_s in report["e"]:
+                event = LastEvent(text=text, counter=counter, origin=origin, kept_at=now, expires_at=now + ttl_s)
+                self._events.receive(app_id, channel, event, now=now)
+            self._page_came(process, report, now)
 
     def _page_came(self, process: str, report: Mapping[str, Any], now: float) -> None:
         question = self._questions.get(process)

@@ -9,7 +9,7 @@ with another machine's.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from telltale.pusher.protocol.user_data import Member
@@ -18,8 +18,10 @@ from telltale.pusher.server.membership_entries import (
     ABSENT,
     COUNT,
     MEMBER,
+    READ_ERRORS,
     USER,
     Key,
+    MalformedReport,
     encode,
     read_delta,
     read_pages,
@@ -36,10 +38,6 @@ MESSAGES_PER_TURN: Final = 16
 """The most messages of one `take_messages`; what is left is sent in the next turn."""
 
 
-class MalformedReport(ValueError):
-    """A message of another process has another form than it should."""
-
-
 class Membership:
     """The site as the process `process` sees it. The id is new for each start of a process and used by no other.
 
@@ -49,6 +47,8 @@ class Membership:
     def __init__(self, process: str, *, is_alone: bool = False) -> None:
         """`is_alone`: the broker reaches no other process, so this one is the leader at once."""
         self.process = process
+        self.wake: Callable[[], None] = _do_nothing
+        """Called when a client of this process makes `take_messages` due."""
         self._own = OwnPart()
         self._peers = Peers(process)
         self._view = SiteView()
@@ -100,7 +100,9 @@ class Membership:
         return count if count >= 0 else None
 
     def _change(self, key: Key, value: Any) -> list[Change]:
-        return self._view.apply(self.process, self._own.set(key, value))
+        modifications = self._own.set(key, value)
+        self.wake()
+        return self._view.apply(self.process, modifications)
 
     # The site ------------------------------------------------------------------------------------
 
@@ -161,6 +163,10 @@ class Membership:
         """The ids of the other processes that live."""
         return [replica.process for replica in self._peers if not replica.is_gone]
 
+    def heard_at(self, process: str) -> float | None:
+        """When another process was last heard; None if it is not known."""
+        return self._peers.heard_at(process)
+
     # Messages ------------------------------------------------------------------------------------
 
     def receive(self, message: str, now: float) -> list[Change]:
@@ -170,7 +176,7 @@ class Membership:
             return []
         try:
             return self._read(json.loads(message), now)
-        except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        except READ_ERRORS as error:
             raise MalformedReport(
                 f"A process reported its clients in another form: {message:.80} ({error!r})"
             ) from error
@@ -265,3 +271,7 @@ class Membership:
             self._beat_at = now
         elif kind == "bye":
             self._peers.leave(replica.process)
+
+
+def _do_nothing() -> None:
+    """In place of `Membership.wake` while nothing sends messages."""

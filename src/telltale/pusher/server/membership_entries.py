@@ -56,6 +56,14 @@ class BucketDelta(NamedTuple):
     entries: Entries
 
 
+class MalformedReport(ValueError):
+    """A message of another process has another form than it should."""
+
+
+READ_ERRORS: Final = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""Reading a message of another form raises one of these exceptions."""
+
+
 def bucket_of(key: Key) -> int:
     """The bucket of a key, the same in every process."""
     return zlib.crc32("\n".join(key).encode("utf-8", "surrogatepass")) % BUCKETS
