@@ -1,6 +1,8 @@
-"""Telltale's Django app: installs the runners and registers the system checks when all apps are ready."""
+"""Telltale's Django app: when all apps are ready, it installs the runners, registers the system checks, and says
+what the live server serves beside the live address."""
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 from django.utils.translation import gettext_lazy as _
 
 
@@ -15,5 +17,9 @@ class TelltaleConfig(AppConfig):
         """Register the system checks by importing them, and connect each runner to its signals."""
         from telltale import checks  # noqa: F401
         from telltale.dispatch import registry
+        from telltale.pusher.server import mounting
+        from telltale.server import routes
 
         registry.install()
+        if mounting.has_apps():
+            routes.add(mounting.mount)

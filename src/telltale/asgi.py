@@ -16,16 +16,19 @@ from telltale.live.application import LiveApplication
 from telltale.transports.http import Application
 
 
-def get_asgi_application(application: Application | None = None) -> LiveApplication:
+def get_asgi_application(application: Application | None = None) -> Application:
     """Return an ASGI application that serves the live address itself and leaves all else to `application`.
 
     `application` is Django's by default; under DEBUG it then also serves the static files that `runserver` would.
-    Django is set up in any case.
+    Django is set up in any case. If TELLTALE["PUSHER_APPS"] is set, clients of Pusher are served too.
     """
     django_application: Any = django_asgi_application()
+    # Imported late: the apps of the settings need Django to be set up.
+    from telltale.pusher.server.mounting import mount
+
     if application is None:
-        return LiveApplication(_with_static_files(django_application))
-    return LiveApplication(application, owns_lifespan=False)
+        return mount(LiveApplication(_with_static_files(django_application)))
+    return mount(LiveApplication(application, owns_lifespan=False))
 
 
 def _with_static_files(application: Any) -> Any:

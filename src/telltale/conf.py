@@ -91,6 +91,8 @@ class Settings:
     pusher_apps: tuple[Mapping[str, Any], ...] | str | None = None
     """The apps of the Pusher stand-in: a list of dicts with "ID", "KEY", "SECRET" and more, or the dotted path of a
     function that returns them, such as "telltale.pusher.models.apps"; None: no stand-in."""
+    pusher_path: str = ""
+    """The path before the stand-in's `/app/KEY` and `/apps/ID`, such as "/pusher"."""
 
     @property
     def limits(self) -> Limits:

@@ -1,19 +1,16 @@
 """The ASGI application: requests for the live address go to a transport, all others to the wrapped application.
 
 Servers announce their shutdown in different ways: by `lifespan`, by a signal while streams are still open, or not
-at all before they cut all lines. So signals are handled too. Modules that need Django's models are imported late: a
-site's `asgi.py` imports this module before Django is set up. `asgi.py` wraps Django, `server/serve.py` only the
-server's status addresses.
+at all before they cut all lines. So signals are handled too (`shutdown.py`). Modules that need Django's models are
+imported late: a site's `asgi.py` imports this module before Django is set up. `asgi.py` wraps Django,
+`server/serve.py` only the server's status addresses.
 """
 
-import asyncio
-import signal
-import threading
-from collections.abc import Callable, MutableMapping
-from types import FrameType
-from typing import Any, Final
+from collections.abc import MutableMapping
+from typing import Any
 
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
+from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
 from telltale.transports.http import Application, LiveRequest, Receive, Scope, Send, send_response
 
 
@@ -32,7 +29,7 @@ class LiveApplication:
             return await self._run_lifespan(scope, receive, send)
         if scope["type"] in {"http", "websocket"} and is_live(scope["path"], scope.get("root_path", "")):
             if not self._handles_shutdown:
-                _drain_on_signals(delay_s=SIGNAL_DELAY_S)
+                drain_on_signals(_drain_drivers, delay_s=SIGNAL_DELAY_S)
                 self._handles_shutdown = True
             return await _run_transport(scope, receive, send)
         if scope["type"] == "websocket" and self._owns_lifespan:
@@ -44,7 +41,7 @@ class LiveApplication:
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         from telltale.live.driver import close_driver
 
-        _drain_on_signals()
+        drain_on_signals(_drain_drivers)
         self._handles_shutdown = True
         if not self._owns_lifespan:
 
@@ -85,39 +82,7 @@ async def _run_transport(scope: Scope, receive: Receive, send: Send) -> None:
     await transport(request, receive, send, driver())
 
 
-# Shutdown
+def _drain_drivers() -> None:
+    from telltale.live.driver import drain_all
 
-
-SIGNAL_DELAY_S: Final = 0.5
-"""Where a server knows no lifespan, its own signal handler, which cuts all lines, runs this much later."""
-
-
-def _drain_on_signals(*, delay_s: float = 0.0) -> None:
-    """Drain when the process is told to stop; the server's own handler then runs, `delay_s` later.
-
-    Some servers wait for open streams before they send `lifespan.shutdown`, so without this they would wait long.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        handler = signal.getsignal(number)
-        if callable(handler) and not isinstance(handler, _DrainingHandler):
-            signal.signal(number, _DrainingHandler(handler, asyncio.get_running_loop(), delay_s))
-
-
-class _DrainingHandler:
-    """A signal handler that drains and then calls the previous handler."""
-
-    def __init__(
-        self, previous: Callable[[int, FrameType | None], Any], loop: asyncio.AbstractEventLoop, delay_s: float
-    ) -> None:
-        self._previous, self._loop, self._delay_s = previous, loop, delay_s
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        from telltale.live.driver import drain_all
-
-        drain_all()
-        if self._delay_s and self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._previous, number, None)
-        else:
-            self._previous(number, frame)
+    drain_all()

@@ -20,6 +20,7 @@ import uvicorn
 from telltale.live.access import live_path
 from telltale.live.application import LiveApplication
 from telltale.live.driver import driver
+from telltale.server import routes
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import CannotServe, Options
 from telltale.server.sockets import address_text, bind, listen
@@ -32,7 +33,7 @@ BACKLOG: Final = 4_096
 
 def check(options: Options) -> None:
     """Raise `CannotServe` for what is wrong before anything is opened."""
-    if live_path() is None:
+    if live_path() is None and not routes.are_there():
         raise CannotServe(
             'ROOT_URLCONF does not include Telltale\'s URLs: add path("telltale/", include("telltale.urls")) to it.'
         )
@@ -55,9 +56,10 @@ def run(options: Options) -> None:
 def uvicorn_config(options: Options) -> uvicorn.Config:
     """Return uvicorn's configuration, with our protocols and without an access log. Raises `CannotServe`."""
     config = uvicorn.Config(
-        LiveApplication(StatusApplication()),
+        routes.wrap(LiveApplication(StatusApplication())),
         http=HttpProtocol,
         ws=WebSocketProtocol,
+        ws_per_message_deflate=False,
         lifespan="on",
         backlog=BACKLOG,
         access_log=False,
@@ -91,8 +93,9 @@ class LiveServer(uvicorn.Server):
             self._status_server = await start_status_server(self._status_socket, driver())
         if self._parent_pipe is not None:
             asyncio.get_running_loop().add_reader(self._parent_pipe, self._exit_with_parent)
+        served = live_path() or "its clients"
         for bound in sockets or []:
-            sys.stderr.write(f"Telltale serves {live_path()} on {address_text(bound)} (process {os.getpid()}).\n")
+            sys.stderr.write(f"Telltale serves {served} on {address_text(bound)} (process {os.getpid()}).\n")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any, Final
 
+from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
 from telltale.transports.http import Application, Receive, Scope, Send
 
 _CLIENTS: Final = re.compile(r"/app/([^/]+)/?")
@@ -27,6 +28,7 @@ class PusherApplication:
         """`prefix`: the path before `/app` and `/apps`, such as "/pusher"."""
         self._application = application
         self._prefix = prefix.strip("/") and f"/{prefix.strip('/')}"
+        self._handles_shutdown = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one connection, or the server's lifespan."""
@@ -36,6 +38,7 @@ class PusherApplication:
         if path is None:
             return await self._application(scope, receive, send)
         if scope["type"] == "websocket" and (match := _CLIENTS.fullmatch(path)):
+            self._handle_shutdown(delay_s=SIGNAL_DELAY_S)
             from telltale.pusher.server.server import pusher_server
             from telltale.pusher.server.websocket import serve_websocket
 
@@ -55,7 +58,14 @@ class PusherApplication:
             path = path.removeprefix(root)
         return path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else None
 
+    def _handle_shutdown(self, *, delay_s: float = 0.0) -> None:
+        if not self._handles_shutdown:
+            self._handles_shutdown = True
+            drain_on_signals(_drain_servers, delay_s=delay_s)
+
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._handle_shutdown()
+
         async def receive_closing() -> MutableMapping[str, Any]:
             event = await receive()
             if event["type"] == "lifespan.shutdown":
@@ -66,3 +76,9 @@ class PusherApplication:
             return event
 
         await self._application(scope, receive_closing, send)
+
+
+def _drain_servers() -> None:
+    from telltale.pusher.server.server import drain_all
+
+    drain_all()

@@ -66,6 +66,7 @@ class PusherServer:
         self._clients_by_address: Counter[str] = Counter()
         self._ticking = asyncio.ensure_future(self._tick())
         self._draining: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._end_app_subscription = registry().subscribe(self._app_changed)
 
     def now(self) -> float:
@@ -259,7 +260,12 @@ class PusherServer:
             self._draining = asyncio.ensure_future(close_clients(self._clients.values()))
 
     async def close(self) -> None:
-        """Drain, then free everything. Webhooks that wait are sent, within some seconds."""
+        """Drain, then free everything. Webhooks that wait are sent, within some seconds. Harmless when repeated."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         self.drain()
         if self._draining is not None:
             await self._draining
@@ -300,6 +306,11 @@ def drain_all() -> None:
 
 async def close_server() -> None:
     """Close the server of the running loop, if there is one; the next `pusher_server()` makes another."""
-    server = _servers.pop(asyncio.get_running_loop(), None)
-    if server is not None:
-        await server.close()
+    running_loop = asyncio.get_running_loop()
+    server = _servers.get(running_loop)
+    if server is None:
+        return
+    # Until it is closed it stays the loop's server: what connects meanwhile is refused.
+    await server.close()
+    if _servers.get(running_loop) is server:
+        del _servers[running_loop]
