@@ -23,8 +23,9 @@ ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch
 RUNNERS := tests/runners tests/dispatch
 NETWORK := tests/brokers tests/transports tests/server tests/live
 CHANNELS := tests/channels tests/examples
+PUSHER := tests/pusher
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network channels others browser load simulate bench figures demo example-channels clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher others browser load simulate bench figures demo example-channels clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +68,12 @@ node_modules/.installed: package.json
 	npm install --no-save --no-package-lock --include=dev --no-audit --no-fund --silent
 	touch $@
 
+# The lock file has no address in it: npm's option omit-lockfile-registry-resolved.
+DRIVERS := tests/pusher/drivers
+$(DRIVERS)/node_modules/.installed: $(DRIVERS)/package.json $(DRIVERS)/package-lock.json
+	npm --prefix $(DRIVERS) ci --no-audit --no-fund --silent
+	touch $@
+
 js: node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
@@ -99,12 +106,15 @@ network: $(VENV)/.dev services ## every broker and transport, over real servers
 channels: $(VENV)/.dev services ## Django Channels and the examples, with real servers and a browser
 	$(BIN)/pytest $(CHANNELS)
 
+pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the stand-in for Pusher, with the official client libraries
+	$(BIN)/pytest $(PUSHER)
+
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%)
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
 
 # Three at a time: they mostly wait for processes, and share no port, directory or database.
-test: services lint types js ## everything, with real services, which it starts and stops; fails if a file is left behind
-	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network channels others databases newest
+test: services lint types js $(DRIVERS)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
+	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network channels pusher others databases newest
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
@@ -134,4 +144,4 @@ example-channels: ## the recipe for Django Channels, by hand and with Telltale (
 	@$(MAKE) --no-print-directory -C examples/channels run PORT=$(PORT)
 
 clean: ## remove what the other targets create
-	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
