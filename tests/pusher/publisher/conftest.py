@@ -1,0 +1,22 @@
+"""A server that records what is published, and brokers to it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.brokers.factory import MakeBroker, broker_factory
+from tests.pusher.publisher.recorder import Recorder, recording
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """A server of its own for each test."""
+    with recording() as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def make_broker(recorder: Recorder) -> Iterator[MakeBroker]:
+    """`make_broker()` builds the broker of another process; `make_broker(url)`, one for another URL."""
+    with broker_factory(recorder.url) as make_broker:
+        yield make_broker
