@@ -1,12 +1,10 @@
-"""`python -m telltale.pusher`: the stand-in server alone, without a Django project.
+"""`python -m telltale.pusher`: the stand-in server alone, without a Django project or a database.
 
 python -m telltale.pusher --port 6001 --app-id 1 --key app-key --secret app-secret
 """
 
 import json
-import os
 import secrets
-import socket
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -14,61 +12,89 @@ from typing import Any
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
-
-class CannotStart(Exception):
-    """The server can't start; the text says why and what to change."""
+from telltale.server.options import EXIT_CANNOT_SERVE, CannotServe
 
 
 def main(words: list[str] | None = None) -> int:
     """Serve until told to stop; return the exit code."""
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     try:
-        _configure(options)
-        _serve(options)
-    except CannotStart as error:
+        configure(options)
+        serve(options)
+    except (CannotServe, ImproperlyConfigured) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return EXIT_CANNOT_SERVE
     return 0
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m telltale.pusher", description="A server for clients of Pusher Channels.")
-    add = parser.add_argument
+def parser() -> ArgumentParser:
+    """Return the parser of the command line."""
+    made = ArgumentParser(prog="python -m telltale.pusher", description="Serves clients of Pusher Channels.")
+    add = made.add_argument
     add("--host", default="127.0.0.1", help="The address to listen on (default: %(default)s).")
     add("--port", type=int, default=6001, help="The port to listen on (default: %(default)s).")
-    add("--app-id", default="1", help="The app's id, digits (default: %(default)s).")
+    add("--app-id", metavar="DIGITS", help="The app's id.")
     add("--key", help="The app's key, which is public.")
     add("--secret", help="The app's secret.")
-    add("--apps", type=Path, metavar="FILE.json", help="Several apps: a list as TELLTALE['PUSHER_APPS'] has it.")
+    add("--apps", metavar="FILE.json", help="Several apps instead: a list as in TELLTALE['PUSHER_APPS'].")
     add("--no-client-events", action="store_true", help="Refuse events of clients.")
-    add("--subscription-counts", action="store_true", help="Tell clients how many subscribers their channels have.")
-    add("--webhook", action="append", default=[], metavar="URL", help="Send webhooks there; may be given repeatedly.")
+    add("--subscription-counts", action="store_true", help="Tell subscribers how many of them a channel has.")
+    add("--webhook", action="append", metavar="URL", help="Send webhooks there; may be repeated.")
     add("--event-bytes", type=int, metavar="N", help="The largest data of an event (default: 10240).")
     add("--connections", type=int, metavar="N", help="Connections that the app may have (default: no limit).")
     add("--activity-timeout", type=int, metavar="SECONDS", help="Silence before a ping (default: 120).")
-    add("--prefix", default="", metavar="PATH", help="A path before /app and /apps.")
+    add("--prefix", default="", metavar="PATH", help="A path before /app/KEY and /apps/ID.")
+    add("--broker", default="memory://", metavar="URL", help="Connects several processes, such as redis://….")
     add("--ssl-certfile", metavar="PATH", help="Serve TLS with this certificate.")
     add("--ssl-keyfile", metavar="PATH", help="The key of the certificate, if it is not in the same file.")
-    return parser
+    return made
 
 
-def _configure(options: Namespace) -> None:
+def configure(options: Namespace) -> None:
+    """Set Django up with the options; raises `CannotServe`."""
+    apps = _read_apps(options.apps) if options.apps is not None else [_app(options)]
     settings.configure(
         SECRET_KEY=secrets.token_hex(),
         ALLOWED_HOSTS=["*"],
         INSTALLED_APPS=[],
-        TELLTALE={"BROKER": os.environ.get("TELLTALE_BROKER", "memory://"), "PUSHER_APPS": _apps(options)},
+        USE_TZ=True,
+        TELLTALE={"BROKER": options.broker, "PUSHER_APPS": apps, "PUSHER_PATH": options.prefix},
     )
     django.setup()
 
 
-def _apps(options: Namespace) -> list[dict[str, Any]]:
-    if options.apps is not None:
-        apps: list[dict[str, Any]] = json.loads(options.apps.read_text())
-        return apps
-    if not options.key or not options.secret:
-        raise CannotStart("Give the app by --app-id, --key and --secret, or several apps by --apps FILE.json.")
+def serve(options: Namespace) -> None:
+    """Serve until told to stop; raises `CannotServe`."""
+    try:
+        from telltale.pusher.server import standalone
+    except ImportError as error:
+        raise CannotServe(f"The server can't be imported ({error}): pip install django-telltale[server].") from error
+    standalone.serve(
+        options.host,
+        options.port,
+        prefix=options.prefix,
+        ssl_certfile=options.ssl_certfile,
+        ssl_keyfile=options.ssl_keyfile,
+    )
+
+
+def _read_apps(path: str) -> list[Any]:
+    try:
+        apps = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise CannotServe(f"--apps {path} can't be read: {error}. Give a file with a JSON list of apps.") from error
+    if not isinstance(apps, list):
+        raise CannotServe(f'--apps {path} is no JSON list: write [{{"ID": "1", "KEY": "…", "SECRET": "…"}}].')
+    return apps
+
+
+def _app(options: Namespace) -> dict[str, Any]:
+    missing = [name for name in ("app_id", "key", "secret") if not getattr(options, name)]
+    if missing:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise CannotServe(f"{flags}: missing. Give --app-id, --key and --secret, or several apps by --apps FILE.json.")
     limits = {"EVENT_BYTES": options.event_bytes, "CONNECTIONS": options.connections}
     app = {
         "ID": options.app_id,
@@ -77,38 +103,10 @@ def _apps(options: Namespace) -> list[dict[str, Any]]:
         "CLIENT_EVENTS": not options.no_client_events,
         "SUBSCRIPTION_COUNTS": options.subscription_counts,
         "ACTIVITY_TIMEOUT_S": options.activity_timeout,
-        "LIMITS": {name: value for name, value in limits.items() if value is not None},
         "WEBHOOKS": options.webhook,
+        "LIMITS": {name: value for name, value in limits.items() if value is not None},
     }
-    return [{name: value for name, value in app.items() if value is not None}]
-
-
-def _serve(options: Namespace) -> None:
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise CannotStart(f"The server can't be imported ({error}): pip install django-telltale[server].") from error
-    from telltale.pusher.server.application import PusherApplication
-    from telltale.pusher.server.standalone import nothing_else
-
-    config = uvicorn.Config(
-        PusherApplication(nothing_else, options.prefix),
-        host=options.host,
-        port=options.port,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        lifespan="on",
-        access_log=False,
-        log_level="warning",
-        ssl_certfile=options.ssl_certfile,
-        ssl_keyfile=options.ssl_keyfile,
-    )
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((options.host, options.port))
-    sys.stderr.write(f"Telltale serves Pusher's protocol on {options.host}:{bound.getsockname()[1]}.\n")
-    uvicorn.Server(config).run(sockets=[bound])
+    return {name: value for name, value in app.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from telltale.live.driver import driver
 from telltale.server import routes
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import CannotServe, Options
-from telltale.server.sockets import address_text, bind, listen
+from telltale.server.sockets import address_text, bind, listen, raise_file_limit
 from telltale.server.status import StatusApplication, start_status_server
 from telltale.server.websocket_protocol import WebSocketProtocol
 
@@ -46,7 +46,7 @@ def run(options: Options) -> None:
     client_socket = listen(options)
     status_socket = None if options.status_port is None else bind("127.0.0.1", options.status_port)
     server = LiveServer(uvicorn_config(options), status_socket, options.parent_pipe)
-    _raise_file_limit()
+    raise_file_limit()
     # All objects so far stay for ever: the garbage collector need not examine them again and again.
     gc.collect()
     gc.freeze()
@@ -108,13 +108,3 @@ class LiveServer(uvicorn.Server):
         assert self._parent_pipe is not None  # noqa: S101 (its end was read)
         asyncio.get_running_loop().remove_reader(self._parent_pipe)
         self.handle_exit(signal.SIGTERM, None)
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as this process may have: each client is one."""
-    try:
-        import resource
-    except ImportError:
-        return
-    _soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

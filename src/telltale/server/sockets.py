@@ -1,4 +1,4 @@
-"""Opens the sockets that the live server listens on."""
+"""Opens the sockets that the live server listens on, and lets it have many."""
 
 import os
 import socket
@@ -78,3 +78,13 @@ def address_text(bound: socket.socket) -> str:
     """Return the address of a socket, for messages."""
     address = bound.getsockname()
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else f"the socket {address}"
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as this process may have: each client is one."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

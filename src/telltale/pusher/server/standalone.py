@@ -1,24 +1,105 @@
-"""What the stand-in server answers at other addresses, when it runs without a site."""
+"""The stand-in server as a program of its own: uvicorn, and what it answers at other addresses.
 
-from typing import Final
+SIGTERM closes the clients first, spread over some seconds, and then the server.
+"""
 
+import gc
+import socket
+import sys
+from typing import Any, Final
+
+import uvicorn
+
+from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.close_codes import UNKNOWN_PATH
+from telltale.pusher.server.application import PusherApplication
+from telltale.pusher.server.server import close_server
 from telltale.pusher.server.websocket import refuse
+from telltale.server.options import CannotServe
+from telltale.server.sockets import address_text, bind, raise_file_limit
 from telltale.transports.http import Receive, Scope, Send, send_response
+
+BACKLOG: Final = 4_096
+"""Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
+
+MESSAGE_BYTES: Final = 1_048_576
+"""The largest message of a client that is read at all."""
 
 NOT_FOUND: Final = '{"error":"There is nothing at this path: clients connect to /app/KEY, servers to /apps/ID/…"}'
 
 
-async def nothing_else(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, a connection or the server's lifespan."""
+def serve(
+    host: str, port: int, *, prefix: str = "", ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+) -> None:
+    """Serve the apps of the settings until told to stop; raises `CannotServe`."""
+    if not registry().load():
+        raise CannotServe("The apps can't be read; the log has the reason.")
+    config = uvicorn_config(prefix, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
+    bound = bind(host, port)
+    raise_file_limit()
+    gc.collect()
+    gc.freeze()
+    StandaloneServer(config).run(sockets=[bound])
+
+
+def uvicorn_config(prefix: str, *, ssl_certfile: str | None, ssl_keyfile: str | None) -> uvicorn.Config:
+    """Return uvicorn's configuration, without an access log. Raises `CannotServe`."""
+    config = uvicorn.Config(
+        PusherApplication(answer_others, prefix),
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,  # The protocol has pings of its own.
+        lifespan="on",
+        backlog=BACKLOG,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+    )
+    try:
+        config.load()
+    except OSError as error:  # The errors of `ssl` are among them.
+        raise CannotServe(
+            f"Can't use the certificate {ssl_certfile} (key: {ssl_keyfile or 'in the same file'}): "
+            f"{error.strerror or error}. Give two PEM files that this user may read."
+        ) from error
+    return config
+
+
+class StandaloneServer(uvicorn.Server):
+    """uvicorn's server; it closes its clients in the protocol's own way before it shuts down."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn; writes to stderr where it serves."""
+        await super().startup(sockets)
+        apps = ", ".join(app.id for app in registry().apps())
+        for bound in sockets or []:
+            sys.stderr.write(f"Telltale serves Pusher's protocol on {address_text(bound)} (apps: {apps}).\n")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn."""
+        for server in self.servers:
+            server.close()
+        await close_server()
+        await super().shutdown(sockets)
+
+
+async def answer_others(scope: Scope, receive: Receive, send: Send) -> Any:
+    """Answer what is not at an address of the protocol, and the server's lifespan."""
     if scope["type"] == "lifespan":
-        while True:
-            event = await receive()
-            await send({"type": f"{event['type']}.complete"})
-            if event["type"] == "lifespan.shutdown":
-                return
+        return await _run_lifespan(receive, send)
     if scope["type"] == "websocket":
         return await refuse(receive, send, UNKNOWN_PATH)
     if scope["path"] == "/healthz":
         return await send_response(send, 200, '{"state":"serving"}')
     await send_response(send, 404, NOT_FOUND)
+
+
+async def _run_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        event = await receive()
+        await send({"type": f"{event['type']}.complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
