@@ -8,6 +8,13 @@ from tests.brokers.factory import MakeBroker, broker_factory
 from tests.pusher.publisher.recorder import Recorder, recording
 
 
+@pytest.fixture(autouse=True)
+def generous_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take long to answer; the tests that are about these limits set others."""
+    monkeypatch.setattr("telltale.pusher.publisher.service.TIMEOUT_S", 60.0)
+    monkeypatch.setattr("telltale.pusher.publisher.sender.CLOSE_TIMEOUT_S", 60.0)
+
+
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
     """A server of its own for each test."""

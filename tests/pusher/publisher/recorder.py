@@ -1,10 +1,13 @@
 """A server of the HTTP API that records events, and that fails, hangs or refuses as a test wants."""
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,7 +22,9 @@ Event = dict[str, Any]
 class Recorder:
     """What was sent to one server. `port` stays the same when it stops and starts again."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """`certificate`: a file with a certificate and its key, for TLS."""
+        self._certificate = certificate
         self.requests: list[list[Event]] = []
         """The events of each request that was accepted."""
         self.status = 200
@@ -31,14 +36,18 @@ class Recorder:
         self.attempts = 0
         self._may_answer = threading.Event()
         self._may_answer.set()
+        self.requests_per_connection = 1_000
+        """A further request on the same connection is not answered: the server closes it."""
         self._server: ThreadingHTTPServer | None = None
+        self._connections: list[socket.socket] = []
         self.port = 0
         self.start()
 
     @property
     def url(self) -> str:
         """The broker's URL for this server."""
-        return f"pusher://{KEY}:{SECRET}@127.0.0.1:{self.port}/{APP_ID}?tls=0"
+        tls = f"ca_certs={self._certificate}" if self._certificate else "tls=0"
+        return f"pusher://{KEY}:{SECRET}@localhost:{self.port}/{APP_ID}?{tls}"
 
     @property
     def events(self) -> list[Event]:
@@ -73,6 +82,10 @@ class Recorder:
                 recorder._answer(self)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -82,11 +95,21 @@ class Recorder:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._connections.clear()
 
     def _answer(self, handler: "_Handler") -> None:
+        handler.answered += 1
+        if handler.answered == 1:
+            self._connections.append(handler.connection)
+        if handler.answered > self.requests_per_connection:
+            handler.close_connection = True
+            return
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         self.attempts += 1
-        self._may_answer.wait(30)
+        self._may_answer.wait(60)
         problem = _problem(handler.path, body)
         batch = json.loads(body)["batch"]
         status, answer = self.status, self.body
@@ -101,8 +124,14 @@ class Recorder:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """One connection, which is kept alive."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    answered = 0
+
     def answer(self, status: int, text: str) -> None:
-        """Answer, and close the connection."""
+        """Answer one request."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(text.encode())))
         self.end_headers()
@@ -126,9 +155,9 @@ def _problem(path: str, body: bytes) -> str | None:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
+def recording(certificate: Path | None = None) -> Iterator[Recorder]:
     """Yield a recorder that runs until the end of the context."""
-    recorder = Recorder()
+    recorder = Recorder(certificate)
     try:
         yield recorder
     finally:

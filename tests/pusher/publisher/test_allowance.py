@@ -22,7 +22,7 @@ def test_over_any_time_progress_stays_at_the_rate(rate: float, steps: list[tuple
 def test_events_that_do_not_wait_use_the_allowance_up() -> None:
     allowance = Allowance(1.0, now=0.0)
     allowance.spend(15, now=0.0)
-    assert allowance.events(now=5.0) == 0
+    assert allowance.events(now=5.5) == 0
     assert allowance.events(now=6.0) == 1
 
 

@@ -9,7 +9,7 @@ from typing import Final
 BURST: Final = 10.0
 """The most that is allowed at a time: one request to the service."""
 
-MAX_DEBT_S: Final = 30.0
+MAX_DEBT_S: Final = 10.0
 """After ends, notices and events, however many, progress waits for this long and for one more event at most."""
 
 
