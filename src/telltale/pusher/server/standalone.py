@@ -3,6 +3,7 @@
 SIGTERM closes the clients first, spread over some seconds, and then the server.
 """
 
+import contextlib
 import gc
 import socket
 import sys
@@ -39,7 +40,8 @@ def serve(
     raise_file_limit()
     gc.collect()
     gc.freeze()
-    StandaloneServer(config).run(sockets=[bound])
+    with contextlib.suppress(KeyboardInterrupt):  # After SIGINT uvicorn shuts down, and then raises the signal again.
+        StandaloneServer(config).run(sockets=[bound])
 
 
 def uvicorn_config(prefix: str, *, ssl_certfile: str | None, ssl_keyfile: str | None) -> uvicorn.Config:
