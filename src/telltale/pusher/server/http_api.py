@@ -39,10 +39,10 @@ async def http_api(scope: Scope, receive: Receive, send: Send, server: ApiHost, 
     body = RequestBody(receive, scope["headers"])
     headers: list[tuple[bytes, bytes]] = []
     try:
-        status, content = 200, await _content(scope, body, server, path, prefix)
-    except ApiRefusal as refusal:
-        status, content, headers = refusal.status, {"error": refusal.text}, _headers(refusal)
-        with suppress(Disconnected):
+        try:
+            status, content = 200, await _content(scope, body, server, path, prefix)
+        except ApiRefusal as refusal:
+            status, content, headers = refusal.status, {"error": refusal.text}, _headers(refusal)
             await body.discard()
     except Disconnected:
         return
