@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from telltale.pusher.server.cache import LastEvent
 from telltale.pusher.server.changes import Change
 
 
@@ -19,8 +20,13 @@ class Link(Protocol):
     def unfollow(self, app_id: str, channel: str) -> None:
         """One subscriber less; after the last, the channel's events need not be received."""
 
-    def send_event(self, app_id: str, channel: str, text: str, socket_id: str | None) -> None:
-        """Have other processes write `text` to the channel's subscribers except the one with this socket id."""
+    def send_event(
+        self, app_id: str, channel: str, text: str, socket_id: str | None, kept: LastEvent | None = None
+    ) -> None:
+        """Have other processes write `text` to the channel's subscribers except the one with this socket id.
+
+        `kept`: the event of a cache channel, which all processes keep.
+        """
 
     def send_terminate(self, app_id: str, user_id: str) -> None:
         """Have other processes close the user's signed-in connections."""
@@ -52,7 +58,9 @@ class NoLink:
     def unfollow(self, _app_id: str, _channel: str) -> None:
         """There is nothing to unfollow."""
 
-    def send_event(self, _app_id: str, _channel: str, _text: str, _socket_id: str | None) -> None:
+    def send_event(
+        self, _app_id: str, _channel: str, _text: str, _socket_id: str | None, _kept: LastEvent | None = None
+    ) -> None:
         """There are no other processes."""
 
     def send_terminate(self, _app_id: str, _user_id: str) -> None:

@@ -34,8 +34,9 @@ from telltale.pusher.server.changes import Change
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import Outlet, PusherClient
 from telltale.pusher.server.hooks import TICK_S, HooksRunner
-from telltale.pusher.server.links import Link, NoLink
+from telltale.pusher.server.links import Link
 from telltale.pusher.server.membership import Membership
+from telltale.pusher.server.site_link import SiteLink, is_alone
 from telltale.pusher.server.subscriptions import Subscriptions
 from telltale.pusher.server.sweep import check_clients, close_clients
 from telltale.pusher.server.users import LocalUsers
@@ -53,9 +54,9 @@ class PusherServer:
         self._loop = asyncio.get_running_loop()
         self.channels = LocalChannels()
         self.users = LocalUsers()
-        self.membership = Membership(secrets.token_hex(8), is_alone=True)
+        self.membership = Membership(secrets.token_hex(8), is_alone=is_alone())
         self.last_events = LastEvents(self.membership.process)
-        self.link: Link = NoLink()
+        self.link: Link = SiteLink(self, self.membership, self.last_events)
         self.hooks = HooksRunner(self.membership)
         self.counts: Counter[str] = Counter()
         """Totals: opened, and closed by code."""
@@ -169,10 +170,11 @@ class PusherServer:
         """Send events of the HTTP API to their channels' subscribers on the site."""
         for event in events:
             text = messages.channel_event(event.name, event.channel, event.data)
+            kept = None
             if channel_names.is_cache(event.channel):
-                self.last_events.keep(app.id, event.channel, text, cache_s=app.cache_s, now=self.now())
+                kept = self.last_events.keep(app.id, event.channel, text, cache_s=app.cache_s, now=self.now())
             self.receive_event(app.id, event.channel, text, event.socket_id)
-            self.link.send_event(app.id, event.channel, text, event.socket_id)
+            self.link.send_event(app.id, event.channel, text, event.socket_id, kept)
 
     def client_event(self, client: PusherClient, name: str, channel: str, data: Any) -> None:
         """Send a client's event to the channel's other subscribers on the site."""
