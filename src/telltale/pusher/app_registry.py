@@ -156,7 +156,8 @@ def build(given: object) -> AppRegistry:
         return AppRegistry(source=_source(given))
     if not isinstance(given, list | tuple):
         raise ImproperlyConfigured(
-            f"{SETTING} is a {type(given).__name__}; it must be a list of dicts, or the dotted path of a function."
+            f"{SETTING} has the type {type(given).__name__}; it must be a list of dicts, or the dotted path of a "
+            "function."
         )
     read = read_apps(given, SETTING)
     if read.problems:

@@ -29,10 +29,10 @@ def read_apps(given: Iterable[object], name: str) -> ReadApps:
         app, problems = read_app(_as_settings(entry), place)
         if app is not None:
             problems = list(_duplicates(app, place, taken))
-            taken |= {("ID", app.id): place, ("KEY", app.key): place}
+        result.problems += problems
         if app is not None and not problems:
             result.apps.append(entry if isinstance(entry, PusherApp) else app)
-        result.problems += problems
+            taken |= {("ID", app.id): place, ("KEY", app.key): place}
     return result
 
 
@@ -40,7 +40,7 @@ def read_app(given: object, place: str) -> tuple[PusherApp | None, list[Problem]
     """Return the app, or None and the problems. `place`: of the app, for texts."""
     if not isinstance(given, Mapping):
         hint = 'For example: {"ID": "1", "KEY": "app-key", "SECRET": "app-secret"}.'
-        return None, [Problem(f"{place} is a {type(given).__name__}; it must be a dict.", hint)]
+        return None, [Problem(f"{place} has the type {type(given).__name__}; it must be a dict.", hint)]
     problems: list[Problem] = []
     values = read_fields(given, RULES, place, problems)
     problems += [
