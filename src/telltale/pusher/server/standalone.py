@@ -23,8 +23,8 @@ from telltale.transports.http import Receive, Scope, Send, send_response
 BACKLOG: Final = 4_096
 """Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
 
-MESSAGE_BYTES: Final = 1_048_576
-"""The largest message of a client that is read at all."""
+MESSAGE_BYTES: Final = 4_194_304
+"""The largest message of a client that is read at all; a much smaller one is refused already, without a close."""
 
 NOT_FOUND: Final = '{"error":"There is nothing at this path: clients connect to /app/KEY, servers to /apps/ID/…"}'
 
