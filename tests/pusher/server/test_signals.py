@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, connections
 from django.dispatch import Signal
 
 from telltale.pusher.server.signals import QUEUE_LENGTH, SignalRunner
@@ -21,9 +21,9 @@ THREAD = "telltale-pusher-signals"
 
 @pytest.fixture
 def runner() -> Iterator[SignalRunner]:
-    runner = SignalRunner()
+    runner = SignalRunner(idle_s=3_600.0)
     yield runner
-    runner.close(flush_s=0.0)
+    runner.close(flush_s=TIMEOUT_S)
 
 
 @contextmanager
@@ -149,19 +149,41 @@ def test_a_signal_without_receivers_is_not_queued(runner: SignalRunner) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_receivers_use_the_database_and_its_connections_are_closed(runner: SignalRunner) -> None:
-    signal, connections = Signal(), []
+    signal, seen = Signal(), []
 
     def receive(**_: object) -> None:
         get_user_model().objects.create_user("ada")
-        connections.append((connection.connection, connection._connections["default"]))  # type: ignore[attr-defined]
+        seen.append((connection.connection, connections["default"]))
 
     with connected(signal, receive):
         runner.send(signal)
-        assert_eventually(lambda: bool(connections), "the receiver has run")
-    opened, wrapper = connections[0]
+        assert_eventually(lambda: len(seen) == 1, "the receiver has run")
+    [(opened, wrapper)] = seen
     assert opened is not None
     assert_eventually(lambda: wrapper.connection is None, "the connection is closed")
     assert get_user_model().objects.filter(username="ada").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_connection_that_reached_its_age_is_replaced_before_receivers_run(
+    runner: SignalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 3_600)
+    signal, seen = Signal(), []
+
+    def receive(**_: object) -> None:
+        get_user_model().objects.exists()
+        seen.append((connection.connection, connections["default"]))
+
+    with connected(signal, receive):
+        runner.send(signal)
+        runner.send(signal)
+        assert_eventually(lambda: len(seen) == 2, "the receiver has run twice")
+        seen[0][1].close_at = 0.0
+        runner.send(signal)
+        assert_eventually(lambda: len(seen) == 3, "the receiver has run again")
+    assert seen[0][0] is seen[1][0]
+    assert seen[2][0] is not seen[1][0]
 
 
 def test_close_sends_what_is_queued(runner: SignalRunner) -> None:

@@ -46,6 +46,8 @@ def make_sender() -> Iterator[MakeSender]:
     yield make
     for sender in senders:
         sender.close(flush_s=0.0)
+    # So that no other test sees what they log.
+    assert_eventually(lambda: not any(map(is_sending, threading.enumerate())), "all threads have ended")
 
 
 @pytest.fixture
@@ -59,6 +61,10 @@ def released() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+def is_sending(thread: threading.Thread) -> bool:
+    return thread.name == "telltale-pusher-webhooks"
 
 
 def app_for(*urls: str, **fields: object) -> PusherApp:
@@ -358,10 +364,7 @@ def test_a_thread_without_events_ends_and_the_next_event_starts_another(
     for number in (1, 2):
         sender.send(app_for(receiver.url), occupied("room"))
         receiver.wait_for(number)
-        assert_eventually(
-            lambda: not any(thread.name == "telltale-pusher-webhooks" for thread in threading.enumerate()),
-            "the thread has ended",
-        )
+        assert_eventually(lambda: not any(map(is_sending, threading.enumerate())), "the thread has ended")
 
 
 FORK = """
