@@ -1,0 +1,69 @@
+"""What a site says about a signed-in user: to the members of a presence channel, and at a sign-in.
+
+The id is that of the topic `user:…`, with characters that ids may have; plain keys stay as they are.
+`TELLTALE["PUSHER_USER_INFO"]` and `TELLTALE["PUSHER_WATCHLIST"]` are the site's hooks.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from telltale import conf
+from telltale.core.snapshot import SHORT_BYTES, bounded
+from telltale.core.topics import user_topic
+from telltale.core.wire import encode
+from telltale.pusher.protocol.user_data import InvalidUserData, read_member
+from telltale.pusher.publisher.channels import escape_name
+from telltale.pusher.pusher_apps import PusherApp
+
+
+def user_id_of(pk: object) -> str:
+    """Return the id by which a Pusher service knows the user with this primary key."""
+    return escape_name(user_topic(pk).partition(":")[2])
+
+
+def member_data(request: HttpRequest, app: PusherApp, pk: object) -> str:
+    """Return the JSON text that makes the visitor a member; raises `ValueError` if the site's hook gives too much."""
+    text = encode({"user_id": user_id_of(pk), "user_info": _user_info(request)})
+    try:
+        read_member(text, app.limits)
+    except InvalidUserData as error:
+        raise ValueError(
+            f"The data of the user {pk!r} can't be shown to members: {error} "
+            "Shorten what TELLTALE['PUSHER_USER_INFO'] returns."
+        ) from error
+    return text
+
+
+def user_data(request: HttpRequest, app: PusherApp, pk: object) -> str:
+    """Return the JSON text that signs the visitor in; raises as `member_data`."""
+    member_data(request, app, pk)
+    data = {"id": user_id_of(pk), "user_info": _user_info(request)}
+    watchlist = _watchlist(request, app.limits.watchlist)
+    return encode(data | ({"watchlist": watchlist} if watchlist else {}))
+
+
+def _user_info(request: HttpRequest) -> Mapping[str, Any]:
+    path = conf.settings().pusher_user_info
+    if path is None:
+        return {"name": bounded(str(request.user), SHORT_BYTES)}
+    info = _hook(path)(request)
+    if not isinstance(info, Mapping):
+        raise TypeError(f"TELLTALE['PUSHER_USER_INFO'] returned {info!r:.80}: it must return a dict of plain JSON.")
+    return info
+
+
+def _watchlist(request: HttpRequest, limit: int) -> list[str]:
+    """The ids of the users to watch; the hook returns users or primary keys."""
+    path = conf.settings().pusher_watchlist
+    watched = islice(_hook(path)(request), limit) if path is not None else ()
+    return [user_id_of(getattr(user, "pk", user)) for user in watched]
+
+
+@cache
+def _hook(path: str) -> Any:
+    return import_string(path)

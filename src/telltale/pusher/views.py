@@ -1,0 +1,135 @@
+"""The views of a site that uses a Pusher service: they sign for its pages, and receive webhooks.
+
+`auth/` and `user-auth/` answer what pusher-js asks before it subscribes or signs in. A visitor may subscribe to the
+channels of the topics that they may follow: their own, and those that `TELLTALE["CAN_FOLLOW"]` allows. All three
+views sign for the app of the broker, or for the stand-in's (`publisher/site_apps.py`).
+
+The two views need no CSRF token, because pusher-js sends none: they change nothing, and the page of another site can
+send the request but not read the answer. In addition, a request from another site's page is refused by its `Origin`.
+"""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Final
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from telltale import conf
+from telltale.live.access import is_trusted_origin
+from telltale.owners import Owner
+from telltale.pages.permissions import followable
+from telltale.pages.responses import json_error, no_store
+from telltale.pusher.protocol.channel_names import is_encrypted, is_presence
+from telltale.pusher.protocol.signatures import auth_token, sign_in_text, subscription_text
+from telltale.pusher.publisher import webhooks
+from telltale.pusher.publisher.channels import topic_of
+from telltale.pusher.publisher.exclusion import is_socket_id
+from telltale.pusher.publisher.master_key import read_master_key, shared_secret
+from telltale.pusher.publisher.site_apps import UnknownApp, site_app
+from telltale.pusher.publisher.users import member_data, user_data
+from telltale.pusher.publisher.webhooks import WebhookRefused
+from telltale.pusher.pusher_apps import PusherApp
+from telltale.transports.http import LiveRequest
+
+APP_KEY: Final = "app_key"
+"""The query parameter that names an app, where a site has several."""
+
+
+class _Refused(Exception):
+    """The request is not granted; the text says why."""
+
+    def __init__(self, text: str, *, status: int = 403) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+Signer = Callable[[HttpRequest, PusherApp, str], dict[str, str]]
+
+
+def _signing(sign: Signer) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Make a view of a function (request, app, socket_id) that returns the fields of the answer."""
+
+    @login_not_required
+    @csrf_exempt
+    @require_POST
+    @wraps(sign)
+    def view(request: HttpRequest) -> HttpResponseBase:
+        try:
+            _require_own_page(request)
+            app = site_app(request.GET.get(APP_KEY))
+            return no_store(JsonResponse(sign(request, app, _socket_id(request))))
+        except UnknownApp as error:
+            return no_store(json_error(403, str(error)))
+        except _Refused as refusal:
+            return no_store(json_error(refusal.status, str(refusal)))
+
+    return view
+
+
+@_signing
+def auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, str]:
+    """Sign a subscription to a private, presence or encrypted channel. Form fields: `socket_id`, `channel_name`."""
+    channel = request.POST.get("channel_name", "")
+    topic = topic_of(channel, conf.settings().pusher_channels)
+    if topic is None or not followable(request, [topic]):
+        raise _Refused("This channel doesn't exist, or you may not subscribe to it.")
+    channel_data = _channel_data(request, app) if is_presence(channel) else None
+    answer = {"auth": auth_token(app.key, app.secret, subscription_text(socket_id, channel, channel_data))}
+    if channel_data is not None:
+        answer["channel_data"] = channel_data
+    if is_encrypted(channel):
+        answer["shared_secret"] = shared_secret(channel, read_master_key(conf.settings().pusher_master_key or ""))
+    return answer
+
+
+@_signing
+def user_auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, str]:
+    """Sign the visitor in on their connection. Form field: `socket_id`."""
+    data = user_data(request, app, _signed_in_pk(request))
+    return {"auth": auth_token(app.key, app.secret, sign_in_text(socket_id, data)), "user_data": data}
+
+
+@login_not_required
+@csrf_exempt
+@require_POST
+def webhook(request: HttpRequest) -> HttpResponseBase:
+    """Receive a webhook of the service: signals of `telltale.pusher.signals` are sent. The signature authorizes it."""
+    if int(request.META.get("CONTENT_LENGTH") or 0) > webhooks.MAX_BYTES or len(request.body) > webhooks.MAX_BYTES:
+        return json_error(413, f"A webhook has at most {webhooks.MAX_BYTES:,} bytes.")
+    key, signature = request.headers.get("X-Pusher-Key"), request.headers.get("X-Pusher-Signature")
+    try:
+        webhooks.receive(key, signature, request.body, now=time.time())
+    except WebhookRefused as refusal:
+        return json_error(refusal.status, str(refusal))
+    return HttpResponse("{}", content_type="application/json")
+
+
+# Shared by the views
+
+
+def _require_own_page(request: HttpRequest) -> None:
+    if not is_trusted_origin(LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))):
+        raise _Refused("This page is of another site: add its origin to CSRF_TRUSTED_ORIGINS.")
+
+
+def _socket_id(request: HttpRequest) -> str:
+    socket_id = request.POST.get("socket_id")
+    if socket_id is None or not is_socket_id(socket_id):
+        raise _Refused("Send the field socket_id, such as 123.456, in a form.", status=400)
+    return socket_id
+
+
+def _channel_data(request: HttpRequest, app: PusherApp) -> str:
+    return member_data(request, app, _signed_in_pk(request))
+
+
+def _signed_in_pk(request: HttpRequest) -> object:
+    pk = Owner.of(request).user_id
+    if pk is None:
+        raise _Refused("Sign in first: other users learn who is here.")
+    return pk
