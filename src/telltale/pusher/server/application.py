@@ -66,16 +66,18 @@ class PusherApplication:
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._handle_shutdown()
 
-        async def receive_closing() -> MutableMapping[str, Any]:
-            event = await receive()
-            if event["type"] == "lifespan.shutdown":
-                from telltale.pusher.server.server import close_server
+        async def receive_events() -> MutableMapping[str, Any]:
+            from telltale.pusher.server.server import close_server, pusher_server
 
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                pusher_server()  # From now on this process knows the clients of the others.
+            elif event["type"] == "lifespan.shutdown":
                 # Before the application: once it has answered, some servers wait for nothing more.
                 await close_server()
             return event
 
-        await self._application(scope, receive_closing, send)
+        await self._application(scope, receive_events, send)
 
 
 def _drain_servers() -> None:

@@ -22,8 +22,10 @@ class MessageBucket:
         """Take a token for one message or control frame; False if there is none left."""
         self.tokens = min(MESSAGE_BURST, self.tokens + max(0.0, now - self.filled_at) * MESSAGES_PER_S)
         self.filled_at = now
+        if self.tokens < 1:
+            return False
         self.tokens -= 1
-        return self.tokens >= 0
+        return True
 
 
 class EventWindow:
