@@ -24,6 +24,7 @@ from telltale import brokers, conf
 from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core.topics import MAX_LENGTH, user_topic
 from telltale.pusher import app_registry, app_settings
+from telltale.pusher.publisher.checks import check_publisher
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 PUSHER_TABLE: Final = "telltale.pusher.models.apps"
@@ -61,7 +62,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         ]
     errors = [*_unknown_keys(given), *_wrong_values(given)]
     # The other checks need all settings to have the right types.
-    return errors or [*_order(conf.settings()), *_broker(conf.settings()), *_references(conf.settings())]
+    settings = conf.settings()
+    return errors or [*_order(settings), *_broker(settings), *_references(settings), *check_publisher(settings)]
 
 
 @register("telltale")
