@@ -1,5 +1,6 @@
 """The apps of the server under test: one for each set of options."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ class App:
     def number(cls, number: int, **options: Any) -> "App":
         return cls(id=str(number), key=f"key-{number}", secret=f"secret-{number}", options=options)
 
-    def setting(self, webhooks: list[str]) -> dict[str, Any]:
+    def setting(self, webhooks: Sequence[str] = ()) -> dict[str, Any]:
         """Return the app as an entry of the settings."""
-        options = {**self.options, **({"WEBHOOKS": webhooks} if webhooks else {})}
+        options = {**self.options, **({"WEBHOOKS": list(webhooks)} if webhooks else {})}
         return {"ID": self.id, "KEY": self.key, "SECRET": self.secret, **options}
 
 

@@ -48,9 +48,7 @@ def pusher_server(site: AppSite) -> Iterator[StandIn]:
 
     def start(directory: Path) -> StandIn:
         hooks = {HOOKED: [f"{site.url}/hooks"], FLAKY: [f"{site.url}/hooks/flaky"]}
-        apps = directory / "apps.json"
-        apps.write_text(json.dumps([app.setting(hooks.get(app, [])) for app in APPS]))
-        return StandIn(directory, ["--apps", str(apps)])
+        return StandIn.serving(directory, [app.setting(hooks.get(app, [])) for app in APPS])
 
     with running(start) as server:
         yield server
@@ -137,15 +135,15 @@ def python(pusher_server: StandIn) -> Callable[..., Pusher]:
 @pytest.fixture(scope="session")
 def drivers() -> Iterator[Callable[..., Driver]]:
     """`drivers(script, argument)`: the same process for all tests."""
-    running: dict[tuple[str, ...], Driver] = {}
+    started: dict[tuple[str, ...], Driver] = {}
 
     def driver(*script: str) -> Driver:
-        if script not in running:
-            running[script] = Driver(*script)
-        return running[script]
+        if script not in started:
+            started[script] = Driver(*script)
+        return started[script]
 
     yield driver
-    for process in running.values():
+    for process in started.values():
         process.stop()
 
 

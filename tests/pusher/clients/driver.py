@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +29,12 @@ class LibraryError(Exception):
 class Driver:
     """One process, for many clients."""
 
-    def __init__(self, script: str, *arguments: str) -> None:
+    def __init__(self, script: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.arguments = arguments
         program = "node" if script.endswith(".js") else sys.executable
         command = [program, str(DIRECTORY / script), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        pipe, environment = subprocess.PIPE, {**os.environ, **(env or {})}
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1, env=environment)
         self._numbers = itertools.count(1)
         self._answers: dict[int, Record] = {}
         self._events: dict[str, list[Record]] = {}

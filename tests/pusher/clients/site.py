@@ -13,10 +13,16 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from pusher import Pusher
 
 from tests.pusher.clients.apps import APPS, App
+from tests.pusher.clients.driver import DIRECTORY
 from tests.transports.sites import wait_until
 
 MASTER_KEY: Final = "ODUzYTRlZGY3NjFlNDk5ODgyNTY0MmJlZWYzYzk5OTc="
 """Of encrypted channels: 32 bytes in base64."""
+
+SCRIPTS: Final = {
+    "/pusher-js.js": DIRECTORY / "node_modules/pusher-js/dist/web/pusher.min.js",
+    "/pusher-js-7.js": DIRECTORY / "node_modules/pusher-js-7/dist/web/pusher.min.js",
+}
 
 Request = dict[str, Any]
 
@@ -74,6 +80,16 @@ def _handler(site: AppSite) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(answer.encode())))
             self.end_headers()
             self.wfile.write(answer.encode())
+
+        def do_GET(self) -> None:
+            """Serve an empty page, or pusher-js as it is for browsers."""
+            script = SCRIPTS.get(self.path)
+            answer = script.read_bytes() if script else b"<!doctype html><link rel=icon href=data:,><title>Page</title>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/javascript" if script else "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,30 +1,65 @@
-"""The stand-in server in a process of its own: `python -m telltale.pusher`."""
+"""The stand-in server in a process of its own, in either of its forms.
 
+`TELLTALE_TEST_PUSHER=live` runs the same tests against the live server, with the apps in its project's settings.
+"""
+
+import json
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 
-from tests.servers import Server, free_port, spawn
+from tests.servers import ROOT, Server, free_port, spawn
 from tests.transports.sites import wait_until
+
+IS_LIVE_SERVER: Final = os.environ.get("TELLTALE_TEST_PUSHER") == "live"
+
+Apps = Sequence[dict[str, Any]]
 
 
 class StandIn(Server):
-    """Started without a Django project, with the options of the command line alone."""
+    """It answers already."""
 
-    def __init__(self, directory: Path, options: Sequence[str], scheme: str = "http") -> None:
+    def __init__(self, directory: Path, words: Sequence[str], env: Mapping[str, str], scheme: str = "http") -> None:
         super().__init__(directory, "pusher", free_port())
         self.url = f"{scheme}://127.0.0.1:{self.port}"
-        self._options = options
+        self._words, self._env = words, {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]), **env}
         self.start()
+
+    @classmethod
+    def serving(cls, directory: Path, apps: Apps) -> "StandIn":
+        """Start it with these apps, in the form that is under test."""
+        if IS_LIVE_SERVER:
+            return cls.live_server(directory, apps)
+        path = directory / "apps.json"
+        path.write_text(json.dumps(apps))
+        return cls.standalone(directory, "--apps", str(path))
+
+    @classmethod
+    def standalone(cls, directory: Path, *options: str, scheme: str = "http") -> "StandIn":
+        """Start it without a Django project: the command line says all."""
+        return cls(directory, ["telltale.pusher", *options], {"DJANGO_SETTINGS_MODULE": ""}, scheme)
+
+    @classmethod
+    def live_server(cls, directory: Path, apps: Apps, **settings: Any) -> "StandIn":
+        """Start the live server of a project."""
+        env = {
+            "DJANGO_SETTINGS_MODULE": "tests.transports.process_settings",
+            "TELLTALE_TEST_DB": str(directory / "unused.sqlite3"),
+            "TELLTALE_BROKER": "memory://",
+            "TELLTALE_MORE": json.dumps({"PUSHER_APPS": apps, **settings}),
+        }
+        return cls(directory, ["telltale.server", "--drain-s", "5"], env)
 
     def start(self) -> None:
         """Start it; again, after `stop`, at the same port."""
-        command = [sys.executable, "-m", "telltale.pusher", "--port", str(self.port), *self._options]
         with self._log.open("ab") as out:
-            self._process = spawn(command, {"DJANGO_SETTINGS_MODULE": ""}, out)
+            command = [sys.executable, "-W", "ignore", "-m", *self._words, "--port", str(self.port)]
+            self._process = spawn(command, self._env, out)
         wait_until(lambda: self.answers() or not self.is_alive, "the stand-in server answers")
         assert self.is_alive, self.output()
 
@@ -38,10 +73,9 @@ class StandIn(Server):
 
     def answers(self) -> bool:
         try:
-            httpx.get(f"{self.url}/nothing/here", timeout=5, verify=False)  # noqa: S501 (a certificate of the test)
+            return httpx.get(f"{self.url}/healthz", timeout=5, verify=False).is_success  # noqa: S501 (a test's own)
         except httpx.TransportError:
             return False
-        return True
 
     def output(self) -> str:
         """Return all that it has written."""

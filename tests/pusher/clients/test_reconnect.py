@@ -1,4 +1,4 @@
-"""A server that goes away and comes back: started by one command for one app, as its documentation shows."""
+"""A server that goes away and comes back, and clients that do not give up."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -16,13 +16,11 @@ from tests.pusher.clients.site import AppSite
 from tests.pusher.clients.stand_in import StandIn
 from tests.servers import running
 
-ONE_APP = ["--app-id", MAIN.id, "--key", MAIN.key, "--secret", MAIN.secret]
-
 
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     def start(directory: Path) -> StandIn:
-        return StandIn(directory, ONE_APP)
+        return StandIn.serving(directory, [MAIN.setting()])
 
     with running(start) as server:
         yield server
@@ -53,14 +51,16 @@ def subscribed(client: Client, channel: str) -> None:
 def test_pusher_js_comes_back_after_each_restart(client: Client, server: StandIn, name: Name) -> None:
     """P80, P36, P7: with a new socket id, and with all its subscriptions, which are signed anew.
 
-    Version 7 gives up for good after two short connections that were not closed cleanly.
+    Version 7 in node takes each close for an unclean one, because node's WebSocket does not say; after a second short
+    connection it gives up for good, whatever the server does. test_in_a_browser.py has the same with more restarts.
     """
+    restarts = 1 if client.driver.arguments == ("pusher-js-7",) else 3
     public, private = name("news-"), name("private-")
     for channel in (public, private):
         client.call("subscribe", channel=channel)
         subscribed(client, channel)
     socket_ids = {client.call("socket_id")}
-    for restart in range(3):
+    for restart in range(restarts):
         server.stop()
         server.start()
         for channel in (public, private):
@@ -68,7 +68,7 @@ def test_pusher_js_comes_back_after_each_restart(client: Client, server: StandIn
         socket_ids.add(client.call("socket_id"))
         published(server, private, {"restart": restart})
         assert client.wait(kind="channel", event="happened")["data"] == {"restart": restart}
-    assert len(socket_ids) == 4
+    assert len(socket_ids) == 1 + restarts
     assert client.seen(kind="state", current="failed") == []
 
 
@@ -110,15 +110,3 @@ def test_the_server_exits_without_an_error(server: StandIn, with_signal: signal.
     server.stop(with_signal)
     client.close()
     assert "Traceback" not in server.output()
-
-
-def test_one_command_serves_one_app(server: StandIn, name: Name) -> None:
-    """No Django project, no settings module and no database is needed; the command says where it serves."""
-    channel = name("news-")
-    client = RawClient(server.port, f"/app/{MAIN.key}?{QUERY}").establish()
-    client.subscribe(channel)
-    published(server, channel, "x")
-    client.expect("happened")
-    client.close()
-    assert str(server.port) in server.output()
-    assert MAIN.secret not in server.output()
