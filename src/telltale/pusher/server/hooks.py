@@ -61,6 +61,11 @@ class HooksRunner:
         """Webhook events sent, retried and dropped, by app id."""
         return self._webhooks.counts
 
+    @property
+    def dropped_signals(self) -> int:
+        """Signals that were dropped because their receivers were too slow."""
+        return self._signals.dropped.total
+
     def on_changes(self, app: PusherApp, changes: Iterable[Change], now: float) -> None:
         """Plan the events of these changes of the site's view, which are the app's; send what is due."""
         if not _has_listeners(app):

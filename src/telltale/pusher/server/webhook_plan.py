@@ -5,8 +5,9 @@ back by then, neither the leaving nor the return is an event: the reload of a pa
 
 Every process plans the same events, because every process sees the whole site, and the leader alone sends them. The
 others keep what they planned until the leader is known to have lived long enough to send it. If the leader dies, the
-next leader sends what it kept: an event may then be sent twice, and is not lost. Only events that a dead leader was
-still retrying, because their target failed, are lost with it.
+next leader sends what it kept: an event of the last seconds may then be sent twice, and is not lost. The same holds if
+the leader is stopped. Only events that a dead leader was still retrying, because their target failed, are lost with
+it. If the site's processes are cut off from each other, each part has a leader, which sends what that part sees.
 """
 
 from collections import deque
