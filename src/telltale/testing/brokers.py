@@ -14,7 +14,7 @@ import pytest
 
 from telltale.brokers.base import Broker, Deliver, Listener, Message, Missed, SelectiveListener
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 """How long a test waits for an expected event; a slow machine may need most of it."""
 
 TOPIC = "project:7"

@@ -26,13 +26,11 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is noticed after a second; these tests don't check how long it takes."""
+    """Silence is noticed after some two seconds; these tests don't check how long it takes."""
     monkeypatch.setattr("telltale.channels.broker.subscription.SILENCE_S", 0.5)
-    monkeypatch.setattr("telltale.channels.broker.subscription.ANSWER_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("telltale.channels.broker.thread.CLOSE_TIMEOUT_S", 10.0)
-    monkeypatch.setattr("telltale.channels.broker.broker.LISTEN_TIMEOUT_S", 10.0)
+    monkeypatch.setattr("telltale.channels.broker.subscription.ANSWER_TIMEOUT_S", 1.5)
 
 
 def joined_groups(redis: Redis) -> int:
@@ -55,7 +53,7 @@ class RedisLayerContract(SelectiveContract):
             yield make_broker
 
     @pytest.fixture
-    def disconnect(self, redis: Redis) -> Callable[[], None]:
+    def disconnect(self, redis: Redis, short_silence: None) -> Callable[[], None]:
         """Restart Redis, which then knows no groups, and wait until as many groups as before have been joined."""
 
         def restart() -> None:
@@ -86,7 +84,7 @@ class TestMemory(SelectiveContract):
             yield lambda: broker
 
     @pytest.fixture
-    def disconnect(self) -> Callable[[], None]:
+    def disconnect(self, short_silence: None) -> Callable[[], None]:
         return BreakableLayer.forget_groups
 
 

@@ -7,6 +7,7 @@ and listeners that may have lost messages reported it.
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -23,6 +25,7 @@ from django.conf import settings as django_settings
 from telltale.brokers.base import Broker, Message
 from telltale.brokers.redis.broker import RedisBroker
 from telltale.channels.broker.broker import ChannelsBroker
+from telltale.channels.broker.group import SLOT_S
 from telltale.testing.brokers import (
     MakeBroker,
     Received,
@@ -71,21 +74,37 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("telltale.channels.broker.sender.LAYER_TIMEOUT_S", 1.0)
 
 
-def is_received(broker: Broker, received: Received, body: bytes) -> bool:
-    """Whether `body` can be published, and is received within a second."""
-    if not try_to_publish(broker, body):
-        return False
-    deadline = time.monotonic() + 1.0
-    while body not in received and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return body in received
+def assert_works_again(broker: Broker, received: Received) -> None:
+    """Publish again and again, until a message is received."""
+    bodies = (b"again %d" % n for n in count())
+
+    def is_received() -> bool:
+        try_to_publish(broker, next(bodies))
+        time.sleep(0.05)
+        return any(body.startswith(b"again ") for body in received)
+
+    assert_eventually(is_received, "messages are received")
 
 
 def assert_recovery(broker: Broker, received: Received) -> None:
     """Wait until missed messages are reported, and messages are received again."""
     assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
-    bodies = (b"again %d" % n for n in range(1_000_000))
-    assert_eventually(lambda: is_received(broker, received, next(bodies)), "messages are received")
+    assert_works_again(broker, received)
+
+
+def wait_until_sent(broker: Broker) -> None:
+    """Wait until the layer has everything that was published."""
+    layer_thread = cast(ChannelsBroker, broker)._layer_thread
+    assert layer_thread is not None
+    sender = layer_thread.sender
+    assert_eventually(lambda: not (sender._buffer or sender._is_sending), "the bundle is sent")
+
+
+def assert_failing_at_once(broker: Broker) -> None:
+    """Publishing fails without waiting for the next try to connect, which is up to two seconds later."""
+    started_at = time.monotonic()
+    assert {try_to_publish(broker, b"meanwhile") for _ in range(200)} == {False}
+    assert time.monotonic() - started_at < 30
 
 
 # Redis ------------------------------------------------------------------------------------------
@@ -100,9 +119,7 @@ def test_while_redis_is_down_publishing_fails_and_missed_messages_are_reported_a
     redis.stop(signal.SIGKILL)
     assert_eventually(lambda: not try_to_publish(broker, b"meanwhile"), "publishing fails")
     assert_eventually(lambda: received.missed_count >= 3, "missed messages are reported again and again")
-    started_at = time.monotonic()
-    assert {try_to_publish(broker, b"meanwhile") for _ in range(200)} == {False}
-    assert time.monotonic() - started_at < 1
+    assert_failing_at_once(broker)
     redis.start()
     assert_recovery(broker, received)
 
@@ -120,31 +137,22 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     assert len(begun) <= 2  # Once for each of the two brokers.
 
 
-def test_a_paused_redis_does_not_delay_publishers_and_its_silence_is_noticed(
+def test_a_pause_of_redis_is_noticed_and_then_publishing_fails_at_once(
     redis: Redis, make_broker: MakeBroker, short_silence: None
 ) -> None:
     received, broker = collect(make_broker()), make_broker()
     broker.publish(make_messages(b"before"))
     received.assert_received(b"before")
-    took_s: list[float] = []
     with redis.paused():
-        paused_at = time.monotonic()
-        outcomes = []
-        while time.monotonic() < paused_at + 4:
-            started_at = time.monotonic()
-            outcomes.append(try_to_publish(broker, b"x" * 1_000))
-            took_s.append(time.monotonic() - started_at)
-            time.sleep(0.02)
-    assert outcomes[-1] is False
-    assert sorted(took_s)[len(took_s) // 2] < 0.005
-    assert sum(took_s) < 1  # A busy machine may delay some calls a little.
+        assert_eventually(lambda: not try_to_publish(broker, b"meanwhile"), "publishing fails")
+        assert_failing_at_once(broker)
     assert_recovery(broker, received)
 
 
 def test_a_pause_without_traffic_is_noticed_too(redis: Redis, make_broker: MakeBroker, short_silence: None) -> None:
     received = collect(make_broker())
     with redis.paused():
-        time.sleep(3)
+        assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
     assert_recovery(make_broker(), received)
 
 
@@ -164,8 +172,7 @@ def test_a_group_that_redis_has_forgotten_is_joined_again(
 ) -> None:
     received, broker = collect(make_broker()), make_broker()
     redis.forget()
-    bodies = (b"after %d" % n for n in range(1_000_000))
-    assert_eventually(lambda: is_received(broker, received, next(bodies)), "messages are received")
+    assert_works_again(broker, received)
 
 
 def test_cut_connections_lose_no_message_that_is_not_reported_as_missed(redis: Redis, make_broker: MakeBroker) -> None:
@@ -182,8 +189,7 @@ def test_cut_connections_lose_no_message_that_is_not_reported_as_missed(redis: R
         lambda: expected <= set(received) or received.missed_count > 0,
         "all messages are received or reported as missed",
     )
-    bodies = (b"after %d" % n for n in range(1_000_000))
-    assert_eventually(lambda: is_received(broker, received, next(bodies)), "messages are received")
+    assert_works_again(broker, received)
 
 
 # A full layer -----------------------------------------------------------------------------------
@@ -193,6 +199,9 @@ import json, os, sys, threading, time, warnings
 from django.conf import settings
 from telltale.brokers import build
 from telltale.brokers.base import Message
+from telltale.channels.broker import broker, thread
+broker.LISTEN_TIMEOUT_S = thread.CLOSE_TIMEOUT_S = 30.0  # A slow machine needs more than a second.
+del broker
 settings.CHANNEL_LAYERS = json.loads(sys.argv[1])
 def make_messages(body): return [Message(("project:7",), body)]
 """
@@ -203,8 +212,10 @@ broker = build("channels://")
 listener = broker.listen(received.extend, missed.append)
 listener.follow(["project:7"])
 print("listening", flush=True)
+while b"first" not in received: time.sleep(0.01)
+print("first", flush=True)
 sys.stdin.readline()
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 40
 while not (missed and b"last" in received) and time.monotonic() < deadline: time.sleep(0.01)
 print(json.dumps([len(missed), broker.lost_bundles, [body.decode() for body in received]]), flush=True)
 broker.close()
@@ -236,11 +247,18 @@ def listening_process(channel_layers: dict[str, Any]) -> Iterator["subprocess.Po
             process.kill()
 
 
-def result(process: "subprocess.Popen[str]") -> tuple[int, int, list[str]]:
+def publish_last(broker: Broker, process: "subprocess.Popen[str]") -> tuple[int, int, list[str]]:
+    """Publish the last message until the process has received it; return what the process has printed."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+    def has_printed() -> bool:
+        broker.publish(make_messages(b"last"))
+        return bool(select.select([process.stdout], [], [], 0.2)[0])
+
+    assert_eventually(has_printed, "the process receives the last message")
     missed_count, lost_bundles, received = json.loads(process.stdout.readline())
     return missed_count, lost_bundles, received
 
@@ -254,16 +272,15 @@ def test_bundles_that_a_layer_drops_are_counted_and_reported_as_missed(
     broker = make_broker()
     with listening_process(settings.CHANNEL_LAYERS) as process:
         broker.publish(make_messages(b"first"))
-        time.sleep(0.5)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "first\n"
         process.send_signal(signal.SIGSTOP)
         for n in range(10):
             broker.publish(make_messages(b"%d" % n))
-            time.sleep(0.1)
-        time.sleep(2.5)
+            wait_until_sent(broker)
+        time.sleep(2.0 * limit.get("expiry", 0))
         process.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
-        broker.publish(make_messages(b"last"))
-        missed_count, lost_bundles, received = result(process)
+        missed_count, lost_bundles, received = publish_last(broker, process)
     assert missed_count > 0
     assert lost_bundles >= 5
     assert {"first", "last"} <= set(received)
@@ -278,12 +295,13 @@ def test_a_lost_last_bundle_is_noticed_without_a_further_message(redis: Redis, m
     broker.publish(make_messages(b"before"))
     received.assert_received(b"before")
     missed_before = received.missed_count
+    wait_until_slot_is_long()
     with redis.client() as admin:
         # The group is away for a moment, and this bundle reaches no process.
         [group] = [key for key in admin.keys("asgi:group:*") if key.endswith(current_slot())]
         admin.rename(group, "away")
         broker.publish(make_messages(b"lost"))
-        time.sleep(0.3)
+        wait_until_sent(broker)
         admin.rename("away", group)
     assert_eventually(lambda: received.missed_count > missed_before, "the lost bundle is reported as missed")
     assert b"lost" not in received
@@ -291,7 +309,14 @@ def test_a_lost_last_bundle_is_noticed_without_a_further_message(redis: Redis, m
 
 
 def current_slot() -> bytes:
-    return b"-%d" % (time.time() // 600)
+    return b"-%d" % (time.time() // SLOT_S)
+
+
+def wait_until_slot_is_long() -> None:
+    """Sleep over the end of a slot: the group's name must stay the same for some seconds."""
+    remaining_s = SLOT_S - time.time() % SLOT_S
+    if remaining_s < 10:
+        time.sleep(remaining_s)
 
 
 def test_more_messages_than_a_bundle_holds_are_reported_as_missed_by_topic(make_broker: MakeBroker) -> None:
@@ -320,20 +345,19 @@ def test_messages_are_published_from_event_loops_that_come_and_go(make_broker: M
     received.assert_received(*(b"in its thread %d" % n for n in range(10)))
 
 
-def test_publishing_on_an_event_loop_does_not_delay_it(make_broker: MakeBroker) -> None:
+def test_publishing_on_an_event_loop_does_not_wait_for_the_layer(redis: Redis, make_broker: MakeBroker) -> None:
     received, broker = collect(make_broker()), make_broker()
     broker.publish(make_messages(b"first"))
     received.assert_received(b"first")
 
-    async def main() -> float:
-        started_at = time.monotonic()
-        for n in range(1_000):
+    async def main() -> None:
+        for n in range(100):
             broker.publish(make_messages(b"%d" % n))
-        return time.monotonic() - started_at
 
-    # A millisecond or two each, if they waited for the layer.
-    assert asyncio.run(main()) < 0.3
-    received.assert_received(b"999")
+    with redis.paused():
+        asyncio.run(main())
+        assert received == [b"first"]
+    received.assert_received(*(b"%d" % n for n in range(100)))
 
 
 def test_a_listener_whose_loop_has_ended_harms_no_other(make_broker: MakeBroker) -> None:
@@ -426,7 +450,7 @@ def test_a_listener_that_hangs_delays_neither_senders_nor_other_listeners(make_b
     released = threading.Event()
 
     def deliver(bodies: Sequence[bytes]) -> None:
-        released.wait(20)
+        released.wait(50)
 
     listen(listening, deliver)
     received = collect(listening)
@@ -441,7 +465,7 @@ def test_a_listener_that_hangs_delays_neither_senders_nor_other_listeners(make_b
 
 @pytest.mark.parametrize("backend", [CORE], indirect=True)
 def test_memberships_are_renewed_before_they_expire(redis: Redis, make_broker: MakeBroker, settings: Any) -> None:
-    settings.CHANNEL_LAYERS = layers(CORE, redis.url, group_expiry=4)
+    settings.CHANNEL_LAYERS = layers(CORE, redis.url, group_expiry=12)  # Slots of three seconds.
     received, broker = collect(make_broker()), make_broker()
     broker.publish(make_messages(b"before"))
     received.assert_received(b"before")
@@ -455,7 +479,7 @@ def test_memberships_are_renewed_before_they_expire(redis: Redis, make_broker: M
 
 @pytest.mark.parametrize("backend", [CORE], indirect=True)
 def test_a_killed_process_is_soon_sent_nothing_more(redis: Redis, make_broker: MakeBroker, settings: Any) -> None:
-    settings.CHANNEL_LAYERS = layers(CORE, redis.url, group_expiry=4)
+    settings.CHANNEL_LAYERS = layers(CORE, redis.url, group_expiry=12)  # Slots of three seconds.
     broker = make_broker()
     with listening_process(settings.CHANNEL_LAYERS) as process:
         process.kill()
@@ -464,8 +488,8 @@ def test_a_killed_process_is_soon_sent_nothing_more(redis: Redis, make_broker: M
     def is_kept() -> bool:
         with redis.client() as admin:
             admin.delete(*admin.keys("asgispecific*"), "none")
-            broker.publish(make_messages(b"to nobody"))
-            time.sleep(0.2)
+            broker.publish(make_messages(b"to no process"))
+            wait_until_sent(broker)
             return bool(admin.keys("asgispecific*"))
 
     assert is_kept()
@@ -484,7 +508,7 @@ def test_a_closed_broker_leaves_nothing_in_redis_but_expiring_keys(
     with redis.client() as admin:
         assert admin.keys("asgi:group:*") == []
         assert [key for key in admin.keys("*") if admin.ttl(key) < 0] == []
-        assert admin.pubsub_channels("*") == []
+        assert_eventually(lambda: admin.pubsub_channels("*") == [], "the connections are closed")
 
 
 def test_sites_with_other_keys_do_not_receive_each_other(make_broker: MakeBroker, settings: Any) -> None:
