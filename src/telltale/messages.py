@@ -38,7 +38,7 @@ def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -
     """
     if level not in LEVELS:
         raise ValueError(f"notify(level={level!r}) is not a level: use one of {', '.join(LEVELS)}.")
-    topic = Owner.of(to, create_session=True).topic
+    topic = store.owner_now(Owner.of(to, create_session=True)).topic
     if topic is None:
         raise ValueError(f"notify({to!r}, …) has no recipient: pass a saved user, or a request with a session.")
     notice = store.add_notice(topic, str(text), level, url)

@@ -42,7 +42,7 @@ class TaskState(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     session = models.CharField(max_length=64, blank=True, default="")
-    """The digest of the owner's session (`owners.session_digest`), if the owner was not signed in."""
+    """The name of the owner's session (`owners.session_names`), if the owner was not signed in when it was queued."""
 
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     attempt = models.PositiveIntegerField(default=1)
@@ -111,7 +111,7 @@ class TaskState(models.Model):
 
     @property
     def belongs_to(self) -> Owner:
-        """The task's owner as a value: a user, an anonymous session, or neither."""
+        """The task's owner as a value: a user, an anonymous session, neither, or both after a sign-in."""
         return Owner(user_id=self.owner_id, session=self.session)
 
     @property
@@ -122,8 +122,7 @@ class TaskState(models.Model):
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics to which its snapshots are published."""
-        own = task_topic(self.pk)
-        return (own, self.owner_topic) if self.owner_topic else (own,)
+        return (task_topic(self.pk), *self.belongs_to.topics)
 
     @property
     def snapshot(self) -> Snapshot:

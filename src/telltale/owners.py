@@ -1,10 +1,15 @@
 """Owners of tasks: a signed-in user, an anonymous session, or neither.
 
 `Owner.of` converts a request, a user or None to an `Owner`. The middleware makes the visitor the current owner during
-a request, so that a plain `.delay()` or `.enqueue()` in a view creates a task that the visitor owns and can follow. A
-session's key is a secret, so only a digest of it is stored, published or signed.
+a request, so that a plain `.delay()` or `.enqueue()` in a view creates a task that the visitor owns and can follow.
+
+An anonymous session has a name of its own in its data, under `NAME_IN_SESSION`. So it keeps its tasks when its key or
+`SECRET_KEY` changes, also where sessions are kept in cookies. At sign-in, `pages.sign_in` gives them to the user. The
+name is a digest of the session's first key, which is a secret and is never stored, published or signed; it is random
+where sessions have no key on the server.
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,11 +17,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.sessions.backends import signed_cookies
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
 from telltale.core.topics import session_topic, user_topic
+
+NAME_IN_SESSION: Final = "telltale_owner"
+"""The key under which a session's data hold the name of the session as an owner."""
 
 
 class Owned(Protocol):
@@ -29,28 +39,38 @@ class Owned(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A user or an anonymous session; at most one is set. Neither: the task has no owner."""
+    """A user, an anonymous session, or neither: then the task has no owner.
+
+    Both: the session owned the task until its visitor signed in as the user, who owns it now.
+    """
 
     user_id: Any = None
     session: str = ""
+    """The name of the session."""
+    earlier_sessions: tuple[str, ...] = ()
+    """Other names under which the session may own tasks: digests of its key by `SECRET_KEY_FALLBACKS`."""
 
     @property
     def topic(self) -> str | None:
         """The topic of the owner's tasks and notices; None if neither is set."""
-        if self.user_id is not None:
-            return user_topic(self.user_id)
-        return session_topic(self.session) if self.session else None
+        return self.topics[0] if self.topics else None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Its topic, and those of its earlier names: pages from before a sign-in follow the session's."""
+        user = () if self.user_id is None else (user_topic(self.user_id),)
+        return (*user, *(session_topic(name) for name in (self.session, *self.earlier_sessions) if name))
 
     def owns(self, task: Owned) -> bool:
         """Whether the task belongs to this user or session; False if neither is set."""
-        return self.topic is not None and self.topic == task.owner_topic
+        return task.owner_topic is not None and task.owner_topic in self.topics
 
     @classmethod
     def of(cls, source: Any, *, create_session: bool = False) -> Self:
         """Return the owner for a request, a user, an `Owner` or None.
 
         A wrapper of Django's request, such as Django REST framework's, is accepted too; its `user` is used.
-        `create_session`: create a session for an anonymous request without one, so that it can own a task.
+        `create_session`: give an anonymous request's session a name, so that it can own a task.
         """
         if source is None or isinstance(source, cls):
             return source or cls()
@@ -62,12 +82,39 @@ class Owner:
         user = getattr(source, "user", getattr(request, "user", None))
         if user is not None and user.is_authenticated:
             return cls(user_id=user.pk)
-        session = getattr(request, "session", None)
-        if session is None:
-            return cls()
-        if session.session_key is None and create_session:
-            session.create()
-        return cls(session=session_digest(session.session_key) if session.session_key else "")
+        name, *earlier_names = session_names(request, create=create_session) or [""]
+        return cls(session=name, earlier_sessions=tuple(earlier_names))
+
+
+def session_names(request: HttpRequest, *, create: bool = False) -> list[str]:
+    """Return the names under which the request's session may own tasks, its own first; none without a session.
+
+    `create`: give it a name, which is kept in its data.
+    """
+    session = getattr(request, "session", None)
+    if session is None:
+        return []
+    own_name = session.get(NAME_IN_SESSION)
+    if create and not own_name and not session.session_key and not _is_kept_in_cookie(session):
+        session.create()
+    digest, *earlier_digests = key_digests(session, session.session_key) or [""]
+    # While there is no name, the digest stands for it, so requests at the same time agree on one.
+    name = own_name or digest or (secrets.token_hex(20) if create else "")
+    if create and name != own_name:
+        session[NAME_IN_SESSION] = name
+    return list(dict.fromkeys([name, *earlier_digests])) if name else []
+
+
+def key_digests(session: Any, key: str | None) -> list[str]:
+    """Return the names that such a session has by its key: by `SECRET_KEY` first, then by its fallbacks."""
+    if not key or _is_kept_in_cookie(session):
+        return []
+    return [session_digest(key, secret=secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+
+
+def _is_kept_in_cookie(session: Any) -> bool:
+    """Whether the key is the content: it changes with each save, and two visitors may have the same."""
+    return isinstance(session, signed_cookies.SessionStore)
 
 
 def django_request(source: Any) -> HttpRequest | None:
@@ -78,9 +125,9 @@ def django_request(source: Any) -> HttpRequest | None:
     return wrapped if isinstance(wrapped, HttpRequest) else None
 
 
-def session_digest(key: str) -> str:
-    """Return the public digest of a session's secret key: 40 hexadecimal digits."""
-    return salted_hmac("telltale.session", key, algorithm="sha256").hexdigest()[:40]
+def session_digest(key: str, *, secret: str | bytes | None = None) -> str:
+    """Return the public digest of a session's secret key: 40 hexadecimal digits. `secret`: None for `SECRET_KEY`."""
+    return salted_hmac("telltale.session", key, secret=secret, algorithm="sha256").hexdigest()[:40]
 
 
 CURRENT_OWNER: Final = object()

@@ -10,5 +10,6 @@ urlpatterns = [
     path("sign-out/", views.sign_out),
     path("start/", views.start),
     path("release/", views.release),
+    path("accounts/", include("allauth.account.urls")),
     path("telltale/", include("telltale.urls")),
 ]

@@ -23,7 +23,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in as the user with this key, who is created if there is none."""
     key: Any = request.POST["key"]
     user, _is_new = get_user_model().objects.get_or_create(pk=key, defaults={"username": key[:150]})
-    login(request, user)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponse(str(user.pk))
 
 

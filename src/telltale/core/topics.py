@@ -1,6 +1,6 @@
 """Topics: the names that clients follow and messages are published to.
 
-`task:<uuid>`, `user:<pk>` and `session:<key>` are Telltale's, and so are all topics of the kind `telltale`, which are
+`task:<uuid>`, `user:<pk>` and `session:<name>` are Telltale's, and so are all topics of the kind `telltale`, which are
 for processes and closed to sites. Every other kind is the site's own (`project:7`). A topic is text, so it travels
 unchanged through brokers, tickets and pages.
 
@@ -25,7 +25,7 @@ CANCELLATIONS: Final = "telltale:cancellations"
 
 _INTERNAL_KIND: Final = "telltale"
 
-_FORM: Final = re.compile(r"[a-z][a-z0-9_-]*:(?:[A-Za-z0-9_.@+-]|%[0-9A-F]{2})+")
+_FORM: Final = re.compile(r"[a-z][a-z0-9_-]{0,125}:(?:[A-Za-z0-9_.@+-]|%[0-9A-F]{2})+")
 _NEEDS_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9_.@+-]")
 _ESCAPED: Final = re.compile(rb"%([0-9A-F]{2})")
 
@@ -71,9 +71,9 @@ def _byte(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 16)])
 
 
-def session_topic(key: str) -> str:
-    """The topic of an anonymous visitor's session."""
-    return f"session:{key}"
+def session_topic(name: str) -> str:
+    """The topic of an anonymous visitor's session, by its name as an owner."""
+    return f"session:{name}"
 
 
 def is_topic(text: str) -> bool:

@@ -51,7 +51,7 @@ class Notice:
 
     id: str
     topic: str
-    """Its recipient's: `user:<pk>` or `session:<digest>`."""
+    """Its recipient's: `user:<pk>` or `session:<name>`."""
     level: str
     text: str
     url: str | None = None

@@ -45,13 +45,14 @@ def may_see(request: HttpRequest, task: TaskState) -> bool:
 def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     if owner.topic is None:
         return set()
+    own = set(owner.topics)
     ids = {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
     if not ids:
-        return {owner.topic}
+        return own
     # By their ids alone: with the owner in the condition, SQLite would read all tasks of the owner.
     rows = store.task_rows().filter(pk__in=ids.values()).only("owner", "session")
     own_ids = {row.pk for row in rows if owner.owns(row)}
-    return {owner.topic, *(topic for topic, pk in ids.items() if pk in own_ids)}
+    return own | {topic for topic, pk in ids.items() if pk in own_ids}
 
 
 def _is_shared(request: HttpRequest, topic: str) -> bool:
@@ -92,13 +93,27 @@ class PageTicket:
 
 def page_ticket(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:
     """Return the ticket for a page: the visitor's own topic, and the tasks of `task_ids` that they may follow."""
-    own = Owner.of(request).topic
-    topics = [*([own] if own else []), *(task_topic(task_id) for task_id in task_ids)]
+    topics = [*Owner.of(request).topics, *(task_topic(task_id) for task_id in task_ids)]
     return ticket_for(request, topics[: tickets.MAX_TOPICS])
 
 
 def ticket_for(request: HttpRequest, requested: Iterable[str]) -> PageTicket:
-    """Return a ticket for the requested topics that the visitor may follow; the others are left out."""
-    now, topics = store.now(), followable(request, requested)
-    text = tickets.issue(topics, follower=Owner.of(request).topic or "", now=now)
+    """Return a ticket for the requested topics that the visitor may follow; the others are left out.
+
+    A page that was opened before a sign-in asks for its session's topic: it gets the user's topic as well.
+    """
+    now, owner, requested = store.now(), Owner.of(request), list(requested)
+    topics = followable(request, requested)
+    if owner.user_id is not None and owner.topic not in topics and _has_signed_in(requested):
+        topics = [*owner.topics, *topics][: tickets.MAX_TOPICS]
+    text = tickets.issue(topics, follower=owner.topic or "", now=now)
     return PageTicket(ticket=text, topics=frozenset(topics), expires_at=tickets.expires_at(now=now))
+
+
+def _has_signed_in(requested: Iterable[str]) -> bool:
+    """Whether a session's topic is requested whose tasks were handed over, if it had any.
+
+    A session that still owns tasks is another's, or has ended: the page shows what the user may not follow.
+    """
+    names = [name for topic in requested if _is_topic(topic) for kind, name in [parse(topic)] if kind == "session"]
+    return bool(names) and not store.owns_tasks(names)

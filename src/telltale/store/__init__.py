@@ -13,6 +13,7 @@ In the order of a task's life:
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
 - `groups`: many tasks under one bar
 - `notices`: messages for owners, each shown once
+- `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes
 - `pruning`: deletes what is no longer kept
 
@@ -41,6 +42,7 @@ from telltale.store.reading import NEWEST, end_expired, get_task, read_tasks, re
 from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
+from telltale.store.sign_in import hand_over, owner_now, owns_tasks
 from telltale.store.values import Changed, Claim, Member, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
@@ -64,10 +66,13 @@ __all__ = [
     "end_expired",
     "expire",
     "get_task",
+    "hand_over",
     "is_cancel_requested",
     "member_ids",
     "now",
     "open_members",
+    "owner_now",
+    "owns_tasks",
     "postpone_start_by",
     "prune",
     "queue",

@@ -26,6 +26,7 @@ from telltale.owners import Owner
 from telltale.store.clock import or_now
 from telltale.store.columns import NOT_WAITING
 from telltale.store.rows import MAX_TRIES, database, in_transaction, read_change, task_rows
+from telltale.store.sign_in import owner_now
 from telltale.store.values import Changed, Member
 from telltale.store.write_end import write_end
 
@@ -47,7 +48,7 @@ def queue_group(
     now: float | None = None,
 ) -> TaskState:
     """Create the queued rows of a group and its members; all members of a step end before the next step begins."""
-    shared: dict[str, Any] = {"runner": runner, "created_at": or_now(now)}
+    owner, shared = owner_now(owner), {"runner": runner, "created_at": or_now(now)}
     members = [(number, member) for number, step in enumerate(steps) for member in step]
     group = TaskState(
         id=group_id,

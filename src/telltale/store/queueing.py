@@ -19,6 +19,7 @@ from telltale.store.clock import now, or_now
 from telltale.store.columns import NEW_ATTEMPT, open_key_of
 from telltale.store.ending import expire, has_expired
 from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, valid_ids, values_of
+from telltale.store.sign_in import owner_now
 from telltale.store.values import Changed, Queued
 
 KEY_LENGTH: Final = 255
@@ -50,7 +51,7 @@ def queue(
         raise ValueError(
             f"The key {key[:40]!r}… has {len(key):,} characters; a key has at most {KEY_LENGTH}. Use a hash of it."
         )
-    instant = or_now(now)
+    instant, owner = or_now(now), owner_now(owner)
     columns: dict[str, Any] = {"id": task_id} if task_id else {}
     columns |= {
         "runner": runner,
@@ -97,6 +98,7 @@ def queue_many(
 
     `start_by` as in `queue`.
     """
+    owner = owner_now(owner)
     shared: dict[str, Any] = {
         "runner": runner,
         "name": bounded(name, SHORT_BYTES),

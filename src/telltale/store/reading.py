@@ -131,10 +131,10 @@ def _columns(model: type[Model]) -> dict[str, str]:
 
 def _newest(rows: Iterable[TaskState], task_ids: Collection[UUID]) -> Iterator[TaskState]:
     """Of each owner the `NEWEST` tasks, open ones first; and those in `task_ids`."""
-    counts: Counter[tuple[Any, str]] = Counter()
+    counts: Counter[str | None] = Counter()
     for row in sorted(rows, key=lambda row: (row.ended_at is not None, -(row.ended_at or 0.0), -row.created_at)):
-        counts[row.owner_id, row.session] += 1
-        if counts[row.owner_id, row.session] <= NEWEST or row.pk in task_ids:
+        counts[row.owner_topic] += 1
+        if counts[row.owner_topic] <= NEWEST or row.pk in task_ids:
             yield row
 
 

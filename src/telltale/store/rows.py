@@ -34,7 +34,11 @@ def task_rows_of(owner: Owner) -> "QuerySet[TaskState]":
     """The tasks of this user or anonymous session; none if `owner` is neither. Outside the store: for reading only."""
     if owner.user_id is not None:
         return task_rows().filter(owner_id=owner.user_id)
-    return task_rows().filter(session=owner.session) if owner.session else task_rows().none()
+    if not owner.session:
+        return task_rows().none()
+    if owner.earlier_sessions:
+        return task_rows().filter(session__in=[owner.session, *owner.earlier_sessions], owner_id=None)
+    return task_rows().filter(session=owner.session, owner_id=None)
 
 
 def notice_rows() -> "QuerySet[StoredNotice]":

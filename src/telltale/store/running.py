@@ -124,7 +124,12 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
         notice = add_recovery_notice(row, instant) if is_told else None
     snapshot = row.snapshot
     taken_back = replace(
-        claim, attempt=row.attempt, seq=row.seq, snapshot=snapshot, cancel_requested=row.cancel_requested
+        claim,
+        attempt=row.attempt,
+        seq=row.seq,
+        topics=row.topics,
+        snapshot=snapshot,
+        cancel_requested=row.cancel_requested,
     )
     return taken_back, Changed(snapshot=snapshot, topics=row.topics, notice=notice)
 

@@ -13,7 +13,9 @@ from django.db.models import F
 from telltale import conf
 from telltale.core.snapshot import SHORT_BYTES, bounded
 from telltale.core.states import State
+from telltale.core.topics import task_topic
 from telltale.models import TaskState
+from telltale.owners import Owner
 from telltale.store.clock import or_now
 from telltale.store.rows import database, in_transaction, task_rows
 from telltale.store.values import Report, Saved
@@ -31,7 +33,7 @@ def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
     """
     instant = or_now(now)
     lease = {"beat_at": instant, "lease_until": instant + conf.settings().lease_s}
-    columns = ("attempt", "state", "cancel_requested", "seq")
+    columns = ("attempt", "state", "cancel_requested", "seq", "owner_id", "session")
     rows = task_rows().filter(pk__in=[report.id for report in reports]).values_list("pk", *columns)
     with in_transaction():
         _save_beats([report for report in reports if report.is_beat], lease)
@@ -103,9 +105,12 @@ def _field(name: str) -> Any:
 def _verdict(report: Report, row: Sequence[Any] | None) -> Saved:
     if row is None:
         return Saved(id=report.id, attempt=report.attempt, fenced=False, unknown=True)
-    attempt, state, cancel_requested, seq = row
+    attempt, state, cancel_requested, seq, user_id, session = row
     if (attempt, state) == (report.attempt, State.LOST):
         return Saved(id=report.id, attempt=attempt, fenced=False, lost=True, seq=seq)
     if (attempt, state) != (report.attempt, State.RUNNING):
         return Saved(id=report.id, attempt=report.attempt, fenced=True)
-    return Saved(id=report.id, attempt=attempt, fenced=False, cancel_requested=cancel_requested, seq=seq)
+    topics: tuple[str, ...] = ()
+    if session and user_id is not None:
+        topics = (task_topic(report.id), *Owner(user_id=user_id, session=session).topics)
+    return Saved(id=report.id, attempt=attempt, fenced=False, cancel_requested=cancel_requested, seq=seq, topics=topics)

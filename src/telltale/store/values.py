@@ -105,6 +105,8 @@ class Saved:
     """There is no such row, or its transaction has not been committed yet."""
     cancel_requested: bool = False
     seq: int = 0
+    topics: tuple[str, ...] = ()
+    """The task's topics, if its owner has signed in since it was queued; empty if they are as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

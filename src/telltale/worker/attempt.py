@@ -61,6 +61,7 @@ class Attempt:
         "is_refused",
         "saved_at",
         "saved_seq",
+        "topics",
         "tracker",
     )
 
@@ -91,6 +92,8 @@ class Attempt:
         self.is_over = False
         """Whether it has ended, or another attempt owns the task: nothing more is published or saved."""
         self.tracker = Tracker()
+        self.topics: tuple[str, ...] = ()
+        """Where its snapshots are published: the claim's topics, and the user's once the owner has signed in."""
         self.saved_seq = 0
         self.saved_at = 0.0
         self._lock = native.lock()
@@ -159,13 +162,14 @@ class Attempt:
             with self._lock:
                 # The next reading publishes a heartbeat of the new claim, which is saved as a whole report.
                 self.claim, self._seq, self._changed_seq = claim, claim.seq, claim.seq + 1
+                self.topics = claim.topics
                 self.saved_seq, self._published, self._published_at = claim.seq, claim.snapshot, 0.0
             logger.warning("Task %s was presumed lost, and goes on: its worker could not save for a while.", claim.id)
             return changed
 
     def begin(self, claim: Claim, *, save_every_s: float) -> None:
         """Begin to run under `claim`."""
-        self._seq = claim.seq
+        self._seq, self.topics = claim.seq, claim.topics
         # The claim was a write, and there may have been one for the runner's id. The first save comes one period late
         # to make up for them, so the bound of writes (3, and one more each `save_every_s`) holds at every moment.
         self.saved_seq, self.saved_at = claim.seq, (claim.snapshot.started_at or 0.0) + save_every_s
@@ -274,6 +278,7 @@ class Attempt:
             self.saved_seq, self.saved_at = report.seq, now
             self._seq = max(self._seq, outcome.seq)
             self.is_over = self.is_over or outcome.fenced or outcome.unknown
+            self.topics = outcome.topics or self.topics
         if outcome.cancel_requested:
             self.tracker.request_cancel()
 

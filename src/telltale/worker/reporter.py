@@ -96,7 +96,7 @@ class Reporter:
             snapshot = attempt.next_snapshot(now=now, beat_s=beat_s)
             if snapshot is None or attempt.claim is None:
                 continue
-            envelopes.append(Envelope(topics=attempt.claim.topics, snapshot=snapshot))
+            envelopes.append(Envelope(topics=attempt.topics, snapshot=snapshot))
             if len(envelopes) == PUBLISHED_AT_ONCE:
                 send_to_broker(envelopes)
                 envelopes = []

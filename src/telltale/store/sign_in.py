@@ -1,0 +1,48 @@
+"""A sign-in: what an anonymous session owned becomes the user's, also what is on its way to the store meanwhile.
+
+The race: a task may end, or start another, while its owner signs in. Tasks are handed over before notices, and an end
+holds its task's row until its notice is stored; so a notice for the session is there when notices are handed over. The
+rows keep the session's name: by it, `owner_now` finds the user for values that were made before, such as the owner in
+a message of a runner, and pages that were opened before go on.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from telltale.core.topics import session_topic, user_topic
+from telltale.owners import Owner
+from telltale.store.rows import in_transaction, notice_rows, task_rows
+
+HANDED_OVER: Final = 1_000
+"""The most tasks, and the most notices, that a sign-in hands over: the newest."""
+
+LOOKED_AT: Final = 10
+"""How many of a session's newest tasks are looked at for the user who has them now."""
+
+
+def hand_over(sessions: Collection[str], user_id: Any) -> bool:
+    """Give the user what the sessions of these names own; return whether that was anything. All or nothing."""
+    with in_transaction():
+        tasks = task_rows().filter(session__in=sessions, owner_id=None)
+        newest_ids = list(tasks.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER])
+        task_count = tasks.filter(pk__in=newest_ids).update(owner_id=user_id) if newest_ids else 0
+        notices = notice_rows().filter(topic__in=[session_topic(name) for name in sessions], shown_at=None)
+        newest_ids = list(notices.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER])
+        notice_count = notices.filter(pk__in=newest_ids).update(topic=user_topic(user_id)) if newest_ids else 0
+    return task_count + notice_count > 0
+
+
+def owner_now(owner: Owner) -> Owner:
+    """Return the owner as of now: if it is a session whose visitor has signed in since, with the user."""
+    if not owner.session or owner.user_id is not None:
+        return owner
+    newest = task_rows().filter(session=owner.session).order_by("-created_at")
+    for user_id in newest.values_list("owner_id", flat=True)[:LOOKED_AT]:
+        if user_id is not None:
+            return Owner(user_id=user_id, session=owner.session)
+    return owner
+
+
+def owns_tasks(sessions: Collection[str]) -> bool:
+    """Whether sessions of these names own any task."""
+    return task_rows().filter(session__in=sessions, owner_id=None).exists()
