@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import IO, Protocol, TypeVar
 
 import redis
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 READY_S = 60.0
@@ -46,14 +47,6 @@ def await_text(log: Path, text: str, process: "subprocess.Popen[bytes]") -> None
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < patience, log.read_text()
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

@@ -5,11 +5,11 @@ variables, so that a test can say how long a lease is and kill a real process th
 """
 
 import os
-import socket
 from typing import Any
 
 from django import VERSION as DJANGO_VERSION
 
+from tests.ports import free_port
 from tests.scratch import scratch_directory
 
 SCRATCH = scratch_directory()
@@ -130,15 +130,8 @@ TELLTALE = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 # Where a fixture starts it, if a test asks for it; else nobody is there. Worker processes inherit the address.
-REDIS_URL = os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{_free_port()}/0")
+REDIS_URL = os.environ.setdefault("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
 
 RQ_QUEUES = {"default": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 60}}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from demo import run
-from tests.demo.site import free_port
+from tests.ports import free_port
 
 
 def test_a_port_in_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """Operating the live server: starting, error messages, several processes, stopping, metrics."""
 
 import os
-import random
 import signal
 import socket
 import ssl
@@ -214,7 +213,7 @@ def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path
 
 
 def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Starts) -> None:
-    status = two_free_ports()
+    status = free_port(2)
     server = starts("--processes", "2", "--status-port", str(status))
     wait_until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
     clients = [SocketClient(server, tickets.issue(["project:7"])) for _ in range(12)]
@@ -261,15 +260,6 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def two_free_ports() -> int:
-    """Return the first of two free ports, below the range that the kernel uses for clients."""
-    while True:
-        port = random.randrange(20_000, 30_000, 2)
-        with socket.socket() as first, socket.socket() as second:
-            if first.connect_ex(("127.0.0.1", port)) and second.connect_ex(("127.0.0.1", port + 1)):
-                return port
 
 
 def _has_ended(client: SocketClient) -> bool:
