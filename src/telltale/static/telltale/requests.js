@@ -4,12 +4,16 @@
  * @typedef {{ticket: string, topics: string[], expires_at: number}} Ticket
  */
 import { csrfToken, urlFor } from "telltale/page.js"
+import { REDIRECT, isJson, isRefusal } from "telltale/refusal.js"
 
 /** The server answers, but gives this visitor no ticket: signed out, or never allowed. */
 export class TicketRefused extends Error {}
 
 /** The server did not cancel or retry the task. The message is the server's reason; empty if it gave none. */
 export class ActionFailed extends Error {}
+
+/** A login wall answered instead of the server: only a new page can help. */
+export class ActionRefused extends Error {}
 
 /**
  * Fetch a ticket for those of `topics` that this visitor may follow. Rejects with `TicketRefused`, or with another
@@ -26,9 +30,10 @@ export async function fetchTicket(page, topics, env = globalThis) {
     body: JSON.stringify({ topics: [...topics] }),
     credentials: "same-origin",
     cache: "no-store",
+    redirect: REDIRECT,
   })
-  if (isTemporary(response)) throw new Error(`The request for a ticket was answered with ${response.status}.`)
-  if (!response.ok) throw new TicketRefused(`The request for a ticket was refused with ${response.status}.`)
+  if (isRefusal(response)) throw new TicketRefused(`The request for a ticket was refused with ${response.status}.`)
+  if (!response.ok) throw new Error(`The request for a ticket was answered with ${response.status}.`)
   const ticket = await response.json()
   if (!ticket.topics?.length) throw new TicketRefused("The ticket covers no topic.")
   return ticket
@@ -52,15 +57,17 @@ export async function takeNotice(live, id, env = globalThis) {
     },
     credentials: "same-origin",
     cache: "no-store",
+    redirect: REDIRECT,
   })
-  // 401: the ticket has expired; the next one is on its way.
-  if (isTemporary(response) || response.status === 401) throw new Error(`Undecided: ${response.status}.`)
+  // 401: the ticket has expired; the next one is on its way. What is not JSON is not the server's own answer.
+  const isDecided = isJson(response) && (response.ok || isRefusal(response)) && response.status !== 401
+  if (!isDecided) throw new Error(`Undecided: ${response.status}.`)
   return response.ok && (await response.json()).granted === true
 }
 
 /**
- * Submit the form of an action. Resolves to the task's snapshot after it; rejects with `ActionFailed`, or with
- * another error if the server can't be reached.
+ * Submit the form of an action. Resolves to the task's snapshot after it; rejects with `ActionFailed`,
+ * `ActionRefused`, or another error if the server can't be reached.
  * @param {HTMLFormElement} form
  * @param {string} token the CSRF token; the form's own may be outdated
  * @returns {Promise<import("telltale/live/snapshots.js").Snapshot>}
@@ -70,12 +77,13 @@ export async function submitAction(form, token) {
     method: "POST",
     headers: { Accept: "application/json", "X-CSRFToken": token },
     credentials: "same-origin",
+    redirect: REDIRECT,
   })
-  const isJson = response.headers.get("Content-Type")?.includes("json")
-  const content = isJson ? await response.json() : {}
+  if (!isJson(response)) {
+    if (isRefusal(response)) throw new ActionRefused(`The action was refused with ${response.status}.`)
+    throw new ActionFailed("")
+  }
+  const content = await response.json()
   if (!response.ok) throw new ActionFailed(content.error ?? "")
   return content
 }
-
-/** @param {Pick<Response, "status">} response */
-const isTemporary = ({ status }) => status >= 500 || status === 429

@@ -15,7 +15,7 @@ import { setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { csrfToken } from "telltale/page.js"
-import { ActionFailed, submitAction } from "telltale/requests.js"
+import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
 
 const TICK_MS = 1_000
 /** A connection that is back sooner than this is not shown as lost. */
@@ -206,7 +206,7 @@ export class TaskProgress extends HTMLElement {
       if (snapshot.attempt > attempt || snapshot.ended || snapshot.cancel_requested) this.#pending = null
     } catch (error) {
       this.#pending = null
-      this.#showError((error instanceof ActionFailed && error.message) || pageText().message("unreachable"))
+      this.#showError(reasonOf(error))
     }
     if (this.isConnected) this.#show()
   }
@@ -241,6 +241,12 @@ export class TaskProgress extends HTMLElement {
     const isShown = !this.#snapshot.ended && percent > 0
     setTitleProgress(isShown ? pageText().message("percent", { n: String(percent) }) : null)
   }
+}
+
+/** @param {unknown} error of an action */
+function reasonOf(error) {
+  if (error instanceof ActionRefused) return pageText().message("connection_ended")
+  return (error instanceof ActionFailed && error.message) || pageText().message("unreachable")
 }
 
 /** @param {TaskProgress} element */

@@ -1,5 +1,6 @@
 /** The requests of event streams and polling, and the server's refusals of them. */
-import { decode } from "telltale/live/protocol.js"
+import { AGAIN, decode } from "telltale/live/protocol.js"
+import { REDIRECT, isRefusal } from "telltale/refusal.js"
 
 /**
  * POST to the live endpoint, with the ticket in a header: addresses are logged, headers are not.
@@ -15,6 +16,7 @@ export const post = (options, env, { accept, body, signal }) =>
     body: JSON.stringify(body),
     cache: "no-store",
     credentials: "omit",
+    redirect: REDIRECT,
     signal,
   })
 
@@ -26,4 +28,16 @@ export const post = (options, env, { accept, body, signal }) =>
 export async function passOnBye(options, response) {
   const message = decode(await response.text())
   if (message?.type === "bye") options.onMessage(message)
+}
+
+/**
+ * Report that the visitor was refused without a `bye`, by something before the server: a new ticket may help, and if
+ * not, only a person can. Only for the last transport: a proxy may refuse the others and let this one through.
+ * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {Response} response
+ */
+export async function passOnRefusal(options, response) {
+  const message = decode(await response.text())
+  if (message?.type === "bye") options.onMessage(message)
+  else if (isRefusal(response)) options.onMessage({ type: "bye", again: AGAIN.NEVER })
 }

@@ -2,8 +2,9 @@
  * The transport that works everywhere: one request after another. Where the server can, it holds each answer until
  * there is news.
  */
-import { passOnBye, post } from "telltale/live/http.js"
+import { passOnRefusal, post } from "telltale/live/http.js"
 import { decode } from "telltale/live/protocol.js"
+import { isRefusal } from "telltale/refusal.js"
 
 /** How long the server may hold an answer. The first answer comes at once: it establishes the connection. */
 const HOLD_S = 25
@@ -71,8 +72,8 @@ async function request(options, env, signal, holdS) {
   try {
     const body = { have: options.have(), seen: options.seen(), wait_s: holdS }
     const response = await post(options, env, { accept: "application/json", body, signal: timeout.signal })
-    if (response.ok) return decode(await response.text())
-    await passOnBye(options, response)
+    if (response.ok && !isRefusal(response)) return decode(await response.text())
+    await passOnRefusal(options, response)
     return null
   } finally {
     env.clearTimeout(timer)
