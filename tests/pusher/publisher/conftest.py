@@ -1,6 +1,7 @@
 """A server that records what is published, and brokers to it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,12 @@ def generous_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may take long to answer; the tests that are about these limits set others."""
     monkeypatch.setattr("telltale.pusher.publisher.service.TIMEOUT_S", 60.0)
     monkeypatch.setattr("telltale.pusher.publisher.sender.CLOSE_TIMEOUT_S", 60.0)
+
+
+@pytest.fixture(autouse=True)
+def everyone_may_follow(settings: Any) -> None:
+    """Tasks without an owner have followers."""
+    settings.TELLTALE = {**settings.TELLTALE, "CAN_FOLLOW": "tests.pusher.site_urls.can_follow_tasks"}
 
 
 @pytest.fixture

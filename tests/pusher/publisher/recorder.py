@@ -81,7 +81,7 @@ class Recorder:
             def do_POST(self) -> None:
                 recorder._answer(self)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server = _QuietServer(("127.0.0.1", self.port), Handler)
         if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._certificate)
@@ -121,6 +121,11 @@ class Recorder:
         elif status == 200:
             self.requests.append(batch)
         handler.answer(status, answer)
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_args: object) -> None:
+        """Write nothing to the tests' output: some clients end the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -11,6 +11,8 @@ import nacl.secret
 import pytest
 
 from telltale.core.states import State
+from telltale.core.topics import CANCELLATIONS
+from telltale.core.wire import Envelope
 from telltale.pusher.publisher.events import UPDATE
 from telltale.pusher.publisher.master_key import read_master_key, shared_secret
 from telltale.testing.brokers import assert_eventually, make_messages
@@ -51,15 +53,23 @@ def test_snapshots_notices_and_events_arrive_signed_on_the_channels_of_their_top
 
 
 def test_cancellations_and_messages_of_other_programs_are_not_sent(make_broker: MakeBroker, recorder: Recorder) -> None:
-    from telltale.core.topics import CANCELLATIONS
-    from telltale.core.wire import Envelope
-
     broker = make_broker()
     cancellation = Envelope(topics=(CANCELLATIONS,), cancel="t1")
     broker.publish([message_of(cancellation), *make_messages(b"P of the stand-in server", b"other")])
     broker.publish([message_of(event_of("last"))])
     broker.close()
     assert [event["name"] for event in recorder.events] == ["last"]
+
+
+def test_a_task_without_owner_is_not_sent_where_nobody_may_follow_it(
+    make_broker: MakeBroker, recorder: Recorder, settings: Any
+) -> None:
+    settings.TELLTALE = {**settings.TELLTALE, "CAN_FOLLOW": None}
+    broker, ended = make_broker(), State.SUCCEEDED
+    broker.publish([message_of(snapshot_of("t1", state=ended))])
+    broker.publish([message_of(snapshot_of("t2", state=ended, topics=("task:t2", "user:7")))])
+    broker.close()
+    assert set(shown_tasks(recorder)) == {("private-task-t2", "t2"), ("private-user-7", "t2")}
 
 
 def test_publishing_never_waits_for_the_service(make_broker: MakeBroker, recorder: Recorder, settings: Any) -> None:

@@ -14,9 +14,9 @@ KINDS: Final = st.one_of(
     st.from_regex(r"[a-z][a-z0-9_-]{0,20}", fullmatch=True),
     st.sampled_from(["private", "presence", "cache", "encrypted", "private-cache", "task", "user", "session", "a-b"]),
 ).filter(lambda kind: kind != "telltale")
-TOPICS: Final = st.builds("{}:{}".format, KINDS, st.from_regex(r"[A-Za-z0-9_.@+-]{1,100}", fullmatch=True)).filter(
-    is_topic
-)
+TOPICS: Final = st.builds(
+    "{}:{}".format, KINDS, st.from_regex(r"([A-Za-z0-9_.@+-]|%[0-9A-F]{2}){1,36}", fullmatch=True)
+).filter(is_topic)
 TYPES: Final = st.dictionaries(KINDS, st.sampled_from(sorted(PREFIXES)), max_size=4)
 CHANNELS: Final = st.from_regex(r"(private-|presence-|cache-|encrypted-){0,3}[A-Za-z0-9_=@,.;-]{1,12}", fullmatch=True)
 
@@ -74,6 +74,8 @@ def test_the_name_of_a_channel_is_that_of_its_type(topic: str, types: dict[str, 
         ("room:a+b", "presence-room-a,b"),
         ("my-kind:x", "private-my;kind-x"),
         ("cache:user-7", "private-=63ache-user-7"),
+        (user_topic("Ærø 7/a"), "private-user-=C3=86r=C3=B8=207=2Fa"),
+        (user_topic("ada+news@example.org"), "private-user-ada,news@example.org"),
     ],
 )
 def test_names_are_as_documented(topic: str, channel: str) -> None:
@@ -87,6 +89,12 @@ def test_topics_of_telltales_own_kinds_are_private_whatever_the_setting_says() -
 @pytest.mark.parametrize("channel", ["presence-user-7", "user-7", "private-cache-user-7", "presence-project-7"])
 def test_a_channel_of_another_type_than_its_topics_is_no_channel_of_a_topic(channel: str) -> None:
     assert topic_of(channel, {}) is None
+
+
+def test_a_topic_that_is_too_long_for_a_channel_is_an_error_with_the_mend() -> None:
+    channel_of(f"project:{'x' * 148}", {})
+    with pytest.raises(InvalidTopic, match="165 characters, and at most 164 are allowed: use a shorter topic"):
+        channel_of(f"project:{'x' * 149}", {})
 
 
 def test_topics_for_processes_have_no_channel() -> None:

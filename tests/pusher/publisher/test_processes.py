@@ -17,7 +17,8 @@ import django
 django.setup()
 from telltale import brokers
 from tests.pusher.publisher.envelopes import *
-brokers.broker().publish([message_of(snapshot_of("t1", state=State.SUCCEEDED)), message_of(event_of("ended"))])
+end = snapshot_of("t1", state=State.SUCCEEDED, topics=("task:t1", "user:7"))
+brokers.broker().publish([message_of(end), message_of(event_of("ended"))])
 """
 
 PUBLISH_WHILE_THE_INTERPRETER_ENDS = """

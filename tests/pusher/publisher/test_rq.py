@@ -10,9 +10,11 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+import telltale
 from telltale.pusher.publisher.events import UPDATE
 from telltale.testing.brokers import assert_eventually
 from tests.app import rq_tasks
+from tests.factories import person
 from tests.pusher.publisher.recorder import Recorder
 from tests.runners.workers import WorkerProcess, django_command, worker_env
 from tests.servers import Redis, running
@@ -31,8 +33,10 @@ def worker(transactional_db: Any, recorder: Recorder, tmp_path: Path) -> Iterato
 
 
 def test_the_end_of_every_job_is_received(recorder: Recorder, worker: WorkerProcess, tmp_path: Path) -> None:
+    ada = person("ada")
     for n in range(1, 4):
-        rq_tasks.count.delay(str(tmp_path / "log"), 1, 0.0)
+        with telltale.owned_by(ada):
+            rq_tasks.count.delay(str(tmp_path / "log"), 1, 0.0)
         assert_eventually(lambda: count_ends(recorder) == n, f"the end of job {n} is received")  # noqa: B023 (called at once)
 
 

@@ -70,7 +70,7 @@ class PusherBroker:
             envelope = Envelope.from_bytes(message.body)
         except Malformed:
             return  # Another program's message, or one of the stand-in server, for processes.
-        if envelope.kind is Kind.CANCEL:
+        if envelope.kind is Kind.CANCEL or _has_no_followers(envelope):
             return
         for topic in envelope.topics:
             try:
@@ -109,6 +109,14 @@ class PusherLoopBroker(PusherBroker):
         """As `listen`, on the event loop."""
         assert isinstance(self._second, EventLoopBroker)  # noqa: S101 (so it was chosen in `build`)
         return self._second.listen_on(loop, deliver, missed)
+
+
+def _has_no_followers(envelope: Envelope) -> bool:
+    """Whether it is about a task without an owner: without the hook `CAN_FOLLOW`, only owners may follow tasks.
+
+    Such as the members of a group, and the tasks of a schedule: they can be many, and each event is billed.
+    """
+    return envelope.kind is Kind.SNAPSHOT and len(envelope.topics) == 1 and conf.settings().can_follow is None
 
 
 def _require_room(envelope: Envelope) -> None:

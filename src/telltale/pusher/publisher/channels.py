@@ -3,10 +3,10 @@
 `task:4b8e…` is `private-task-4b8e…`, `user:7` is `private-user-7`, a site's own `project:7` is `private-project-7`.
 `TELLTALE["PUSHER_CHANNELS"]` gives own kinds another type: with `{"news": "public"}`, `news:today` is `news-today`.
 
-A name of a channel is: the type's prefix, the kind, a hyphen, the topic's name. Channels allow neither `+` nor `:`, and
-the first hyphen must end the kind, so a few characters are replaced: `+` in a name by `,`, a hyphen in a kind by `;`,
-every other character that channels don't allow by `=` and two hexadecimal digits for each of its bytes. A kind that is
-the name of a type is written with its first letter replaced in this way. So no two topics share a channel.
+A name of a channel is: the type's prefix, the kind, a hyphen, the topic's name. Channels don't allow all characters of
+topics, and the first hyphen must end the kind, so some are replaced: in a name `+` by `,` and `%` by `=`, in a kind `-`
+by `;`. A kind that is the name of a type has its first letter in hexadecimal, such as `=63ache`. So no two topics share
+a channel.
 """
 
 import re
@@ -35,8 +35,9 @@ PREFIXES: Final = {
 TELLTALES_KINDS: Final = frozenset({"task", "user", "session"})
 """The kinds of topics that carry snapshots and notices: their channels are private."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]")
-_ESCAPED: Final = re.compile(r"=([0-9A-F]{2})")
+_IN_NAMES: Final = str.maketrans("+%", ",=")
+_BACK_IN_NAMES: Final = str.maketrans(",=", "+%")
+_FIRST_LETTER: Final = re.compile(r"=([0-9A-F]{2})")
 _RESERVED_KINDS: Final = frozenset({"private", "presence", "encrypted", "cache"})
 """Kinds that would make a name look like that of another type."""
 
@@ -47,15 +48,13 @@ def type_of(kind: str, types: Mapping[str, str]) -> str:
 
 
 def channel_of(topic: str, types: Mapping[str, str]) -> str:
-    """Return the name of the channel of a topic; raise `InvalidTopic` for a topic that no page can follow."""
+    """Return the name of a topic's channel; raise `InvalidTopic` if it has none, being for processes or too long."""
     kind, name = parse_open(topic)
-    escaped_kind = "".join(";" if character == "-" else _escape(character) for character in kind)
-    if kind in _RESERVED_KINDS:
-        escaped_kind = f"={ord(kind[0]):02X}{kind[1:]}"
-    channel = f"{PREFIXES[type_of(kind, types)]}{escaped_kind}-{escape_name(name)}"
+    first = f"={ord(kind[0]):02X}" if kind in _RESERVED_KINDS else kind[0]
+    channel = f"{PREFIXES[type_of(kind, types)]}{first}{kind[1:].replace('-', ';')}-{escape_name(name)}"
     if len(channel) > MAX_LENGTH:
         raise InvalidTopic(
-            f"{topic!r} has a channel of {len(channel)} characters, and at most {MAX_LENGTH} are allowed: "
+            f"{topic!r} would have a channel of {len(channel)} characters, and at most {MAX_LENGTH} are allowed: "
             "use a shorter topic."
         )
     return channel
@@ -75,26 +74,15 @@ def topic_of(channel: str, types: Mapping[str, str]) -> str | None:
 
 def escape_name(name: str) -> str:
     """Return a topic's name with characters that channels and ids of their users may have."""
-    return "".join("," if character == "+" else _escape(character) for character in name)
-
-
-def _escape(character: str) -> str:
-    if _PLAIN.fullmatch(character):
-        return character
-    return "".join(f"={byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+    return name.translate(_IN_NAMES)
 
 
 def _read(text: str) -> str | None:
     kind, separator, name = text.partition("-")
     if not separator:
         return None
-    return f"{_unescape(kind.replace(';', '-'))}:{_unescape(name.replace(',', '+'))}"
-
-
-def _unescape(text: str) -> str:
-    escaped = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
-    # Bytes of a character that is not ASCII follow each other.
-    return escaped.encode("latin-1", "replace").decode("utf-8", "replace")
+    kind = _FIRST_LETTER.sub(lambda match: chr(int(match[1], 16)), kind, count=1)
+    return f"{kind.replace(';', '-')}:{name.translate(_BACK_IN_NAMES)}"
 
 
 def _has_channel(topic: str, channel: str, types: Mapping[str, str]) -> bool:

@@ -34,7 +34,7 @@ def member_data(request: HttpRequest, app: PusherApp, pk: object) -> str:
     except InvalidUserData as error:
         raise ValueError(
             f"The data of the user {pk!r} can't be shown to members: {error} "
-            "Shorten what TELLTALE['PUSHER_USER_INFO'] returns."
+            "Shorten what TELLTALE['PUSHER_USER_INFO'] returns, or the user's primary key."
         ) from error
     return text
 
