@@ -41,9 +41,14 @@ class Site:
 SITE = Site()
 
 
+def has_thread() -> bool:
+    return any(thread.name == "telltale-pusher-apps" for thread in threading.enumerate())
+
+
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The site of `a_registry` and of the setting; its function is called often."""
+    wait_until(lambda: not has_thread(), "the registries of other tests end")
     monkeypatch.setattr(app_registry, "REFRESH_S", 0.01)
     SITE.__init__()  # type: ignore[misc]
     yield SITE
@@ -150,7 +155,7 @@ def test_the_setting_may_name_the_function(site: Site, settings: Any) -> None:
     assert find_by_id("1") is not None
     settings.TELLTALE = {}
     read = len(site.calls)
-    wait_until(lambda: not any(t.name == "telltale-pusher-apps" for t in threading.enumerate()), "the thread ends")
+    wait_until(lambda: not has_thread(), "the thread ends")
     assert len(site.calls) <= read + 1
 
 

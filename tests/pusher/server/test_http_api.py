@@ -291,6 +291,7 @@ def test_info_is_told_after_an_event_and_in_a_batch() -> None:
     ("signed_path", "mount", "scope"),
     [
         ("/pusher/apps/1/channels", "/pusher", {}),
+        ("/pusher/apps/1/channels", "/pusher", {"raw_path": None}),
         ("/apps/1/channels", "/pusher", {}),
         ("/pusher/apps/1/channels", "", {"root_path": "/pusher"}),
         ("/apps/1/channels", "", {"root_path": "/pusher"}),

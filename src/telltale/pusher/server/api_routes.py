@@ -38,7 +38,7 @@ class ApiHost(Protocol):
 
     @property
     def membership(self) -> SiteChannels:
-        """The site's channels, as this process knows them."""
+        """The site's channels, as this process knows them, without users' own channels."""
         ...
 
     def publish(self, app: PusherApp, events: Sequence[ApiEvent]) -> None:
@@ -131,7 +131,7 @@ def _channels(request: ApiRequest, host: ApiHost) -> Any:
     prefix = request.parameters.get("filter_by_prefix", "")
     attributes = api_attributes.read(request.parameters.get("info"), api_attributes.OF_CHANNELS)
     api_attributes.require_prefix(attributes, prefix)
-    names = [name for name in host.membership.channels(request.app.id, prefix) if channel_names.user_of(name) is None]
+    names = host.membership.channels(request.app.id, prefix)
     return {"channels": {name: _attributes(request.app, name, attributes, host) for name in names}}
 
 
