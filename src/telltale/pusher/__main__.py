@@ -3,8 +3,8 @@
 python -m telltale.pusher --port 6001 --app-id 1 --key app-key --secret app-secret
 """
 
+import hashlib
 import json
-import secrets
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -56,7 +56,7 @@ def configure(options: Namespace) -> None:
     """Set Django up with the options; raises `CannotServe`."""
     apps = _read_apps(options.apps) if options.apps is not None else [_app(options)]
     settings.configure(
-        SECRET_KEY=secrets.token_hex(),
+        SECRET_KEY=_secret_key(apps),
         ALLOWED_HOSTS=["*"],
         INSTALLED_APPS=[],
         USE_TZ=True,
@@ -78,6 +78,12 @@ def serve(options: Namespace) -> None:
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
     )
+
+
+def _secret_key(apps: list[Any]) -> str:
+    """Return the same key in all processes with the same apps: brokers keep sites with different keys apart."""
+    secrets = sorted(str(app.get("SECRET")) for app in apps if isinstance(app, dict))
+    return hashlib.sha256("\n".join(["telltale.pusher", *secrets]).encode()).hexdigest()
 
 
 def _read_apps(path: str) -> list[Any]:
