@@ -53,11 +53,13 @@ def new_secret() -> str:
 class App(models.Model):
     """One app of the stand-in; `PusherApp` is its value."""
 
-    name = models.CharField(_("name"), max_length=255, help_text=_("For people; clients do not see it."))
+    name = models.CharField(_("name"), max_length=255, help_text=_("Shown in the admin only."))
     app_id = models.CharField(_("app id"), max_length=32, unique=True, default=new_app_id)
-    key = models.CharField(_("key"), max_length=255, unique=True, default=new_key, help_text=_("Public: in clients."))
+    key = models.CharField(
+        _("key"), max_length=255, unique=True, default=new_key, help_text=_("Public: clients connect with it.")
+    )
     secret = models.CharField(
-        _("secret"), max_length=255, default=new_secret, help_text=_("On servers alone: it signs and verifies.")
+        _("secret"), max_length=255, default=new_secret, help_text=_("Private: servers sign with it.")
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     is_tls_only = models.BooleanField(_("TLS only"), default=False)
@@ -65,13 +67,19 @@ class App(models.Model):
     has_subscription_counts = models.BooleanField(_("subscription counts"), default=False)
     has_watchlists = models.BooleanField(_("watchlists"), default=True)
     activity_timeout_s = models.PositiveIntegerField(_("activity timeout (s)"), default=120)
-    cache_s = models.FloatField(_("cache channels keep an event (s)"), default=1_800.0)
-    webhook_settle_s = models.FloatField(_("webhooks of leaving wait (s)"), default=3.0)
+    cache_s = models.FloatField(_("event kept by cache channels (s)"), default=1_800.0)
+    webhook_settle_s = models.FloatField(_("delay of webhooks of leaving clients (s)"), default=3.0)
     limits = models.JSONField(
-        _("limits"), default=dict, blank=True, help_text=_('Other limits than the usual ones: {"EVENT_BYTES": 20000}.')
+        _("limits"),
+        default=dict,
+        blank=True,
+        help_text=_('Limits that differ from the defaults, for example {"EVENT_BYTES": 20000}.'),
     )
     webhooks = models.JSONField(
-        _("webhooks"), default=list, blank=True, help_text=_('Addresses: ["https://example.com/pusher/webhook/"].')
+        _("webhooks"),
+        default=list,
+        blank=True,
+        help_text=_('A list of addresses, for example ["https://example.com/pusher/webhook/"].'),
     )
 
     class Meta:

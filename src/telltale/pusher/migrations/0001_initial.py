@@ -17,9 +17,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "name",
-                    models.CharField(
-                        help_text="For people; clients do not see it.", max_length=255, verbose_name="name"
-                    ),
+                    models.CharField(help_text="Shown in the admin only.", max_length=255, verbose_name="name"),
                 ),
                 (
                     "app_id",
@@ -31,7 +29,7 @@ class Migration(migrations.Migration):
                     "key",
                     models.CharField(
                         default=telltale.pusher.models.new_key,
-                        help_text="Public: in clients.",
+                        help_text="Public: clients connect with it.",
                         max_length=255,
                         unique=True,
                         verbose_name="key",
@@ -41,7 +39,7 @@ class Migration(migrations.Migration):
                     "secret",
                     models.CharField(
                         default=telltale.pusher.models.new_secret,
-                        help_text="On servers alone: it signs and verifies.",
+                        help_text="Private: servers sign with it.",
                         max_length=255,
                         verbose_name="secret",
                     ),
@@ -52,14 +50,17 @@ class Migration(migrations.Migration):
                 ("has_subscription_counts", models.BooleanField(default=False, verbose_name="subscription counts")),
                 ("has_watchlists", models.BooleanField(default=True, verbose_name="watchlists")),
                 ("activity_timeout_s", models.PositiveIntegerField(default=120, verbose_name="activity timeout (s)")),
-                ("cache_s", models.FloatField(default=1800.0, verbose_name="cache channels keep an event (s)")),
-                ("webhook_settle_s", models.FloatField(default=3.0, verbose_name="webhooks of leaving wait (s)")),
+                ("cache_s", models.FloatField(default=1800.0, verbose_name="event kept by cache channels (s)")),
+                (
+                    "webhook_settle_s",
+                    models.FloatField(default=3.0, verbose_name="delay of webhooks of leaving clients (s)"),
+                ),
                 (
                     "limits",
                     models.JSONField(
                         blank=True,
                         default=dict,
-                        help_text='Other limits than the usual ones: {"EVENT_BYTES": 20000}.',
+                        help_text='Limits that differ from the defaults, for example {"EVENT_BYTES": 20000}.',
                         verbose_name="limits",
                     ),
                 ),
@@ -68,7 +69,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         blank=True,
                         default=list,
-                        help_text='Addresses: ["https://example.com/pusher/webhook/"].',
+                        help_text='A list of addresses, for example ["https://example.com/pusher/webhook/"].',
                         verbose_name="webhooks",
                     ),
                 ),
