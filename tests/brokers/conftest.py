@@ -11,6 +11,25 @@ from tests.servers import Postgres, running
 from tests.transports.conftest import site as site
 
 
+@pytest.fixture(autouse=True)
+def long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine may take long to connect and to answer. Tests of servers that hang shorten these limits."""
+    for name in (
+        "redis.connection.CONNECT_TIMEOUT_S",
+        "redis.topology.CONNECT_TIMEOUT_S",
+        "redis.publisher.PUBLISH_TIMEOUT_S",
+        "redis.sender.ANSWER_TIMEOUT_S",
+        "redis.listener.FOLLOW_TIMEOUT_S",
+        "redis.subscription.ANSWER_TIMEOUT_S",
+        "postgres.connection.CONNECT_TIMEOUT_S",
+        "postgres.connection.ANSWER_TIMEOUT_S",
+        "postgres.broker.LISTEN_TIMEOUT_S",
+        "postgres.probe.PROBE_TIMEOUT_S",
+        "postgres.notification_thread.CLOSE_TIMEOUT_S",
+    ):
+        monkeypatch.setattr(f"telltale.brokers.{name}", 30.0)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL server for all tests; a test that stops it starts it again."""

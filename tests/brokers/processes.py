@@ -15,7 +15,7 @@ def run_process(code: str, *arguments: str, warnings: str = "error", **env: str)
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert process.returncode == 0, process.stderr
@@ -23,9 +23,12 @@ def run_process(code: str, *arguments: str, warnings: str = "error", **env: str)
     return process.stdout
 
 
-PUBLISH_UNDER_GEVENT = """
+PATCH_BY_GEVENT = """
 from gevent import monkey
 monkey.patch_all()
+"""
+
+PUBLISH_UNDER_GEVENT = """
 import gevent
 from telltale import native
 from telltale.brokers import build
@@ -53,10 +56,12 @@ while not is_ready and not failures: gevent.sleep(0.01)
 gevent.joinall([gevent.spawn(publish_from_a_greenlet, name) for name in range(5)], raise_error=True)
 expected = {b"thread %d" % n for n in range(50)} | {b"%d %d" % (name, n) for name in range(5) for n in range(50)}
 def is_done(): return has_ended and expected <= set(received)
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 40
 while not is_done() and not failures and time.monotonic() < deadline: gevent.sleep(0.01)
 listening.close()
 publisher.close()
 print("all" if expected <= set(received) else sorted(expected - set(received)), failures)
 """
-"""Publishes from a thread and from greenlets to the broker at `url`; prints "all []" if every message is received."""
+"""Publishes from a thread and from greenlets to the broker at `url`; prints "all []" if every message is received.
+
+Comes after `PATCH_BY_GEVENT`."""

@@ -60,10 +60,7 @@ class RedisContract(SelectiveContract):
     server_class: type[RedisServer]
 
     @pytest.fixture
-    def make_redis_broker(self, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBroker]:
-        # A busy machine may take long to connect; these tests don't check how long.
-        monkeypatch.setattr("telltale.brokers.redis.publisher.PUBLISH_TIMEOUT_S", 10.0)
-        monkeypatch.setattr("telltale.brokers.redis.listener.FOLLOW_TIMEOUT_S", 10.0)
+    def make_redis_broker(self, server: RedisServer) -> Iterator[MakeBroker]:
         with broker_factory(server.url) as make_broker:
             yield make_broker
 

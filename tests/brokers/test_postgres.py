@@ -22,7 +22,9 @@ AdminConnection = psycopg.Connection[Any]
 SET_UP = """
 import django; django.setup()
 from telltale.brokers import broker
+from telltale.brokers.postgres import broker as postgres_broker, notification_thread
 from telltale.testing.brokers import *
+postgres_broker.LISTEN_TIMEOUT_S = notification_thread.CLOSE_TIMEOUT_S = 30.0  # For slow machines.
 """
 
 
@@ -70,7 +72,9 @@ def test_a_closed_broker_leaves_no_connection_and_may_be_used_again(
     received.assert_received(b"again")
 
 
-def test_a_thousand_messages_a_second_are_twenty_transactions(make_broker: MakeBroker, admin: AdminConnection) -> None:
+def test_almost_a_thousand_messages_a_second_are_twenty_transactions(
+    make_broker: MakeBroker, admin: AdminConnection
+) -> None:
     admin.execute(f"LISTEN {default_channel()}")
     received, broker = collect(make_broker()), make_broker()
     started_at = time.monotonic()
@@ -78,34 +82,36 @@ def test_a_thousand_messages_a_second_are_twenty_transactions(make_broker: MakeB
     while time.monotonic() - started_at < 2:
         broker.publish([Message((f"project:{count % 50}",), f"{count}".encode())])
         count += 1
-        time.sleep(max(0.0, started_at + count / 1_000 - time.monotonic()))
+        time.sleep(0.001)
     took_s = time.monotonic() - started_at
-    received.assert_received(f"{count - 1}".encode())
-    batches = received_batches(admin)
+    last = f"{count - 1}".encode()
+    received.assert_received(last)
+    batches = received_batches(admin, last)
     assert 2 < len(batches) <= took_s / notification_thread.SEND_EVERY_S + 5
     assert [body for batch in batches for body in batch.bodies] == [f"{n}".encode() for n in range(count)]
 
 
-def received_batches(admin: AdminConnection) -> list[Batch]:
-    """The content of each transaction that `admin` has received, without the probes of starting processes."""
-    reassembler = Reassembler()
-    batches = [reassembler.add(notification.payload.encode()) for notification in admin.notifies(timeout=0.2)]
-    return [batch for batch in batches if batch is not None and batch != Batch()]
+def received_batches(admin: AdminConnection, last: bytes) -> list[Batch]:
+    """The content of each transaction until that of `last`, without the probes of starting processes."""
+    reassembler, batches = Reassembler(), []
+    for notification in admin.notifies(timeout=20):
+        batch = reassembler.add(notification.payload.encode())
+        if batch is not None and batch != Batch():
+            batches.append(batch)
+            if last in batch.bodies:
+                break
+    return batches
 
 
-def test_a_single_message_is_sent_at_once_and_received_by_its_own_process_too(make_broker: MakeBroker) -> None:
+def test_a_single_message_is_sent_at_once_and_received_by_its_own_process_too(
+    make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notification_thread, "SEND_EVERY_S", 1_000.0)
     broker = make_broker()
     received, received_by_publisher = collect(make_broker()), collect(broker)
-    took_s = []
-    for n in range(20):
-        time.sleep(0.06)
-        started_at = time.monotonic()
-        broker.publish(make_messages(f"{n}".encode()))
-        received.assert_received(f"{n}".encode())
-        received_by_publisher.assert_received(f"{n}".encode())
-        took_s.append(time.monotonic() - started_at)
-    assert min(took_s) < notification_thread.SEND_EVERY_S
-    assert sorted(took_s)[10] < 1
+    broker.publish(make_messages(b"one"))
+    received.assert_received(b"one")
+    received_by_publisher.assert_received(b"one")
 
 
 def test_messages_beyond_the_limit_are_reported_as_missed_by_topic_and_then_for_any_topic(

@@ -19,15 +19,15 @@ def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
 
 
 @pytest.fixture(autouse=True)
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notification_thread, "RETRY_LISTEN_S", 0.5)
     monkeypatch.setattr(notification_thread, "MISSED_EVERY_S", 0.1)
 
 
 def test_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_regularly(
-    make_broker: MakeBroker, pgbouncer: PgBouncer, caplog: pytest.LogCaptureFixture
+    make_broker: MakeBroker, pgbouncer: PgBouncer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)
     received = collect(make_broker(pgbouncer.url.replace("telltale@", "telltale:s3cret@")))
     assert_eventually(lambda: received.missed_count > 15, "missed messages are reported again and again")
     assert caplog.text.count("Receiving PostgreSQL's notifications failed") == 1
@@ -36,9 +36,10 @@ def test_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_reg
 
 
 def test_a_direct_listener_receives_messages_that_were_published_through_the_pooler(
-    make_broker: MakeBroker, pgbouncer: PgBouncer
+    make_broker: MakeBroker, pgbouncer: PgBouncer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     received, pooled_broker = collect(make_broker()), make_broker(pgbouncer.url)
+    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)
     pooled_received = collect(pooled_broker)
     pooled_broker.publish(make_messages(b"through the pooler"))
     make_broker().publish(make_messages(b"directly"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis as Client
 
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
@@ -18,8 +19,8 @@ from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import build_topology
 from telltale.testing.brokers import Received, assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
-from tests.brokers.processes import PUBLISH_UNDER_GEVENT, run_process
-from tests.brokers.publishing import try_to_publish
+from tests.brokers.processes import PATCH_BY_GEVENT, PUBLISH_UNDER_GEVENT, run_process
+from tests.brokers.publishing import assert_failing_at_once, try_to_publish
 from tests.servers import Redis, SecureRedis, free_port, running
 
 pytestmark = pytest.mark.service
@@ -38,16 +39,19 @@ def secure_redis() -> Iterator[SecureRedis]:
 
 
 @pytest.fixture
-def make_broker(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeBroker]:
-    # A busy machine may take long to connect; these tests don't check how long.
-    monkeypatch.setattr("telltale.brokers.redis.publisher.PUBLISH_TIMEOUT_S", 10.0)
+def make_broker(redis: Redis) -> Iterator[MakeBroker]:
     with broker_factory(redis.url) as make_broker:
         yield make_broker
 
 
+def wait_for_connections(admin: Client, number: int) -> None:
+    """Wait until there are so many, `admin` included: Redis may not have noticed yet that others were closed."""
+    assert_eventually(lambda: len(admin.client_list()) == number, f"there are {number} connections")
+
+
 def test_a_process_has_one_connection_to_publish_and_one_to_listen(redis: Redis, make_broker: MakeBroker) -> None:
     with redis.client() as admin:
-        before = len(admin.client_list())
+        wait_for_connections(admin, 1)
         broker = make_broker()
         received = collect(broker)
         threads = [threading.Thread(target=broker.publish, args=(make_messages(b"%d" % n),)) for n in range(20)]
@@ -56,16 +60,16 @@ def test_a_process_has_one_connection_to_publish_and_one_to_listen(redis: Redis,
         for thread in threads:
             thread.join()
         received.assert_received(*(b"%d" % n for n in range(20)))
-        assert len(admin.client_list()) == before + 2
+        assert len(admin.client_list()) == 3
         broker.close()
-        assert_eventually(lambda: len(admin.client_list()) == before, "both connections are closed")
+        wait_for_connections(admin, 1)
 
 
 def test_building_a_broker_opens_no_connection(redis: Redis, make_broker: MakeBroker) -> None:
     with redis.client() as admin:
-        before = len(admin.client_list())
+        wait_for_connections(admin, 1)
         make_broker()
-        assert len(admin.client_list()) == before
+        assert len(admin.client_list()) == 1
 
 
 def test_messages_are_received_over_a_unix_socket(redis: Redis, make_broker: MakeBroker) -> None:
@@ -91,11 +95,7 @@ def test_without_a_server_listening_and_publishing_fail_at_once(make_broker: Mak
         collect(broker)
     with pytest.raises(BrokerUnavailable, match="refused"):
         broker.publish(make_messages(b"lost"))
-    started_at = time.monotonic()
-    for _ in range(100):
-        with pytest.raises(BrokerUnavailable):
-            broker.publish(make_messages(b"lost"))
-    assert time.monotonic() - started_at < 5
+    assert_failing_at_once(broker)
 
 
 @pytest.mark.parametrize("change", [("p%40ss", "wrong-secret"), ("telltale:", "nobody:")])
@@ -177,6 +177,9 @@ SET_UP = """
 import sys, threading, time
 from django.conf import settings
 from telltale.brokers.base import Message
+from telltale.brokers.redis import connection, listener, publisher, sender, topology
+connection.CONNECT_TIMEOUT_S = topology.CONNECT_TIMEOUT_S = publisher.PUBLISH_TIMEOUT_S = 30.0  # For slow machines.
+sender.ANSWER_TIMEOUT_S = listener.FOLLOW_TIMEOUT_S = 30.0
 def make_messages(body): return [Message(("project:7",), body)]
 """
 
@@ -195,10 +198,8 @@ for n in range(1000):
 
 @pytest.mark.parametrize("is_secure", [False, True])
 def test_threads_and_greenlets_publish_under_gevent(redis: Redis, secure_redis: SecureRedis, is_secure: bool) -> None:
-    assert (
-        run_process(SET_UP + "url = sys.argv[1]" + PUBLISH_UNDER_GEVENT, secure_redis.url if is_secure else redis.url)
-        == "all []\n"
-    )
+    code = PATCH_BY_GEVENT + SET_UP + "url = sys.argv[1]" + PUBLISH_UNDER_GEVENT
+    assert run_process(code, secure_redis.url if is_secure else redis.url) == "all []\n"
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
@@ -226,9 +227,9 @@ def test_a_subscription_runs_on_an_event_loop_without_a_thread(
         descriptors = [connection.fileno() for connection in subscription.connections()]
         for descriptor in descriptors:
             loop.add_reader(descriptor, on_readable)
-        assert await asyncio.to_thread(barrier.passed.wait, 20)
+        assert await asyncio.to_thread(barrier.passed.wait, 40)
         await asyncio.to_thread(broker.publish, make_messages(*(b"%d" % n + b"x" * 500 for n in range(3_000))))
-        await asyncio.wait_for(all_received.wait(), 20)
+        await asyncio.wait_for(all_received.wait(), 40)
         for descriptor in descriptors:
             loop.remove_reader(descriptor)
         subscription.close()

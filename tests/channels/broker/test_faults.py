@@ -16,7 +16,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -36,8 +35,8 @@ from telltale.testing.brokers import (
 )
 from tests.brokers.factory import broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
-from tests.brokers.processes import PUBLISH_UNDER_GEVENT, run_process
-from tests.brokers.publishing import try_to_publish
+from tests.brokers.processes import PATCH_BY_GEVENT, PUBLISH_UNDER_GEVENT, run_process
+from tests.brokers.publishing import assert_failing_at_once, assert_recovery, assert_works_again, try_to_publish
 from tests.channels.layers import CORE, PUBSUB, layers
 from tests.servers import Redis, running
 
@@ -74,37 +73,12 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("telltale.channels.broker.sender.LAYER_TIMEOUT_S", 1.0)
 
 
-def assert_works_again(broker: Broker, received: Received) -> None:
-    """Publish again and again, until a message is received."""
-    bodies = (b"again %d" % n for n in count())
-
-    def is_received() -> bool:
-        try_to_publish(broker, next(bodies))
-        time.sleep(0.05)
-        return any(body.startswith(b"again ") for body in received)
-
-    assert_eventually(is_received, "messages are received")
-
-
-def assert_recovery(broker: Broker, received: Received) -> None:
-    """Wait until missed messages are reported, and messages are received again."""
-    assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
-    assert_works_again(broker, received)
-
-
 def wait_until_sent(broker: Broker) -> None:
     """Wait until the layer has everything that was published."""
     layer_thread = cast(ChannelsBroker, broker)._layer_thread
     assert layer_thread is not None
     sender = layer_thread.sender
     assert_eventually(lambda: not (sender._buffer or sender._is_sending), "the bundle is sent")
-
-
-def assert_failing_at_once(broker: Broker) -> None:
-    """Publishing fails without waiting for the next try to connect, which is up to two seconds later."""
-    started_at = time.monotonic()
-    assert {try_to_publish(broker, b"meanwhile") for _ in range(200)} == {False}
-    assert time.monotonic() - started_at < 30
 
 
 # Redis ------------------------------------------------------------------------------------------
@@ -439,10 +413,8 @@ for n in range(1000):
 
 
 def test_threads_and_greenlets_publish_under_gevent(make_broker: MakeBroker, settings: Any) -> None:
-    assert (
-        run_process(SET_UP + "url = 'channels://'" + PUBLISH_UNDER_GEVENT, json.dumps(settings.CHANNEL_LAYERS))
-        == "all []\n"
-    )
+    code = PATCH_BY_GEVENT + SET_UP + "url = 'channels://'" + PUBLISH_UNDER_GEVENT
+    assert run_process(code, json.dumps(settings.CHANNEL_LAYERS)) == "all []\n"
 
 
 def test_a_listener_that_hangs_delays_neither_senders_nor_other_listeners(make_broker: MakeBroker) -> None:
