@@ -3,8 +3,6 @@
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,10 +15,13 @@ PATIENCE_S = 40.0
 BODY = json.dumps({"name": "e", "channel": "news", "data": "x"}).encode()
 
 
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: Any) -> Iterator[StandIn]:
-    directory: Path = tmp_path_factory.mktemp("stand-in")
-    server = StandIn(directory, ["--app-id", MAIN["ID"], "--key", MAIN["KEY"], "--secret", MAIN["SECRET"]])
+@pytest.fixture(scope="module", params=["standalone", "live server"])
+def stand_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A server in each of its forms, which have their own HTTP."""
+    directory = tmp_path_factory.mktemp("stand-in")
+    options = ["--app-id", MAIN["ID"], "--key", MAIN["KEY"], "--secret", MAIN["SECRET"]]
+    is_live = request.param == "live server"
+    server = StandIn.live_server(directory, [MAIN]) if is_live else StandIn.standalone(directory, *options)
     yield server
     server.stop()
 
