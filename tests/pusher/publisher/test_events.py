@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from pusher.crypto import encrypt
 
 from telltale.core.states import State
 from telltale.core.wire import Event
 from telltale.messages import EVENT_BYTES
 from telltale.pusher.publisher.events import (
     DATA_BYTES,
+    ENCRYPTED_BYTES,
     UPDATE,
     UPDATE_BYTES,
+    PusherEvent,
     UnsendableEvent,
     own_event,
     update_event,
@@ -48,6 +51,19 @@ def test_the_largest_snapshot_fits_into_an_event(character: str) -> None:
 def test_the_largest_event_of_a_site_fits_into_an_event() -> None:
     """P57."""
     assert EVENT_BYTES < DATA_BYTES
+
+
+def test_an_event_that_is_too_large_once_it_is_encrypted_is_an_error_with_the_mend() -> None:
+    """P25, P57."""
+    channel = "private-encrypted-letter-7"
+
+    def event(data: str) -> PusherEvent:
+        return own_event(channel, Event(topic="letter:7", name="written", data=data), None)
+
+    largest = event("x" * (ENCRYPTED_BYTES - 2))
+    assert len(json.dumps(encrypt(channel, largest.data, bytes(32)))) <= DATA_BYTES
+    with pytest.raises(UnsendableEvent, match="at most 7,400 are allowed there: send a link or an id instead"):
+        event("x" * (ENCRYPTED_BYTES - 1))
 
 
 @pytest.mark.parametrize("name", ["x" * 201, "pusher:ping", "pusher_internal:x", "client-x", UPDATE])

@@ -17,12 +17,16 @@ from typing import Final, NamedTuple
 
 from telltale.core.protocol import update
 from telltale.core.wire import Envelope, Event, Kind, encode
+from telltale.pusher.protocol.channel_names import is_encrypted
 
 UPDATE: Final = "telltale.update"
 """The name of the event that carries snapshots and notices."""
 
 DATA_BYTES: Final = 10_000
 """Upper bound of an event's data. The hosted service takes 10 kB; some compatible servers count 10,000 bytes."""
+
+ENCRYPTED_BYTES: Final = 7_400
+"""Upper bound of an event's data on an encrypted channel: encryption and base64 make it a third longer."""
 
 NAME_LENGTH: Final = 200
 """Characters of an event's name."""
@@ -55,7 +59,14 @@ def own_event(channel: str, event: Event, socket_id: str | None) -> PusherEvent:
             f"The event {event.name[:NAME_LENGTH]!r} for {event.topic!r} can't be sent by Pusher: use a name of at "
             f"most {NAME_LENGTH} characters that begins with none of {', '.join(_RESERVED)}."
         )
-    return PusherEvent(channel, event.name, encode(event.data), socket_id)
+    data, limit = encode(event.data), ENCRYPTED_BYTES if is_encrypted(channel) else DATA_BYTES
+    size = len(data.encode("utf-8", "replace"))
+    if size > limit:
+        raise UnsendableEvent(
+            f"The data of the event {event.name!r} for {event.topic!r} has {size:,} bytes, and at most {limit:,} are "
+            "allowed there: send a link or an id instead."
+        )
+    return PusherEvent(channel, event.name, data, socket_id)
 
 
 def update_size(envelope: Envelope) -> int:
