@@ -8,6 +8,7 @@ batches, with a hint that spreads their return.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -50,7 +51,8 @@ def run(options: Options) -> None:
     # All objects so far stay for ever: the garbage collector need not examine them again and again.
     gc.collect()
     gc.freeze()
-    server.run(sockets=[client_socket])
+    with contextlib.suppress(KeyboardInterrupt):  # After SIGINT uvicorn shuts down, and then raises the signal again.
+        server.run(sockets=[client_socket])
 
 
 def uvicorn_config(options: Options) -> uvicorn.Config:
