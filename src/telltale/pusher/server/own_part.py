@@ -29,7 +29,9 @@ class OwnPart:
         """The sum of the versions of all buckets."""
         self._buckets: list[dict[Key, Any]] = [{} for _ in range(BUCKETS)]
         self._versions = [0] * BUCKETS
-        self._untold: defaultdict[int, dict[Key, None]] = defaultdict(dict)
+        self._untold: defaultdict[int, dict[Key, Any]] = defaultdict(dict)
+        # By bucket: the changed keys. The value is the newest one of an entry that the others don't have yet: a client
+        # that came and went before the next message is told too. It is `ABSENT` for entries that the others have.
         self._asked: dict[int, None] = {}
 
     @property
@@ -38,7 +40,7 @@ class OwnPart:
         return bool(self._untold or self._asked)
 
     def set(self, key: Key, value: Any) -> list[Modification]:
-        """Give the entry this value; `ABSENT` removes it. Several changes before the next message are sent as one."""
+        """Give the entry this value; `ABSENT` removes it. Several changes before the next message are told as one."""
         bucket = bucket_of(key)
         entries = self._buckets[bucket]
         old = entries.get(key, ABSENT)
@@ -46,7 +48,11 @@ class OwnPart:
             entries.pop(key, None)
         else:
             entries[key] = value
-        self._untold[bucket][key] = None
+        untold = self._untold[bucket]
+        if key not in untold:
+            untold[key] = value if old is ABSENT else ABSENT
+        elif value is not ABSENT and untold[key] is not ABSENT:
+            untold[key] = value
         return [(key, old, value)]
 
     def asked(self, known: Mapping[int, int]) -> None:
@@ -68,9 +74,11 @@ class OwnPart:
             entries: list[str] = []
             while keys and size < SOFT_BYTES:
                 key = next(iter(keys))
-                del keys[key]
-                entries.append(encode_entry(key, self._buckets[bucket].get(key, ABSENT)))
-                size += len(entries[-1]) + 1
+                visit, value = keys.pop(key), self._buckets[bucket].get(key, ABSENT)
+                values = [visit, value] if value is ABSENT and visit is not ABSENT else [value]
+                for told in values:
+                    entries.append(encode_entry(key, told))
+                    size += len(entries[-1]) + 1
             if not keys:
                 del self._untold[bucket]
             groups.append(f'"{bucket}":[{self._versions[bucket]},[{",".join(entries)}]]')
