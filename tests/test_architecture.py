@@ -23,6 +23,7 @@ ROOMS = [
     "core",
     "native",
     "conf",
+    "authentication",
     "owners",
     "models",
     "store",
@@ -200,6 +201,7 @@ def test_the_public_names_are_these() -> None:
         "publish",
         "retry",
         "stage",
+        "ticket_for",
         "track",
         "tracked",
     }

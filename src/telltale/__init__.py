@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from telltale.messages import publish as publish
     from telltale.owners import owned_by as owned_by
     from telltale.pages.accepted import accepted as accepted
+    from telltale.pages.permissions import ticket_for as ticket_for
     from telltale.worker.run import Cancelled as Cancelled
     from telltale.worker.run import TaskError as TaskError
     from telltale.worker.run import track as track
@@ -45,6 +46,7 @@ _HOMES = {
     "publish": "telltale.messages",
     "retry": "telltale.dispatch.control",
     "stage": "telltale.worker.tracker",
+    "ticket_for": "telltale.pages.permissions",
     "track": "telltale.worker.run",
     "tracked": "telltale.dispatch.tracked",
 }

@@ -20,8 +20,9 @@ from django.db import models
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
-from telltale import brokers, conf
+from telltale import authentication, brokers, conf
 from telltale.conf import FIELD_BY_KEY, Settings
+from telltale.core import origins
 from telltale.core.topics import MAX_LENGTH, user_topic
 from telltale.pusher import app_registry, app_settings
 from telltale.pusher.publisher.checks import check_publisher
@@ -264,6 +265,21 @@ def _references(settings: Settings) -> Iterator[CheckMessage]:
             yield Error(
                 f"TELLTALE['CAN_FOLLOW'] is {settings.can_follow!r}, which can't be called.", hint=hint, id=_id(7)
             )
+    yield from _authentication(settings)
+    for origin in settings.allowed_origins:
+        if not origins.is_valid(origin):
+            hint = 'Use scheme://host[:port] without a path, such as "https://app.example.com", or "*".'
+            yield Error(f"TELLTALE['ALLOWED_ORIGINS'] has {origin!r}, which is no origin.", hint=hint, id=_id(10))
+
+
+def _authentication(settings: Settings) -> Iterator[CheckMessage]:
+    for path in settings.authentication:
+        try:
+            authentication.authenticator(path)
+        except Exception as error:
+            # The module may raise anything while it is imported.
+            hint = "Use the dotted path of an authentication class, or of a function request -> user."
+            yield Error(f"TELLTALE['AUTHENTICATION'] has {path!r}, which can't be used: {error}", hint=hint, id=_id(9))
 
 
 def _id(number: int) -> str:

@@ -58,6 +58,11 @@ class Settings:
     """How long a ticket is valid; pages renew it automatically."""
     can_follow: str | None = None
     """Dotted path of `(request, topic) -> bool`: may the visitor follow a topic that is not their own?"""
+    authentication: tuple[str, ...] = ()
+    """Dotted paths of what finds a request's user beside the session, such as
+    "rest_framework.authentication.TokenAuthentication"; see docs/api-clients.md."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other origins whose pages may use Telltale: "https://app.example.com", "https://*.example.com" or "*"."""
     long_poll_s: float = 25.0
     """How long a poll may stay open under ASGI."""
     poll_s: float = 2.0

@@ -23,6 +23,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
+from telltale.authentication import user_of
 from telltale.core.topics import session_topic, user_topic
 
 NAME_IN_SESSION: Final = "telltale_owner"
@@ -69,7 +70,8 @@ class Owner:
     def of(cls, source: Any, *, create_session: bool = False) -> Self:
         """Return the owner for a request, a user, an `Owner` or None.
 
-        A wrapper of Django's request, such as Django REST framework's, is accepted too; its `user` is used.
+        A wrapper of Django's request, such as Django REST framework's, is accepted too; its `user` is used. For others
+        the user is found as `TELLTALE["AUTHENTICATION"]` says.
         `create_session`: give an anonymous request's session a name, so that it can own a task.
         """
         if source is None or isinstance(source, cls):
@@ -79,8 +81,8 @@ class Owner:
             if getattr(source, "pk", None) is None:
                 raise TypeError(f"owner={source!r} can't own a task: pass a saved user, a request or None.")
             return cls(user_id=source.pk)
-        user = getattr(source, "user", getattr(request, "user", None))
-        if user is not None and user.is_authenticated:
+        user = user_of(request, source)
+        if user is not None:
             return cls(user_id=user.pk)
         name, *earlier_names = session_names(request, create=create_session) or [""]
         return cls(session=name, earlier_sessions=tuple(earlier_names))

@@ -12,6 +12,8 @@ from django.http.request import split_domain_port, validate_host
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 from django.utils.http import is_same_domain
 
+from telltale import conf
+from telltale.core.origins import ANY, is_allowed
 from telltale.transports.http import LiveRequest
 
 LOCAL_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
@@ -51,10 +53,14 @@ def is_known_host(request: LiveRequest) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
-def is_trusted_origin(request: LiveRequest) -> bool:
-    """Whether the request comes from this site's pages, from CSRF_TRUSTED_ORIGINS, or from no page at all."""
+def is_trusted_origin(request: LiveRequest, *, is_any_enough: bool = True) -> bool:
+    """Whether the request comes from this site's pages, from an origin that the settings allow, or from no page.
+
+    `is_any_enough`: also if all origins are allowed (`*`).
+    """
     origin = request.origin.lower()
-    if not origin:
+    allowed = [entry for entry in conf.settings().allowed_origins if is_any_enough or entry != ANY]
+    if not origin or is_allowed(origin, allowed):
         return True
     scheme, _, host = origin.partition("://")
     if not host:

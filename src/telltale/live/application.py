@@ -9,6 +9,8 @@ imported late: a site's `asgi.py` imports this module before Django is set up. `
 from collections.abc import MutableMapping
 from typing import Any
 
+from telltale import conf
+from telltale.core import origins
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
 from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
 from telltale.transports.http import Application, LiveRequest, Receive, Scope, Send, send_response
@@ -76,10 +78,33 @@ async def _run_transport(scope: Scope, receive: Receive, send: Send) -> None:
         return await send({"type": "websocket.close", "code": 1008})
     if not is_known_host(request):
         return await send_response(send, 400, '{"error":"The host is not in ALLOWED_HOSTS: add it there."}')
+    allowed = conf.settings().allowed_origins
+    if allowed and scope["method"] == "OPTIONS":
+        return await _answer_preflight(send, origins.preflight_headers(request.origin, allowed))
+    send = _with_headers(send, origins.cors_headers(request.origin, allowed))
     if scope["method"] not in {"GET", "POST"}:
         return await send_response(send, 405, '{"error":"Use GET or POST."}')
     transport = sse if request.wants_event_stream else polling
     await transport(request, receive, send, driver())
+
+
+async def _answer_preflight(send: Send, headers: list[origins.Header]) -> None:
+    """Tell a browser whether a page of another origin may use the live address."""
+    await send({"type": "http.response.start", "status": 204, "headers": origins.encoded(headers)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _with_headers(send: Send, headers: list[origins.Header]) -> Send:
+    """Return a `send` that adds these headers to the response."""
+    if not headers:
+        return send
+
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *origins.encoded(headers)]}
+        await send(message)
+
+    return send_with_headers
 
 
 def _drain_drivers() -> None:

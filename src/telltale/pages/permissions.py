@@ -8,6 +8,7 @@ visitors and behind `LoginRequiredMiddleware`. Called by the views and template 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -90,6 +91,10 @@ class PageTicket:
     expires_at: float
     """In seconds since 1970."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the view `ticket` sends it."""
+        return {"ticket": self.ticket, "topics": sorted(self.topics), "expires_at": self.expires_at}
+
 
 def page_ticket(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:
     """Return the ticket for a page: the visitor's own topic, and the tasks of `task_ids` that they may follow."""
@@ -100,6 +105,7 @@ def page_ticket(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> Pa
 def ticket_for(request: HttpRequest, requested: Iterable[str]) -> PageTicket:
     """Return a ticket for the requested topics that the visitor may follow; the others are left out.
 
+    `request`: Django's, or a wrapper around it. A program sends `ticket` to the live address (docs/protocol.md).
     A page that was opened before a sign-in asks for its session's topic: it gets the user's topic as well.
     """
     now, owner, requested = store.now(), Owner.of(request), list(requested)

@@ -3,14 +3,14 @@
 `permissions` decides who may see a task; `dispatch.control` and `store` carry actions out; `responses` and the
 templates make the responses. A task that does not exist and a task of another owner get the same response.
 
-Behind Django's `LoginRequiredMiddleware`, the pages and actions need a signed-in user. The requests that a page's
-script makes in the background do not (`login_not_required`), since a script can't use a login page.
+`guards` says who may call a view: a visitor, the bearer of a ticket, or anyone. Behind Django's
+`LoginRequiredMiddleware`, the pages and actions need a signed-in user. The requests that a page's script makes in the
+background do not, since a script can't use a login page.
 """
 
-from functools import wraps
+from functools import partial
 from typing import Any, Final
 
-from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -18,7 +18,6 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_POST, require_safe
 
 from telltale import conf, store
@@ -33,6 +32,7 @@ from telltale.live import tickets
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages import permissions
+from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_ticket
 from telltale.pages.permissions import is_owner, may_see
 from telltale.pages.responses import (
     json_body,
@@ -44,8 +44,7 @@ from telltale.pages.responses import (
     task_json,
     wants_page,
 )
-from telltale.transports.base import Hello, http_status
-from telltale.transports.http import bearer_token
+from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
 
 NEWEST: Final = 50
@@ -55,6 +54,7 @@ MIN_REFRESH_S: Final = 3
 """A page without JavaScript refreshes at most this often, so that it stays readable."""
 
 
+@for_visitors
 @require_safe
 def tasks(request: HttpRequest) -> HttpResponseBase:
     """The visitor's own tasks: unfinished ones first, then the newest."""
@@ -65,6 +65,7 @@ def tasks(request: HttpRequest) -> HttpResponseBase:
     return no_store(render(request, "telltale/tasks.html", context))
 
 
+@for_visitors
 @require_safe
 def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     """One task: a page with live updates, or JSON with an ETag."""
@@ -81,7 +82,7 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     return response
 
 
-@csrf_protect
+@for_visitors
 @require_POST
 def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
     """Request the cancellation of one of the visitor's own tasks."""
@@ -100,7 +101,7 @@ def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
     return _action_done(request, row)
 
 
-@csrf_protect
+@for_visitors
 @require_POST
 def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
     """Run one of the visitor's own tasks again, after it failed, was cancelled or was lost."""
@@ -116,8 +117,7 @@ def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
     return _action_done(request, row)
 
 
-@login_not_required
-@csrf_protect
+@partial(for_visitors, is_walled=False)
 @require_POST
 def ticket(request: HttpRequest) -> HttpResponseBase:
     """A new ticket for the requested topics, without those that the visitor may not follow."""
@@ -128,8 +128,7 @@ def ticket(request: HttpRequest) -> HttpResponseBase:
     granted = permissions.ticket_for(request, requested)
     if requested and not granted.topics:
         return no_store(json_error(404, _("These topics don't exist, or you may not follow them.")))
-    fields = {"ticket": granted.ticket, "topics": sorted(granted.topics), "expires_at": granted.expires_at}
-    return no_store(JsonResponse(fields))
+    return no_store(JsonResponse(granted.to_json()))
 
 
 def _requested_topics(request: HttpRequest) -> list[str]:
@@ -143,31 +142,14 @@ def _requested_topics(request: HttpRequest) -> list[str]:
     return topics
 
 
-def _ticket_required(view: Any) -> Any:
-    """Authorize a view by the ticket in `Authorization` alone; cookies are ignored, so CSRF needs no check."""
-
-    @login_not_required
-    @csrf_exempt
-    @wraps(view)
-    def ticketed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            grant = tickets.verify(bearer_token(request.headers.get("Authorization", "")))
-        except tickets.TicketRefused as refusal:
-            return _refuse(refusal.reason)
-        return no_store(view(request, grant, *args, **kwargs))
-
-    return ticketed
-
-
-@_ticket_required
+@for_tickets
 @require_POST
 def take_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
     """Take a notice for this page: granted to one page only, once."""
     return JsonResponse({"granted": store.take_notice(notice_id, grant.topics)})
 
 
-@login_not_required
-@csrf_exempt
+@for_anyone
 def live(request: HttpRequest) -> HttpResponseBase:
     """The live URL without `telltale.asgi`: polls are answered at once, and the response says when to poll again."""
     if request.method not in {"GET", "POST"}:
@@ -181,12 +163,12 @@ def live(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-@_ticket_required
+@for_tickets
 def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
     try:
         hello = Hello.read(json_body(request))
     except Malformed:
-        return _refuse(reasons.MALFORMED)
+        return refuse_ticket(reasons.MALFORMED)
     now, settings = store.now(), conf.settings()
     envelopes = store.read_topics(grant.topics, now=now)
     request_queue_status([envelope.snapshot for envelope in envelopes if envelope.snapshot is not None], now=now)
@@ -257,8 +239,3 @@ def _refuse_action(request: HttpRequest, row: TaskState, message: str, *, status
     if not wants_page(request):
         return no_store(json_error(status, message))
     return no_store(render(request, "telltale/action_refused.html", {"task": row, "message": message}, status=status))
-
-
-def _refuse(reason: reasons.Reason) -> HttpResponseBase:
-    bye = {"type": "bye", "code": reason.code, "reason": reason.word, "again": reason.again}
-    return no_store(JsonResponse(bye, status=http_status(reason)))

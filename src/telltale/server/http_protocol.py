@@ -12,16 +12,18 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
-from websockets.http11 import Request
 
+from telltale import conf
+from telltale.core import origins
 from telltale.core.wire import INBOUND_BYTES
 from telltale.live.access import is_known_host, is_live
 from telltale.live.driver import driver
 from telltale.server.client_protocol import ClientProtocol, client_address, enable_keepalive
 from telltale.server.frames import LAST_CHUNK, chunk, event_chunk
+from telltale.server.routes import MakeSocket
+from telltale.server.socket_protocol import SocketProtocol
+from telltale.server.upgrade_protocol import UpgradeProtocol
 from telltale.server.websocket_protocol import WebSocketProtocol
 from telltale.transports.base import Client, admit, http_status
 from telltale.transports.http import LiveRequest
@@ -31,7 +33,7 @@ _CHUNKED_HEADERS: Final = [*HEADERS, (b"transfer-encoding", b"chunked")]
 _UNCHUNKED_HEADERS: Final = [*HEADERS, (b"connection", b"close")]
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(UpgradeProtocol):
     """uvicorn's protocol, except for requests for a stream or a socket of the live address."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **more: Any) -> None:
@@ -77,20 +79,9 @@ class HttpProtocol(HttpToolsProtocol):
     # Called by uvicorn ---------------------------------------------------------------------------
 
     def handle_websocket_upgrade(self) -> None:
-        """Serve a socket of the live address; uvicorn's own way is to parse the request a second time."""
-        if self._is_handed_over:
-            return
-        path = self._path
-        if self.config.ws_protocol_class is not WebSocketProtocol or not is_live(path, self.root_path):
-            return super().handle_websocket_upgrade()
-        if self.parser.get_method() != b"GET":
-            return self.send_400_response("Ask for a WebSocket by GET.")
-        self.connections.discard(self)
-        socket_protocol = WebSocketProtocol(self.config, self.server_state, self.app_state)
-        socket_protocol.connection_made(self.transport)
-        self.transport.set_protocol(socket_protocol)
-        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
-        socket_protocol.open(Request(path, headers), LiveRequest.from_headers(self.headers), self.config)
+        """Serve a socket, but ignore a request for one that follows a request for a stream on the same line."""
+        if not self._is_handed_over:
+            super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a bad request, but ignore what follows a request for a stream on the same line."""
@@ -103,11 +94,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._body_timeout.cancel()
         super().connection_lost(exc)
 
-    # Streams -------------------------------------------------------------------------------------
+    # Sockets -------------------------------------------------------------------------------------
 
-    @property
-    def _path(self) -> str:
-        return self.url.partition(b"?")[0].decode("latin-1")
+    def _find_socket(self) -> MakeSocket | None:
+        if self.config.ws_protocol_class is WebSocketProtocol and is_live(self._path, self.root_path):
+            return self._make_live_socket
+        return super()._find_socket()
+
+    def _make_live_socket(self, server_state: ServerState) -> SocketProtocol:
+        return WebSocketProtocol(self.config, server_state, self.app_state)
+
+    # Streams -------------------------------------------------------------------------------------
 
     def _parse_stream_request(self) -> LiveRequest | None:
         """Return the request if it is one for a stream of the live address, which is served here."""
@@ -139,6 +136,8 @@ class StreamProtocol(ClientProtocol):
 
     __slots__ = ("_is_chunked", "form", "write")
 
+    _client: Client | None
+
     def __init__(self, transport: asyncio.Transport, server_state: ServerState, *, is_chunked: bool) -> None:
         super().__init__(server_state)
         self._transport = transport
@@ -151,15 +150,16 @@ class StreamProtocol(ClientProtocol):
         """Send the beginning of the stream, or the reason why the client is refused."""
         client = driver().open(POLICY, self, client_address(self._transport, request, config))
         if admit(client, request.ticket, body) is None:
-            return self._refuse(client)
+            return self._refuse(client, request)
         enable_keepalive(self._transport)
         opening = OPENING.encode()
         headers = _CHUNKED_HEADERS if self._is_chunked else _UNCHUNKED_HEADERS
-        self._transport.write(_response_head(HTTPStatus.OK, [*self._state.default_headers, *headers]))
+        for_origin = _headers_for_origin(request)
+        self._transport.write(_response_head(HTTPStatus.OK, [*self._state.default_headers, *headers, *for_origin]))
         self._transport.write(chunk(opening) if self._is_chunked else opening)
         self._client = client
 
-    def _refuse(self, client: Client) -> None:
+    def _refuse(self, client: Client, request: LiveRequest) -> None:
         reason = client.connection.closed
         assert reason is not None  # noqa: S101 (it is called for closed connections only)
         body = client.connection.bye().encode()
@@ -169,6 +169,7 @@ class StreamProtocol(ClientProtocol):
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store, private"),
             (b"connection", b"close"),
+            *_headers_for_origin(request),
         ]
         self._transport.write(_response_head(HTTPStatus(http_status(reason)), headers) + body)
         self._transport.close()
@@ -186,6 +187,10 @@ class StreamProtocol(ClientProtocol):
             return self._transport.abort()
         self._transport.write(self.form(connection.bye()) + (LAST_CHUNK if self._is_chunked else b""))
         self._transport.close()
+
+
+def _headers_for_origin(request: LiveRequest) -> list[tuple[bytes, bytes]]:
+    return origins.encoded(origins.cors_headers(request.origin, conf.settings().allowed_origins))
 
 
 def _response_head(status: HTTPStatus, headers: list[tuple[bytes, bytes]]) -> bytes:
