@@ -269,7 +269,7 @@ def _references(settings: Settings) -> Iterator[CheckMessage]:
     for origin in settings.allowed_origins:
         if not origins.is_valid(origin):
             hint = 'Use scheme://host[:port] without a path, such as "https://app.example.com", or "*".'
-            yield Error(f"TELLTALE['ALLOWED_ORIGINS'] has {origin!r}, which is no origin.", hint=hint, id=_id(10))
+            yield Error(f"TELLTALE['ALLOWED_ORIGINS'] has {origin!r}, which is no origin.", hint=hint, id=_id(14))
 
 
 def _authentication(settings: Settings) -> Iterator[CheckMessage]:
@@ -279,7 +279,7 @@ def _authentication(settings: Settings) -> Iterator[CheckMessage]:
         except Exception as error:
             # The module may raise anything while it is imported.
             hint = "Use the dotted path of an authentication class, or of a function request -> user."
-            yield Error(f"TELLTALE['AUTHENTICATION'] has {path!r}, which can't be used: {error}", hint=hint, id=_id(9))
+            yield Error(f"TELLTALE['AUTHENTICATION'] has {path!r}, which can't be used: {error}", hint=hint, id=_id(13))
 
 
 def _id(number: int) -> str:
