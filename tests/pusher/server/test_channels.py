@@ -10,7 +10,7 @@ from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server import channels as module
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import PusherClient
-from tests.pusher.server.local_clients import APP, KeepingOutlet, until
+from tests.pusher.server.local_clients import APP, PATIENCE_S, KeepingOutlet, until
 from tests.pusher.server.test_client import Host
 
 OTHER_APP = PusherApp(id="2", key="key-2", secret="secret-2")
@@ -203,11 +203,15 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
         for k in range(100):
             channels.send(APP.id, "x", str(k))
         assert channels.is_busy
+        publisher = asyncio.ensure_future(channels.until_not_busy())
+        await asyncio.sleep(0)
+        assert not publisher.done()
         dropped = channels.counts["dropped"]
         assert dropped > 0
         await until(lambda: len(received[-1]) == 100 - dropped)
         assert received[-1] == [str(k) for k in range(100 - dropped)]
         assert not channels.is_busy
+        await asyncio.wait_for(publisher, PATIENCE_S)
 
     in_a_loop(test)
     assert len(caplog.records) == 1

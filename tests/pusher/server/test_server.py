@@ -1,6 +1,8 @@
 """What clients see of the server: subscriptions, members, users, events. On the tests' own event loop, by its rules."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
+from telltale.pusher import signals
+from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import (
     APP_DISABLED,
@@ -23,10 +27,11 @@ from telltale.pusher.protocol.close_codes import (
 from telltale.pusher.protocol.signatures import auth_token, subscription_text
 from telltale.pusher.pusher_apps import AppLimits, PusherApp
 from telltale.pusher.server import announcements
+from telltale.pusher.server.changes import ChannelOccupied
 from telltale.pusher.server.client_messages import receive
 from telltale.pusher.server.rate_limits import MESSAGE_BURST
 from telltale.pusher.server.server import PusherServer
-from tests.pusher.server.local_clients import APP, LocalClient, run, until
+from tests.pusher.server.local_clients import APP, PATIENCE_S, LocalClient, run, until
 
 OTHER_APP = PusherApp(id="2", key="key-2", secret="secret-2")
 
@@ -691,13 +696,49 @@ async def test_an_event_can_leave_out_one_connection_of_its_app(server: PusherSe
     assert len(theirs.take()) == 1
 
 
+# Apps that are read late --------------------------------------------------------------------------
+
+
+apps_can_be_read = threading.Event()
+
+
+def slow_apps() -> list[PusherApp]:
+    """Apps that a site keeps where they can't be read for a while."""
+    if not apps_can_be_read.wait(PATIENCE_S):
+        raise TimeoutError
+    return [APP]
+
+
+def test_what_other_processes_report_before_the_apps_are_known_is_not_lost() -> None:
+    """The process that leads the site sends its webhooks and signals, although it has no clients of its own."""
+    occupied: list[Any] = []
+
+    def note(channel: str, **_: Any) -> None:
+        occupied.append(channel)
+
+    async def test(server: PusherServer) -> None:
+        server.receive_changes([ChannelOccupied(app_id=APP.id, channel="news")])
+        await asyncio.sleep(0.1)
+        assert occupied == []
+        apps_can_be_read.set()
+        await until(lambda: occupied == ["news"])
+
+    signals.channel_occupied.connect(note)
+    try:
+        with override_settings(TELLTALE=django_settings.TELLTALE | {"PUSHER_APPS": f"{__name__}.slow_apps"}):
+            run(test)
+            registry().close()
+    finally:
+        signals.channel_occupied.disconnect(note)
+
+
 # Apps that change, and the end --------------------------------------------------------------------
 
 
 @on_a_server
 async def test_a_changed_app_counts_for_connections_that_are_open(server: PusherServer) -> None:
     client = connected(server)
-    server._app_changed(APP, changed := replace(APP, secret="new", has_client_events=False))
+    server._apps._changed(APP, changed := replace(APP, secret="new", has_client_events=False))
     await until(lambda: client.client.app is changed)
     client.subscribe("private-x")
     assert client.events() == ["pusher:subscription_error"]
@@ -712,7 +753,7 @@ def test_the_connections_of_an_app_that_is_disabled_or_removed_are_closed(change
 
     async def test(server: PusherServer) -> None:
         client, other = connected(server), connected(server, OTHER_APP)
-        server._app_changed(APP, changed)
+        server._apps._changed(APP, changed)
         await until(lambda: client.outlet.code)
         assert client.outlet.code is (UNKNOWN_APP if changed is None else APP_DISABLED)
         assert other.client.is_open

@@ -1,7 +1,7 @@
 """Tells clients of this process what changed on the site: members, numbers of subscribers, users online."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -97,11 +97,3 @@ def watchlist_message(parts: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Return the message that tells of users who came ("online") or went ("offline")."""
     events = [{"name": name, "user_ids": list(user_ids)} for name, user_ids in parts]
     return messages.internal("watchlist_events", None, messages.encode({"events": events}))
-
-
-def by_app(changes: Iterable[Change]) -> Iterator[tuple[str, list[Change]]]:
-    """Yield the changes of each app, in their order."""
-    found: dict[str, list[Change]] = {}
-    for change in changes:
-        found.setdefault(change.app_id, []).append(change)
-    yield from found.items()

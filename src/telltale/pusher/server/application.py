@@ -47,7 +47,9 @@ class PusherApplication:
             from telltale.pusher.server.http_api import http_api
             from telltale.pusher.server.server import pusher_server
 
-            return await http_api(scope, receive, send, pusher_server(), path, prefix=self._prefix)
+            server = pusher_server()
+            await server.channels.until_not_busy()
+            return await http_api(scope, receive, send, server, path, prefix=self._prefix)
         await self._application(scope, receive, send)
 
     def _inner_path(self, scope: Scope) -> str | None:

@@ -39,6 +39,8 @@ class LocalChannels:
         """Deliveries that this turn of the loop may still make."""
         self._is_turn_scheduled = False
         self._is_dropping = False
+        self._has_little_waiting = asyncio.Event()
+        self._has_little_waiting.set()
         self.counts: Counter[str] = Counter()
         """Totals: messages, deliveries, dropped."""
 
@@ -95,12 +97,18 @@ class LocalChannels:
         elif self._has_room(delivery.size):
             self._waiting.setdefault(queue, deque()).append(delivery)
             self._waiting_bytes += delivery.size
+            if self.is_busy:
+                self._has_little_waiting.clear()
         self._schedule_turn()
 
     @property
     def is_busy(self) -> bool:
         """Whether so much waits that those who publish should wait too."""
         return self._waiting_bytes > WAITING_BYTES // 4
+
+    async def until_not_busy(self) -> None:
+        """Wait while so much waits: those who publish faster than clients can be written to are slowed down."""
+        await self._has_little_waiting.wait()
 
     def _has_room(self, size: int) -> bool:
         if self._waiting_bytes + size <= WAITING_BYTES:
@@ -126,6 +134,8 @@ class LocalChannels:
             deliveries = self._waiting.pop(channel_id)
             if self._write(deliveries[0]):
                 self._waiting_bytes -= deliveries.popleft().size
+                if not self.is_busy:
+                    self._has_little_waiting.set()
             if deliveries:
                 self._waiting[channel_id] = deliveries  # At the end: the other channels come first.
         if self._waiting:

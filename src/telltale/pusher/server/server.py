@@ -13,27 +13,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from telltale import conf
-from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol import channel_names, messages
 from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import (
-    APP_DISABLED,
     CLIENT_EVENT_REFUSED,
-    OVER_CAPACITY,
-    OVER_QUOTA,
     RESTARTING_LATER,
     TERMINATED,
-    UNKNOWN_APP,
 )
 from telltale.pusher.protocol.user_data import Member, User
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.announcements import Announcements, by_app
+from telltale.pusher.server.announcements import Announcements
 from telltale.pusher.server.cache import LastEvents
 from telltale.pusher.server.changes import Change
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import Outlet, PusherClient
+from telltale.pusher.server.connections import Connections
 from telltale.pusher.server.hooks import TICK_S, HooksRunner
+from telltale.pusher.server.known_apps import KnownApps
 from telltale.pusher.server.links import Link
 from telltale.pusher.server.membership import Membership
 from telltale.pusher.server.site_link import SiteLink, is_alone
@@ -60,15 +56,13 @@ class PusherServer:
         self.hooks = HooksRunner(self.membership)
         self.counts: Counter[str] = Counter()
         """Totals: opened, and closed by code."""
+        self._connections = Connections()
         self._subscriptions = Subscriptions(self)
         self._announcements = Announcements(self.channels, self.users)
-        self._clients: dict[str, PusherClient] = {}
-        self._clients_by_app: Counter[str] = Counter()
-        self._clients_by_address: Counter[str] = Counter()
         self._ticking = asyncio.ensure_future(self._tick())
         self._draining: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._end_app_subscription = registry().subscribe(self._app_changed)
+        self._apps = KnownApps(self)
 
     def now(self) -> float:
         """Return the time, in seconds of a clock that never goes back."""
@@ -79,7 +73,7 @@ class PusherServer:
     @property
     def connection_count(self) -> int:
         """The number of clients."""
-        return len(self._clients)
+        return len(self._connections)
 
     @property
     def is_draining(self) -> bool:
@@ -88,53 +82,31 @@ class PusherServer:
 
     def connect(self, app: PusherApp, outlet: Outlet, *, address: str = "") -> PusherClient:
         """Return a new client. It was told its socket id, or was closed with the reason."""
-        client = PusherClient(self, app, outlet, self._new_socket_id(), address)
-        self._clients[client.socket_id] = client
-        self._clients_by_app[app.id] += 1
-        self._clients_by_address[address] += 1
+        client = PusherClient(self, app, outlet, self._connections.new_socket_id(), address)
+        self._connections.add(client)
         self.counts["opened"] += 1
         outlet.attach(client)
-        self._welcome(client)
-        return client
-
-    def _welcome(self, client: PusherClient) -> None:
-        app, settings = client.app, conf.settings()
-        is_address_full = self._clients_by_address[client.address] > settings.connections_per_address
-        limit = app.limits.connections
-        if self.is_draining:
-            client.close(RESTARTING_LATER)
-        elif not app.is_enabled:
-            client.close(APP_DISABLED)
-        elif limit is not None and self._clients_by_app[app.id] > limit:
-            client.close(OVER_QUOTA)
-        elif len(self._clients) > settings.connections or (client.address and is_address_full):
-            client.close(OVER_CAPACITY)
+        refusal = RESTARTING_LATER if self.is_draining else self._connections.refusal(client)
+        if refusal is not None:
+            client.close(refusal)
         else:
             client.send(messages.connection_established(client.socket_id, app.activity_timeout_s))
+        return client
+
+    def clients_of(self, app_id: str) -> list[PusherClient]:
+        """Return the app's clients."""
+        return self._connections.of_app(app_id)
 
     def disconnect(self, client: PusherClient) -> None:
         """Forget a client; harmless when repeated."""
-        if self._clients.pop(client.socket_id, None) is None:
+        if not self._connections.remove(client):
             return
         self.counts[f"closed {client.closed.number if client.closed else 'by the client'}"] += 1
-        _decrement(self._clients_by_app, client.app.id)
-        _decrement(self._clients_by_address, client.address)
         for channel in list(client.channels):
             self.unsubscribe(client, channel)
         if client.user is not None:
             self.users.remove(client)
             self.announce(client.app, self.membership.sign_out(client.app.id, client.user.id))
-
-    def _new_socket_id(self) -> str:
-        while True:
-            socket_id = f"{secrets.randbelow(10**9)}.{secrets.randbelow(10**9)}"
-            if socket_id not in self._clients:
-                return socket_id
-
-    def _find_client(self, app_id: str, socket_id: str | None) -> PusherClient | None:
-        """Return this process's client with this socket id, if it is one of the app."""
-        client = self._clients.get(socket_id) if socket_id else None
-        return client if client is not None and client.app.id == app_id else None
 
     # Subscriptions and users ---------------------------------------------------------------------
 
@@ -204,14 +176,11 @@ class PusherServer:
 
     def receive_event(self, app_id: str, channel: str, text: str, socket_id: str | None) -> None:
         """Write an event to the subscribers here, except the one with this socket id."""
-        self.channels.send(app_id, channel, text, without=self._find_client(app_id, socket_id))
+        self.channels.send(app_id, channel, text, without=self._connections.find(app_id, socket_id))
 
     def receive_changes(self, changes: Sequence[Change]) -> None:
         """The membership has changed by what another process reported, or by its silence."""
-        for app_id, changes_of_app in by_app(changes):
-            app = registry().find_by_id(app_id)
-            if app is not None:
-                self.announce(app, changes_of_app)
+        self._apps.announce(changes)
 
     def receive_terminate(self, app_id: str, user_id: str) -> None:
         """Close the user's signed-in connections to this process."""
@@ -224,23 +193,6 @@ class PusherServer:
             self._announcements.announce(app, changes, joined=joined)
             self.hooks.on_changes(app, changes, self.now())
 
-    # Apps ----------------------------------------------------------------------------------------
-
-    def _app_changed(self, app: PusherApp, changed: PusherApp | None) -> None:
-        """Called in the registry's thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._change_app, app.id, changed)
-
-    def _change_app(self, app_id: str, changed: PusherApp | None) -> None:
-        """Use a changed app's new secret and limits for its clients too; close those of a disabled one."""
-        for client in [client for client in self._clients.values() if client.app.id == app_id]:
-            if changed is None:
-                client.close(UNKNOWN_APP)
-            elif not changed.is_enabled:
-                client.close(APP_DISABLED)
-            else:
-                client.app = changed
-
     # Time and the end ----------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -252,14 +204,14 @@ class PusherServer:
                 self.hooks.tick(now)
                 if now >= check_at:
                     check_at = now + CHECK_EVERY_S
-                    await check_clients(self._clients.values(), now)
+                    await check_clients(self._connections.all, now)
             except Exception:
                 logger.exception("A check of all connections failed; the next one comes in a moment.")
 
     def drain(self) -> None:
         """Accept no more clients and close all, with codes that spread their return. Harmless when repeated."""
         if self._draining is None:
-            self._draining = asyncio.ensure_future(close_clients(self._clients.values()))
+            self._draining = asyncio.ensure_future(close_clients(self._connections.all))
 
     async def close(self) -> None:
         """Drain, then free everything. Webhooks that wait are sent, within some seconds. Harmless when repeated."""
@@ -272,16 +224,10 @@ class PusherServer:
         if self._draining is not None:
             await self._draining
         self._ticking.cancel()
-        self._end_app_subscription()
+        self._apps.close()
         is_last = not self.membership.processes
         await self.link.close()
         await self.hooks.close(self.now(), is_last=is_last)
-
-
-def _decrement(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
 
 
 # The server of an event loop ----------------------------------------------------------------------
