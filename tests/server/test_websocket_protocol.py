@@ -10,8 +10,8 @@ from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
 import telltale
-from telltale.server import websocket_protocol
-from telltale.server.websocket_protocol import MAX_MESSAGE_BYTES, SLICE_BYTES
+from telltale.server.socket_protocol import SLICE_BYTES, Parsers
+from telltale.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 from telltale.transports.websocket import BURST
 from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
 from tests.transports.sites import ThreadSite, in_a_thread, wait_until
@@ -240,8 +240,11 @@ def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(len(events))
             return events
 
-    monkeypatch.setattr(websocket_protocol, "_new_parser", lambda: Counting(Side.SERVER, max_size=MAX_MESSAGE_BYTES))
-    monkeypatch.setattr(websocket_protocol, "_shared_parser", websocket_protocol._new_parser())
+    class CountingParsers(Parsers):
+        def new(self) -> Protocol:
+            return Counting(Side.SERVER, max_size=MAX_MESSAGE_BYTES)
+
+    monkeypatch.setattr(WebSocketProtocol, "parsers", CountingParsers(MAX_MESSAGE_BYTES))
     return counts
 
 

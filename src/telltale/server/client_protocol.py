@@ -1,23 +1,35 @@
 """The common part of the live server's protocols: the line to one client, its address, and flow control.
 
-Knows sockets and uvicorn's conventions for protocols. `websocket_protocol.py` and `http_protocol.py` build on it.
+Knows sockets and uvicorn's conventions for protocols. `socket_protocol.py` and `http_protocol.py` build on it.
 """
 
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from telltale.live.driver import driver
 from telltale.server.proxies import LOCAL, Proxies
-from telltale.transports.base import Client
 from telltale.transports.http import LiveRequest
 
 UNACKNOWLEDGED_MS: Final = 30_000
 """Data that the client's TCP has not acknowledged for this long ends the connection."""
+
+
+class LineClient(Protocol):
+    """A client, as its line uses it."""
+
+    def block(self) -> None:
+        """The line takes nothing more: write nothing until `unblock`."""
+
+    def unblock(self) -> None:
+        """The line takes more."""
+
+    def leave(self) -> None:
+        """The client has disconnected, and nothing more is written; harmless when repeated."""
 
 
 class ClientProtocol(asyncio.Protocol):
@@ -29,7 +41,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def __init__(self, server_state: ServerState) -> None:
         self._state = server_state
-        self._client: Client | None = None
+        self._client: LineClient | None = None
 
     def eof_received(self) -> None:
         """The client sends nothing more: asyncio closes the line."""
@@ -60,15 +72,27 @@ class ClientProtocol(asyncio.Protocol):
 
 
 def client_address(transport: asyncio.Transport, request: LiveRequest, config: Config) -> str:
-    """Return the client's address, as reported by the proxies that uvicorn trusts; empty if it is not known.
+    """Return the client's address, as reported by the proxies that uvicorn trusts; empty if it is not known."""
+    peer = _peer(transport)
+    address = _proxies(config).client_address(peer or LOCAL, request.forwarded_for)
+    return address if peer or address != LOCAL else ""
 
-    The peer of a Unix socket is on this machine, so it is trusted if 127.0.0.1 is.
-    """
+
+def is_secure(transport: asyncio.Transport, forwarded_proto: str, config: Config) -> bool:
+    """Whether the client uses TLS, as reported by a proxy that uvicorn trusts, else by this connection."""
+    if forwarded_proto and _proxies(config).trust(_peer(transport) or LOCAL):
+        return forwarded_proto.strip() in {"https", "wss"}
+    return transport.get_extra_info("sslcontext") is not None
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    """Return the peer's address; empty for a Unix socket, whose peer is on this machine: trusted if 127.0.0.1 is."""
     peer = transport.get_extra_info("peername")
-    has_address = isinstance(peer, tuple)
-    proxies = Proxies.from_setting(config.forwarded_allow_ips)
-    address = proxies.client_address(str(peer[0]) if has_address else LOCAL, request.forwarded_for)
-    return address if has_address or address != LOCAL else ""
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _proxies(config: Config) -> Proxies:
+    return Proxies.from_setting(config.forwarded_allow_ips)
 
 
 def enable_keepalive(transport: asyncio.Transport) -> None:

@@ -22,6 +22,11 @@ def text_frame(text: str) -> bytes:
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
+def closing_frame(code: int, reason: str) -> bytes:
+    """Return the WebSocket frame that closes a connection; `reason` has at most 123 bytes of UTF-8."""
+    return Frame(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode()).serialize(mask=False)
+
+
 def event_chunk(text: str) -> bytes:
     """Return a message as one chunk of an event stream over HTTP/1.1."""
     return chunk(event_bytes(text))

@@ -42,13 +42,17 @@ class Proxies:
         parsed = _parse_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
+    def trust(self, peer: str) -> bool:
+        """Whether what this peer reports about its clients is believed."""
+        return self._trusts_every_peer or normalize(peer) in self
+
     def client_address(self, peer: str, forwarded_for: str) -> str:
         """Return the client's address: the last one in `forwarded_for` and `peer` that is no trusted proxy's.
 
         If all are trusted proxies', the first is the client's. A malformed address is returned as it is.
         """
         peer = normalize(peer)
-        if not (self._trusts_every_peer or peer in self):
+        if not self.trust(peer):
             return peer
         addresses = [normalize(address) for address in forwarded_for.split(",") if address.strip()]
         untrusted = [address for address in addresses if address not in self]
