@@ -28,6 +28,10 @@ MAX_WAITING: Final = 10_000
 """Envelopes that may wait for the event loop; beyond that they are dropped, and the store is read instead."""
 
 
+_PUSHER_PREFIX: Final = b"P"
+"""Messages between processes of the stand-in server of `telltale.pusher` begin with it: they are no envelopes."""
+
+
 class BrokerFeed:
     """The broker's messages, as envelopes on the event loop. A broker that can listen on the loop does."""
 
@@ -139,6 +143,8 @@ def _decode(messages: Sequence[bytes]) -> list[Envelope]:
     """Return the envelopes for browsers; a malformed one is logged and left to the next read of the store."""
     envelopes = []
     for message in messages:
+        if message.startswith(_PUSHER_PREFIX):
+            continue
         try:
             envelope = Envelope.from_bytes(message)
         except Malformed as error:
