@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 DIRECTORY: Final = Path(__file__).parents[1] / "drivers"
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 50.0
 
 Record = dict[str, Any]
 

@@ -116,6 +116,16 @@ class RawClient:
         assert len(json.dumps(message["data"])) > 30, "An error has a text that helps."
         return message
 
+    def refusal(self, channel: str) -> Message:
+        """Return the data of the next message, which must refuse a subscription for its signature."""
+        answer = self.expect("pusher:subscription_error")
+        assert answer["channel"] == channel
+        data = answer["data"]
+        assert isinstance(data, dict)
+        assert (data["type"], data["status"]) == ("AuthError", 401)
+        assert len(data["error"]) > 20, "An error has a text that helps."
+        return data
+
     def until(self, event: str) -> Message:
         """Return the next message with this event; those before are dropped."""
         while (message := self.message())["event"] != event:

@@ -12,6 +12,7 @@ from tests.pusher.clients.apps import GENEROUS, MAIN, OTHER, SMALL
 from tests.pusher.clients.conftest import Join, Name, Start
 from tests.pusher.clients.driver import LibraryError
 from tests.pusher.clients.signing import Api
+from tests.pusher.clients.site import server_library
 from tests.pusher.clients.stand_in import StandIn
 
 
@@ -147,12 +148,6 @@ def test_info_tells_of_the_channels_that_an_event_went_to(join: Join, main: Api,
     clients = [join(news), join(news), join(presence, "ada"), join(presence, "ada")]
     body = {"name": "e", "channels": [news, presence, empty], "data": "x", "info": "user_count,subscription_count"}
     assert main.post("events", body).json() == {
-        "channels": {
-            news: {"subscription_count": 2},
-            presence: {"user_count": 1, "subscription_count": 2},
-            empty: {"subscription_count": 0},
-        }
-    } or main.post("events", body).json() == {
         "channels": {news: {"subscription_count": 2}, presence: {"user_count": 1}, empty: {"subscription_count": 0}}
     }
     assert len(clients) == 4
@@ -303,8 +298,6 @@ def test_pythons_library_publishes_and_asks(join: Join, python: Any, name: Name)
 
 def test_pythons_library_raises_its_own_errors(python: Any, pusher_server: StandIn, name: Name) -> None:
     """P52, P53, P57, P78: what its own check of size lets pass is refused by the server."""
-    from tests.pusher.clients.site import server_library
-
     with pytest.raises(errors.PusherBadAuth):
         server_library(MAIN, port=pusher_server.port, secret="wrong").trigger("news", "e", "x")
     with pytest.raises(errors.PusherBadRequest):

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pusher import Pusher
 
 from tests.pusher.clients.conftest import Join, Name, Start
 from tests.pusher.clients.driver import Client, LibraryError
@@ -130,7 +131,5 @@ def test_the_libraries_themselves_refuse_what_the_server_would_refuse(node: Star
         python().trigger([f"a{number}" for number in range(101)], "e", "x")
     with pytest.raises(LibraryError):
         node().call("trigger", channels="not good", event="e", data="x")
-    from pusher import Pusher
-
     with pytest.raises(ValueError, match="app id"):
         Pusher("letters", "key", "secret")

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,8 +156,6 @@ def test_signatures_hold_below_a_prefix(prefixed: StandIn, name: Name, signed_pr
 )
 def test_a_command_that_cannot_be_run_names_what_is_wrong(options: list[str], named: str) -> None:
     """P65: and ends at once."""
-    import sys
-
     command = [sys.executable, "-m", "telltale.pusher", "--port", "0", *options]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode != 0

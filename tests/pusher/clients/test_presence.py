@@ -9,7 +9,7 @@ from tests.pusher.clients.apps import MAIN, OTHER
 from tests.pusher.clients.conftest import Connect, Join, Name, Start
 from tests.pusher.clients.raw import RawClient
 from tests.pusher.clients.signing import Api, channel_auth
-from tests.pusher.clients.test_private_channels import refusal
+from tests.pusher.clients.users import signed_in
 
 
 def present(client: RawClient, channel: str, channel_data: str) -> dict[str, Any]:
@@ -104,8 +104,6 @@ def test_signed_data_without_a_user_is_refused(connect: Connect, name: Name, cha
 
 def test_a_signed_in_user_needs_no_channel_data(connect: Connect, name: Name) -> None:
     """P26: the id and `user_info` of the sign-in stand in."""
-    from tests.pusher.clients.test_users import signed_in
-
     user, channel = name("user-"), name("presence-")
     client = signed_in(connect(), user, user_info={"name": "Ada"})
     answer = client.subscribe(channel, channel_auth(MAIN, client.socket_id, channel))
@@ -176,7 +174,8 @@ def test_pusher_js_knows_the_members(js: Start, name: Name) -> None:
 def test_a_presence_channel_needs_a_signature(connect: Connect, name: Name) -> None:
     """P23, P26: channel data alone is nothing."""
     client, channel = connect(), name("presence-")
-    refusal(client.subscribe(channel, None, '{"user_id":"ada"}'), channel)
+    client.ask_for(channel, None, '{"user_id":"ada"}')
+    client.refusal(channel)
 
 
 def test_the_http_api_counts_and_lists_the_members(join: Join, main: Api, name: Name) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.pusher.clients.apps import MAIN, OTHER, App
 from tests.pusher.clients.conftest import Connect, Join, Name, Start
 from tests.pusher.clients.signing import Api, channel_auth, digest
-from tests.pusher.clients.site import AppSite
+from tests.pusher.clients.site import MASTER_KEY, AppSite
 
 SECRET = "7ad3773142a6692b25b8"
 
@@ -49,19 +49,8 @@ def test_channel_data_that_was_not_signed_is_refused(connect: Connect, name: Nam
         channel_auth(MAIN, client.socket_id, channel),
     )
     for auth, sent in ((signed, altered), (signed, None), (unsigned, data)):
-        refusal(client.subscribe(channel, auth, sent), channel)
-
-
-def refusal(answer: dict[str, Any], channel: str) -> dict[str, Any]:
-    """Return the data of a refused subscription; fail if it tells a signature."""
-    assert answer["event"] == "pusher:subscription_error", answer
-    assert answer["channel"] == channel
-    data = answer["data"]
-    assert isinstance(data, dict)
-    assert data["type"] == "AuthError"
-    assert data["status"] == 401
-    assert len(data["error"]) > 20
-    return data
+        client.ask_for(channel, auth, sent)
+        client.refusal(channel)
 
 
 def wrong_auths(app: App, socket_id: str, other_id: str, channel: str) -> dict[str, str | None]:
@@ -92,8 +81,8 @@ def test_a_wrong_signature_is_refused_and_the_connection_stays(
 ) -> None:
     """P23: the right signature is not told, nothing is received, and the right one is accepted afterwards."""
     client, other, channel = connect(), connect(), name("private-")
-    answer = client.subscribe(channel, wrong_auths(MAIN, client.socket_id, other.socket_id, channel)[kind])
-    data = refusal(answer, channel)
+    client.ask_for(channel, wrong_auths(MAIN, client.socket_id, other.socket_id, channel)[kind])
+    data = client.refusal(channel)
     right = channel_auth(MAIN, client.socket_id, channel)
     assert right.split(":")[1] not in json.dumps(data)
     main.publish("e", channel, "secret")
@@ -106,7 +95,7 @@ def test_a_signature_that_is_no_string_is_refused(connect: Connect, name: Name, 
     """P23."""
     client, channel = connect(), name("private-")
     client.send("pusher:subscribe", {"channel": channel, "auth": auth})
-    refusal(client.message(), channel)
+    client.refusal(channel)
 
 
 def test_pusher_js_asks_the_site_and_joins_a_private_channel(js: Start, main: Api, site: AppSite, name: Name) -> None:
@@ -166,8 +155,6 @@ def test_encrypted_events_pass_through_and_pusher_js_decrypts_them(js: Start, py
 
 def test_node_encrypts_and_pusher_js_decrypts(js: Start, node: Start, name: Name) -> None:
     """P25."""
-    from tests.pusher.clients.site import MASTER_KEY
-
     client, channel = js(), name("private-encrypted-")
     client.call("subscribe", channel=channel)
     client.wait(kind="channel", channel=channel, event="pusher:subscription_succeeded")
@@ -177,6 +164,7 @@ def test_node_encrypts_and_pusher_js_decrypts(js: Start, node: Start, name: Name
 
 def test_an_encrypted_channel_needs_a_signature(connect: Connect, join: Join, name: Name) -> None:
     """P25, P21: for the server it is a private channel."""
-    channel = name("private-encrypted-")
-    refusal(connect().subscribe(channel), channel)
+    client, channel = connect(), name("private-encrypted-")
+    client.ask_for(channel)
+    client.refusal(channel)
     join(channel).expect_silence()
