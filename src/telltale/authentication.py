@@ -84,7 +84,8 @@ def user_of(request: HttpRequest, wrapper: Any) -> Any:
     try:
         return find_asker(request).user
     except AuthenticationRefused:
-        return None  # The view has let the visitor in, as an anonymous one.
+        # The view has let the visitor in, whatever these credentials are.
+        return _signed_in(getattr(request, "user", None))
 
 
 def challenge_of(request: HttpRequest) -> str:
@@ -190,13 +191,17 @@ def _cookies_hidden(request: Any) -> Iterator[None]:
 
     meta = {name: value for name, value in request.META.items() if name != "HTTP_COOKIE"}
     hidden = {"COOKIES": {}, "user": AnonymousUser(), "META": meta, "session": SessionBase()}
-    kept = {name: request.__dict__[name] for name in (*hidden, "headers", "_cached_user") if name in request.__dict__}
-    for name in ("headers", "_cached_user"):
-        request.__dict__.pop(name, None)
-    request.__dict__.update(hidden)
+    hidden["_dont_enforce_csrf_checks"] = True  # Without cookies, there is nothing to protect.
+    # What is derived from cookies, and Django's note that the CSRF token was checked.
+    derived = ("headers", "_cached_user", "csrf_processing_done")
+    attributes: dict[str, Any] = request.__dict__
+    kept = {name: attributes[name] for name in (*hidden, *derived) if name in attributes}
     try:
+        for name in derived:
+            attributes.pop(name, None)
+        attributes.update(hidden)
         yield
     finally:
-        for name in (*hidden, "headers", "_cached_user"):
-            request.__dict__.pop(name, None)
-        request.__dict__.update(kept)
+        for name in (*hidden, *derived):
+            attributes.pop(name, None)
+        attributes.update(kept)

@@ -116,11 +116,7 @@ def _with_headers(response: HttpResponseBase, headers: list[origins.Header]) -> 
 
 def _is_from_foreign_page(request: HttpRequest) -> bool:
     """Whether the page of another site sent the request, with credentials that it need not know."""
-    live_request = LiveRequest(
-        host=request.META.get("HTTP_HOST", ""),
-        forwarded_host=request.META.get("HTTP_X_FORWARDED_HOST", ""),
-        origin=request.headers.get("Origin", ""),
-    )
+    live_request = LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))
     scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
     return scheme in SENT_BY_BROWSERS and not is_trusted_origin(live_request, is_any_enough=False)
 
