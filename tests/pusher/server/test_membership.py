@@ -132,7 +132,7 @@ def test_messages_fit_a_brokers_message_and_come_in_a_bounded_number_at_a_time()
     for number in range(5_000):
         here.join("1", ROOM, member(f"user-{number}", name="x" * 900))
     while messages := [message for message in here.take_messages(0.0) if '"beat"' not in message]:
-        assert len(messages) <= 20
+        assert sum(map(len, messages)) < 50_000
         for message in messages:
             assert len(message) < MESSAGE_BYTES
             there.receive(message, 0.0)

@@ -94,7 +94,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("membership_entries", "own_part"):
         monkeypatch.setattr(f"{server}.{module}.SOFT_BYTES", 70)
     monkeypatch.setattr(f"{server}.replica.DROPPED_AT_ONCE", 1)
-    monkeypatch.setattr(f"{server}.membership.MESSAGES_PER_TURN", 2)
+    monkeypatch.setattr(f"{server}.membership.BYTES_PER_TURN", 100)
 
 
 @pytest.mark.parametrize("is_small", [False, True], ids=["usual limits", "limits that a few clients reach"])

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from telltale.pusher.server.cache import LastEvent, LastEvents
 from telltale.pusher.server.membership_entries import READ_ERRORS, SOFT_BYTES, MalformedReport, encode
 
-PAGES_PER_TURN: Final = 8
+PAGES_PER_TURN: Final = 2
 """The most pages of one answer in one call of `take_messages`."""
 
 ASK_AGAIN_S: Final = 2.0

@@ -34,8 +34,9 @@ from telltale.pusher.server.site_view import SiteView
 SETTLE_S: Final = 1.0
 """A new process listens for this long before it takes its place in the order of starts."""
 
-MESSAGES_PER_TURN: Final = 16
-"""The most messages of one `take_messages`; what is left is sent in the next turn."""
+BYTES_PER_TURN: Final = 24_000
+"""About the size of the messages of one `take_messages`; what is left is sent in the next turn. Some brokers drop
+messages of a process that sends more than 50 kB at a time."""
 
 
 class Membership:
@@ -199,8 +200,10 @@ class Membership:
         if self._has_left:
             return []
         self._settle(now)
-        messages = self._take_deltas()
-        while len(messages) < MESSAGES_PER_TURN and (pages := self._own.take_pages()):
+        messages: list[str] = []
+        while _size(messages) < BYTES_PER_TURN and (delta := self._own.take_delta()):
+            messages.append(self._message("delta", f',"b":{delta}'))
+        while _size(messages) < BYTES_PER_TURN and (pages := self._own.take_pages()):
             messages += [self._message("pages", f',"b":{page}') for page in pages]
         for replica in self._peers.take_asks(now):
             messages.append(self._message("ask", f',"of":{encode(replica.process)},"known":{encode(replica.known)}'))
@@ -230,12 +233,6 @@ class Membership:
         if self._peers.rank is None and now >= self._settled_at:
             self._peers.rank = self._peers.next_rank()
             self._beat_at = now
-
-    def _take_deltas(self) -> list[str]:
-        messages: list[str] = []
-        while len(messages) < MESSAGES_PER_TURN and (delta := self._own.take_delta()):
-            messages.append(self._message("delta", f',"b":{delta}'))
-        return messages
 
     def _message(self, kind: str, content: str = "") -> str:
         own = self._own
@@ -271,6 +268,10 @@ class Membership:
             self._beat_at = now
         elif kind == "bye":
             self._peers.leave(replica.process)
+
+
+def _size(messages: list[str]) -> int:
+    return sum(map(len, messages))
 
 
 def _do_nothing() -> None:

@@ -128,7 +128,7 @@ class Reader:
             if whole is None:
                 return None
             return SiteMessage(process.decode(), Kind(kind.decode()), whole.decode("utf-8", "surrogatepass"))
-        except ValueError as error:
+        except READ_ERRORS as error:
             raise MalformedReport(f"A message of another process begins with {head[:80]!r}.") from error
 
     def _is_new(self, process: bytes, number: int) -> bool:
@@ -141,6 +141,8 @@ class Reader:
 
     def _put_together(self, process: bytes, part: list[bytes], data: bytes) -> bytes | None:
         name, number, parts = part[0], int(part[1]), int(part[2])
+        if not 0 <= number < parts:
+            raise ValueError(f"This is part {number} of {parts}.")
         chunks = self._incomplete.setdefault((process, name), {})
         chunks[number] = data
         if len(chunks) == parts:
