@@ -37,14 +37,15 @@ import django
 django.setup()
 from telltale import brokers
 from tests.pusher.publisher.envelopes import *
-brokers.broker().publish([message_of(event_of("of the parent"))])
+broker = brokers.broker()
+broker.publish([message_of(event_of("of the parent"))])
 child = os.fork()
 if child == 0:
-    brokers.broker().publish([message_of(event_of("of the child"))])
-    brokers.reset()  # As runners do before `os._exit`, which skips all exit handlers.
+    broker.publish([message_of(event_of("of the child"))])
+    broker.close()  # As runners do before `os._exit`, which skips all exit handlers.
     os._exit(0)
 _pid, status = os.waitpid(child, 0)
-brokers.broker().publish([message_of(event_of("of the parent, later"))])
+broker.publish([message_of(event_of("of the parent, later"))])
 assert status == 0
 """
 
