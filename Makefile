@@ -108,6 +108,7 @@ channels: $(VENV)/.dev services ## Django Channels and the examples, with real s
 
 pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the stand-in for Pusher, with the official client libraries
 	$(BIN)/pytest $(PUSHER)
+	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
