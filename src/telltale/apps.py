@@ -19,9 +19,7 @@ class TelltaleConfig(AppConfig):
         from telltale.dispatch import registry
         from telltale.pages.sign_in import on_sign_in
         from telltale.pusher.server import mounting
-        from telltale.server import routes
 
         registry.install()
         user_logged_in.connect(on_sign_in, dispatch_uid="telltale.sign_in")
-        if mounting.has_apps():
-            routes.add(mounting.mount)
+        mounting.add_to_live_server()

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from telltale.live.driver import driver
 from telltale.server.proxies import LOCAL, Proxies
 from telltale.transports.http import LiveRequest
 
@@ -64,11 +63,15 @@ class ClientProtocol(asyncio.Protocol):
             self._client.unblock()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it shuts down: the driver closes all clients, in batches."""
+        """Called by uvicorn when it shuts down."""
         if self._client is None:
             self._transport.close()
         else:
-            driver().drain()
+            self._drain()
+
+    def _drain(self) -> None:
+        """Have all clients closed, in batches; harmless when repeated."""
+        raise NotImplementedError
 
 
 def client_address(transport: asyncio.Transport, request: LiveRequest, config: Config) -> str:

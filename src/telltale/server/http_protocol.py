@@ -178,6 +178,9 @@ class StreamProtocol(ClientProtocol):
     def data_received(self, data: bytes) -> None:
         """Ignore what a client sends after its request."""
 
+    def _drain(self) -> None:
+        driver().drain()
+
     def end(self) -> None:
         """Send `bye` and close the line; a client that does not read is cut off instead."""
         if self._client is None or self._transport.is_closing():

@@ -171,5 +171,5 @@ class SocketProtocol(ClientProtocol):
             self._transport.close()
             self._abort_later()
 
-    def _abort_later(self, after_s: float = LINGER_S) -> None:
-        asyncio.get_running_loop().call_later(after_s, self._transport.abort)
+    def _abort_later(self) -> None:
+        asyncio.get_running_loop().call_later(LINGER_S, self._transport.abort)

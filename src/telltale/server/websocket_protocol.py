@@ -140,6 +140,9 @@ class WebSocketProtocol(SocketProtocol):
     def _has_ended(self) -> bool:
         return self._client is None or self._client.connection.closed is not None
 
+    def _drain(self) -> None:
+        driver().drain()
+
     def end(self) -> None:
         """Send `bye` and a closing frame; a client that does not read is cut off instead."""
         if self._client is None or self._transport.is_closing():

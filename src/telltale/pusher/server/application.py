@@ -13,9 +13,9 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
+from telltale.pusher.server.paths import app_key, inner_path, with_slash
 from telltale.transports.http import Application, Receive, Scope, Send
 
-_CLIENTS: Final = re.compile(r"/app/([^/]+)/?")
 _API: Final = re.compile(r"/apps/[0-9]+(/.*)?|/apps/[^/]+/(events|batch_events|channels|users)(/.*)?")
 _SHORT_API: Final = re.compile(r"/users/[^/]+/terminate_connections/?")
 """The address of one call, as one of the official libraries asks for it."""
@@ -27,22 +27,22 @@ class PusherApplication:
     def __init__(self, application: Application, prefix: str = "") -> None:
         """`prefix`: the path before `/app` and `/apps`, such as "/pusher"."""
         self._application = application
-        self._prefix = prefix.strip("/") and f"/{prefix.strip('/')}"
+        self._prefix = with_slash(prefix)
         self._handles_shutdown = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one connection, or the server's lifespan."""
         if scope["type"] == "lifespan":
             return await self._run_lifespan(scope, receive, send)
-        path = self._inner_path(scope)
+        path = inner_path(scope["path"], scope.get("root_path", ""), self._prefix)
         if path is None:
             return await self._application(scope, receive, send)
-        if scope["type"] == "websocket" and (match := _CLIENTS.fullmatch(path)):
+        if scope["type"] == "websocket" and (key := app_key(path)) is not None:
             self._handle_shutdown(delay_s=SIGNAL_DELAY_S)
             from telltale.pusher.server.server import pusher_server
             from telltale.pusher.server.websocket import serve_websocket
 
-            return await serve_websocket(scope, receive, send, pusher_server(), match[1])
+            return await serve_websocket(scope, receive, send, pusher_server(), key)
         if scope["type"] == "http" and (_API.fullmatch(path) or _SHORT_API.fullmatch(path)):
             from telltale.pusher.server.http_api import http_api
             from telltale.pusher.server.server import pusher_server
@@ -51,14 +51,6 @@ class PusherApplication:
             await server.channels.until_not_busy()
             return await http_api(scope, receive, send, server, path, prefix=self._prefix)
         await self._application(scope, receive, send)
-
-    def _inner_path(self, scope: Scope) -> str | None:
-        """Return the path without the prefix; None if it has another. Some servers put `root_path` before it."""
-        path: str = scope["path"]
-        root = scope.get("root_path", "").rstrip("/")
-        if root and path.startswith(f"{root}/"):
-            path = path.removeprefix(root)
-        return path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else None
 
     def _handle_shutdown(self, *, delay_s: float = 0.0) -> None:
         if not self._handles_shutdown:

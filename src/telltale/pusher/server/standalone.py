@@ -14,17 +14,17 @@ import uvicorn
 from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.close_codes import UNKNOWN_PATH
 from telltale.pusher.server.application import PusherApplication
+from telltale.pusher.server.mounting import find_socket
 from telltale.pusher.server.server import close_server
 from telltale.pusher.server.websocket import refuse
+from telltale.server import routes
 from telltale.server.options import CannotServe
 from telltale.server.sockets import address_text, bind, raise_file_limit
+from telltale.server.upgrade_protocol import UpgradeProtocol
 from telltale.transports.http import Receive, Scope, Send, send_response
 
 BACKLOG: Final = 4_096
 """Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
-
-MESSAGE_BYTES: Final = 4_194_304
-"""The largest message of a client that is read at all; a much smaller one is refused already, without a close."""
 
 NOT_FOUND: Final = '{"error":"There is nothing at this path: clients connect to /app/KEY, servers to /apps/ID/…"}'
 
@@ -35,6 +35,7 @@ def serve(
     """Serve the apps of the settings until told to stop; raises `CannotServe`."""
     if not registry().load():
         raise CannotServe("The apps can't be read; the log has the reason.")
+    routes.add_sockets(find_socket)
     config = uvicorn_config(prefix, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
     bound = bind(host, port)
     raise_file_limit()
@@ -48,10 +49,8 @@ def uvicorn_config(prefix: str, *, ssl_certfile: str | None, ssl_keyfile: str | 
     """Return uvicorn's configuration, without an access log. Raises `CannotServe`."""
     config = uvicorn.Config(
         PusherApplication(answer_others, prefix),
-        ws="websockets-sansio",
-        ws_max_size=MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,  # The protocol has pings of its own.
+        http=UpgradeProtocol,
+        ws="websockets-sansio",  # For other paths.
         lifespan="on",
         backlog=BACKLOG,
         access_log=False,

@@ -63,9 +63,15 @@ async def refuse(receive: Receive, send: Send, code: Code) -> None:
 
 
 async def find_app(key: str, query: bytes, *, is_secure: bool) -> PusherApp | Code:
-    """Return the app that a connection names, or why the connection must be closed."""
+    """Return the app that a connection names, or why the connection must be closed. Waits until the apps are known."""
+    await registry().wait()
+    return known_app(key, query, is_secure=is_secure)
+
+
+def known_app(key: str, query: bytes, *, is_secure: bool) -> PusherApp | Code:
+    """As `find_app`, without waiting."""
     apps = registry()
-    if not await apps.wait():
+    if not apps.are_known:
         return OVER_CAPACITY
     app = apps.find_by_key(key)
     if app is None:
