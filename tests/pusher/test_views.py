@@ -187,6 +187,35 @@ def test_pages_of_trusted_origins_may_ask(client: Client, ada: Any, settings: An
     assert ask(client, f"private-user-{ada.pk}", headers={"Origin": "https://app.example"})[0] == 200
 
 
+def test_a_program_with_a_token_is_that_tokens_user(client: Client, settings: Any) -> None:
+    change(settings, AUTHENTICATION=[f"{HOOKS}.bearer_user"], PUSHER_USER_INFO=f"{HOOKS}.user_info")
+    ada = person("ada")
+    token = {"Authorization": "Bearer ada"}
+    assert ask(client, f"private-user-{ada.pk}", headers=token)[0] == 200
+    members = json.loads(ask(client, "presence-room-7", headers=token)[1]["channel_data"])
+    assert members == {"user_id": str(ada.pk), "user_info": {"name": "Ada", "colour": "blue"}}
+    assert ask(client, f"private-user-{ada.pk}", headers={"Authorization": "Bearer bob"})[0] == 401
+    assert ask(client, f"private-user-{ada.pk}")[0] == 403
+
+
+def test_pages_of_an_allowed_origin_may_read_the_answer(client: Client, ada: Any, settings: Any) -> None:
+    change(settings, ALLOWED_ORIGINS=["https://app.example"])
+    origin = {"Origin": "https://app.example"}
+    fields = {"socket_id": SOCKET, "channel_name": f"private-user-{ada.pk}"}
+    response = client.post("/pusher/auth", fields, headers=origin)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    preflight = client.options("/pusher/auth", headers={**origin, "Access-Control-Request-Method": "POST"})
+    assert preflight.status_code == 204
+
+
+def test_any_origin_may_use_a_token_and_none_a_cookie(client: Client, ada: Any, settings: Any) -> None:
+    change(settings, ALLOWED_ORIGINS=["*"], AUTHENTICATION=[f"{HOOKS}.bearer_user"])
+    channel, origin = f"private-user-{ada.pk}", {"Origin": "https://other.example"}
+    assert ask(client, channel, headers=origin)[0] == 403
+    assert ask(Client(), channel, headers={**origin, "Authorization": "Bearer ada"})[0] == 200
+
+
 def test_pusher_js_needs_no_csrf_token_and_the_answer_is_for_no_cache() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(ada := person("ada"))

@@ -5,13 +5,14 @@ channels of the topics that they may follow: their own, and those that `TELLTALE
 views sign for the app of the broker, or for the stand-in's (`publisher/site_apps.py`).
 
 The two views need no CSRF token, because pusher-js sends none: they change nothing, and the page of another site can
-send the request but not read the answer. In addition, a request from another site's page is refused by its `Origin`.
+send the request but not read the answer. In addition, a request from another site's page is refused by its `Origin`,
+unless `TELLTALE["ALLOWED_ORIGINS"]` or `CSRF_TRUSTED_ORIGINS` has it.
 """
 
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -20,8 +21,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from telltale import conf
+from telltale.authentication import AuthenticationRefused, find_asker
 from telltale.live.access import is_trusted_origin
-from telltale.owners import Owner
+from telltale.pages.guards import for_anyone
 from telltale.pages.permissions import followable
 from telltale.pages.responses import json_error, no_store
 from telltale.pusher.protocol.channel_names import is_encrypted, is_presence
@@ -54,17 +56,18 @@ Signer = Callable[[HttpRequest, PusherApp, str], dict[str, str]]
 def _signing(sign: Signer) -> Callable[[HttpRequest], HttpResponseBase]:
     """Make a view of a function (request, app, socket_id) that returns the fields of the answer."""
 
-    @login_not_required
-    @csrf_exempt
+    @for_anyone
     @require_POST
     @wraps(sign)
     def view(request: HttpRequest) -> HttpResponseBase:
         try:
-            _require_own_page(request)
+            _identify(request)
             app = site_app(request.GET.get(APP_KEY))
             return no_store(JsonResponse(sign(request, app, _socket_id(request))))
         except UnknownApp as error:
             return no_store(json_error(403, str(error)))
+        except AuthenticationRefused as refusal:
+            return no_store(json_error(refusal.status, str(refusal) or "Send valid credentials."))
         except _Refused as refusal:
             return no_store(json_error(refusal.status, str(refusal)))
 
@@ -90,7 +93,7 @@ def auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, str]
 @_signing
 def user_auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, str]:
     """Sign the visitor in on their connection. Form field: `socket_id`."""
-    data = user_data(request, app, _signed_in_pk(request))
+    data = user_data(request, app, _signed_in_user(request))
     return {"auth": auth_token(app.key, app.secret, sign_in_text(socket_id, data)), "user_data": data}
 
 
@@ -112,9 +115,14 @@ def webhook(request: HttpRequest) -> HttpResponseBase:
 # Shared by the views
 
 
-def _require_own_page(request: HttpRequest) -> None:
-    if not is_trusted_origin(LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))):
-        raise _Refused("This page is of another site: add its origin to CSRF_TRUSTED_ORIGINS.")
+def _identify(request: HttpRequest) -> None:
+    """Make the asker `request.user`, for the site's hooks; refuse the page of another site."""
+    asker = find_asker(request)
+    if asker.user is not None:
+        request.user = asker.user
+    live_request = LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))
+    if not is_trusted_origin(live_request, is_any_enough=not asker.is_from_cookie):
+        raise _Refused("This page is of another site: add its origin to TELLTALE['ALLOWED_ORIGINS'].")
 
 
 def _socket_id(request: HttpRequest) -> str:
@@ -125,11 +133,11 @@ def _socket_id(request: HttpRequest) -> str:
 
 
 def _channel_data(request: HttpRequest, app: PusherApp) -> str:
-    return member_data(request, app, _signed_in_pk(request))
+    return member_data(request, app, _signed_in_user(request))
 
 
-def _signed_in_pk(request: HttpRequest) -> object:
-    pk = Owner.of(request).user_id
-    if pk is None:
+def _signed_in_user(request: HttpRequest) -> Any:
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
         raise _Refused("Sign in first: other users learn who is here.")
-    return pk
+    return user

@@ -4,6 +4,7 @@ The id is that of the topic `user:…`, with characters that ids may have; plain
 `TELLTALE["PUSHER_USER_INFO"]` and `TELLTALE["PUSHER_WATCHLIST"]` are the site's hooks.
 """
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from itertools import islice
@@ -26,31 +27,31 @@ def user_id_of(pk: object) -> str:
     return escape_name(user_topic(pk).partition(":")[2])
 
 
-def member_data(request: HttpRequest, app: PusherApp, pk: object) -> str:
-    """Return the JSON text that makes the visitor a member; raises `ValueError` if the site's hook gives too much."""
-    text = encode({"user_id": user_id_of(pk), "user_info": _user_info(request)})
+def member_data(request: HttpRequest, app: PusherApp, user: Any) -> str:
+    """Return the JSON text that makes the user a member; raises `ValueError` if the site's hook gives too much."""
+    text = encode({"user_id": user_id_of(user.pk), "user_info": _user_info(request, user)})
     try:
         read_member(text, app.limits)
     except InvalidUserData as error:
         raise ValueError(
-            f"The data of the user {pk!r} can't be shown to members: {error} "
+            f"The data of the user {user.pk!r} can't be shown to members: {error} "
             "Shorten what TELLTALE['PUSHER_USER_INFO'] returns, or the user's primary key."
         ) from error
     return text
 
 
-def user_data(request: HttpRequest, app: PusherApp, pk: object) -> str:
-    """Return the JSON text that signs the visitor in; raises as `member_data`."""
-    member_data(request, app, pk)
-    data = {"id": user_id_of(pk), "user_info": _user_info(request)}
+def user_data(request: HttpRequest, app: PusherApp, user: Any) -> str:
+    """Return the JSON text that signs the user in; raises as `member_data`."""
+    member = json.loads(member_data(request, app, user))
+    data = {"id": member["user_id"], "user_info": member["user_info"]}
     watchlist = _watchlist(request, app.limits.watchlist)
     return encode(data | ({"watchlist": watchlist} if watchlist else {}))
 
 
-def _user_info(request: HttpRequest) -> Mapping[str, Any]:
+def _user_info(request: HttpRequest, user: Any) -> Mapping[str, Any]:
     path = conf.settings().pusher_user_info
     if path is None:
-        return {"name": bounded(str(request.user), SHORT_BYTES)}
+        return {"name": bounded(str(user), SHORT_BYTES)}
     info = _hook(path)(request)
     if not isinstance(info, Mapping):
         raise TypeError(f"TELLTALE['PUSHER_USER_INFO'] returned {info!r:.80}: it must return a dict of plain JSON.")
