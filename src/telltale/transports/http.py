@@ -1,6 +1,7 @@
 """HTTP requests and responses over ASGI: what the transports, the live server and the application share."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -91,6 +92,22 @@ async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the HTTP client has disconnected; anything else it sends is dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def respond_unless_disconnected(response: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Send a response, which may take long; stop when the client disconnects, or when the response cancels itself."""
+    responding = asyncio.ensure_future(response)
+    disconnect = asyncio.ensure_future(wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({responding, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        if responding.done() and not responding.cancelled():
+            responding.result()
+    except OSError:
+        pass  # It disconnected while it was written to.
+    finally:
+        responding.cancel()
+        disconnect.cancel()
+        await asyncio.gather(responding, disconnect, return_exceptions=True)
 
 
 async def send_response(send: Send, status: int, text: str, *, content_type: str = "application/json") -> None:

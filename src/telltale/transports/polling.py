@@ -7,7 +7,7 @@ until there is news (`polling`); under WSGI it is made at once (`response_text`,
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,7 +18,14 @@ from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.protocol import VERSION
 from telltale.core.wire import Envelope, encode
 from telltale.transports.base import Client, Hello, TransportHost, admit_or_refuse, send_refusal
-from telltale.transports.http import Disconnected, LiveRequest, Receive, Send, send_response, wait_for_disconnect
+from telltale.transports.http import (
+    Disconnected,
+    LiveRequest,
+    Receive,
+    Send,
+    respond_unless_disconnected,
+    send_response,
+)
 
 POLICY: Final = ConnectionPolicy(credit=None, pace_s=0.0)
 
@@ -102,26 +109,11 @@ async def polling(request: LiveRequest, receive: Receive, send: Send, host: Tran
     try:
         hello = await admit_or_refuse(client, request, receive, send)
         if hello is not None:
-            await _respond_unless_disconnected(_respond(client, outlet, hello, send, host), receive)
+            await respond_unless_disconnected(_respond(client, outlet, hello, send, host), receive)
     except Disconnected:
         pass
     finally:
         client.leave()
-
-
-async def _respond_unless_disconnected(response: Coroutine[Any, Any, None], receive: Receive) -> None:
-    responding = asyncio.ensure_future(response)
-    disconnect = asyncio.ensure_future(wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({responding, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if responding.done():
-            responding.result()
-    except OSError:
-        pass  # It disconnected while it was written to.
-    finally:
-        responding.cancel()
-        disconnect.cancel()
-        await asyncio.gather(responding, disconnect, return_exceptions=True)
 
 
 async def _respond(client: Client, outlet: PollOutlet, hello: Hello, send: Send, host: TransportHost) -> None:
