@@ -13,7 +13,7 @@ urlpatterns = [
 
 
 def user_info(request: HttpRequest) -> dict[str, object]:
-    """A hook of a site: what members learn about a user."""
+    """A hook of a site: the data that members learn about a user."""
     return {"name": request.user.get_username().title(), "colour": "blue"}
 
 

@@ -1,4 +1,6 @@
-"""The views of a site that uses a Pusher service: what they sign, for whom, and which webhooks they believe."""
+"""The views of a site that uses a Pusher service: which subscriptions and sign-ins they sign, and which webhooks they
+accept.
+"""
 
 import base64
 import json
@@ -153,7 +155,7 @@ def test_a_long_name_is_shortened_and_a_hook_that_returns_too_much_is_an_error(c
 
 def test_an_anonymous_visitor_is_no_member(client: Client) -> None:
     status, answer = ask(client, "presence-room-7")
-    assert (status, answer["error"]) == (403, "Sign in first: other users learn who is here.")
+    assert (status, answer["error"]) == (403, "Sign in first: members are shown to other users.")
 
 
 def test_a_page_gets_the_key_of_an_encrypted_channel(client: Client) -> None:
@@ -301,7 +303,7 @@ def test_an_anonymous_visitor_is_not_signed_in(client: Client) -> None:
     assert "auth" not in answer
 
 
-def test_a_site_says_whom_a_user_watches(client: Client, ada: Any, settings: Any) -> None:
+def test_a_site_chooses_the_users_that_a_user_watches(client: Client, ada: Any, settings: Any) -> None:
     """P49."""
     change(settings, PUSHER_WATCHLIST=f"{HOOKS}.watchlist")
     watched = json.loads(sign_in(client)[1]["user_data"])["watchlist"]

@@ -1,8 +1,8 @@
 """The views of a site that uses a Pusher service: they sign for its pages, and receive webhooks.
 
-`auth/` and `user-auth/` answer what pusher-js asks before it subscribes or signs in. A visitor may subscribe to the
+pusher-js calls `auth/` before it subscribes, and `user-auth/` before it signs in. A visitor may subscribe to the
 channels of the topics that they may follow: their own, and those that `TELLTALE["CAN_FOLLOW"]` allows. All three
-views sign for the app of the broker, or for the stand-in's (`publisher/site_apps.py`).
+views are for the app of the broker, or for the stand-in's (`publisher/site_apps.py`).
 
 The two views need no CSRF token, because pusher-js sends none: they change nothing, and the page of another site can
 send the request but not read the answer. In addition, a request from another site's page is refused by its `Origin`,
@@ -139,5 +139,5 @@ def _channel_data(request: HttpRequest, app: PusherApp) -> str:
 def _signed_in_user(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        raise _Refused("Sign in first: other users learn who is here.")
+        raise _Refused("Sign in first: members are shown to other users.")
     return user

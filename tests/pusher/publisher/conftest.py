@@ -1,4 +1,4 @@
-"""A server that records what is published, and brokers to it."""
+"""A server that records events, and brokers that publish to it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ def generous_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def everyone_may_follow(settings: Any) -> None:
+def tasks_without_owner_have_followers(settings: Any) -> None:
     """Tasks without an owner have followers."""
     settings.TELLTALE = {**settings.TELLTALE, "CAN_FOLLOW": "tests.pusher.site_urls.can_follow_tasks"}
 

@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 class Recorder:
-    """What was sent to one server. `port` stays the same when it stops and starts again."""
+    """A server and the events that it got. `port` stays the same when it stops and starts again."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         """`certificate`: a file with a certificate and its key, for TLS."""

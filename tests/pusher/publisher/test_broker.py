@@ -61,7 +61,7 @@ def test_cancellations_and_messages_of_other_programs_are_not_sent(make_broker: 
     assert [event["name"] for event in recorder.events] == ["last"]
 
 
-def test_a_task_without_owner_is_not_sent_where_nobody_may_follow_it(
+def test_a_task_without_owner_is_not_sent_where_only_owners_may_follow(
     make_broker: MakeBroker, recorder: Recorder, settings: Any
 ) -> None:
     settings.TELLTALE = {**settings.TELLTALE, "CAN_FOLLOW": None}

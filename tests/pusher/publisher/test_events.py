@@ -1,4 +1,4 @@
-"""What pages receive by a Pusher service."""
+"""The events that pages receive by a Pusher service."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What waits for a Pusher service: newest wins, ends and notices first, within bounds."""
+"""The queue for a Pusher service: the newest snapshot wins, ends and notices go first, and it is bounded."""
 
 import json
 from typing import Any

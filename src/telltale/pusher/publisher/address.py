@@ -1,4 +1,4 @@
-"""What a URL `pusher://…` says: the app, and where its HTTP API is. Opens nothing, and needs no library.
+"""The meaning of a URL `pusher://…`: the app, and the address of its HTTP API. Opens nothing, and needs no library.
 
 `pusher://KEY:SECRET@CLUSTER/APP_ID` is an app at the hosted service; a cluster is a word such as `eu`.
 `pusher://KEY:SECRET@HOST:PORT/APP_ID` is an app of a compatible server. A name with a port or a dot is a host, and so

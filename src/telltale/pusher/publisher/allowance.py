@@ -1,7 +1,7 @@
 """How much may be sent at a plan's rate: an allowance that grows with time. Time is an argument.
 
-A service bills messages, so the rate holds back what conflation can save: progress. Ends, notices and events are sent
-in any case, and waiting saves none of them, so they never wait. They use the allowance up, and progress waits longer.
+A service bills messages, so progress is held back: of several snapshots of a task only the newest is sent then. Ends,
+notices and events are all sent in any case, so they never wait. They use the allowance up, and progress waits longer.
 """
 
 from typing import Final

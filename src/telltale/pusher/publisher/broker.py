@@ -62,7 +62,7 @@ class PusherBroker:
         self._second.close()
 
     def after_fork(self) -> None:
-        """Drop the parent's sender, with what waits there, and the lock."""
+        """Drop the parent's sender, with its queue, and the lock."""
         self._lock, self._sender = native.lock(), None
 
     def _send(self, message: Message) -> None:

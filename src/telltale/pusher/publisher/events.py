@@ -1,4 +1,4 @@
-"""The events that pages receive by a Pusher service: what Telltale's envelopes become.
+"""The events that pages receive by a Pusher service, made of Telltale's envelopes.
 
 Snapshots and notices of one topic go together, as far as they fit: the event `telltale.update` on the topic's channel,
 whose data is the message `update` of docs/protocol.md as JSON (`n` is 0, because nothing is acknowledged; `events` is
@@ -9,7 +9,7 @@ empty; `now` is by the clock of the machine that publishes):
 A site's own event, `telltale.publish("project:7", "build.finished", {"ok": True})`, keeps its name, so that any client
 of the service hears it: the event `build.finished` on the channel `private-project-7`, whose data is `{"ok": true}`.
 
-Every number, order and merging is left to the client, as with every other way of messages: the newest snapshot wins.
+The client orders snapshots as with every other transport: the newest wins.
 """
 
 from collections.abc import Iterable

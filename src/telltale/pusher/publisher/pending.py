@@ -1,7 +1,7 @@
-"""What waits to be sent to a Pusher service: bounded, whatever the pace of the tasks. No I/O, no lock, no clock.
+"""The queue of messages for a Pusher service: bounded, whatever the pace of the tasks. No I/O, no lock, no clock.
 
 Of each task only the newest snapshot waits, for each channel. Ends, notices and events are urgent: they go before
-progress, in their order. What waits for one channel goes in one event, as far as it fits: an event is what is billed.
+progress, in their order. One event carries everything that waits for its channel and fits: events are billed.
 """
 
 from typing import Final
@@ -85,7 +85,7 @@ class Pending:
         return event
 
     def _take_update(self, channel: str, now: float) -> PusherEvent:
-        """Take what waits for a channel and fits into one event, the urgent first; at least one."""
+        """Take everything that waits for a channel and fits into one event, the urgent first; at least one."""
         waiting = self._updates[channel]
         ids = sorted(waiting, key=lambda about: (channel, about) not in self._urgent)
         taken: list[Envelope] = []

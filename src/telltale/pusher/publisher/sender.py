@@ -1,7 +1,7 @@
 """The one thread by which a process sends events to a Pusher service. It starts with the first event.
 
-Publishers only put what they have into `Pending`, so no task waits for the service. While the service can't be reached,
-the newest snapshots, and the last notices and events, wait. `close` sends what is urgent, for a bounded time.
+Publishers only fill the queue, `Pending`, so no task waits for the service. While the service can't be reached, the
+newest snapshots, and the last notices and events, wait. `close` sends ends, notices and events, for a bounded time.
 """
 
 import logging
@@ -34,7 +34,7 @@ logger = logging.getLogger("telltale.brokers")
 
 
 class Service(Protocol):
-    """What the sender needs of `PusherService`."""
+    """The part of `PusherService` that the sender uses."""
 
     def send(self, events: list[PusherEvent]) -> None:
         """Send events in one request; raises `EventsRefused`, or another exception if the service fails."""

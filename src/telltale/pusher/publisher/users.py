@@ -1,4 +1,4 @@
-"""What a site says about a signed-in user: to the members of a presence channel, and at a sign-in.
+"""The data of a signed-in user: for the members of a presence channel, and for a sign-in.
 
 The id is that of the topic `user:…`, with characters that ids may have; plain keys stay as they are.
 `TELLTALE["PUSHER_USER_INFO"]` and `TELLTALE["PUSHER_WATCHLIST"]` are the site's hooks.
