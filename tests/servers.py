@@ -21,7 +21,7 @@ import redis
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
-READY_S = 60.0
+READY_S = 90.0
 
 S = TypeVar("S", bound="Stoppable")
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.demo.site import Site
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).parent.parent.parent
 STYLE_SHEET = (ROOT / "src/telltale/static/telltale/telltale.css").read_text()

@@ -18,7 +18,7 @@ from tests.browser.steps import (
 )
 from tests.demo.site import Site, topic_of
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 COUNT_TOASTS = """
   window.toasts = 0

@@ -11,7 +11,7 @@ from demo import run
 from tests.browser.steps import wait_until, wait_until_live
 from tests.demo.site import Site
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 TAKEN = "SELECT text FROM telltale_storednotice WHERE shown_at IS NOT NULL AND text LIKE ? ORDER BY created_at"
 

@@ -18,7 +18,7 @@ from telltale.live.driver import close_driver, driver
 from tests.channels.project import consumers
 
 HOOK: Final = "tests.channels.project.may_follow"
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0
 
 
 @partial(sync_to_async, thread_sensitive=False)  # Sync consumers use the sensitive one.

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from typing import Any, ClassVar
 
 from channels.auth import AuthMiddlewareStack
@@ -19,10 +18,14 @@ def may_follow(request: HttpRequest, topic: str) -> bool:
     return request.user.is_authenticated and request.user.groups.filter(name=topic).exists()
 
 
-class AsyncProject(FollowMixin, AsyncJsonWebsocketConsumer):
-    """Follows the topics in the path; a slow one sleeps in each call."""
+held: list[FollowMixin] = []
+released = threading.Event()
 
-    sleep_s = 0.0
+
+class AsyncProject(FollowMixin, AsyncJsonWebsocketConsumer):
+    """Follows the topics in the path. A held one does not return from its calls before `released`."""
+
+    is_held = False
 
     async def connect(self) -> None:
         topics = self.scope["url_route"]["kwargs"]["topics"]
@@ -39,15 +42,17 @@ class AsyncProject(FollowMixin, AsyncJsonWebsocketConsumer):
                     await self.send_json({"refused": str(refusal)})
             case {"unfollow": topics}:
                 await self.unfollow(*topics)
-            case {"sleep": seconds}:
-                self.sleep_s = seconds
+            case {"hold": None}:
+                self.is_held = True
+                held.append(self)
             case {"take": None}:
                 await self.send_json({"taken": [await self.take_notice(self.last_notice) for _ in range(2)]})
         await self.send_json({"done": content})
 
     async def task_changed(self, snapshot: Any) -> None:
         await self.send_json({"task": snapshot.to_json()})
-        await _pause(self.sleep_s)
+        if self.is_held:
+            await asyncio.to_thread(released.wait, 60)
 
     async def notice(self, notice: Any) -> None:
         self.last_notice = notice
@@ -57,20 +62,17 @@ class AsyncProject(FollowMixin, AsyncJsonWebsocketConsumer):
         await self.send_json({"event": event.to_json()})
         if isinstance(event.data, dict):
             event.data["changed"] = "by a consumer"
-        await _pause(self.sleep_s)
+        if self.is_held:
+            await asyncio.to_thread(released.wait, 60)
 
     async def unfollowed(self, topic: str, reason: str) -> None:
         await self.send_json({"unfollowed": topic, "reason": reason})
 
 
-async def _pause(seconds: float) -> None:
-    await asyncio.sleep(seconds)
-
-
 class SyncProject(FollowMixin, JsonWebsocketConsumer):
     """The same, in a thread."""
 
-    sleep_s = 0.0
+    is_held = False
     threads: ClassVar[set[int]] = set()
 
     def connect(self) -> None:
@@ -88,8 +90,9 @@ class SyncProject(FollowMixin, JsonWebsocketConsumer):
                     self.send_json({"refused": str(refusal)})
             case {"unfollow": topics}:
                 self.unfollow(*topics)
-            case {"sleep": seconds}:
-                self.sleep_s = seconds
+            case {"hold": None}:
+                self.is_held = True
+                held.append(self)
             case {"take": None}:
                 self.send_json({"taken": [self.take_notice(self.last_notice) for _ in range(2)]})
         self.send_json({"done": content})
@@ -97,7 +100,8 @@ class SyncProject(FollowMixin, JsonWebsocketConsumer):
     def task_changed(self, snapshot: Any) -> None:
         self.threads.add(threading.get_ident())
         self.send_json({"task": snapshot.to_json()})
-        time.sleep(self.sleep_s)
+        if self.is_held:
+            released.wait(60)
 
     def notice(self, notice: Any) -> None:
         self.last_notice = notice
@@ -107,7 +111,8 @@ class SyncProject(FollowMixin, JsonWebsocketConsumer):
         self.send_json({"event": event.to_json()})
         if isinstance(event.data, dict):
             event.data["changed"] = "by a consumer"
-        time.sleep(self.sleep_s)
+        if self.is_held:
+            released.wait(60)
 
     def unfollowed(self, topic: str, reason: str) -> None:
         self.send_json({"unfollowed": topic, "reason": reason})

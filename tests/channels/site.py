@@ -18,7 +18,10 @@ from telltale.channels import live_application
 django_application = get_asgi_application()
 
 from telltale.channels import relay  # noqa: E402
+from telltale.channels.follow import follower  # noqa: E402
 from tests.channels.project import routes  # noqa: E402
+
+follower.RECHECK_S = (1.0, 2.0)  # A test waits for it.
 
 if "CHANNELS_REDIS" in os.environ:
     relay("room-{}", topic="room:{}")

@@ -17,13 +17,14 @@ import telltale
 from telltale import brokers
 from telltale.channels import FollowMixin
 from telltale.channels.follow import follower
+from telltale.channels.follow.inbox import Inbox
 from telltale.core import reasons
 from telltale.core.states import State
 from telltale.core.topics import InvalidTopic, task_topic
 from telltale.live.driver import driver
 from telltale.owners import session_digest
-from tests.channels.pages import HOOK, Page, cookies_of, in_thread, run, run_with_page
-from tests.channels.project import SyncProject, consumers
+from tests.channels.pages import HOOK, Page, cookies_of, in_thread, run, run_with_page, until
+from tests.channels.project import SyncProject, consumers, held, released
 from tests.factories import ended, moved, person, started, task_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]  # seconds of waiting: not in `make quick`
@@ -42,6 +43,21 @@ def project(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "RECHECK_S", (0.2, 0.3))
     monkeypatch.setattr(follower, "RETRY_CHECK_S", 0.2)
+
+
+@pytest.fixture(autouse=True)
+def none_held() -> Iterator[None]:
+    held.clear()
+    released.clear()
+    yield
+    released.set()
+
+
+def inbox() -> Inbox:
+    """Of the consumer that is held."""
+    [consumer] = held
+    assert consumer._follower is not None
+    return consumer._follower.inbox
 
 
 @pytest.fixture(autouse=True)
@@ -112,13 +128,14 @@ def test_a_slow_consumer_gets_only_the_newest_and_never_a_queue(kind: str) -> No
         labels: set[str] = set()
         while len(labels) < 2:
             labels.add((await page.task())["label"])
-        await page.send(sleep=1.5)
+        await page.send(hold=None)
         await in_thread(lambda: moved(claims[0], 0.01, seq=2))
-        await page.task(lambda t: t["seq"] == 2)  # Now it sleeps.
+        await page.task(lambda t: t["seq"] == 2)  # Now it is held.
         for seq in range(3, 10):
             for claim in claims:
                 await in_thread(lambda claim=claim, seq=seq: moved(claim, seq / 100, seq=seq))
-            await asyncio.sleep(0.12)
+            await until(lambda seq=seq: [getattr(item, "seq", 0) for item in inbox()._waiting.values()] == [seq, seq])
+        released.set()
         before = len(page.received)
         newest = {(await page.task())["label"]: page.received[-1]["task"]["seq"] for _ in range(2)}
         assert newest == {"a": 9, "b": 9}
@@ -207,11 +224,12 @@ def test_more_events_than_may_wait_cost_events_and_no_memory_and_the_consumer_go
 
     async def scenario(page: Page) -> None:
         await page.task()
-        await page.send(sleep=1.0)
+        await page.send(hold=None)
         for n in range(1_000):
             await in_thread(lambda n=n: telltale.publish(f"user:{ada.pk}", "n", n))
         assert max((len(c.outbox._queue) for c in driver().hub.connections), default=0) <= 200
-        await page.send(sleep=0.0)
+        released.set()
+        await page.send(echo=None)
         assert driver().counts["closed resync"] >= 1
         await in_thread(lambda: moved(started(task), 0.5, seq=2))
         await page.task(lambda t: t["seq"] == 2)
@@ -367,11 +385,14 @@ def test_what_waits_for_a_slow_consumer_is_not_delivered_after_the_loss(quick_ch
     ada.groups.add(group)
 
     async def scenario(page: Page) -> None:
-        await page.send(sleep=2.0)
+        await page.send(hold=None)
         for n in range(3):
             await in_thread(lambda n=n: telltale.publish("project:7", "secret", n))
-        await page.until(lambda m: "event" in m)  # Now it sleeps, and the others wait.
+        await page.until(lambda m: "event" in m)  # Now it is held, and the others wait.
+        await until(lambda: len(inbox()) == 2)
         await in_thread(lambda: ada.groups.remove(group))
+        await until(lambda: driver().connection_count == 0)
+        released.set()
         await page.until(lambda m: "unfollowed" in m)
         assert [m["event"]["data"] for m in page.received if "event" in m] == [0]
 
@@ -401,8 +422,7 @@ def test_while_rights_cannot_be_checked_nothing_is_delivered_and_then_it_goes_on
         nonlocal is_down
         await page.task()
         is_down = True
-        await asyncio.sleep(2.5)
-        assert driver().connection_count == 0
+        await until(lambda: driver().connection_count == 0)
         await in_thread(lambda: moved(claim, 0.5, seq=2))
         await in_thread(lambda: telltale.publish(f"user:{ada.pk}", "lost"))
         assert await page.silence(0.5)

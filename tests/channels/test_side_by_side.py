@@ -18,7 +18,7 @@ from websockets.typing import Origin
 from tests.demo.site import Visitor
 from tests.examples.channels_site import ChannelsSite
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.service
 
 PATIENCE_S = 60.0
 

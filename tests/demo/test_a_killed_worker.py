@@ -8,7 +8,7 @@ import pytest
 
 from tests.demo.site import SupervisedSite, Visitor, ended, is_alive
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 
 def test_a_killed_import_is_stalled_then_lost_and_its_retry_succeeds(

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from tests.demo.site import SupervisedSite, Visitor, ended, stream_events, topic_of
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 
 class Follower(threading.Thread):

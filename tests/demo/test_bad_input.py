@@ -7,7 +7,7 @@ import pytest
 from demo.airports import samples
 from tests.demo.site import SupervisedSite, Visitor
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.service
 
 HEADER = ",".join(samples.HEADER)
 

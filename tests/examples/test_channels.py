@@ -16,7 +16,7 @@ from tests.demo.site import is_alive
 from tests.examples.channels_site import EXAMPLE, ChannelsSite
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 PATIENCE_MS = 40_000
 """How long a report may take on a busy machine, and a killed worker until it is lost."""

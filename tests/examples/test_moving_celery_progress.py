@@ -25,7 +25,6 @@ def redis() -> Iterator[Redis]:
 
 
 @pytest.mark.service
-@pytest.mark.timeout(120)
 def test_before_the_bar_moves_and_the_result_is_shown(browser: Browser, redis: Redis, tmp_path: Path) -> None:
     redis.forget()
     with MovingSite(blocks(PAGE, "before"), tmp_path, redis) as site:
@@ -37,7 +36,6 @@ def test_before_the_bar_moves_and_the_result_is_shown(browser: Browser, redis: R
 
 
 @pytest.mark.service
-@pytest.mark.timeout(120)
 def test_after_the_bar_moves_and_the_result_is_shown(browser: Browser, redis: Redis, tmp_path: Path) -> None:
     redis.forget()
     with MovingSite(blocks(PAGE, "after"), tmp_path, redis) as site:

@@ -97,7 +97,6 @@ def shown_by_the_element(page: Page, site: ChannelsSite) -> None:
 
 
 @pytest.mark.service
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("last", "expect_report"),
     [(2, tracked), (3, followed), (4, by_the_new_worker), (5, shown_by_the_element)],

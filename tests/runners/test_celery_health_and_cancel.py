@@ -130,7 +130,6 @@ def header_of(row: TaskState) -> dict[str, Any]:
 
 
 class TestThousands:
-    @pytest.mark.timeout(180)
     def test_no_end_of_a_thousand_tasks_is_lost_and_each_task_costs_at_most_three_writes(
         self, celery_worker: WorkerProcess, count_writes: Callable[[], int]
     ) -> None:

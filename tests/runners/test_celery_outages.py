@@ -53,7 +53,6 @@ def worker(redis: Redis, run_worker: RunWorker, server: Postgres) -> Iterator[Wo
 
 
 class TestOutage:
-    @pytest.mark.timeout(180)
     def test_tasks_continue_and_no_end_is_lost(self, worker: WorkerProcess, server: Postgres, tmp_path: Path) -> None:
         worker.start()
         long, short = Row(server, 400), Row(server, 100)

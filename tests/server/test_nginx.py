@@ -19,7 +19,7 @@ from tests.servers import ROOT, Nginx, free_port, running
 from tests.transports.conftest import SocketClient, StreamClient
 from tests.transports.sites import PATIENCE_S, ProcessSite, Site, wait_until
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.service
 
 DOCUMENTED = re.search(r"```nginx\n(.*?)```", (ROOT / "docs" / "live-server.md").read_text(), re.DOTALL)
 

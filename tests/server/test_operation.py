@@ -25,7 +25,7 @@ from tests.transports.conftest import SocketClient
 from tests.transports.raw import Socket, hello
 from tests.transports.sites import ProcessSite, environment, wait_until
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.service
 
 Starts = Callable[..., ProcessSite]
 

@@ -25,7 +25,7 @@ from telltale.server.http_protocol import HttpProtocol
 from telltale.server.websocket_protocol import WebSocketProtocol
 from tests.servers import ROOT, Server, free_port, spawn
 
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 30.0
 
 
 class Site:

@@ -39,7 +39,7 @@ def slow_stream(site: Site, topic: str) -> socket.socket:
 
 def is_cut(line: socket.socket) -> bool:
     """Whether the server has closed the connection. Reads all data that is on its way."""
-    line.settimeout(20)
+    line.settimeout(30)
     try:
         while line.recv(65_536):
             pass
@@ -66,6 +66,6 @@ def masked(data: bytes, opcode: int = 1, *, fin: bool = True, mask: bytes = b"\x
 def _connect(site: Site) -> socket.socket:
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
-    line.settimeout(20)
+    line.settimeout(30)
     line.connect(("127.0.0.1", site.port))
     return line

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -20,12 +21,13 @@ from telltale import store
 from telltale.core.snapshot import Order, Progress
 from telltale.core.states import State
 from telltale.core.topics import task_topic, user_topic
+from telltale.core.wire import Envelope
 from telltale.live import tickets
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import Owner
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 """How long a test waits for a message; a slow machine needs most of it, a fast one almost nothing."""
 
 Condition = Callable[[Mapping[str, Any]], Any]
@@ -100,18 +102,18 @@ class TransportContract:
         end(claim, result="/there/")
         assert client.snapshot(task.pk, lambda s: s["ended"])["result"] == "/there/"
 
-    def test_an_update_arrives_within_a_second(self, connect: Connect) -> None:
+    def test_a_published_update_is_received_before_it_is_in_the_store(self, connect: Connect) -> None:
         task = queued()
         client = connect(tickets.issue([task_topic(task.pk)]))
         client.snapshot(task.pk)
         claim = claimed(task)
         report(claim, 0.1, seq=2)
         client.snapshot(task.pk, lambda s: s["seq"] == 2)
-        time.sleep(0.2)
-        reported_at = time.monotonic()
-        report(claim, 0.5, seq=3)
-        client.snapshot(task.pk, lambda s: s["seq"] == 3)
-        assert time.monotonic() - reported_at < 1
+        [stored] = store.read_tasks([claim.id])
+        assert stored.snapshot is not None
+        published = Envelope(topics=stored.topics, snapshot=replace(stored.snapshot, seq=3))
+        with repeating(lambda: announce([published])):
+            client.snapshot(task.pk, lambda s: s["seq"] == 3)
 
     def test_a_snapshot_that_the_client_has_is_not_sent_again(self, connect: Connect) -> None:
         task = queued()
@@ -162,15 +164,16 @@ class TransportContract:
         client = connect(tickets.issue(["project:7"], ttl_s=120))
         first = client.until(lambda m: m["type"] in {"hello", "poll"})
         assert set(first["limits"]) == {"quiet_s", "stalled_s", "lease_s"}
-        assert abs(first["now"] - time.time()) < 5
+        assert abs(first["now"] - time.time()) < 20
         assert 100 < first["expires_at"] - first["now"] <= 120
 
     def test_an_expired_lease_is_reported_without_a_scheduler(self, connect: Connect, settings: Any) -> None:
-        settings.TELLTALE = settings.TELLTALE | {"BEAT_S": 0.1, "STALLED_S": 0.3, "LEASE_S": 0.8, "RECHECK_S": 0.3}
+        settings.TELLTALE = settings.TELLTALE | {"RECHECK_S": 0.3}
         task = queued()
         claimed(task)
         client = connect(tickets.issue([task_topic(task.pk)]))
         assert client.snapshot(task.pk)["state"] == "running"
+        TaskState.objects.filter(pk=task.pk).update(lease_until=store.now() - 1)
         assert client.snapshot(task.pk, lambda s: s["ended"])["state"] == "lost"
 
     def test_without_a_broker_everything_is_read_from_the_store(self, connect: Connect, settings: Any) -> None:
