@@ -36,7 +36,9 @@ class RetrySchedule:
 
     def __init__(self) -> None:
         self._failures = 0
-        self._connected_at = self._retry_at = float("-inf")
+        self._connected_at = float("inf")
+        """When the connection was made that is in use; infinity while there is none."""
+        self._retry_at = float("-inf")
 
     def succeeded(self, now: float) -> None:
         """Connecting succeeded."""
@@ -46,6 +48,7 @@ class RetrySchedule:
         """Connecting failed, or a connection was lost."""
         if now - self._connected_at > STABLE_S:
             self._failures = 0
+        self._connected_at = float("inf")
         first_s, longest_s = RETRY_S
         pause_s: float = min(longest_s, first_s * 2**self._failures) * random.random()  # noqa: S311
         self._failures = min(self._failures + 1, 16)
