@@ -215,10 +215,11 @@ def test_any_message_counts_as_a_sign_of_life(connect: Connect, answer: str) -> 
     ],
 )
 def test_malformed_messages_neither_crash_the_server_nor_touch_others(connect: Connect, text: str) -> None:
-    """P12: the sender is told by `pusher:error`, or on the channel; it may also be closed."""
+    """P12: the sender is told by `pusher:error`, or on the channel, and stays connected."""
     bystander, sender = connect(), connect()
     sender.send_text(text)
-    sender.expect_error()
+    assert sender.expect_error()
+    sender.expect_silence()
     bystander.expect_silence()
 
 
