@@ -1,19 +1,20 @@
-"""`manage.py telltale prune`, `serve` and `worker`. Each subcommand is a method."""
+"""`manage.py telltale prune`, `serve`, `traffic` and `worker`. Each subcommand is a method."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
 from telltale.messages import announce
+from telltale.pusher.traffic import measure, report
 from telltale.server.options import CannotServe, Options
 
 
 class Command(BaseCommand):
     """One command with subcommands, so that a site's list of commands stays short."""
 
-    help = "Delete old tasks and notices, run the live server, or run a worker for tasks of Django Channels."
+    help = "Delete old tasks and notices, run the live server or a worker, or show what a site's progress would cost."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a parser for each subcommand."""
@@ -30,6 +31,20 @@ class Command(BaseCommand):
         worker.add_argument("--application", metavar="PATH", help="Dotted path, if it is not that of ASGI_APPLICATION.")
         worker.add_argument(
             "--layer", default="default", metavar="ALIAS", help='The layer of CHANNEL_LAYERS ("default").'
+        )
+        traffic = subcommands.add_parser(
+            "traffic", help="Show what progress costs at a service that bills messages and connections."
+        )
+        traffic.add_argument("--days", type=positive, default=7.0, help="The tasks that ended in this time (7).")
+        traffic.add_argument("--pages", type=positive, default=1.0, help="Pages that get each update, on average (1).")
+        traffic.add_argument(
+            "--messages-a-day",
+            type=positive,
+            default=200_000,
+            help="The plan's limit; 200,000 are free (November 2026).",
+        )
+        traffic.add_argument(
+            "--connections", type=positive, default=100, help="The plan's limit; 100 are free (November 2026)."
         )
 
     def handle(self, *, subcommand: str, **options: Any) -> None:
@@ -62,6 +77,13 @@ class Command(BaseCommand):
         except CannotWork as error:
             raise CommandError(str(error)) from error
 
+    def _traffic(
+        self, *, days: float, pages: float, messages_a_day: float, connections: float, **_options: Any
+    ) -> None:
+        traffic = measure(days)
+        for line in report(traffic, pages=pages, messages_a_day=messages_a_day, connections=connections):
+            self.stdout.write(line)
+
     def _report(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
@@ -80,3 +102,14 @@ class Command(BaseCommand):
             f"Deleted {tasks:,} tasks that ended more than {days:g} days ago, and {notices:,} notices. "
             f"Ended {given_up:,} tasks that no worker started."
         )
+
+
+def positive(text: str) -> float:
+    """Return the number in an argument; raises `ArgumentTypeError` unless it is greater than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number greater than 0.")
+    return number
