@@ -32,9 +32,9 @@ class Process(Server):
 
     def client(self) -> RawClient:
         """Return a connected client, which ends with the test at the latest."""
-        client = RawClient(self.port, f"/app/{self.app.key}?{QUERY}").establish()
-        self._stack.callback(client.close)
-        return client
+        client = RawClient(self.port, f"/app/{self.app.key}?{QUERY}")
+        self._stack.callback(client.vanish)
+        return client.establish()
 
     def subscriber(self, channel: str) -> RawClient:
         """Return a new subscriber of a public channel."""
@@ -68,8 +68,10 @@ class Process(Server):
 
     def free(self) -> None:
         """Close clients, and end the process."""
-        self._stack.close()
-        self.stop()
+        try:
+            self._stack.close()
+        finally:
+            self.stop()
 
 
 MakeProcess = Callable[[], Process]

@@ -260,6 +260,20 @@ def test_losses_that_the_broker_reports_are_repaired() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.usefixtures("held_broker")
+def test_a_member_is_told_before_its_first_event() -> None:
+    async def scenario() -> None:
+        async with nodes(2) as [here, there]:
+            await there.follow("presence-room")
+            for number in range(20):
+                here.membership.join("1", "presence-room", Member(user_id=str(number)))
+                here.send("presence-room", f"of {number}")
+                await until(lambda number=number: there.texts[-1:] == [f"of {number}"])  # type: ignore[misc]
+                assert there.membership.is_member("1", "presence-room", str(number))
+
+    asyncio.run(scenario())
+
+
 # Messages of others -------------------------------------------------------------------------------
 
 

@@ -4,12 +4,15 @@
 """
 
 import json
+import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.pusher.clients.apps import App
+from tests.pusher.clients.raw import RawClient
 from tests.pusher.server.site_processes import MakeProcess, Process, processes
 from tests.servers import Redis, running
 from tests.transports.sites import wait_until
@@ -146,6 +149,31 @@ def test_a_new_process_knows_the_members_of_the_others(make_process: MakeProcess
     members = [here.member(ROOM, f"user-{number}") for number in range(30)]
     there = make_process()
     wait_until(lambda: len(there.users(ROOM)) == len(members), "the new process knows all members")
+
+
+def test_after_a_storm_of_joins_and_leaves_all_processes_know_the_same(make_process: MakeProcess) -> None:
+    chance = random.Random(1)
+    site = [make_process() for _ in range(3)]
+    present: list[tuple[Process, str, str, RawClient]] = []
+    for number in range(150):
+        if present and chance.random() < 0.4:
+            client = present.pop(chance.randrange(len(present)))[-1]
+            (client.close if chance.random() < 0.5 else client.vanish)()
+        else:
+            process, room, user = chance.choice(site), f"presence-{chance.randrange(3)}", f"user-{chance.randrange(8)}"
+            present.append((process, room, user, process.member(room, user)[0]))
+        if number == 100:
+            killed = site.pop()
+            killed.kill()
+            present = [client for client in present if client[0] is not killed]
+            site.append(make_process())
+    truth = {room: {user for _, at, user, _ in present if at == room} for room in [f"presence-{n}" for n in range(3)]}
+    for process in site:
+        wait_until(partial(knows, process, truth), "the process knows the truth", 60)
+
+
+def knows(process: Process, members: dict[str, set[str]]) -> bool:
+    return {room: process.users(room) for room in members} == members
 
 
 def test_members_of_a_killed_process_are_removed(make_process: MakeProcess) -> None:

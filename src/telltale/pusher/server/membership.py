@@ -195,6 +195,11 @@ class Membership:
         """Messages may be lost: have all processes send their sums."""
         self._is_greeting = True
 
+    @property
+    def has_untold(self) -> bool:
+        """Whether `take_messages` has changes to send, or pages that were asked for."""
+        return self._own.has_messages
+
     def take_messages(self, now: float) -> list[str]:
         """Return the messages that are due: changes, pages that were asked for, questions, or a heartbeat."""
         if self._has_left:
@@ -216,7 +221,7 @@ class Membership:
 
     def due_at(self, now: float) -> float:
         """When `expire` and `take_messages` have something to do, unless something happens before."""
-        if self._own.has_messages or self._is_greeting or self._settled_at is None:
+        if self.has_untold or self._is_greeting or self._settled_at is None:
             return now
         settled_at = self._settled_at if self._peers.rank is None else self._beat_at
         return min(self._beat_at, settled_at, self._peers.due_at(now))

@@ -16,6 +16,7 @@ from typing import Final
 from telltale.brokers import broker
 from telltale.brokers.base import Message, Reach
 from telltale.brokers.delivery import LossCounter
+from telltale.pusher.protocol import channel_names
 from telltale.pusher.server.cache import LastEvent, LastEvents
 from telltale.pusher.server.cache_sync import CacheSync
 from telltale.pusher.server.links import LinkHost
@@ -53,6 +54,7 @@ class SiteLink:
         self._turned_at = self._forget_at = float("-inf")
         _links_here.add(self)
         self._listener = SiteListener(self._receive, self._missed)
+        self._listener.follow(process_topic(membership.process), _do_nothing)
         self._listener.follow(SITE_TOPIC, self._start)
 
     def follow(self, app_id: str, channel: str, then: Callable[[], None]) -> None:
@@ -72,6 +74,9 @@ class SiteLink:
         self, app_id: str, channel: str, text: str, socket_id: str | None, kept: LastEvent | None = None
     ) -> None:
         """See `Link`."""
+        if self._is_woken and channel_names.is_presence(channel) and self._membership.has_untold:
+            # Others hear of a member before they hear its first event.
+            self._turn()
         if kept is None:
             topic, counter, ttl_s = channel_topic(app_id, channel), None, None
         else:
@@ -82,6 +87,10 @@ class SiteLink:
     def send_terminate(self, app_id: str, user_id: str) -> None:
         """See `Link`."""
         self._send(SITE_TOPIC, Kind.TERMINATE, [f"{app_id} {user_id}"])
+
+    def send_fallback(self, process: str | None, text: str) -> None:
+        """See `Link`."""
+        self._send(SITE_TOPIC if process is None else process_topic(process), Kind.FALLBACK, [text])
 
     async def close(self) -> None:
         """See `Link`."""
@@ -172,6 +181,8 @@ class SiteLink:
             self._cache_sync.receive(message.content, now)
         elif message.kind is Kind.EVENT:
             self._handle_event(SiteEvent.from_text(message.content), message.process, now)
+        elif message.kind is Kind.FALLBACK:
+            self._host.receive_fallback(message.process, message.content)
         else:
             app_id, _, user_id = message.content.partition(" ")
             self._host.receive_terminate(app_id, user_id)
@@ -226,6 +237,11 @@ def is_alone() -> bool:
 def _reaches(others_here: int) -> bool:
     reach = broker().reach
     return bool(others_here) if reach is Reach.PROCESS else reach is not Reach.NOWHERE
+
+
+def process_topic(process: str) -> str:
+    """Return the topic of what is meant for one process."""
+    return f"{SITE_TOPIC}-process-{process}"
 
 
 def channel_topic(app_id: str, channel: str) -> str:
