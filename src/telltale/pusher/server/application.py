@@ -1,6 +1,7 @@
 """The ASGI application of the stand-in server: it serves Pusher's addresses and leaves all else to another.
 
     /app/KEY             WebSocket connections of clients
+    /app/KEY/…/xhr…      their HTTP transports
     /apps/ID/…           the HTTP API
     /users/ID/terminate_connections
 
@@ -13,6 +14,7 @@ from collections.abc import MutableMapping
 from typing import Any, Final
 
 from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
+from telltale.pusher.server.fallback.addresses import FallbackAddress, fallback_address
 from telltale.pusher.server.paths import app_key, inner_path, with_slash
 from telltale.transports.http import Application, Receive, Scope, Send
 
@@ -34,7 +36,10 @@ class PusherApplication:
         """Serve one request, one connection, or the server's lifespan."""
         if scope["type"] == "lifespan":
             return await self._run_lifespan(scope, receive, send)
-        path = inner_path(scope["path"], scope.get("root_path", ""), self._prefix)
+        root_path = scope.get("root_path", "")
+        if scope["type"] == "http" and (address := fallback_address(scope["path"], root_path, self._prefix)):
+            return await self._serve_fallback(scope, receive, send, address)
+        path = inner_path(scope["path"], root_path, self._prefix)
         if path is None:
             return await self._application(scope, receive, send)
         if scope["type"] == "websocket" and (key := app_key(path)) is not None:
@@ -51,6 +56,13 @@ class PusherApplication:
             await server.channels.until_not_busy()
             return await http_api(scope, receive, send, server, path, prefix=self._prefix)
         await self._application(scope, receive, send)
+
+    async def _serve_fallback(self, scope: Scope, receive: Receive, send: Send, address: FallbackAddress) -> None:
+        self._handle_shutdown(delay_s=SIGNAL_DELAY_S)
+        from telltale.pusher.server.fallback.http_transports import serve_fallback
+        from telltale.pusher.server.server import pusher_server
+
+        await serve_fallback(scope, receive, send, pusher_server(), address)
 
     def _handle_shutdown(self, *, delay_s: float = 0.0) -> None:
         if not self._handles_shutdown:

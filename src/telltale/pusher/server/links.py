@@ -31,6 +31,9 @@ class Link(Protocol):
     def send_terminate(self, app_id: str, user_id: str) -> None:
         """Have other processes close the user's signed-in connections."""
 
+    def send_fallback(self, process: str | None, text: str) -> None:
+        """Have another process, or all others, handle a text about sessions of the HTTP transports."""
+
     async def close(self) -> None:
         """Tell the other processes that this one leaves, and free threads and sockets. All clients have gone."""
 
@@ -46,6 +49,9 @@ class LinkHost(Protocol):
 
     def receive_terminate(self, app_id: str, user_id: str) -> None:
         """Close the user's signed-in connections to this process."""
+
+    def receive_fallback(self, process: str, text: str) -> None:
+        """Handle what another process sent by `send_fallback`; it may be meant for a third one."""
 
 
 class NoLink:
@@ -64,6 +70,9 @@ class NoLink:
         """There are no other processes."""
 
     def send_terminate(self, _app_id: str, _user_id: str) -> None:
+        """There are no other processes."""
+
+    def send_fallback(self, _process: str | None, _text: str) -> None:
         """There are no other processes."""
 
     async def close(self) -> None:

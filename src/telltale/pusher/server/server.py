@@ -28,6 +28,7 @@ from telltale.pusher.server.changes import Change
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import Outlet, PusherClient
 from telltale.pusher.server.connections import Connections
+from telltale.pusher.server.fallback.fallback import Fallback
 from telltale.pusher.server.hooks import TICK_S, HooksRunner
 from telltale.pusher.server.known_apps import KnownApps
 from telltale.pusher.server.links import Link
@@ -53,6 +54,7 @@ class PusherServer:
         self.membership = Membership(secrets.token_hex(8), is_alone=is_alone())
         self.last_events = LastEvents(self.membership.process)
         self.link: Link = SiteLink(self, self.membership, self.last_events)
+        self.fallback = Fallback(self)
         self.hooks = HooksRunner(self.membership)
         self.counts: Counter[str] = Counter()
         """Totals: opened, and closed by code."""
@@ -186,6 +188,10 @@ class PusherServer:
         """Close the user's signed-in connections to this process."""
         for client in list(self.users.clients(app_id, user_id)):
             client.close(TERMINATED)
+
+    def receive_fallback(self, process: str, text: str) -> None:
+        """Handle what another process sent about sessions of the HTTP transports."""
+        self.fallback.receive(process, text)
 
     def announce(self, app: PusherApp, changes: Sequence[Change], *, joined: PusherClient | None = None) -> None:
         """Tell clients and hooks of changes of the site's view. `joined`: the client that caused them."""

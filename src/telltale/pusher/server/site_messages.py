@@ -37,6 +37,7 @@ class Kind(StrEnum):
     CACHE = "c"
     EVENT = "e"
     TERMINATE = "t"
+    FALLBACK = "f"
 
 
 _MEMBERSHIP: Final = Kind.MEMBERSHIP.encode()
