@@ -25,8 +25,11 @@ class Source(Protocol):
     async def take(self) -> Batch:
         """Return the next batch; wait until there is one. Raises `OwnerGone`."""
 
-    def close(self, within_s: float) -> None:
-        """The request has ended; the client leaves unless another one comes `within_s`."""
+    def close(self, within_s: float | None = None) -> None:
+        """The request has ended; the client leaves unless another one comes `within_s`, or some seconds if None.
+
+        Harmless when repeated: the first call stands.
+        """
 
 
 class Fallback:

@@ -20,7 +20,6 @@ from telltale.pusher.server.fallback import frames
 from telltale.pusher.server.fallback.addresses import Action, FallbackAddress
 from telltale.pusher.server.fallback.fallback import Fallback, Source
 from telltale.pusher.server.fallback.relay import OwnerGone
-from telltale.pusher.server.fallback.session import ABSENT_S
 from telltale.pusher.server.fallback.sessions import LocalReceiver, SessionId
 from telltale.pusher.server.server import PusherServer
 from telltale.pusher.server.websocket import find_app
@@ -79,7 +78,7 @@ async def _send_messages(
     try:
         await respond_unless_disconnected(response, receive)
     finally:
-        source.close(ABSENT_S)
+        source.close()
 
 
 async def _source(scope: Scope, fallback: Fallback, address: FallbackAddress) -> Source | Code:

@@ -138,8 +138,8 @@ class RemoteReceiver:
         """Return the next batch; wait until there is one. Raises `OwnerGone`."""
         return await self._relay.take(self._owner, self._session_id)
 
-    def close(self, _within_s: float) -> None:
-        """Nothing is held: between two batches the session waits for any request."""
+    def close(self, _within_s: float | None = None) -> None:
+        """There is nothing to end: between two batches the session waits for any request."""
 
 
 class _Search:

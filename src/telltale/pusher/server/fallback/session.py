@@ -62,7 +62,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._forget = forget
         self._receiver: Receiver | None = None
-        self._is_waiting = False
+        self.is_waiting = False
         """Whether the receiver waits for messages."""
         self._payloads: list[bytes] = []
         self._payload_bytes = 0
@@ -87,13 +87,13 @@ class Session:
         self._payload_bytes += len(payload)
         if self._payload_bytes >= BATCH_BYTES:
             self.client.block()
-        if self._is_waiting:
+        if self.is_waiting:
             self._answer_soon()
 
     def end(self, code: Code) -> None:
         """Tell the client, now or at its next request, that the session is closed."""
         self._code = code
-        if self._is_waiting:
+        if self.is_waiting:
             self._answer_soon()
         elif self._receiver is not None and code is TOO_SLOW:
             self._receiver.abort()
@@ -104,7 +104,7 @@ class Session:
     def connect(self, receiver: Receiver) -> None:
         """Receive by this request from now on; an older one ends."""
         previous, self._receiver = self._receiver, receiver
-        if self._is_waiting and previous is not None:
+        if self.is_waiting and previous is not None:
             self._stop_waiting()
             previous.receive(_ENDED)
         allow(self.client)
@@ -115,21 +115,21 @@ class Session:
         """Call the receiver's `receive` once there is something to receive."""
         if receiver is not self._receiver:
             return receiver.receive(_ENDED)
-        self._is_waiting = True
+        self.is_waiting = True
         self.client.unblock()
         if self._payloads or self._code is not None or not self._is_opened:
             self._answer_soon()
         else:
             self._heartbeat = self._loop.call_later(HEARTBEAT_S, self._answer)
 
-    def disconnect(self, receiver: Receiver, within_s: float = ABSENT_S) -> None:
-        """The request has ended; the client leaves unless another one comes `within_s`."""
+    def disconnect(self, receiver: Receiver, within_s: float | None = None) -> None:
+        """The request has ended; the client leaves unless another one comes `within_s` (None: `ABSENT_S`)."""
         if receiver is not self._receiver:
             return
         self._receiver = None
         self._stop_waiting()
         if self._code is None:
-            self._end_later(within_s)
+            self._end_later(ABSENT_S if within_s is None else within_s)
 
     # What the client sends -----------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Session:
         receiver.receive(Batch(data=data or frames.HEARTBEAT, is_last=self._code is not None))
 
     def _stop_waiting(self) -> None:
-        self._is_waiting = False
+        self.is_waiting = False
         for handle in (self._answering, self._heartbeat):
             if handle is not None:
                 handle.cancel()
@@ -175,7 +175,7 @@ class Session:
         self._end_timer = self._loop.call_later(within_s, self._end)
 
     def _end(self) -> None:
-        if self._receiver is not None and not self._is_waiting and self._code is not None:
+        if self._receiver is not None and not self.is_waiting and self._code is not None:
             self._receiver.abort()
         self.client.leave()
         self._forget()

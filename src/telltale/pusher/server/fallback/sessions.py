@@ -57,8 +57,8 @@ class LocalReceiver:
         self._session.take(self)
         return await self._taken
 
-    def close(self, within_s: float) -> None:
-        """The request has ended; the client leaves unless another one comes `within_s`."""
+    def close(self, within_s: float | None = None) -> None:
+        """See `Source`."""
         self._session.disconnect(self, within_s)
 
     def receive(self, batch: Batch) -> None:
