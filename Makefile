@@ -25,7 +25,7 @@ NETWORK := tests/brokers tests/transports tests/server tests/live
 CHANNELS := tests/channels tests/examples
 PUSHER := tests/pusher
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher others browser load simulate bench figures demo example-channels clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -143,6 +143,9 @@ demo: $(VENV)/.demo ## the main use case on SQLite, without services (PORT=8123 
 
 example-channels: ## the recipe for Django Channels, by hand and with Telltale (needs redis-server)
 	@$(MAKE) --no-print-directory -C examples/channels run PORT=$(PORT)
+
+example-pusher: ## the example with Pusher's own libraries against the stand-in (needs npm)
+	@$(MAKE) --no-print-directory -C examples/pusher run PORT=$(PORT)
 
 clean: ## remove what the other targets create
 	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.demo.site import Visitor
-from tests.examples.channels_site import ChannelsSite
+from tests.examples.example_site import ExampleSite
 
 pytestmark = pytest.mark.service
 
@@ -24,13 +24,13 @@ PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChannelsSite]:
-    with ChannelsSite(tmp_path_factory.mktemp("side-by-side")) as site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleSite]:
+    with ExampleSite(tmp_path_factory.mktemp("side-by-side")) as site:
         yield site
 
 
 @pytest.fixture
-def ada(site: ChannelsSite) -> Iterator[Visitor]:
+def ada(site: ExampleSite) -> Iterator[Visitor]:
     with Visitor(site.url) as visitor:
         yield visitor.sign_in("ada")
 
@@ -78,7 +78,7 @@ def start_with_telltale(visitor: Visitor) -> str:
 
 
 def test_own_consumers_ours_a_follow_mixin_and_a_task_consumer_work_side_by_side(
-    site: ChannelsSite, ada: Visitor, open_socket: Callable[[Visitor, str], Socket]
+    site: ExampleSite, ada: Visitor, open_socket: Callable[[Visitor, str], Socket]
 ) -> None:
     task = start_with_telltale(ada)
     own = open_socket(ada, f"/ws/by-hand/{uuid4()}/")
@@ -99,7 +99,7 @@ def test_own_consumers_ours_a_follow_mixin_and_a_task_consumer_work_side_by_side
 
 
 def test_another_user_gets_neither_socket_nor_ticket_for_the_task(
-    site: ChannelsSite, ada: Visitor, open_socket: Callable[[Visitor, str], Socket]
+    site: ExampleSite, ada: Visitor, open_socket: Callable[[Visitor, str], Socket]
 ) -> None:
     task = start_with_telltale(ada)
     with Visitor(site.url) as grace:

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.steps import bar_position, bar_positions_until_success, wait_until
 from tests.demo.site import is_alive
-from tests.examples.channels_site import EXAMPLE, ChannelsSite
+from tests.examples.example_site import CHANNELS, ExampleSite
 from tests.servers import free_port
 
 pytestmark = pytest.mark.service
@@ -34,8 +34,8 @@ window.WebSocket = class extends Original {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChannelsSite]:
-    with ChannelsSite(tmp_path_factory.mktemp("channels")) as example:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleSite]:
+    with ExampleSite(tmp_path_factory.mktemp("channels")) as example:
         yield example
 
 
@@ -203,7 +203,7 @@ def test_killed_workers_are_shown_with_telltale_and_not_by_hand(sign_in: Callabl
 
 
 def test_the_stopped_example_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    with ChannelsSite(tmp_path) as example:
+    with ExampleSite(tmp_path) as example:
         processes = example.processes()
         assert len(processes) == 4
         assert list(example.directory.iterdir()) != []
@@ -216,13 +216,13 @@ def test_the_stopped_example_leaves_no_process_and_no_file(tmp_path: Path) -> No
 @pytest.mark.parametrize("port", ["0", "http", "65536"])
 def test_a_port_that_cannot_be_used_is_an_error_that_says_so(port: str) -> None:
     command = [sys.executable, "run.py"]
-    done = subprocess.run(command, cwd=EXAMPLE, env=os.environ | {"PORT": port}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=CHANNELS, env=os.environ | {"PORT": port}, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"PORT is {port}, which is not a free port from 1 to 65535" in done.stdout
 
 
 def test_a_missing_redis_is_an_error_that_says_so() -> None:
     environment = {"PATH": "/nowhere", "PORT": str(free_port())}
-    done = subprocess.run([sys.executable, "run.py"], cwd=EXAMPLE, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "run.py"], cwd=CHANNELS, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "there is no redis-server here. Install it, or set REDIS_URL." in done.stdout

@@ -1,4 +1,4 @@
-"""The example with Django Channels as a reader starts it: `python run.py`."""
+"""The examples as a reader starts them: `python run.py`."""
 
 import os
 import signal
@@ -10,14 +10,16 @@ from typing import Self
 from tests.demo.site import wait_until_up
 from tests.servers import ROOT, await_text, free_port
 
-EXAMPLE = ROOT / "examples" / "channels"
+CHANNELS = ROOT / "examples" / "channels"
+PUSHER = ROOT / "examples" / "pusher"
+PUSHER_JS = ROOT / "tests" / "pusher" / "drivers" / "node_modules" / "pusher-js"
 
 
-class ChannelsSite:
-    """Redis, daphne and both workers, with their temporary files in a directory."""
+class ExampleSite:
+    """All processes of an example, with their temporary files in a directory."""
 
-    def __init__(self, directory: Path, source: Path = EXAMPLE) -> None:
-        """`source`: the example, or a copy of it."""
+    def __init__(self, directory: Path, source: Path = CHANNELS) -> None:
+        """`source`: an example, or a copy of one."""
         self.directory = directory / "tmp"
         self.directory.mkdir()
         self.log = directory / "run.log"
@@ -26,8 +28,13 @@ class ChannelsSite:
         self._source = source
 
     def __enter__(self) -> Self:
-        environment = os.environ | {"PORT": str(self.port), "TMPDIR": str(self.directory)}
-        del environment["REDIS_URL"]  # So that it starts a Redis of its own.
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, and wait until its page answers."""
+        environment = os.environ | {"PORT": str(self.port), "TMPDIR": str(self.directory), "PUSHER_JS": str(PUSHER_JS)}
+        environment.pop("REDIS_URL", None)  # So that it starts a Redis of its own.
         environment["PYTHONPATH"] = str(ROOT / "src")
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -44,7 +51,6 @@ class ChannelsSite:
         except BaseException:
             self.stop()
             raise
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -1,0 +1,1 @@
+"""The example with Pusher's own libraries."""
