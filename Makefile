@@ -103,7 +103,7 @@ runners: $(VENV)/.dev services ## every runner, with its real workers
 network: $(VENV)/.dev services ## every broker and transport, over real servers
 	$(BIN)/pytest $(NETWORK)
 
-channels: $(VENV)/.dev services ## Django Channels and the examples, with real servers and a browser
+channels: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## Django Channels and the examples, with real servers and a browser
 	$(BIN)/pytest $(CHANNELS)
 
 pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the stand-in for Pusher, with the official client libraries
