@@ -1,6 +1,7 @@
 """Telltale: the live server, and the transports mounted in the site's own uvicorn. Both serve `telltale_site/`.
 
-Only these contenders verify tickets, read a snapshot from the database and process acknowledgements.
+Only these contenders verify tickets, read a snapshot from the database and process acknowledgements; the one with
+Pusher's protocol does none of this.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from benchmarks.contenders.peers import uvicorn
+from benchmarks.rig import message
 from benchmarks.rig.contender import OUR_PYTHON, Contender, Handshake, Workspace
 from benchmarks.rig.paths import ROOT
 
@@ -32,7 +34,7 @@ class Telltale(Contender):
     follows: ClassVar[str] = "project"
     """The kind of topic that followers follow, or one topic for all of them."""
     publishes: ClassVar[str] = "event"
-    """The kind of message: `event` or `task`, see telltale_site/publish.py."""
+    """The kind of message: `event`, `task` or `pusher`, see telltale_site/publish.py."""
     is_unpaced: ClassVar[bool] = False
 
     def __init__(self) -> None:
@@ -112,6 +114,22 @@ class LiveTask(LiveWebSocket):
     name = "Telltale live, one task"
     follows = f"task:{TASK}"
     publishes = "task"
+
+
+class PusherWebSocket(LiveWebSocket):
+    """The live server; followers are clients of Pusher Channels. Messages come from another process of the site."""
+
+    name = "Telltale, Pusher protocol"
+    publishes = "pusher"
+
+    def env(self, workspace: Workspace) -> dict[str, str]:
+        """With an app for the clients."""
+        return {**super().env(workspace), "BENCH_PUSHER": "1"}
+
+    def handshakes(self, workspace: Workspace, followers: int, topics: int) -> Iterable[Handshake]:
+        """All follow one public channel, which needs no signature."""
+        subscription = {"event": "pusher:subscribe", "data": {"channel": message.TOPIC}}
+        return [Handshake("/app/bench?protocol=7", first_message=json.dumps(subscription))]
 
 
 class MountedWebSocket(Telltale):

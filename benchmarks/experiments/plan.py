@@ -14,7 +14,7 @@ BASELINE_WS, BASELINE_SSE = baselines.BaselineWebSocket(), baselines.BaselineEve
 BARE_SUBSCRIBER = baselines.BareSubscriber()
 BARE_ASGI_WS, BARE_ASGI_SSE = peers.BareAsgiWebSocket(), peers.BareAsgiEventStream()
 CHANNELS, SOCKETIO, EVENTSTREAM = peers.Channels(), peers.SocketIO(), peers.EventStream()
-LIVE_WS, LIVE_TASK = telltale.LiveWebSocket(), telltale.LiveTask()
+LIVE_WS, LIVE_TASK, PUSHER_WS = telltale.LiveWebSocket(), telltale.LiveTask(), telltale.PusherWebSocket()
 UNPACED_WS, UNPACED_SSE = telltale.UnpacedWebSocket(), telltale.UnpacedEventStream()
 MOUNTED_WS, MOUNTED_SSE = telltale.UnpacedMountedWebSocket(), telltale.UnpacedMountedEventStream()
 
@@ -49,7 +49,7 @@ class Experiment:
 EXPERIMENTS: Final = (
     Experiment(
         name="1k WebSocket",
-        contenders=(BASELINE_WS, BARE_ASGI_WS, UNPACED_WS, MOUNTED_WS, LIVE_WS),
+        contenders=(BASELINE_WS, BARE_ASGI_WS, UNPACED_WS, PUSHER_WS, MOUNTED_WS, LIVE_WS),
         scenarios=(connect(1_000), scenarios.broadcast, FIVE_PER_S, TEN_PER_S),
         followers=1_000,
     ),
@@ -68,7 +68,7 @@ EXPERIMENTS: Final = (
     ),
     Experiment(
         name="10k WebSocket",
-        contenders=(BASELINE_WS, BARE_ASGI_WS, UNPACED_WS),
+        contenders=(BASELINE_WS, BARE_ASGI_WS, UNPACED_WS, PUSHER_WS),
         scenarios=(connect(10_000, in_flight=0), scenarios.broadcast),
         followers=10_000,
     ),

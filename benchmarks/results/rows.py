@@ -52,7 +52,7 @@ def with_unit(figure: float, unit: str) -> str:
     return f"{figure:,.0f} {unit}".strip() if figure >= 1_000 else f"{figure:.3g} {unit}".strip()
 
 
-LIVE, TASK = plan.LIVE_WS, plan.LIVE_TASK
+LIVE, TASK, PUSHER = plan.LIVE_WS, plan.LIVE_TASK, plan.PUSHER_WS
 UNPACED, UNPACED_SSE, MOUNTED, MOUNTED_SSE = plan.UNPACED_WS, plan.UNPACED_SSE, plan.MOUNTED_WS, plan.MOUNTED_SSE
 BASELINE, BASELINE_SSE, SUBSCRIBER = plan.BASELINE_WS, plan.BASELINE_SSE, plan.BARE_SUBSCRIBER
 ASGI, ASGI_SSE, CHANNELS = plan.BARE_ASGI_WS, plan.BARE_ASGI_SSE, plan.CHANNELS
@@ -74,6 +74,9 @@ SAW_LAST, HANDSHAKE, ALL_CONNECTED, IDLE_CORE = (
     "idle_core_share",
 )
 
+PUSHERS: Final = "Pusher's protocol"
+"""Begins the titles of rows that the page shows in a table of their own."""
+
 ROWS: Final = (
     # All followers follow one topic.
     Row("1,000 WebSockets: CPU per frame", "µs", WS_1K, CPU, UNPACED, BASELINE, at_most=1.25),
@@ -86,6 +89,9 @@ ROWS: Final = (
     Row("1,000 WebSockets: CPU per frame", "µs", WS_1K, CPU, UNPACED, CHANNELS, PEERS_1K),
     Row("1,000 WebSockets: CPU per frame", "µs", WS_1K, CPU, UNPACED, plan.SOCKETIO, PEERS_1K),
     Row("1,000 event streams: CPU per frame", "µs", SSE_1K, CPU, UNPACED_SSE, plan.EVENTSTREAM, PEERS_1K),
+    # The same with the protocol of Pusher Channels.
+    Row(f"{PUSHERS}, 1,000 WebSockets: CPU per frame", "µs", WS_1K, CPU, PUSHER, UNPACED, at_most=1.3),
+    Row(f"{PUSHERS}, 10,000 WebSockets: CPU per frame", "µs", WS_10K, CPU, PUSHER, UNPACED, at_most=1.3),
     # Each follower has its own topic.
     Row("own topics, with Redis: CPU per message", "µs", OWN, OWN_CPU, UNPACED, SUBSCRIBER, at_most=1.5),
     Row("own topics, 5,000 messages/s: CPU per message", "µs", OWN, RATE_OWN_CPU, UNPACED, SUBSCRIBER, at_most=1.5),
@@ -118,10 +124,12 @@ ROWS: Final = (
     Row("mounted in uvicorn, WebSocket: memory", "KiB", WS_1K, KIB, MOUNTED, ASGI, by="excess", at_most=2.0),
     Row("mounted in uvicorn, SSE: memory", "KiB", SSE_1K, KIB, MOUNTED_SSE, ASGI_SSE, by="excess", at_most=2.0),
     Row("memory of a WebSocket", "KiB", WS_1K, KIB, LIVE, CHANNELS, PEERS_1K),
+    Row(f"{PUSHERS}: memory of a WebSocket", "KiB", WS_1K, KIB, PUSHER, LIVE, by="ours", at_most=6.0),
     Row("10,000 quiet connections: share of a core", "%", IDLE_10K, IDLE_CORE, LIVE, by="ours", at_most=0.01),
     # Connecting.
     Row("handshake: CPU", "µs", WS_1K, HANDSHAKE, LIVE, ASGI, at_most=1.25),
     Row("handshake: CPU", "µs", WS_1K, HANDSHAKE, LIVE, CHANNELS, PEERS_1K),
+    Row(f"{PUSHERS}, handshake and subscription: CPU", "µs", WS_1K, HANDSHAKE, PUSHER, LIVE),
     Row(
         "10,000 connect at once: time until all are connected",
         "s",

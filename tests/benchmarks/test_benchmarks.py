@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 from benchmarks.contenders.baselines import BaselineEventStream, BaselineWebSocket
+from benchmarks.contenders.telltale import PusherWebSocket
 from benchmarks.experiments import scenarios
 from benchmarks.experiments.plan import EXPERIMENTS, Experiment, experiments
 from benchmarks.experiments.run import Result, run
@@ -58,8 +59,10 @@ def test_a_block_of_a_page_is_replaced_and_a_page_without_it_is_refused() -> Non
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("baseline", [BaselineWebSocket(), BaselineEventStream()], ids=lambda server: server.transport)
-def test_each_follower_reads_each_message_in_its_own_frame(baseline: Contender) -> None:
+@pytest.mark.parametrize(
+    "contender", [BaselineWebSocket(), BaselineEventStream(), PusherWebSocket()], ids=lambda server: server.name
+)
+def test_each_follower_reads_each_message_in_its_own_frame(contender: Contender) -> None:
     steps = (
         scenarios.connect(20),
         scenarios.broadcast,
@@ -67,7 +70,7 @@ def test_each_follower_reads_each_message_in_its_own_frame(baseline: Contender) 
         scenarios.burst,
     )
     figures: scenarios.Figures = {}
-    run(Experiment(name="test", contenders=(), scenarios=steps, followers=20), baseline, 0.5, figures)
+    run(Experiment(name="test", contenders=(), scenarios=steps, followers=20), contender, 0.5, figures)
     assert figures["not_connected"] == figures["lost"] == 0
     assert figures["deliveries_per_frame"] == figures["burst_saw_last_share"] == 1.0
     assert figures["us_per_delivery"] > 0

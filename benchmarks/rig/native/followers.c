@@ -180,6 +180,7 @@ static void handle_frame(Follower *follower, int opcode, const char *text, size_
     if (opcode == 8) return disconnect(follower);
     if (opcode == 1 && length == 1 && *text == '2') return send_frame(follower, 1, "3", 1); /* Engine.IO's ping */
     if (opcode > 2) return;
+    if (follower->state == GREETING && memmem(text, length, "pusher:connection_established", 29)) return;
     if (follower->state == GREETING) begin_to_follow(follower), acknowledge_if_due(follower, text, length);
     else if (follower->ack_every) acknowledge_if_due(follower, text, length);
     if (follower->state == LIVE) figures.frames += (uint64_t)read_tokens(follower, text, length);

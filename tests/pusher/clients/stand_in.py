@@ -47,13 +47,18 @@ class StandIn(Server):
     @classmethod
     def live_server(cls, directory: Path, apps: Apps, **settings: Any) -> "StandIn":
         """Start the live server of a project."""
+        return cls.in_project(directory, ["telltale.server", "--drain-s", "5"], PUSHER_APPS=apps, **settings)
+
+    @classmethod
+    def in_project(cls, directory: Path, words: Sequence[str], **settings: Any) -> "StandIn":
+        """Start any server of a project with these keys of `TELLTALE`."""
         env = {
             "DJANGO_SETTINGS_MODULE": "tests.transports.process_settings",
             "TELLTALE_TEST_DB": str(directory / "unused.sqlite3"),
             "TELLTALE_BROKER": "memory://",
-            "TELLTALE_MORE": json.dumps({"PUSHER_APPS": apps, **settings}),
+            "TELLTALE_MORE": json.dumps(settings),
         }
-        return cls(directory, ["telltale.server", "--drain-s", "5"], env)
+        return cls(directory, words, env)
 
     def start(self) -> None:
         """Start it; again, after `stop`, at the same port."""
@@ -62,6 +67,14 @@ class StandIn(Server):
             self._process = spawn(command, self._env, out)
         wait_until(lambda: self.answers() or not self.is_alive, "the stand-in server answers")
         assert self.is_alive, self.output()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def begin_stop(self) -> None:
+        """Send SIGTERM, as every supervisor does."""
+        self._process.terminate()
 
     def kill(self) -> None:
         """End it as the operating system does when memory is short: no connection is closed cleanly."""
