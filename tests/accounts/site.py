@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,19 @@ READY = {"asgi": "running on", "wsgi": "Quit the server"}
 
 
 class AccountsSite(Server, Site):
-    """The site; `settings` are merged into those of `tests.accounts.settings`."""
+    """The site; `settings` are merged into those of `tests.accounts.settings`.
 
-    def __init__(self, directory: Path, *, server: str = "asgi", **settings: Any) -> None:
+    `files`: modules of its own; `site_settings.py` takes the place of `tests.accounts.settings`.
+    """
+
+    def __init__(
+        self, directory: Path, *, server: str = "asgi", files: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         super().__init__(directory, "server")
         self._server = server
+        for name, text in (files or {}).items():
+            (directory / name).parent.mkdir(exist_ok=True)
+            (directory / name).write_text(text)
         self.start(**settings)
 
     def start(self, **settings: Any) -> None:
@@ -41,10 +49,11 @@ class AccountsSite(Server, Site):
 
 def environment(directory: Path, **settings: Any) -> dict[str, str]:
     """Return the variables by which a process uses the site's settings and database."""
+    has_settings = (directory / "site_settings.py").exists()
     return {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        "PYTHONPATH": os.pathsep.join([str(directory), str(ROOT), str(ROOT / "src")]),
         "PYTHONUNBUFFERED": "1",
-        "DJANGO_SETTINGS_MODULE": "tests.accounts.settings",
+        "DJANGO_SETTINGS_MODULE": "site_settings" if has_settings else "tests.accounts.settings",
         "ACCOUNTS": json.dumps(settings),
         "ACCOUNTS_DIRECTORY": str(directory),
     }
