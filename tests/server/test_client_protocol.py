@@ -1,11 +1,11 @@
-"""The client's address in the live server's protocols: on a port, on a Unix socket, behind a proxy."""
+"""The client's address and whether it uses TLS, in the live server's protocols: on a port, a Unix socket, by a proxy."""
 
 from typing import Any
 
 import pytest
 from uvicorn.config import Config
 
-from telltale.server.client_protocol import client_address
+from telltale.server.client_protocol import client_address, is_secure
 from telltale.transports.http import LiveRequest
 
 FORWARDED = LiveRequest(forwarded_for="198.51.100.1")
@@ -15,11 +15,11 @@ DIRECT = LiveRequest()
 class Transport:
     """An asyncio transport with this `peername`, which is None or empty on a Unix socket."""
 
-    def __init__(self, peername: object) -> None:
-        self.peername = peername
+    def __init__(self, peername: object, sslcontext: object = None) -> None:
+        self.info = {"peername": peername, "sslcontext": sslcontext}
 
     def get_extra_info(self, name: str) -> object:
-        return {"peername": self.peername}[name]
+        return self.info[name]
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,23 @@ def test_the_address_is_the_clients_or_empty_if_it_is_unknown(
 def test_the_peer_of_a_unix_socket_is_not_trusted_if_127_0_0_1_is_not() -> None:
     config = Config("none:none", forwarded_allow_ips="10.0.0.1", log_config=None)
     assert client_address(Transport(""), FORWARDED, config) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("transport", "forwarded_proto", "expected"),
+    [
+        (Transport(("203.0.113.9", 4711)), "", False),
+        (Transport(("203.0.113.9", 4711), "TLS"), "", True),
+        (Transport(("203.0.113.9", 4711)), "https", False),
+        (Transport(("203.0.113.9", 4711), "TLS"), "http", True),
+        (Transport(("127.0.0.1", 4711)), "https", True),
+        (Transport(("127.0.0.1", 4711)), " wss ", True),
+        (Transport(("127.0.0.1", 4711), "TLS"), "http", False),
+        (Transport(""), "https", True),
+    ],
+)
+def test_only_a_trusted_proxy_says_whether_the_client_uses_tls(
+    transport: Transport, forwarded_proto: str, expected: bool
+) -> None:
+    config = Config("none:none", forwarded_allow_ips="127.0.0.1", log_config=None)
+    assert is_secure(transport, forwarded_proto, config) is expected  # type: ignore[arg-type]
