@@ -1,4 +1,4 @@
-"""The client's address and whether it uses TLS, in the live server's protocols: on a port, a Unix socket, by a proxy."""
+"""Address and TLS of clients in the live server's protocols: on a port, on a Unix socket, behind a proxy."""
 
 from typing import Any
 
