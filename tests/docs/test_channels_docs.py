@@ -14,7 +14,7 @@ from telltale import channels
 from telltale.channels.groups import group_of, topic_of
 from telltale.live.application import LiveApplication
 from telltale.management.commands.telltale import Command
-from tests.examples.channels_site import EXAMPLE
+from tests.examples.example_site import CHANNELS
 from tests.servers import ROOT
 
 PAGE = (ROOT / "docs" / "channels.md").read_text()
@@ -36,7 +36,7 @@ EXCERPTS = [(file_of(code), code.partition("\n")[2]) for _, code in BLOCKS if fi
 
 @pytest.mark.parametrize(("file", "code"), EXCERPTS)
 def test_a_block_is_an_excerpt_of_the_file_that_it_names(file: str, code: str) -> None:
-    text = (EXAMPLE / file).read_text()
+    text = (CHANNELS / file).read_text()
     for part in code.split(f"{GAP}\n"):
         assert part in text
         text = text.partition(part)[2]
