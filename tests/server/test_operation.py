@@ -7,7 +7,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from tests.runners.workers import descendants
 from tests.servers import ROOT, free_port
 from tests.transports.conftest import SocketClient
 from tests.transports.raw import Socket, hello
-from tests.transports.sites import ProcessSite, environment, wait_until
+from tests.transports.sites import PATIENCE_S, ProcessSite, environment, wait_until
+from tests.transports.slow import KEY
 
 pytestmark = pytest.mark.service
 
@@ -41,7 +43,7 @@ def fails(transactional_db: None) -> Callable[..., str]:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         assert finished.returncode in {1, 2}, finished
@@ -150,7 +152,7 @@ def test_a_passed_socket_is_used(transactional_db: None, how: str) -> None:
         url = f"http://127.0.0.1:{passed.getsockname()[1]}/healthz"
         process = _start_with(passed, how)
     try:
-        wait_until(lambda: httpx.get(url, timeout=20).status_code == 200, "it answers")
+        wait_until(lambda: httpx.get(url, timeout=60).status_code == 200, "it answers")
     finally:
         process.terminate()
         process.wait(30)
@@ -184,8 +186,10 @@ def _answers_at(path: Path) -> bool:
         return b" 200 " in client.recv(4096)
 
 
-def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+@contextmanager
+def _serving_tls(directory: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
+    """Yield the port of a server with TLS, and a context that trusts its certificate."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
@@ -194,7 +198,14 @@ def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path
     process = _popen(*options, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
     try:
         wait_until(lambda: _status(status) == 200, "the status port answers, without TLS")
-        trust = ssl.create_default_context(cafile=str(certificate))
+        yield port, ssl.create_default_context(cafile=str(certificate))
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path) -> None:
+    with _serving_tls(tmp_path) as (port, trust):
         with connect(f"wss://localhost:{port}/telltale/live/", ssl=trust, open_timeout=20) as client:
             client.send(hello("project:7").decode())
             assert '"hello"' in str(client.recv(20))
@@ -204,9 +215,37 @@ def test_tls_is_served_with_the_given_certificate(starts: Starts, tmp_path: Path
         with httpx.stream("GET", f"https://localhost:{port}/telltale/live/", headers=headers, verify=trust) as answer:
             lines = answer.iter_lines()
             assert any('"hello"' in line for line in lines)
-    finally:
-        process.terminate()
-        process.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13", b" 101 "),
+        ("Accept: text/event-stream\r\nAuthorization: Bearer none", b" 401 "),
+    ],
+    ids=["socket", "stream"],
+)
+def test_a_request_that_comes_with_the_end_of_the_tls_handshake_is_answered(
+    starts: Starts, tmp_path: Path, headers: str, status: bytes
+) -> None:
+    """The server's own end of the handshake still waits to be sent: that is no sign of a client that does not read."""
+    with _serving_tls(tmp_path) as (port, trust), socket.create_connection(("localhost", port), timeout=20) as line:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+        def until_done(step: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    line.sendall(outgoing.read())
+                    data = line.recv(65_536)
+                    assert data, "The server closed the connection."
+                    incoming.write(data)
+
+        until_done(tls.do_handshake)
+        tls.write(f"GET /telltale/live/ HTTP/1.1\r\nHost: localhost\r\n{headers.format(KEY)}\r\n\r\n".encode())
+        assert status in until_done(tls.read)
 
 
 # Several processes
@@ -216,29 +255,31 @@ def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Star
     status = free_port(2)
     server = starts("--processes", "2", "--status-port", str(status))
     wait_until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
-    clients = [SocketClient(server, tickets.issue(["project:7"])) for _ in range(12)]
-    for client in clients:
-        client.message("hello")
-    counts = [_connections(status), _connections(status + 1)]
-    assert min(counts) > 0
-    assert sum(counts) == 12
+    clients: list[SocketClient] = []
+    counts = [0, 0]
+    while min(counts) == 0 or len(clients) < 12:  # The kernel chooses the process.
+        clients.append(SocketClient(server, tickets.issue(["project:7"])))
+        clients[-1].message("hello")
+        counts = [_connections(status), _connections(status + 1)]
+        assert sum(counts) == len(clients) < 200
     telltale.publish("project:7", "x", 1)
     for client in clients:
         client.until(lambda m: m.get("events"))
     victim, *_ = descendants(server.pid)
     os.kill(victim, signal.SIGKILL)
-    disconnected = [client for client in clients if _has_ended(client)]
+    telltale.publish("project:7", "x", 2)
+    disconnected = [client for client in clients if not _receives_event(client, 2)]
     assert len(disconnected) in counts
     returned = [SocketClient(server, tickets.issue(["project:7"])) for _ in disconnected]
     for client in returned:
         client.message("hello")
-    assert "it is restarted" in server.output()
+    wait_until(lambda: "it is restarted" in server.output(), "the log says that it is restarted")
     assert victim not in descendants(server.pid)
     wait_until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
     server.begin_shutdown()
     for client in {*clients, *returned} - {*disconnected}:
         assert client.message("bye")["code"] == 4000
-    server.wait_for_exit(25)
+    server.wait_for_exit(40)
     for client in clients + returned:
         client.close()
 
@@ -262,13 +303,13 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _has_ended(client: SocketClient) -> bool:
-    try:
-        while not client.has_ended:
-            client.receive(1.5)
-    except TimeoutError:
-        return False
-    return True
+def _receives_event(client: SocketClient, data: object) -> bool:
+    """Wait for this event; False if the connection ends before."""
+    while not client.has_ended:
+        if any(event["data"] == data for event in client.messages[-1].get("events", [])):
+            return True
+        client.receive(PATIENCE_S)
+    return False
 
 
 def _status(port: int) -> int | None:
@@ -287,14 +328,14 @@ def _connections(port: int) -> int:
 
 def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(starts: Starts) -> None:
     status = free_port()
-    server = starts("--status-port", str(status), "--drain-s", "8")
+    server = starts("--status-port", str(status), "--drain-s", "12")
     clients = [Socket(server) for _ in range(700)]
     staying = Socket(server)  # It never answers the closing frame.
     assert _status(status) == 200
     began = time.monotonic()
     server.begin_shutdown()
     statuses = []
-    while server.is_alive and time.monotonic() - began < 20:
+    while server.is_alive and time.monotonic() - began < 60:
         statuses.append(_status(status))
         for client in clients[:100]:
             code, messages = client.closing()
@@ -304,7 +345,7 @@ def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(sta
         del clients[:100]
     assert 503 in statuses
     assert clients == []
-    assert server.wait_for_exit(20) < 20
+    server.wait_for_exit(40)
     assert staying.closing()[0] == 4000
     staying.socket.close()
     with pytest.raises(OSError, match="refused"):

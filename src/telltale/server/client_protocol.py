@@ -98,6 +98,15 @@ def _proxies(config: Config) -> Proxies:
     return Proxies.from_setting(config.forwarded_allow_ips)
 
 
+def is_paused(transport: asyncio.Transport) -> bool:
+    """Whether the client has not read an earlier response, so that `pause_writing` was called on uvicorn's protocol.
+
+    Data that waits is no sign of that: with TLS the end of the handshake may wait too.
+    """
+    flow = getattr(transport.get_protocol(), "flow", None)
+    return flow is not None and bool(flow.write_paused)
+
+
 def enable_keepalive(transport: asyncio.Transport) -> None:
     """Let TCP detect clients that vanished without closing the connection."""
     tcp_socket = transport.get_extra_info("socket")

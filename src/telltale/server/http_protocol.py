@@ -114,8 +114,8 @@ class HttpProtocol(UpgradeProtocol):
             return None
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # uvicorn begins with None
             return None
-        if self.transport.get_write_buffer_size():
-            # The client has not read the previous response: `pause_writing` was called on this protocol, not the next.
+        if self.flow.write_paused:
+            # The client has not read the previous response: `resume_writing` would be called on the next protocol.
             return None
         request = LiveRequest.from_headers(self.headers)
         return request if request.wants_event_stream and is_known_host(request) else None

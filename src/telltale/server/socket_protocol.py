@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 
-from telltale.server.client_protocol import ClientProtocol
+from telltale.server.client_protocol import ClientProtocol, is_paused
 from telltale.server.frames import holds_whole_messages, text_frame
 from telltale.transports.http import LiveRequest
 
@@ -87,8 +87,8 @@ class SocketProtocol(ClientProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Prepare for the handshake."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._transport.get_write_buffer_size():
-            # The client has not read the previous response: `pause_writing` was called on another protocol.
+        if is_paused(self._transport):
+            # `resume_writing` will be called on this protocol, which does not know that the line is full.
             self._transport.abort()
         self.write = self._transport.write
 
