@@ -1,4 +1,4 @@
-"""A small HTTP proxy that refuses WebSockets, event streams or both, as some real ones do.
+"""A small HTTP proxy that refuses WebSockets, event streams or both, or buffers responses, as some real ones do.
 
 Each request gets a connection of its own, so that the proxy sees every request.
 """
@@ -28,10 +28,14 @@ class Proxy(ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, port: int, *refuses: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, port: int, *refuses: Callable[[bytes], bool], buffers: Callable[[bytes], bool] | None = None
+    ) -> None:
+        """`buffers`: whether the response to the request with this head is held back until it is complete."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = ("127.0.0.1", port)
         self.refuses = refuses
+        self.buffers = buffers
         self.refused: list[bytes] = []
         self.passed: list[bytes] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -62,7 +66,8 @@ class _Handler(BaseRequestHandler):
         self.server.passed.append(head)
         with socket.create_connection(self.server.target) as upstream:
             upstream.sendall(_without_keep_alive(head))
-            downstream = threading.Thread(target=_copy, args=(upstream, self.request), daemon=True)
+            copy = _copy_at_its_end if self.server.buffers is not None and self.server.buffers(head) else _copy
+            downstream = threading.Thread(target=copy, args=(upstream, self.request), daemon=True)
             downstream.start()
             _copy(self.request, upstream)
             downstream.join()
@@ -86,6 +91,13 @@ def _without_keep_alive(head: bytes) -> bytes:
     lines, _, body = head.partition(b"\r\n\r\n")
     request_line, *headers = [line for line in lines.split(b"\r\n") if not line.lower().startswith(b"connection:")]
     return b"\r\n".join([request_line, b"Connection: close", *headers, b"", body])
+
+
+def _copy_at_its_end(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        whole = b"".join(iter(lambda: source.recv(65_536), b""))
+        target.sendall(whole)
+        target.shutdown(socket.SHUT_WR)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
