@@ -93,6 +93,13 @@ class Settings:
     pusher_watchlist: str | None = None
     """Dotted path of `(request) -> iterable`: the ids of up to 100 users whose presence a signed-in user learns."""
 
+    pusher_js: str | None = None
+    """The address of pusher-js, which pages import to listen to the service: a URL, or a static file's path such as
+    "vendor/pusher.min.js"; None: a page that has loaded it by itself listens by its global `Pusher`."""
+    pusher_js_options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of pusher-js that replace those which the broker's URL gives, such as {"wsHost": "push.example.org"}
+    where browsers reach the service by another name than servers do."""
+
     pusher_apps: tuple[Mapping[str, Any], ...] | str | None = None
     """The apps of the Pusher stand-in: a list of dicts with "ID", "KEY", "SECRET" and more, or the dotted path of a
     function that returns them, such as "telltale.pusher.models.apps"; None: no stand-in."""

@@ -6,6 +6,7 @@ broker feed call `broker()`; the system checks call `build()`, which opens nothi
 
 import atexit
 import threading
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,7 +15,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from telltale import conf
-from telltale.brokers.base import Broker, Reach
+from telltale.brokers.base import Broker, ChannelBroker, Reach
 from telltale.brokers.urls import redact
 from telltale.native import call_after_fork
 
@@ -77,6 +78,15 @@ def broker() -> Broker:
     Raises `ImproperlyConfigured` if the setting names no broker.
     """
     return _process_broker.get()
+
+
+def channels(topics: Iterable[str]) -> Mapping[str, str] | None:
+    """Each topic by the channel on which browsers receive it from a service.
+
+    None if the broker has no channels, or one of the topics has none.
+    """
+    present = broker()
+    return present.channels(topics) if isinstance(present, ChannelBroker) else None
 
 
 def build(url: str) -> Broker:

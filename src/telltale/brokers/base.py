@@ -6,7 +6,7 @@ satisfy `Broker` and pass a contract suite of `telltale.testing.brokers`.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -87,6 +87,14 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Close all listeners and connections; harmless when repeated."""
+
+
+@runtime_checkable
+class ChannelBroker(Protocol):
+    """A broker whose messages a service delivers to browsers, on channels."""
+
+    def channels(self, topics: Iterable[str]) -> Mapping[str, str] | None:
+        """Return each topic by the name of its channel; None if one of them has no channel."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from telltale import conf, store
+from telltale import brokers, conf, store
 from telltale.core.topics import InvalidTopic, parse, parse_open, task_topic
 from telltale.live import tickets
 from telltale.models import TaskState
@@ -93,7 +93,11 @@ class PageTicket:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the view `ticket` sends it."""
-        return {"ticket": self.ticket, "topics": sorted(self.topics), "expires_at": self.expires_at}
+        topics = sorted(self.topics)
+        # Worked out here, so that pages need not know the rule for channels and its settings.
+        channels = brokers.channels(topics)
+        more = {} if channels is None else {"channels": channels}
+        return {"ticket": self.ticket, "topics": topics, "expires_at": self.expires_at, **more}
 
 
 def page_ticket(request: HttpRequest, task_ids: Iterable[UUID | str] = ()) -> PageTicket:

@@ -10,7 +10,7 @@ unless `TELLTALE["ALLOWED_ORIGINS"]` or `CSRF_TRUSTED_ORIGINS` has it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from django.views.decorators.http import require_POST
 from telltale import conf
 from telltale.authentication import AuthenticationRefused, find_asker
 from telltale.live.access import is_trusted_origin
+from telltale.live.tickets import MAX_TOPICS
 from telltale.pages.guards import for_anyone
 from telltale.pages.permissions import followable
 from telltale.pages.responses import json_error, no_store
@@ -50,7 +51,7 @@ class _Refused(Exception):
         self.status = status
 
 
-Signer = Callable[[HttpRequest, PusherApp, str], dict[str, str]]
+Signer = Callable[[HttpRequest, PusherApp, str], dict[str, Any]]
 
 
 def _signing(sign: Signer) -> Callable[[HttpRequest], HttpResponseBase]:
@@ -75,12 +76,32 @@ def _signing(sign: Signer) -> Callable[[HttpRequest], HttpResponseBase]:
 
 
 @_signing
-def auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, str]:
-    """Sign a subscription to a private, presence or encrypted channel. Form fields: `socket_id`, `channel_name`."""
-    channel = request.POST.get("channel_name", "")
-    topic = topic_of(channel, conf.settings().pusher_channels)
-    if topic is None or not followable(request, [topic]):
+def auth(request: HttpRequest, app: PusherApp, socket_id: str) -> dict[str, Any]:
+    """Sign a subscription to a private, presence or encrypted channel. Form fields: `socket_id`, `channel_name`.
+
+    With several fields `channel_name`, the answer is `{"channels": {…}}`, without the channels that are refused.
+    """
+    names = list(dict.fromkeys(request.POST.getlist("channel_name")))
+    if len(names) > MAX_TOPICS:
+        raise _Refused(f"Send at most {MAX_TOPICS} fields channel_name, not {len(names)}.", status=400)
+    granted = _granted(request, names)
+    # Members are users, so a visitor who is not signed in gets only the other channels.
+    if len(names) > 1 and not _is_signed_in(request):
+        granted = [name for name in granted if not is_presence(name)]
+    if not granted:
         raise _Refused("This channel doesn't exist, or you may not subscribe to it.")
+    signed = {name: _sign_channel(request, app, socket_id, name) for name in granted}
+    return {"channels": signed} if len(names) > 1 else signed[names[0]]
+
+
+def _granted(request: HttpRequest, names: Iterable[str]) -> list[str]:
+    """Return the channels of topics that the visitor may follow; at most one query."""
+    topics = {name: topic_of(name, conf.settings().pusher_channels) for name in names}
+    granted = set(followable(request, [topic for topic in topics.values() if topic is not None]))
+    return [name for name, topic in topics.items() if topic in granted]
+
+
+def _sign_channel(request: HttpRequest, app: PusherApp, socket_id: str, channel: str) -> dict[str, str]:
     channel_data = _channel_data(request, app) if is_presence(channel) else None
     answer = {"auth": auth_token(app.key, app.secret, subscription_text(socket_id, channel, channel_data))}
     if channel_data is not None:
@@ -137,7 +158,11 @@ def _channel_data(request: HttpRequest, app: PusherApp) -> str:
 
 
 def _signed_in_user(request: HttpRequest) -> Any:
-    user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
+    if not _is_signed_in(request):
         raise _Refused("Sign in first: members are shown to other users.")
-    return user
+    return request.user
+
+
+def _is_signed_in(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    return user is not None and user.is_authenticated

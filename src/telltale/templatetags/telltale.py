@@ -27,6 +27,7 @@ from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
 from telltale.owners import django_request
 from telltale.pages import permissions, task_text
+from telltale.pusher.publisher import page_options
 
 register = template.Library()
 
@@ -114,10 +115,10 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
     """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
     ticket = permissions.page_ticket(request, [str(task.pk) for task in shared])
     hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
+    service = page_options.service()
     return {
-        "ticket": ticket.ticket,
-        "topics": sorted(ticket.topics),
-        "expires_at": ticket.expires_at,
+        **ticket.to_json(),
+        **({} if service is None else {"pusher": service}),
         "now": store.now(),
         "limits": settings().limits.to_json(),
         "urls": {

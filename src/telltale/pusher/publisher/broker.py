@@ -8,7 +8,7 @@ Cost: a thread for each process that publishes; one request for up to 10 events,
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
 
@@ -52,6 +52,14 @@ class PusherBroker:
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Listen to the second broker; without one, nothing is ever received."""
         return self._second.listen(deliver, missed)
+
+    def channels(self, topics: Iterable[str]) -> Mapping[str, str] | None:
+        """Return each topic by the name of its channel; None if one of them is too long to have one."""
+        types = conf.settings().pusher_channels
+        try:
+            return {channel_of(topic, types): topic for topic in topics}
+        except InvalidTopic:
+            return None
 
     def close(self) -> None:
         """Close the second broker, and send ends, notices and events, within 5 s. It may be used again afterwards."""

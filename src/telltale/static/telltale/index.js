@@ -5,6 +5,7 @@
  * passes on when the page is hidden, left, restored or offline.
  */
 import { Live } from "telltale/live/live.js"
+import { pusherTransport } from "telltale/live/pusher.js"
 import { pageProtocol, transportsFor } from "telltale/live/transports.js"
 import { readPage } from "telltale/page.js"
 
@@ -22,7 +23,9 @@ let live = null
  */
 export function connect() {
   if (!live) {
-    live = new Live(readPage(), { transports: transportsFor(pageProtocol()), env: browserEnvironment() })
+    const page = readPage()
+    const pusher = page.pusher ? pusherTransport(page.pusher, page) : null
+    live = new Live(page, { transports: transportsFor(pageProtocol(), pusher), env: browserEnvironment() })
     watchPage(live)
   }
   return live

@@ -4,6 +4,8 @@
  * @typedef {object} Page
  * @property {string} ticket
  * @property {string[]} topics the topics that the ticket covers
+ * @property {Object<string, string>} [channels] these topics, each by its channel at a Pusher service
+ * @property {import("telltale/live/pusher.js").Service} [pusher] the Pusher service that the page listens to
  * @property {number} expires_at when the ticket expires, by the server's clock
  * @property {number} now the server's clock when the page was rendered
  * @property {import("telltale/health.js").Limits} limits

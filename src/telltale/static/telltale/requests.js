@@ -1,7 +1,7 @@
 /**
  * The page's requests to the server's views: fetch a ticket, take a notice, cancel or retry a task.
  *
- * @typedef {{ticket: string, topics: string[], expires_at: number}} Ticket
+ * @typedef {{ticket: string, topics: string[], channels?: Object<string, string>, expires_at: number}} Ticket
  */
 import { csrfToken, urlFor } from "telltale/page.js"
 import { REDIRECT, isJson, isRefusal } from "telltale/refusal.js"

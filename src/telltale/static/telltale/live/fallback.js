@@ -3,7 +3,8 @@
  *
  * Transports are numbered from the best (0) to the one that always works. A transport that never worked here is
  * left after two failures, almost without delay: a proxy that refuses it will keep refusing. A transport that has
- * worked gets more attempts, because then the server is probably down. After the last, the first is next.
+ * worked gets more attempts, because then the server is probably down. After the last, the first is next. Better
+ * transports than the current one are tried again from time to time, in turn.
  */
 import { backoff } from "telltale/live/backoff.js"
 
@@ -70,20 +71,28 @@ export class Fallback {
     this.#tries = 0
   }
 
-  /** After how many ms to try the next better transport again; null on the best. */
+  /** The better transport that is tried next: the one before the current, then the one before that, and so on. */
+  get upgradeTarget() {
+    return this.current - 1 - (this.#failedUpgrades % this.current)
+  }
+
+  /** After how many ms to try `upgradeTarget`; null on the best. */
   get upgradeAfterMs() {
     if (this.current === 0) return null
     return Math.min(LONGEST_UPGRADE_MS, UPGRADE_MS * 2 ** this.#failedUpgrades) * (0.5 + this.#random() / 2)
   }
 
-  /** The next better transport works again and is now the current one. */
-  upgraded() {
-    this.current -= 1
+  /**
+   * A better transport works again and is now the current one.
+   * @param {number} [target] its number
+   */
+  upgraded(target = this.current - 1) {
+    this.current = target
     this.#failedUpgrades = 0
     this.established()
   }
 
-  /** The next better transport did not work. */
+  /** The better transport that was tried did not work. */
   upgradeFailed() {
     this.#failedUpgrades += 1
   }

@@ -269,7 +269,13 @@ export class Live {
       onEnd: connection => this.#onEnd(connection),
     })
     // After the last transport there is none to fall back to, so it gets more time.
-    this.#setTimer("establish", this.#fallback.isLast ? 2 * ESTABLISH_MS : ESTABLISH_MS, () => this.#timeOut())
+    const establishMs = this.#establishMs(this.#fallback.current) * (this.#fallback.isLast ? 2 : 1)
+    this.#setTimer("establish", establishMs, () => this.#timeOut())
+  }
+
+  /** @param {number} index of a transport */
+  #establishMs(index) {
+    return this.#transports[index].establishMs ?? ESTABLISH_MS
   }
 
   /**
@@ -299,6 +305,7 @@ export class Live {
         {
           url: this.#env.absoluteUrl(this.page.urls.live),
           ticket: () => this.#tickets.text,
+          channels: () => this.#tickets.channels,
           have: () => this.#snapshots.have,
           seen: () => this.#snapshots.seen,
           onMessage: message => connection.isClosed || this.#onMessage(connection, message),
@@ -320,7 +327,7 @@ export class Live {
     if (message.now !== undefined && Number.isFinite(message.now)) {
       this.#clock.update(message.now)
       this.#lastMessageAt = message.now
-    }
+    } else if (message.type !== "bye") this.#lastMessageAt = this.#clock.now
     if (message.type === "bye") connection.bye = message
     if (message.limits?.stalled_s) this.limits = message.limits
     if (message.type === "hello" || message.type === "poll") {
@@ -422,7 +429,7 @@ export class Live {
     if (ms !== null) this.#setTimer("upgrade", ms, () => this.#tryUpgrade())
   }
 
-  /** Try the next better transport while the connection goes on; switch to it at its first answer. */
+  /** Try a better transport while the connection goes on; switch to it at its first answer. */
   #tryUpgrade() {
     const onFailure = () => {
       if (!this.#upgrade) return
@@ -431,22 +438,26 @@ export class Live {
       this.#fallback.upgradeFailed()
       this.#scheduleUpgrade()
     }
-    this.#upgrade = this.#open(this.#fallback.current - 1, {
-      onEstablished: connection => this.#switchTo(connection),
+    const target = this.#fallback.upgradeTarget
+    this.#upgrade = this.#open(target, {
+      onEstablished: connection => this.#switchTo(connection, target),
       onEnd: connection => {
         if (connection === this.#connection) this.#onEnd(connection)
         else if (connection === this.#upgrade) onFailure()
       },
     })
-    this.#setTimer("upgrade", ESTABLISH_MS, onFailure)
+    this.#setTimer("upgrade", this.#establishMs(target), onFailure)
   }
 
-  /** @param {Connection} connection */
-  #switchTo(connection) {
+  /**
+   * @param {Connection} connection
+   * @param {number} index of its transport
+   */
+  #switchTo(connection, index) {
     this.#upgrade = null
     this.#closeConnection()
     this.#connection = connection
-    this.#fallback.upgraded()
+    this.#fallback.upgraded(index)
     this.#scheduleUpgrade()
   }
 

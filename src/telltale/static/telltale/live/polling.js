@@ -38,7 +38,7 @@ export function polling(options, env) {
 
   async function poll() {
     for (let holdS = 0; !closing.signal.aborted; holdS = HOLD_S) {
-      const message = await request(options, env, closing.signal, holdS)
+      const message = await requestPoll(options, env, closing.signal, holdS)
       if (!message || closing.signal.aborted) return
       options.onMessage(message)
       await pause(Math.max(SHORTEST_PAUSE_MS, (message.poll_after_s ?? 0) * 1000))
@@ -58,13 +58,13 @@ export function polling(options, env) {
 }
 
 /**
- * The server's answer, or null if it refused.
+ * One poll: the server's answer, or null if it refused. A refusal's `bye` goes to `onMessage`.
  * @param {import("telltale/live/transports.js").TransportOptions} options
  * @param {Env} env
  * @param {AbortSignal} signal
  * @param {number} holdS how long the server may hold the answer
  */
-async function request(options, env, signal, holdS) {
+export async function requestPoll(options, env, signal, holdS) {
   const timeout = new AbortController()
   const abort = () => timeout.abort()
   const timer = env.setTimeout(abort, holdS * 1000 + GRACE_MS)

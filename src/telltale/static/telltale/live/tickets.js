@@ -41,13 +41,19 @@ export class Tickets {
     this.#clock = clock
     this.#callbacks = callbacks
     this.#env = env
-    this.#ticket = { ticket: page.ticket, topics: page.topics, expires_at: page.expires_at }
+    const { ticket, topics, channels, expires_at } = page
+    this.#ticket = { ticket, topics, channels, expires_at }
     this.#topics = new Set(page.topics)
   }
 
   /** The signed text. */
   get text() {
     return this.#ticket.ticket
+  }
+
+  /** The ticket's topics, each by its channel at a Pusher service; null if the ticket has no channels. */
+  get channels() {
+    return this.#ticket.channels ?? null
   }
 
   /** Whether a connection can be opened with the ticket now. */

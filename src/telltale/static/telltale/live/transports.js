@@ -3,16 +3,20 @@
  *
  * A WebSocket costs an ASGI server twice as much as an event stream. But over HTTP/1.1 a browser allows a site six
  * requests at a time, so that a few open tabs with streams would block it; HTTP/2 and 3 carry a hundred on one
- * connection.
+ * connection. A page that listens to a Pusher service uses that first, because then the site's servers need no open
+ * connections.
  *
  * A transport is a function. It opens one connection, calls `onMessage` for each message and `onEnd` once when the
  * connection ends, unless `close` was called before.
  *
- * @typedef {(options: TransportOptions, env: import("telltale/live/live.js").Environment) => OpenTransport} Transport
+ * @typedef {(options: TransportOptions, env: import("telltale/live/live.js").Environment) => OpenTransport} Open
+ * @typedef {Open & {establishMs?: number}} Transport `establishMs`: how long it may take until the server's first answer
  *
  * @typedef {object} TransportOptions
  * @property {string} url the absolute address, which begins with "http"
  * @property {() => string} ticket the ticket's text
+ * @property {() => Object<string, string> | null} channels the topics of the ticket, each by its channel at a Pusher
+ *   service; null if the site uses none, or a topic has no channel
  * @property {() => Object<string, [number, boolean, number]>} have the order of the newest snapshots, by task id
  * @property {() => string[]} seen ids of the notices that have arrived
  * @property {(message: import("telltale/live/protocol.js").ServerMessage) => void} onMessage
@@ -21,7 +25,7 @@
  * @typedef {object} OpenTransport
  * @property {() => void} close
  * @property {(ticket: string) => boolean} updateTicket whether the open connection goes on with the new ticket
- * @property {() => void} [pollNow] only polling has it: ask the server at once
+ * @property {() => void} [pollNow] read from the server at once; only transports that read at intervals have it
  */
 import { polling } from "telltale/live/polling.js"
 import { sse } from "telltale/live/sse.js"
@@ -30,10 +34,13 @@ import { websocket } from "telltale/live/websocket.js"
 /**
  * The transports to try, best first.
  * @param {string} protocol as `nextHopProtocol` gives it: "h2", "http/1.1", or "" if unknown
+ * @param {Transport | null} [pusher] of a page that listens to a Pusher service
  * @returns {Transport[]}
  */
-export const transportsFor = protocol =>
-  /^h[23]/.test(protocol) ? [sse, websocket, polling] : [websocket, sse, polling]
+export const transportsFor = (protocol, pusher = null) => [
+  ...(pusher ? [pusher] : []),
+  ...(/^h[23]/.test(protocol) ? [sse, websocket, polling] : [websocket, sse, polling]),
+]
 
 /**
  * The protocol by which this page was loaded; "" if the browser does not tell.
