@@ -56,7 +56,7 @@ def read_user(user_data: str, limits: AppLimits) -> User:
     user_id = data.get("id")
     if not isinstance(user_id, str) or not user_id:
         raise InvalidUserData('user_data needs an "id", which is a string that is not empty.')
-    watchlist = data.get("watchlist") or []
+    watchlist = [] if data.get("watchlist") is None else data["watchlist"]
     if not isinstance(watchlist, list) or not all(isinstance(watched, str) for watched in watchlist):
         raise InvalidUserData('The "watchlist" of user_data is a list of user ids, which are strings.')
     return User(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from telltale import brokers, conf
 from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.close_codes import UNKNOWN_PATH
 from telltale.pusher.server.application import PusherApplication
@@ -32,7 +33,8 @@ NOT_FOUND: Final = '{"error":"There is nothing at this path: clients connect to 
 def serve(
     host: str, port: int, *, prefix: str = "", ssl_certfile: str | None = None, ssl_keyfile: str | None = None
 ) -> None:
-    """Serve the apps of the settings until told to stop; raises `CannotServe`."""
+    """Serve the apps of the settings until told to stop; raises `CannotServe` or `ImproperlyConfigured`."""
+    brokers.build(conf.settings().broker)  # Opens nothing; a wrong URL raises here, and not in the running server.
     if not registry().load():
         raise CannotServe("The apps can't be read; the log has the reason.")
     routes.add_sockets(find_socket)
