@@ -74,10 +74,10 @@ def test_a_client_that_waits_gets_the_end_if_it_comes_in_time() -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    response: Any = telltale.accepted(request_with(Prefer="respond-async, wait=10"), task)
+    response: Any = telltale.accepted(request_with(Prefer="respond-async, wait=30"), task)
     worker.join()
     assert response.status_code == 200
-    assert response["Preference-Applied"] == "respond-async, wait=10"
+    assert response["Preference-Applied"] == "respond-async, wait=30"
     assert TaskState.objects.get(pk=task.pk).state == "succeeded"
 
 
@@ -86,23 +86,23 @@ def test_a_client_that_waits_gets_a_response_when_the_time_is_up() -> None:
     began = time.monotonic()
     response: Any = telltale.accepted(request_with(Prefer="wait=1"), task_of())
     assert response.status_code == 202
-    assert 0.9 < time.monotonic() - began < 3
+    assert 0.9 < time.monotonic() - began < 20
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_view_waits_for_clients_without_a_preference_only() -> None:
     began = time.monotonic()
-    telltale.accepted(request_with(Prefer="respond-async"), task_of(), wait=20)
-    telltale.accepted(request_with(Prefer="wait=0"), task_of(), wait=20)
-    assert time.monotonic() - began < 2
+    telltale.accepted(request_with(Prefer="respond-async"), task_of(), wait=30)
+    telltale.accepted(request_with(Prefer="wait=0"), task_of(), wait=30)
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.django_db
 def test_inside_a_transaction_the_response_does_not_wait_for_a_task_that_cannot_start() -> None:
     began = time.monotonic()
-    response: Any = telltale.accepted(request_with(Prefer="wait=10"), task_of())
+    response: Any = telltale.accepted(request_with(Prefer="wait=30"), task_of())
     assert response.status_code == 202
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_stream_is_chunked_and_begins_at_once(site: ThreadSite) -> None:
 
 def test_a_stream_over_http_1_0_ends_with_the_connection(site: ThreadSite) -> None:
     with Line(site) as line:
-        head = line.request(*stream_headers(ttl_s=0.7), version="1.0").read_until(b"\r\n\r\n").lower()
+        head = line.request(*stream_headers(ttl_s=2.0), version="1.0").read_until(b"\r\n\r\n").lower()
         assert b"transfer-encoding" not in head
         assert b"connection: close" in head
         events = line.read_to_end().split(b"\n\n")
@@ -70,7 +70,7 @@ def test_a_stream_over_http_1_0_ends_with_the_connection(site: ThreadSite) -> No
 
 def test_bye_and_the_last_chunk_end_a_stream(site: ThreadSite) -> None:
     with Line(site) as line:
-        line.request(*stream_headers(ttl_s=0.7)).read_until(b"\r\n\r\n")
+        line.request(*stream_headers(ttl_s=2.0)).read_until(b"\r\n\r\n")
         *_, bye, last = chunks(line.read_to_end())
     assert json.loads(bye.removeprefix(b"data: "))["code"] == 4402
     assert last == b""

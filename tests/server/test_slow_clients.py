@@ -104,7 +104,7 @@ def test_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_u
                 return live_driver.connection_count == 1
 
             with all_tasks_change("project:7"):
-                wait_until(is_closed, "the slow client is closed", 50)
+                wait_until(is_closed, "the slow client is closed", 120)
                 before = reader.updates
                 wait_until(lambda: reader.updates > before, "the other still receives updates")
                 reader.is_stopped = True

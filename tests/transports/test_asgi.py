@@ -81,9 +81,15 @@ class Line:
         self.sent.append(message.get("text") or message["type"])
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "LINGER_S", 0.2)
+
+
+async def settle() -> None:
+    """Let everything run that does not wait for time."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 def run(scenario: Callable[[Client, Line], Awaitable[None]]) -> None:
@@ -99,7 +105,7 @@ def run(scenario: Callable[[Client, Line], Awaitable[None]]) -> None:
         finally:
             client.task.cancel()
             await asyncio.gather(client.task, return_exceptions=True)
-        await asyncio.sleep(0.01)
+        await settle()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run_all(), debug=True)
@@ -123,7 +129,7 @@ def test_a_message_that_has_to_wait_blocks_the_client_until_it_is_sent() -> None
         client.outlet.write(_message("late"))
         assert (client.calls, line.sent) == (["block"], [])
         line.accepts.set()
-        await asyncio.sleep(0.01)
+        await settle()
         assert (client.calls, line.sent) == (["block", "unblock"], ["late"])
 
     run(scenario)
@@ -139,7 +145,7 @@ def test_a_send_that_yields_to_the_loop_is_waited_for() -> None:
         client.outlet._send = yields
         client.outlet.write(_message("late"))
         assert client.calls == ["block"]
-        await asyncio.sleep(0.01)
+        await settle()
         assert (client.calls, line.sent) == (["block", "unblock"], ["late"])
 
     run(scenario)
@@ -152,7 +158,7 @@ def test_a_send_may_return_an_awaitable_that_is_no_coroutine() -> None:
         client.outlet.write(_message("later"))
         assert client.calls == ["block"]
         sent.set_result(None)
-        await asyncio.sleep(0.01)
+        await settle()
         assert client.calls == ["block", "unblock"]
 
     run(scenario)
@@ -208,7 +214,7 @@ def test_a_closed_client_receives_bye_and_may_disconnect_itself() -> None:
     run(scenario)
 
 
-def test_a_closed_client_that_does_not_disconnect_is_ended_after_a_while() -> None:
+def test_a_closed_client_that_does_not_disconnect_is_ended_after_a_while(short_linger: None) -> None:
     async def scenario(client: Client, line: Line) -> None:
         client.close(reasons.DRAIN)
         assert await client.result() == "finished"
@@ -222,7 +228,7 @@ def test_last_messages_that_have_to_wait_are_sent_in_order() -> None:
         client.close(reasons.EXPIRED)
         assert line.sent == []
         line.accepts.set()
-        await asyncio.sleep(0.01)
+        await settle()
         assert line.sent == [client.connection.bye(), "websocket.close"]
         assert "unblock" not in client.calls
 
@@ -236,13 +242,13 @@ def test_last_messages_are_sent_after_the_message_that_waits() -> None:
         client.close(reasons.DRAIN)
         assert line.sent == []
         line.accepts.set()
-        await asyncio.sleep(0.01)
+        await settle()
         assert line.sent == ["first", client.connection.bye(), "websocket.close"]
 
     run(scenario)
 
 
-def test_last_messages_that_are_never_sent_are_given_up() -> None:
+def test_last_messages_that_are_never_sent_are_given_up(short_linger: None) -> None:
     async def scenario(client: Client, line: Line) -> None:
         line.accepts.clear()
         client.close(reasons.EXPIRED)
@@ -288,7 +294,7 @@ def test_a_send_that_is_cancelled_before_it_was_waited_for_leaves_nothing() -> N
     run(scenario)
 
 
-def test_a_blocked_client_that_sends_a_malformed_message_is_ended() -> None:
+def test_a_blocked_client_that_sends_a_malformed_message_is_ended(short_linger: None) -> None:
     async def scenario(client: Client, line: Line) -> None:
         line.accepts.clear()
         client.outlet.write(_message("stuck"))
@@ -309,7 +315,7 @@ def test_a_server_that_turns_the_cancellation_into_an_event_has_no_cancellation_
 
         client.receive = receive  # type: ignore[method-assign]
         client.events.put_nowait({"type": "websocket.receive", "text": "so that the new one is used"})
-        await asyncio.sleep(0.01)
+        await settle()
         line.raises = OSError("gone")
         client.outlet.write(_message("lost"))
         assert await client.result() == "websocket.disconnect"
@@ -340,7 +346,7 @@ def test_the_outlets_cancellation_does_not_hide_the_servers_own() -> None:
     run(scenario)
 
 
-def test_a_client_that_has_disconnected_is_not_cancelled_later() -> None:
+def test_a_client_that_has_disconnected_is_not_cancelled_later(short_linger: None) -> None:
     async def scenario(client: Client, line: Line) -> None:
         client.events.put_nowait({"type": "websocket.disconnect"})
         assert await client.result() == "websocket.disconnect"

@@ -20,7 +20,7 @@ from tests.transports.slow import is_cut, slow_socket, slow_stream
 
 pytestmark = pytest.mark.service
 
-EXITS_WITHIN_S = 15.0
+EXITS_WITHIN_S = 40.0
 """After SIGTERM, with open connections: the servers' own limit, and some time for a slow machine."""
 
 ANNOUNCE_SHUTDOWN_BY_CANCELLING = {"hypercorn"}
@@ -93,10 +93,10 @@ def test_an_expired_ticket_closes_the_connection_and_the_client_may_return_at_on
 
 def test_a_renewed_ticket_keeps_the_socket_open(connect_by: Any) -> None:
     task = task_of()
-    client = connect_by("websocket", tickets.issue([task_topic(task.pk)], ttl_s=2.0))
+    client = connect_by("websocket", tickets.issue([task_topic(task.pk)], ttl_s=4.0))
     client.snapshot(task.pk)
     client.send(type="ticket", ticket=tickets.issue([task_topic(task.pk)], ttl_s=60))
-    time.sleep(2.5)
+    time.sleep(4.1)
     moved(started(task), 0.5, seq=2)
     assert client.snapshot(task.pk, lambda s: s["seq"] == 2)
 
@@ -137,7 +137,7 @@ def test_a_client_that_stops_reading_is_closed_and_others_are_unaffected(connect
         lines = [stack.enter_context(connect_slow(server, "project:7")) for connect_slow in connects]
         with publishing_much("project:7"):
             wait_until(
-                lambda: _receives_updates(reader) and server.connection_count() == 1, "the slow clients are closed", 50
+                lambda: _receives_updates(reader) and server.connection_count() == 1, "the slow clients are closed", 120
             )
         assert all(is_cut(line) for line in lines)
 
