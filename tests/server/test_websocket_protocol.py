@@ -10,11 +10,11 @@ from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
 import telltale
-from telltale.server.socket_protocol import LINGER_S, SLICE_BYTES, Parsers
+from telltale.server.socket_protocol import SLICE_BYTES, Parsers
 from telltale.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 from telltale.transports.websocket import BURST
 from tests.transports.raw import UPGRADE, Line, Socket, hello, pause
-from tests.transports.sites import ThreadSite, in_a_thread, wait_until
+from tests.transports.sites import LINGER_S, ThreadSite, in_a_thread, wait_until
 from tests.transports.slow import masked
 
 pytestmark = pytest.mark.service
@@ -212,7 +212,7 @@ def test_a_client_that_does_not_answer_the_closing_frame_is_cut_off(site: Thread
     with Socket(site, ttl_s=2.0) as client:
         client.closing()
         assert client.frame() is None
-        assert time.monotonic() - began > 2 + LINGER_S - 1
+        assert time.monotonic() - began > 2 + LINGER_S - 0.5
     until_all_have_left()
 
 

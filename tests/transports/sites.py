@@ -15,17 +15,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 import uvicorn
 from django.db import connection, connections
 from websockets.sync.client import connect
 
 from telltale import brokers
 from telltale.asgi import get_asgi_application
+from telltale.server import socket_protocol
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.websocket_protocol import WebSocketProtocol
+from telltale.transports import asgi
 from tests.servers import ROOT, Server, free_port, spawn
 
 PATIENCE_S: Final = 30.0
+
+LINGER_S: Final = 1.0
+"""How long a server in a thread waits for clients that do not answer its closing frame, instead of five seconds."""
 
 
 class Site:
@@ -78,6 +84,9 @@ def in_a_thread(kind: str) -> Iterator[ThreadSite]:
     application: Any = get_asgi_application()
     options = {"log_level": "warning", "lifespan": "on", "timeout_graceful_shutdown": 5, **CLASSES[kind]}
     server = uvicorn.Server(uvicorn.Config(application, **options))
+    patch = pytest.MonkeyPatch()
+    for module in (asgi, socket_protocol):
+        patch.setattr(module, "LINGER_S", LINGER_S)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
     thread.start()
     give_up_at = time.monotonic() + PATIENCE_S
@@ -91,6 +100,7 @@ def in_a_thread(kind: str) -> Iterator[ThreadSite]:
         listening.close()
         brokers.reset()
         connections.close_all()
+        patch.undo()
         assert not thread.is_alive(), "The server did not stop."
 
 
