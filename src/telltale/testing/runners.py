@@ -327,12 +327,13 @@ class WorkerProcessContract(RunnerContract):
         snapshot, limits = TaskState.objects.get(pk=row.pk).snapshot, conf.settings().limits
         assert health(snapshot, now=(snapshot.beat_at or 0.0) + limits.stalled_s + 0.1, limits=limits) is Health.STALLED
         wait_until(lambda: reload(row).state == State.LOST, "it is lost")
-        current = reload(row)
+        lost = reload(row)
+        lost_attempt = lost.attempt
         worker.start()
         file.touch()
         if not _redelivers(task):
-            retry(current)
-        wait_until(lambda: reload(row).attempt == current.attempt + 1, "another attempt exists")
+            retry(lost)
+        wait_until(lambda: reload(row).attempt == lost_attempt + 1, "another attempt exists")
         assert wait_for_end(row).state == State.SUCCEEDED
         assert logged_lines(tmp_path) == ["wait_for_file", "wait_for_file"]
 
