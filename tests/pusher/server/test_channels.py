@@ -135,6 +135,19 @@ def test_a_small_channel_does_not_wait_for_a_large_one() -> None:
     in_a_loop(test)
 
 
+def test_large_channels_take_turns() -> None:
+    async def test(channels: LocalChannels) -> None:
+        larger, smaller = many(20 * SLICE, channels, "larger"), many(2 * SLICE, channels, "smaller")
+        channels.send(APP.id, "larger", "hello")
+        channels.send(APP.id, "smaller", "hello")
+        while not smaller[-1]:  # noqa: ASYNC110 (each turn counts)
+            await asyncio.sleep(0)
+        assert larger[-1] == []
+        await until(lambda: larger[-1])
+
+    in_a_loop(test)
+
+
 def test_a_burst_of_small_messages_is_spread_over_turns() -> None:
     async def test(channels: LocalChannels) -> None:
         received = many(10, channels, "x")

@@ -85,8 +85,8 @@ async def test_the_first_message_has_the_socket_id_and_the_timeout(server: Pushe
 async def test_an_app_has_no_more_connections_than_its_limit(server: PusherServer) -> None:
     """P6: each app for itself; a connection that ends makes room."""
     app = replace(APP, limits=AppLimits(connections=2))
-    first, _second, third = (LocalClient(server, app) for _ in range(3))
-    assert third.outlet.code is OVER_QUOTA
+    first, second, third = (LocalClient(server, app) for _ in range(3))
+    assert [client.outlet.code for client in (first, second, third)] == [None, None, OVER_QUOTA]
     assert LocalClient(server, OTHER_APP).outlet.code is None
     first.client.leave()
     assert LocalClient(server, app).outlet.code is None
@@ -680,6 +680,25 @@ async def test_watchlists_can_be_off(server: PusherServer) -> None:
     client = connected(server, replace(APP, has_watchlists=False))
     client.sign_in(id="eve", watchlist=[str(k) for k in range(101)])
     assert client.events() == ["pusher:signin_success"]
+
+
+@on_a_server
+async def test_nothing_is_kept_of_clients_that_have_gone(server: PusherServer) -> None:
+    clients = [connected(server) for _ in range(3)]
+    for k, client in enumerate(clients):
+        client.sign_in(id=f"user-{k % 2}", watchlist=["user-0", "user-1", "user-2"])
+        client.subscribe(f"#server-to-user-user-{k % 2}", auth="")
+        client.join("presence-x", f"user-{k % 2}")
+        subscribed(client, "news", "private-x")
+    for client in clients:
+        client.client.leave()
+    assert server.connection_count == 0
+    for user in ("user-0", "user-1", "user-2"):
+        assert list(server.users.clients(APP.id, user)) == []
+        assert server.users.watchers(APP.id, [user]) == {}
+        assert not server.membership.is_online(APP.id, user)
+    assert list(server.channels.names(APP.id)) == []
+    assert server.membership.channels(APP.id) == []
 
 
 # Events of the API --------------------------------------------------------------------------------

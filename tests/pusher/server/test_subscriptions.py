@@ -88,7 +88,10 @@ async def test_of_several_attempts_only_the_last_begins(server: PusherServer) ->
     client.join("presence-x", "ada")
     unsubscribe(client, "presence-x")
     client.join("presence-x", "bob")
+    last = link.waiting.pop()
     link.answer()
+    assert client.take() == []
+    last()
     [message] = client.take()
     assert message["data"]["presence"]["ids"] == ["bob"]
     assert link.followed == 1
