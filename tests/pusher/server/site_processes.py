@@ -22,7 +22,11 @@ class Process(Server):
         self.app = app
         self._stack = ExitStack()
         command = [sys.executable, "-m", "telltale.pusher", "--port", str(self.port), *options]
-        self._start(command, "serves Pusher's protocol", {"DJANGO_SETTINGS_MODULE": ""})
+        try:
+            self._start(command, "serves Pusher's protocol", {"DJANGO_SETTINGS_MODULE": ""})
+        except AssertionError:
+            self.stop()
+            raise
         self.api = Api(f"http://127.0.0.1:{self.port}", app)
         self._stack.callback(self.api.close)
 
