@@ -55,3 +55,17 @@ test("a better transport is tried again, less and less often while that fails", 
   fallback.upgraded()
   assert.deepEqual([fallback.current, fallback.upgradeAfterMs], [0, null])
 })
+
+test("better transports are tried in turn, from the next to the best", () => {
+  const fallback = new Fallback(4, () => 0)
+  for (let i = 0; i < 6; i++) fallback.attemptFailed()
+  assert.equal(fallback.current, 3)
+  const targets = []
+  for (let i = 0; i < 4; i++) {
+    targets.push(fallback.upgradeTarget)
+    fallback.upgradeFailed()
+  }
+  assert.deepEqual(targets, [2, 1, 0, 2])
+  fallback.upgraded(1)
+  assert.deepEqual([fallback.current, fallback.upgradeTarget], [1, 0])
+})

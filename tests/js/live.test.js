@@ -86,6 +86,30 @@ test("an attempt without an answer fails after five seconds, and after two such 
   assert.equal(page.openConnections.length, 1)
 })
 
+test("a transport that needs longer for its first answer gets the time", async () => {
+  const page = await SimulatedPage.following({ establishMs: { best: 10_000 } })
+  await page.pass(9)
+  assert.deepEqual([transportsOf(page), page.connection.isOpen], [["best"], true])
+  await page.pass(2)
+  assert.deepEqual(transportsOf(page), ["best", "best"])
+})
+
+test("a transport that is tried beside the connection gets as long as it needs, too", async () => {
+  const page = await SimulatedPage.following({ transports: ["best", "last"], establishMs: { best: 10_000 } })
+  await page.pass(21)
+  const lower = page.connection
+  assert.equal(lower.name, "last")
+  for (let i = 0; i < 6; i++) {
+    lower.receive({ type: "poll", now: page.now, poll_after_s: 2 })
+    if (page.connection !== lower) break
+    await page.pass(10)
+  }
+  assert.equal(page.connection.name, "best")
+  await page.pass(4)
+  page.connection.hello()
+  assert.deepEqual([lower.isOpen, page.live.state], [false, "live"])
+})
+
 test("behind a proxy that refuses the others at once, the page polls within two seconds", async () => {
   const page = await SimulatedPage.following()
   await page.fallBack()
@@ -163,6 +187,17 @@ test("without a connection, `now` is the time of the last message", async () => 
   await settle()
   await page.pass(0.1)
   assert.equal(page.live.now, lastMessageAt)
+})
+
+test("a message without a time is of the moment at which it arrives", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  await page.pass(30)
+  page.connection.receive({ type: "update", tasks: [snapshot("a", 1)] })
+  const arrivedAt = page.now
+  page.connection.end()
+  await page.pass(0.1)
+  assert.equal(page.live.now, arrivedAt)
 })
 
 test("a server that says later gets longer and longer pauses", async () => {

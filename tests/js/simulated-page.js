@@ -59,13 +59,16 @@ export class SimulatedPage {
 
   /**
    * `transports`: their names, best first. Only "best" takes a new ticket while it is open.
-   * `forbidden`: those that throw when opened.
+   * `forbidden`: those that throw when opened. `establishMs`: by transport, how long it may take to be established.
+   * `channels`: of the ticket that the page is rendered with.
    */
-  constructor({ topics = ["user:1"], transports = ["best", "middle", "last"], forbidden = [] } = {}) {
+  constructor({ topics = ["user:1"], transports = ["best", "middle", "last"], ...more } = {}) {
+    const { forbidden = [], establishMs = {}, channels } = more
     this.forbidden = forbidden
     this.page = {
       ticket: "ticket 0",
       topics,
+      channels,
       expires_at: START + 300,
       now: START,
       limits: { quiet_s: 60, stalled_s: 45, lease_s: 105 },
@@ -73,7 +76,9 @@ export class SimulatedPage {
       csrf: { token: "c", cookie: null },
     }
     this.live = new Live(this.page, {
-      transports: transports.map(name => options => this.#open(name, options)),
+      transports: transports.map(name =>
+        Object.assign(options => this.#open(name, options), { establishMs: establishMs[name] }),
+      ),
       env: this.#env(),
     })
   }
@@ -93,6 +98,7 @@ export class SimulatedPage {
       url: options.url,
       ticket: options.ticket(),
       have: options.have(),
+      channels: options.channels,
       isOpen: true,
       newTickets: [],
       receive: message => options.onMessage(message),

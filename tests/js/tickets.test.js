@@ -96,3 +96,22 @@ test("while the server can't be reached, the request for a ticket is repeated", 
   await page.pass(60)
   assert.equal(page.connection.ticket, "good")
 })
+
+test("a transport gets the channels of the present ticket", async () => {
+  const page = await SimulatedPage.following({ channels: { "private-user-1": "user:1" } })
+  page.connection.hello()
+  assert.deepEqual(page.connection.channels(), { "private-user-1": "user:1" })
+  const channels = { "private-user-1": "user:1", "private-project-7": "project:7" }
+  page.answerTicketRequest = topics => ({
+    status: 200,
+    body: { ticket: "T", topics, channels, expires_at: page.now + 300 },
+  })
+  page.live.topic("project:7", () => {})
+  await page.pass(1)
+  assert.deepEqual(page.connection.channels(), channels)
+})
+
+test("without a Pusher service, a ticket has no channels", async () => {
+  const page = await SimulatedPage.following()
+  assert.equal(page.connection.channels(), null)
+})

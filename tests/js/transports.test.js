@@ -14,6 +14,13 @@ test("over HTTP/2 and 3, where requests share a connection, the event stream is 
   for (const protocol of ["h2", "h3", "h3-29"]) assert.deepEqual(order(protocol), ["sse", "websocket", "polling"])
 })
 
+test("a page that listens to a Pusher service uses that first, and the others after it", () => {
+  const pusher = Object.assign(() => ({}), { establishMs: 1 })
+  for (const protocol of ["http/1.1", "h2"]) {
+    assert.deepEqual(transportsFor(protocol, pusher), [pusher, ...transportsFor(protocol)])
+  }
+})
+
 test("the browser tells the page's protocol; it is empty if the browser does not", () => {
   const performance = { getEntriesByType: type => (type === "navigation" ? [{ nextHopProtocol: "h2" }] : []) }
   assert.equal(pageProtocol(performance), "h2")
