@@ -57,7 +57,7 @@ def catch_exceptions_in_block(log: str) -> None:
 def retry_once(self: Any, log: str) -> None:
     append_line(log, "retry_once")
     if self.request.retries == 0:
-        raise self.retry(countdown=0.2)
+        raise self.retry(countdown=2)
 
 
 @shared_task(autoretry_for=(ConnectionError,), max_retries=1, default_retry_delay=0)
@@ -181,7 +181,7 @@ def redelivered(log: str, file: str) -> None:
     TaskFunctions.wait_for_file(log, file)
 
 
-@shared_task(autoretry_for=(ConnectionError,), max_retries=1, retry_backoff=2, retry_jitter=False)
+@shared_task(autoretry_for=(ConnectionError,), max_retries=1, retry_backoff=3, retry_jitter=False)
 @telltale.tracked
 def retry_with_backoff(log: str) -> None:
     append_line(log, "retry_with_backoff")

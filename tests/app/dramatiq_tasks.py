@@ -52,7 +52,7 @@ def untracked(log: str) -> None:
     append_line(log, "untracked")
 
 
-@dramatiq.actor(max_retries=1, min_backoff=1_000, max_backoff=1_000)
+@dramatiq.actor(max_retries=1, min_backoff=3_000, max_backoff=3_000)
 @telltale.tracked
 def fail_twice(log: str) -> None:
     append_line(log, "fail_twice")

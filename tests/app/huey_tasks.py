@@ -41,7 +41,7 @@ def untracked(log: str) -> None:
     append_line(log, "untracked")
 
 
-@db_task(retries=1, retry_delay=1)
+@db_task(retries=1, retry_delay=3)
 @telltale.tracked
 def fail_twice(log: str) -> None:
     append_line(log, "fail_twice")

@@ -48,7 +48,7 @@ def untracked(log: str) -> None:
     append_line(log, "untracked")
 
 
-@app.task(retry=RetryStrategy(max_attempts=1, wait=1))
+@app.task(retry=RetryStrategy(max_attempts=1, wait=3))
 @telltale.tracked
 def fail_twice(log: str) -> None:
     append_line(log, "fail_twice")

@@ -52,7 +52,7 @@ def untracked(log: str) -> None:
     append_line(log, "untracked")
 
 
-@job("default", retry=Retry(max=1, interval=1))
+@job("default", retry=Retry(max=1, interval=3))
 @telltale.tracked
 def fail_twice(log: str) -> None:
     append_line(log, "fail_twice")

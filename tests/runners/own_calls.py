@@ -50,7 +50,7 @@ class OwnCallTests:
 
 
 class RetryTests(OwnCallTests):
-    """For runners that retry failed tasks. The tasks include `fail_twice`, which is retried once, after a second."""
+    """For runners that retry failed tasks. The tasks include `fail_twice`, which is retried once, after 3 s."""
 
     def enqueue_retry(self, runner_id: str) -> None:
         """Enqueue the retry, if the runner itself does not."""
@@ -64,7 +64,7 @@ class RetryTests(OwnCallTests):
             lambda: reload(row).state == State.RETRYING and reload(row).due_at is not None,
             "it is retrying, with a time",
         )
-        assert reload(row).due_at == pytest.approx(store.now() + 1, abs=2)
+        assert reload(row).due_at == pytest.approx(store.now() + 2, abs=4)
         self.enqueue_retry(str(reload(row).runner_id))
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.FAILED, 2)

@@ -220,7 +220,7 @@ class TestWorker(OwnCallTests):
         self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
         worker.start()
-        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
+        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=4)
         time.sleep(0.5)
         celery_app.control.revoke(result.id)
         assert wait_for_end(TaskState.objects.get()).state == State.CANCELLED
@@ -251,12 +251,12 @@ class TestWorker(OwnCallTests):
         self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
         worker.start()
-        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
+        result = celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=4)
         row = TaskState.objects.get()
         claim_elsewhere(row)
         time.sleep(0.5)
         celery_app.control.revoke(result.id)
-        time.sleep(2.0)
+        time.sleep(4.0)
         assert (reload(row).state, logged_lines(tmp_path)) == (State.RUNNING, [])
 
 

@@ -58,8 +58,11 @@ class TestLimits:
     def test_an_automatic_retry_is_shown_with_its_time(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
         celery_worker.start()
         row = telltale.enqueue(celery_tasks.retry_with_backoff, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).due_at is not None, "it is retrying, with a time")
-        assert (reload(row).state, reload(row).due_at) == (State.RETRYING, pytest.approx(store.now() + 2, abs=2))
+        wait_until(
+            lambda: reload(row).state == State.RETRYING and reload(row).due_at is not None,
+            "it is retrying, with a time",
+        )
+        assert reload(row).due_at == pytest.approx(store.now() + 2, abs=4)
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.FAILED, 2)
 
@@ -67,9 +70,12 @@ class TestLimits:
 class TestCalls:
     def test_a_task_with_a_countdown_is_shown_with_its_time(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
         celery_worker.start()
-        celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=1.5)
+        before = store.now()
+        celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), countdown=3)
+        after = store.now()
         row = TaskState.objects.get()
-        assert (row.state, row.due_at) == (State.QUEUED, pytest.approx(store.now() + 1.5, abs=0.5))
+        assert row.state == State.QUEUED
+        assert before + 3 <= row.due_at <= after + 3
         ended = wait_for_end(row)
         assert (ended.state, ended.due_at) == (State.SUCCEEDED, None)
 
@@ -146,8 +152,8 @@ def start_worker(redis: Redis, run_worker: RunWorker) -> Iterator[Callable[..., 
     redis.forget()
     workers: list[WorkerProcess] = []
 
-    def start(visible_s: int = 2) -> WorkerProcess:
-        command = celery_command("-n", f"w{len(workers)}@%h", concurrency=1)
+    def start(visible_s: int = 2, queue: str = "celery") -> WorkerProcess:
+        command = celery_command("-n", f"w{len(workers)}@test", "-Q", queue, concurrency=1)
         worker = next(run_worker(celery_tasks, command, " ready.", CELERY_VISIBLE_S=str(visible_s)))
         workers.append(worker)
         worker.start()
@@ -156,6 +162,12 @@ def start_worker(redis: Redis, run_worker: RunWorker) -> Iterator[Callable[..., 
     yield start
     for worker in workers:
         worker.kill()
+
+
+def let_second_worker_take_tasks() -> None:
+    """It was started with another queue, because its start may take longer than Redis waits."""
+    replies = celery_app.control.add_consumer("celery", destination=["w1@test"], reply=True, timeout=20)
+    assert "w1@test" in replies[0]
 
 
 class TestRedelivery:
@@ -181,9 +193,10 @@ class TestRedelivery:
     ) -> None:
         ada, file = User.objects.create_user("ada"), tmp_path / "file"
         start_worker(visible_s=5)
+        start_worker(visible_s=5, queue="idle")
         row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file), owner=ada)
         wait_until(lambda: logged_lines(tmp_path) == ["wait_for_file"], "it runs")
-        start_worker(visible_s=5)
+        let_second_worker_take_tasks()
         wait_until(lambda: len(logged_lines(tmp_path)) == 2, "it runs twice")
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
         file.touch()
@@ -197,10 +210,11 @@ class TestRedelivery:
     ) -> None:
         ada, file = User.objects.create_user("ada"), tmp_path / "file"
         start_worker(visible_s=8)
+        start_worker(visible_s=8, queue="idle")
         row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file), owner=ada)
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         child = int(reload(row).worker.rpartition(":")[2])
-        start_worker(visible_s=8)
+        let_second_worker_take_tasks()
         wait_until(lambda: len(logged_lines(tmp_path)) == 2, "it runs twice")
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
         os.kill(child, signal.SIGKILL)
@@ -217,11 +231,12 @@ class TestRedelivery:
         file = tmp_path / "file"
         # The second delivery comes after 8 s, the limit after 13, and a third delivery not before 16.
         start_worker(visible_s=8)
+        start_worker(visible_s=8, queue="idle")
         celery_tasks.redelivered.apply_async((str(tmp_path / "log"), str(file)), time_limit=13)
         row = TaskState.objects.get()
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         began_at = reload(row).started_at
-        start_worker(visible_s=8)
+        let_second_worker_take_tasks()
         wait_until(lambda: reload(row).attempt == 2, "the second attempt owns it")
         time.sleep(max(0.0, began_at + 14.5 - time.time()))
         assert (reload(row).state, reload(row).attempt) == (State.RUNNING, 2)

@@ -35,12 +35,16 @@ class TestPools:
         self, pool_worker: WorkerProcess, tmp_path: Path
     ) -> None:
         pool_worker.start()
-        row = telltale.enqueue(celery_tasks.compute, str(tmp_path / "log"), 3.0)
-        values = set()
-        while not (snapshot := reload(row).snapshot).ended:
-            values.add(snapshot.progress.current)
-        assert len(values - {None, 0}) >= 3
-        assert wait_for_end(row).state == State.SUCCEEDED
+        row = telltale.enqueue(celery_tasks.compute, str(tmp_path / "log"), 100.0)
+        values: set[float | None] = set()
+
+        def are_different() -> bool:
+            values.add(reload(row).snapshot.progress.current)
+            return len(values - {None, 0}) >= 3
+
+        wait_until(are_different, "different values are read")
+        assert telltale.cancel(row)
+        assert wait_for_end(row).state == State.CANCELLED
 
     def test_a_running_task_that_is_cancelled_stops(self, pool_worker: WorkerProcess, tmp_path: Path) -> None:
         pool_worker.start()

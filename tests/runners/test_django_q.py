@@ -12,6 +12,7 @@ from django_q.status import Status
 from django_q.tasks import async_chain, async_task
 
 import telltale
+from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
@@ -99,7 +100,11 @@ class TestCluster:
     ) -> None:
         django_q_worker.start()
         row = telltale.enqueue(q_tasks.die_once, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.LOST, "it is lost")
+        wait_until(lambda: logged_lines(tmp_path) == ["die_once"], "it has run")
+        stored = TaskState.objects.get(pk=row.pk)
+        lost = store.get_task(row.pk, now=stored.lease_until + 1)
+        assert lost is not None
+        assert lost.state == State.LOST
         wait_until(lambda: reload(row).state == State.SUCCEEDED, "it was redelivered")
         assert (reload(row).attempt, logged_lines(tmp_path)) == (2, ["die_once", "die_once"])
 
