@@ -65,7 +65,7 @@ def test_of_two_tabs_one_shows_the_toast(
         tab.goto("/")
         wait_until_live(tab)
 
-    wait_until(tabs[0], lambda: len(takes) == 2)
+    wait_until(tabs[0], lambda: len(takes) == 2 and sum(toasts_since_load(tab) for tab in tabs) > 0)
     assert sorted(toasts_since_load(tab) for tab in tabs) == [0, 1]
 
     for tab in tabs:
@@ -116,11 +116,11 @@ def test_without_javascript_the_page_refreshes_and_the_task_can_be_cancelled(
     loads: list[str] = []
     page.on("load", lambda loaded: loads.append(loaded.url))
     expect(page.locator("task-progress progress")).to_have_attribute(
-        "value", re.compile(r"0\.[0-9]*[1-9]"), timeout=60_000
+        "value", re.compile(r"0\.[0-9]*[1-9]"), timeout=90_000
     )
     assert len(loads) >= 1
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("task-progress")).to_contain_text("Cancelled", timeout=30_000)
+    expect(page.locator("task-progress")).to_contain_text("Cancelled")
 
 
 def test_after_the_worker_was_killed_the_page_says_so_and_offers_to_try_again(
@@ -130,8 +130,8 @@ def test_after_the_worker_was_killed_the_page_says_so_and_offers_to_try_again(
     wait_until_moving(page)
     site.kill_worker()
     try:
-        expect(page.locator("task-progress")).to_contain_text("Lost contact with the worker", timeout=15_000)
-        expect(page.locator("task-progress")).to_contain_text("Interrupted before it finished", timeout=20_000)
+        expect(page.locator("task-progress")).to_contain_text("Lost contact with the worker")
+        expect(page.locator("task-progress")).to_contain_text("Interrupted before it finished")
     finally:
         site.start_worker()
     page.get_by_role("button", name="Try again").click()

@@ -21,7 +21,7 @@ import httpx
 from demo import run
 from tests.ports import free_port
 
-STARTS_WITHIN_S = 30
+STARTS_WITHIN_S = 90
 
 
 class Site:
@@ -85,7 +85,7 @@ class SupervisedSite:
     def __exit__(self, *_: object) -> None:
         if self.supervisor.poll() is None:
             self.supervisor.send_signal(signal.SIGINT)
-        self.supervisor.wait(15)
+        self.supervisor.wait(40)
 
     @property
     def worker_pid(self) -> int:

@@ -1,7 +1,6 @@
 """A task whose worker is killed or that is cancelled, and the end of the demo's processes."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,13 @@ def test_a_killed_import_is_stalled_then_lost_and_its_retry_succeeds(
 ) -> None:
     location = visitor.upload(all_airports).headers["Location"]
     visitor.poll(location, until=lambda task: (task["progress"]["fraction"] or 0) >= 0.4)
-    killed_at, killed = time.monotonic(), site.worker_pid
+    killed = site.worker_pid
     assert visitor.post("/kill-the-worker/").status_code < 400
 
-    stalled = visitor.poll(location, until=lambda task: task["health"] == "stalled", within_s=12)[-1]
+    stalled = visitor.poll(location, until=lambda task: task["health"] == "stalled")[-1]
     assert stalled["state"] == "running"
-    lost = visitor.poll(location, until=ended, within_s=20)[-1]
+    lost = visitor.poll(location, until=ended)[-1]
     assert lost["state"] == "lost"
-    assert time.monotonic() - killed_at < 20
     assert lost["can_retry"] is True
     assert site.worker_pid != killed
 
@@ -41,7 +39,7 @@ def test_a_task_that_is_cancelled_while_it_runs_ends_as_cancelled(visitor: Visit
     location = visitor.upload(all_airports).headers["Location"]
     visitor.poll(location, until=lambda task: (task["progress"]["fraction"] or 0) > 0.05)
     visitor.post(f"{location}cancel/")
-    assert visitor.poll(location, until=ended, within_s=10)[-1]["state"] == "cancelled"
+    assert visitor.poll(location, until=ended)[-1]["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -50,6 +48,6 @@ def test_a_stopped_demo_leaves_no_processes(tmp_path: Path, number: signal.Signa
         processes = site.processes()
         assert len(processes) >= 3
         site.supervisor.send_signal(number)
-        site.supervisor.wait(15)
+        site.supervisor.wait(40)
         assert site.supervisor.returncode == 0
     assert not [pid for pid in processes if is_alive(pid)]
