@@ -73,6 +73,46 @@ def test_a_visitor_may_subscribe_to_their_own_channel_and_their_own_tasks(client
         assert is_signed(answer, channel)
 
 
+def ask_all(client: Client, channels: list[str], **options: Any) -> tuple[int, dict[str, Any]]:
+    """Ask to subscribe to several channels, as the transport of Telltale's pages does."""
+    response = client.post("/pusher/auth/", {"socket_id": SOCKET, "channel_name": channels}, **options)
+    return response.status_code, response.json()
+
+
+def test_several_channels_are_signed_by_one_request_and_one_query(
+    client: Client, ada: Any, django_assert_max_num_queries: Any
+) -> None:
+    channels = [f"private-user-{ada.pk}", "presence-room-7", "private-encrypted-letter-7"]
+    channels += [f"private-task-{task_of(ada).pk}" for _ in range(20)]
+    with django_assert_max_num_queries(3):  # the session, the user, and the tasks
+        status, answer = ask_all(client, channels)
+    assert status == 200
+    assert list(answer["channels"]) == channels
+    for channel in channels:
+        alone = ask(client, channel)[1]
+        assert answer["channels"][channel] == alone
+        assert is_signed(alone, channel)
+
+
+def test_of_several_channels_those_that_the_visitor_may_not_follow_are_left_out(client: Client, ada: Any) -> None:
+    own, foreign = f"private-user-{ada.pk}", f"private-user-{person('grace').pk}"
+    foreign_task = f"private-task-{task_of(person('eve')).pk}"
+    status, answer = ask_all(client, [foreign, own, foreign_task, "no-topic's-channel", own])
+    assert (status, list(answer["channels"])) == (200, [own])
+    assert ask_all(client, [foreign, foreign_task])[0] == 403
+
+
+def test_of_several_channels_a_visitor_who_is_not_signed_in_gets_those_without_members(client: Client) -> None:
+    status, answer = ask_all(client, ["presence-room-7", "private-project-7"])
+    assert (status, list(answer["channels"])) == (200, ["private-project-7"])
+
+
+def test_more_channels_than_a_ticket_has_topics_are_refused_and_the_error_says_so(client: Client, ada: Any) -> None:
+    status, answer = ask_all(client, [f"private-x-{n}" for n in range(201)])
+    assert status == 400
+    assert "at most 200 fields channel_name, not 201" in answer["error"]
+
+
 def test_the_signature_is_that_of_the_official_library(client: Client, ada: Any) -> None:
     """P21."""
     channel = f"private-user-{ada.pk}"

@@ -52,6 +52,15 @@ def test_snapshots_notices_and_events_arrive_signed_on_the_channels_of_their_top
     assert [notice["id"] for update in recorder.named(UPDATE) for notice in update["notices"]] == ["n1"]
 
 
+def test_the_broker_gives_pages_the_channel_of_each_topic(make_broker: MakeBroker, settings: Any) -> None:
+    settings.TELLTALE = {**settings.TELLTALE, "PUSHER_CHANNELS": {"news": "public"}}
+    broker = make_broker()
+    channels = {"private-user-7": "user:7", "news-today": "news:today", "private-task-t1": "task:t1"}
+    assert broker.channels(["user:7", "news:today", "task:t1"]) == channels
+    # A page that followed the others alone would miss the events of this one.
+    assert broker.channels(["user:7", f"user:{'x' * 200}"]) is None
+
+
 def test_cancellations_and_messages_of_other_programs_are_not_sent(make_broker: MakeBroker, recorder: Recorder) -> None:
     broker = make_broker()
     cancellation = Envelope(topics=(CANCELLATIONS,), cancel="t1")
