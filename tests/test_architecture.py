@@ -188,6 +188,7 @@ def test_the_public_names_are_these() -> None:
         "TaskError",
         "__version__",
         "accepted",
+        "call_command",
         "cancel",
         "check_cancelled",
         "current",

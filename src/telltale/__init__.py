@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from telltale.dispatch.command import call_command as call_command
     from telltale.dispatch.control import cancel as cancel
     from telltale.dispatch.control import retry as retry
     from telltale.dispatch.enqueue import enqueue as enqueue
@@ -33,6 +34,7 @@ _HOMES = {
     "Cancelled": "telltale.worker.run",
     "TaskError": "telltale.worker.run",
     "accepted": "telltale.pages.accepted",
+    "call_command": "telltale.dispatch.command",
     "cancel": "telltale.dispatch.control",
     "check_cancelled": "telltale.worker.tracker",
     "current": "telltale.worker.tracker",
