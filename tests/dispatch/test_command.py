@@ -157,7 +157,7 @@ def shown(*texts: str) -> str:
     ("texts", "message"),
     [
         (["one\ntwo\n"], "two"),
-        (["one\n", "\n", "  \n"], "one"),
+        (["one\n", "\n", "  \n", "...", "..\n"], "one"),
         (["Applying 0001..."], "Applying 0001..."),
         (["Applying 0001...", " OK\n"], "Applying 0001... OK"),
         (["10 %\r", "20 %\r"], "20 %"),

@@ -84,5 +84,7 @@ class ShownStream:
     def _show(self, part: str) -> None:
         if part and len(self._line) < LINE_CHARS:
             self._line = (self._line + part)[:LINE_CHARS]
-            if line := _COLOURS.sub("", self._line).strip():
+            line = _COLOURS.sub("", self._line).strip()
+            # Many commands write dots while they work: these tell people less than the line before.
+            if any(map(str.isalnum, line)):
                 self._tracker.message = line
