@@ -170,10 +170,12 @@ class TransportContract:
     def test_an_expired_lease_is_reported_without_a_scheduler(self, connect: Connect, settings: Any) -> None:
         settings.TELLTALE = settings.TELLTALE | {"RECHECK_S": 0.3}
         task = queued()
-        claimed(task)
+        claim = claimed(task)
         client = connect(tickets.issue([task_topic(task.pk)]))
         assert client.snapshot(task.pk)["state"] == "running"
-        TaskState.objects.filter(pk=task.pk).update(lease_until=store.now() - 1)
+        # As if the worker's last heartbeat were long ago.
+        beat = store.Report(id=claim.id, attempt=claim.attempt, seq=2, progress=Progress(), is_beat=True)
+        store.save([beat], now=store.now() - 1_000)
         assert client.snapshot(task.pk, lambda s: s["ended"])["state"] == "lost"
 
     def test_without_a_broker_everything_is_read_from_the_store(self, connect: Connect, settings: Any) -> None:
