@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import connections
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 import telltale
 from telltale.core.snapshot import Progress
@@ -15,7 +16,7 @@ from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.pages.accepted import Preference
 from telltale.pages.responses import retry_after_s
-from tests.factories import ended, moved, started, task_of
+from tests.factories import ended, moved, person, started, task_of
 
 
 def request_with(**headers: str) -> Any:
@@ -138,3 +139,80 @@ def test_a_new_task_is_polled_sooner_than_an_old_one() -> None:
     delays_s = [retry_after_s(snapshot, now=snapshot.created_at + age_s) for age_s in (0, 15, 60, 10_000)]
     assert delays_s == [1, 2, 6, 15]
     assert (snapshot.state, snapshot.progress) == (State.QUEUED, Progress())
+
+
+# htmx, and clients that accept anything
+
+HTMX = {"Accept": "*/*", "HX-Request": "true", "HX-Current-URL": "http://testserver/imports/?page=2"}
+
+
+def htmx_request(user: Any, **headers: str) -> Any:
+    request = request_with(**HTMX, **headers)
+    request.user = user
+    return request
+
+
+@pytest.mark.django_db
+def test_htmx_gets_the_tasks_bar_which_is_a_part_of_its_page() -> None:
+    ada = person("ada")
+    task = task_of(ada)
+    response: Any = telltale.accepted(htmx_request(ada), task)
+    html = response.content.decode()
+    assert (response.status_code, response["Content-Type"]) == (202, "text/html; charset=utf-8")
+    assert html.strip().startswith(f'<task-progress task="{task.pk}"')
+    assert "<html" not in html
+    assert "mine" in html.partition(">")[0]
+    assert 'name="next" value="http://testserver/imports/?page=2"' in html
+    assert "HX-Request" in response["Vary"]
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.django_db
+def test_htmx_gets_the_end_of_a_task_that_has_already_ended() -> None:
+    task = task_of()
+    ended(started(task))
+    response: Any = telltale.accepted(htmx_request(AnonymousUser()), task)
+    assert response.status_code == 200
+    assert b'state="succeeded"' in response.content
+
+
+@pytest.mark.django_db
+def test_a_view_that_names_a_url_sends_htmx_there() -> None:
+    response: Any = telltale.accepted(htmx_request(AnonymousUser()), task_of(), next_url="/thanks/")
+    assert (response.status_code, response["HX-Redirect"], response.content) == (204, "/thanks/", b"")
+
+
+@pytest.mark.django_db
+def test_a_boosted_form_is_redirected_as_a_form_without_htmx_is_and_gets_the_page() -> None:
+    ada = person("ada")
+    task = task_of(ada)
+    response: Any = telltale.accepted(htmx_request(ada, **{"HX-Boosted": "true"}), task)
+    assert (response.status_code, response["Location"]) == (303, f"/telltale/tasks/{task.pk}/")
+    client = Client()
+    client.force_login(ada)
+    page: Any = client.get(response["Location"], headers={**HTMX, "HX-Boosted": "true"})
+    assert (page.status_code, page["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+@pytest.mark.django_db
+def test_a_client_that_accepts_anything_and_shows_no_sign_of_a_program_is_redirected() -> None:
+    task = task_of()
+    response: Any = telltale.accepted(request_with(Accept="*/*"), task)
+    assert (response.status_code, response["Location"]) == (303, f"/telltale/tasks/{task.pk}/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "sign", [{"Authorization": "Bearer x"}, {"Prefer": "respond-async"}, {"X-Requested-With": "XMLHttpRequest"}]
+)
+def test_a_program_that_accepts_anything_gets_json(sign: dict[str, str]) -> None:
+    response: Any = telltale.accepted(request_with(Accept="*/*", **sign), task_of())
+    assert (response.status_code, response["Content-Type"]) == (202, "application/json")
+
+
+@pytest.mark.django_db
+def test_a_client_that_sends_json_or_names_no_type_at_all_gets_json() -> None:
+    sends_json = RequestFactory().post("/", "{}", "application/json", headers={"Accept": "*/*"})
+    for request in (sends_json, RequestFactory().post("/")):
+        response: Any = telltale.accepted(request, task_of())
+        assert (response.status_code, response["Content-Type"]) == (202, "application/json")

@@ -1,7 +1,8 @@
 """`telltale.accepted`: the response of a view that has started a task.
 
 Programs get 202 with the task's URL and the time to poll again; browsers are redirected to the task's page. With
-`Prefer: wait=5` (RFC 7240) the response waits up to 5 seconds for the task to end.
+`Prefer: wait=5` (RFC 7240) the response waits up to 5 seconds for the task to end. htmx gets the task's bar, which it
+puts into its target: a page that uses htmx stays where it is, so a redirect is for views that name one.
 """
 
 import re
@@ -12,20 +13,29 @@ from typing import Any, Final
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from telltale import conf, store
 from telltale.models import TaskState
-from telltale.pages.responses import no_store, task_answer, wants_page
+from telltale.owners import django_request
+from telltale.pages.responses import accepts_anything, is_from_htmx, no_store, task_answer, wants_page
 
 MAX_WAIT_S: Final = 30.0
 READ_AFTER_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between reads of the store while waiting; the last is repeated."""
 
+SENT_BY_PROGRAMS: Final = ("Authorization", "Prefer", "X-CSRFToken", "X-Requested-With")
+"""Headers of programs, and of scripts in pages."""
+
 
 def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wait: float = 0.0) -> HttpResponseBase:
-    """Return 202 with `Location` and `Retry-After` for programs, 303 for browsers.
+    """Return 202 with `Location` and `Retry-After` for programs, 303 for browsers, the task's bar for htmx.
+
+    A client that accepts */* counts as a browser, unless something shows that it is a program: credentials, a
+    preference, a script's header, or a body of JSON. For htmx, `next_url` becomes `HX-Redirect`; boosted requests are
+    redirected as browsers are.
 
     `request`: Django's, or a wrapper around it such as Django REST framework's. `task`: the result of
     `telltale.enqueue`, or of the runner's own call. `next_url`: where browsers are redirected instead of the task's
@@ -33,12 +43,15 @@ def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wa
     `LookupError` if the task has no row, because its function is not tracked.
     """
     row = _row_of(task)
-    if wants_page(request):
-        response = HttpResponse(status=303, headers={"Location": next_url or _page_url(row)})
-        return no_store(response)
+    is_for_htmx = is_from_htmx(request) and request.headers.get("HX-Boosted") != "true"
+    if is_for_htmx and next_url:
+        return no_store(HttpResponse(status=204, headers={"HX-Redirect": next_url}))
+    if not is_for_htmx and (wants_page(request) or (accepts_anything(request) and not _is_from_program(request))):
+        return no_store(HttpResponse(status=303, headers={"Location": next_url or _page_url(row)}))
     preference = Preference.of(request)
     row = _row_after_waiting(row, preference.wait_s_or(wait))
-    response = task_answer(request, row, status=200 if row.snapshot.ended else 202)
+    status = 200 if row.snapshot.ended else 202
+    response = _bar(request, row, status) if is_for_htmx else task_answer(request, row, status=status)
     response.headers["Location"] = _page_url(row)
     if preference.applied:
         response.headers["Preference-Applied"] = preference.applied
@@ -77,6 +90,19 @@ class Preference:
         if self.wait_s is not None:
             applied.append(f"wait={min(self.wait_s, MAX_WAIT_S):.0f}")
         return ", ".join(applied)
+
+
+def _is_from_program(request: HttpRequest) -> bool:
+    """Whether a header that browsers do not send by themselves shows that a program sent the request."""
+    return request.content_type == "application/json" or any(name in request.headers for name in SENT_BY_PROGRAMS)
+
+
+def _bar(request: HttpRequest, row: TaskState, status: int) -> HttpResponse:
+    """Return the task's bar as a fragment of a page."""
+    page_request = django_request(request) or request
+    response = render(page_request, "telltale/fragment.html", {"task": row}, status=status)
+    no_store(response)
+    return response
 
 
 def _row_of(task: Any) -> TaskState:

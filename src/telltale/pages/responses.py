@@ -28,14 +28,29 @@ POLLS_TO_THE_END: Final = 10
 
 
 def wants_page(request: HttpRequest) -> bool:
-    """Whether the client prefers HTML. Browsers name text/html; without an Accept header, or with */*, JSON is sent."""
-    return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
+    """Whether the client prefers HTML. Browsers name text/html; without an Accept header, or with */*, JSON is sent.
+
+    htmx accepts */* and shows HTML.
+    """
+    return request.get_preferred_type(["application/json", "text/html"]) == "text/html" or (
+        is_from_htmx(request) and accepts_anything(request)
+    )
+
+
+def is_from_htmx(request: HttpRequest) -> bool:
+    """Whether htmx sent the request."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def accepts_anything(request: HttpRequest) -> bool:
+    """Whether the client names no type: its Accept header is */*."""
+    return request.headers.get("Accept", "").partition(";")[0].strip() == "*/*"
 
 
 def no_store(response: HttpResponseBase) -> HttpResponseBase:
-    """Forbid caching, and declare that the response varies by Accept and Cookie."""
+    """Forbid caching, and declare that the response varies by Accept, Cookie and the header of htmx."""
     patch_cache_control(response, no_store=True, private=True)
-    patch_vary_headers(response, ["Accept", "Cookie"])
+    patch_vary_headers(response, ["Accept", "Cookie", "HX-Request"])
     return response
 
 
