@@ -87,7 +87,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "was_cancelled": snapshot.state is State.CANCELLED,
         "heading": f"h{heading}" if heading else "p",
         "url": reverse("telltale:task", args=[task.pk]) if link else "",
-        "next": request.get_full_path(),
+        # htmx puts the bar into another page. The view of the buttons checks that the address is this site's.
+        "next": request.headers.get("HX-Current-URL") or request.get_full_path(),
         "csrf_token": context.get("csrf_token") or get_token(request),
     }
 
