@@ -74,6 +74,11 @@ $(DRIVERS)/node_modules/.installed: $(DRIVERS)/package.json $(DRIVERS)/package-l
 	npm --prefix $(DRIVERS) ci --no-audit --no-fund --silent
 	touch $@
 
+HTMX := tests/docs/htmx
+$(HTMX)/node_modules/.installed: $(HTMX)/package.json $(HTMX)/package-lock.json
+	npm --prefix $(HTMX) ci --no-audit --no-fund --silent
+	touch $@
+
 js: node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
@@ -110,11 +115,11 @@ pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the stand-in
 	$(BIN)/pytest $(PUSHER)
 	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
-others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
+others: $(VENV)/.dev services $(HTMX)/node_modules/.installed ## all other tests, on SQLite, with more simulated histories
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
 
 # Three at a time: they mostly wait for processes, and share no port, directory or database.
-test: services lint types js $(DRIVERS)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
+test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
 	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network channels pusher others databases newest
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
@@ -148,4 +153,4 @@ example-pusher: ## the example with Pusher's own libraries against the stand-in 
 	@$(MAKE) --no-print-directory -C examples/pusher run PORT=$(PORT)
 
 clean: ## remove what the other targets create
-	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules $(HTMX)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -137,7 +137,9 @@ export class Live {
    */
   task(id, listener, { signal, mine = false } = {}) {
     this.#listeners.add(`task ${id}`, listener, signal)
-    if (!mine) this.#tickets.addTopic(`task:${id}`)
+    // A page from before the visitor had a session has a ticket without the visitor's own topic.
+    const isCovered = mine && this.page.topics.some(topic => /^(user|session):/.test(topic))
+    if (!isCovered) this.#tickets.addTopic(`task:${id}`)
     const snapshot = this.#snapshots.tasks.get(id)
     if (snapshot) listener(snapshot)
     this.#start()
