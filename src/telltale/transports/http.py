@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from telltale.core.wire import INBOUND_BYTES, Malformed
 
@@ -11,6 +11,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FLUSH_S: Final = 0.1
+"""Time for a response to end after its server has cancelled the request."""
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Names, in any case, and values, as servers parse them."""
@@ -94,13 +97,24 @@ async def wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
-async def respond_unless_disconnected(response: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Send a response, which may take long; stop when the client disconnects, or when the response cancels itself."""
+async def respond_unless_disconnected(
+    response: Coroutine[Any, Any, None], receive: Receive, *, drain: Callable[[], None] | None = None
+) -> None:
+    """Send a response, which may take long; stop when the client disconnects.
+
+    `drain` is called if the server cancels the request because it shuts down; the response then has a moment to end.
+    """
     responding = asyncio.ensure_future(response)
     disconnect = asyncio.ensure_future(wait_for_disconnect(receive))
     try:
-        await asyncio.wait({responding, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if responding.done() and not responding.cancelled():
+        try:
+            await asyncio.wait({responding, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if drain is not None:
+                drain()
+                await asyncio.wait({responding}, timeout=FLUSH_S)
+            raise
+        if responding.done():
             responding.result()
     except OSError:
         pass  # It disconnected while it was written to.

@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.test import override_settings
 
 from telltale.pusher.protocol.close_codes import TERMINATED
-from telltale.pusher.server.fallback import relay, session
+from telltale.pusher.server.fallback import http_transports, relay, session
 from telltale.pusher.server.fallback.relay_messages import NO, RelayMessage, Verb
 from telltale.pusher.server.membership_entries import MalformedReport
 from telltale.pusher.server.server import PusherServer
@@ -85,6 +85,7 @@ def test_a_stream_through_another_server_goes_on() -> None:
 def test_a_stream_through_another_server_takes_no_more_than_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a slow client does not take waits at the server with the session, within that one's limits."""
     monkeypatch.setattr(session, "ABSENT_S", 0.3)
+    monkeypatch.setattr(http_transports, "BLOCKED_S", 0.3)
 
     async def scenario(here: PusherServer, there: PusherServer) -> None:
         client = await subscriber(here)
@@ -94,6 +95,7 @@ def test_a_stream_through_another_server_takes_no_more_than_its_line(monkeypatch
         for _ in range(100):
             publish(here, "private-x", "x" * 9_000)
         await until(lambda: here.connection_count == 0)
+        await stream.over()
 
     run(scenario)
 

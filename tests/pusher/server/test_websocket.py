@@ -15,44 +15,18 @@ from tests.channels.site_servers import ChannelsSite
 from tests.pusher.clients.apps import MAIN
 from tests.pusher.clients.raw import QUERY, RawClient
 from tests.pusher.clients.signing import Api, channel_auth
+from tests.pusher.server.conftest import PREFIX
 from tests.servers import running
 from tests.transports.sites import COMMANDS, PATIENCE_S, ProcessSite, environment, wait_until
 from tests.transports.slow import KEY, WINDOW_BYTES, is_cut, masked
 
 pytestmark = pytest.mark.service
 
-PREFIX = "/ws"
-
 TURNS_CLIENTS_AWAY = (4101, 4200)
 """Codes of a server that is going away; with 1012 the ASGI server's own frame came first, which is as clean."""
 
-NEVER_PUSH_BACK = {"daphne"}
-"""The server buffers everything, so a slow reader can't be told from others."""
-
-Serve = Callable[[str], ProcessSite]
-
-
-@pytest.fixture(scope="module")
-def serve(django_db_setup: None) -> Iterator[Serve]:
-    """`serve(kind)`: a site with the stand-in on this server, the same for all tests."""
-    with ExitStack() as stack:
-        sites: dict[str, ProcessSite] = {}
-
-        def serve(kind: str) -> ProcessSite:
-            if kind not in sites:
-                env = environment(PUSHER_APPS=[MAIN.setting()], PUSHER_PATH=PREFIX)
-                sites[kind] = stack.enter_context(
-                    running(lambda directory: ProcessSite(directory, COMMANDS[kind].split(), env))
-                )
-                sites[kind].kind = kind
-            return sites[kind]
-
-        yield serve
-
-
-@pytest.fixture(params=list(COMMANDS))
-def site(request: pytest.FixtureRequest, serve: Serve, transactional_db: None) -> ProcessSite:
-    return serve(request.param)
+SERVERS_THAT_PUSH_BACK = [kind for kind in COMMANDS if kind != "daphne"]
+"""daphne buffers everything, so the application can't know that a client does not read."""
 
 
 @pytest.fixture
@@ -69,14 +43,6 @@ def join(site: ProcessSite) -> Iterator[Callable[[], RawClient]]:
 
 
 Join = Callable[[], RawClient]
-
-
-@pytest.fixture
-def api(site: ProcessSite) -> Iterator[Api]:
-    """The HTTP API, whose signatures cover the prefix as well."""
-    api = Api(site.url, MAIN, PREFIX)
-    yield api
-    api.close()
 
 
 def test_events_of_the_api_and_of_clients_reach_subscribers(api: Api, join: Join) -> None:
@@ -120,11 +86,10 @@ def test_the_sites_own_addresses_are_served_as_before(site: ProcessSite) -> None
     assert httpx.get(f"{site.url}/app/{MAIN.key}", timeout=PATIENCE_S).status_code in {200, 404}
 
 
+@pytest.mark.parametrize("site", SERVERS_THAT_PUSH_BACK, indirect=True)
 def test_a_client_that_does_not_read_is_closed_and_others_are_unaffected(
     site: ProcessSite, api: Api, join: Join
 ) -> None:
-    if site.kind in NEVER_PUSH_BACK:
-        pytest.skip("This server never says that a client does not read.")
     reader = join()
     reader.subscribe("news")
     text, sent = "x" * 10_000, 0

@@ -31,6 +31,9 @@ class Source(Protocol):
         Harmless when repeated: the first call stands.
         """
 
+    def drain(self) -> None:
+        """The server shuts down: close the session, if this server has it."""
+
 
 class Fallback:
     """Lives on one event loop."""

@@ -4,6 +4,7 @@ A client that is refused gets status 200 and the closing frame of its session, b
 fault of the network, and tries again. Pages of all origins may ask: what a client may do depends on signatures alone.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -76,7 +77,7 @@ async def _send_messages(
         return await _respond(send, 200, frames.OPEN + frames.closing(source))
     response = (_stream if address.action is Action.STREAM else _poll)(source, send)
     try:
-        await respond_unless_disconnected(response, receive)
+        await respond_unless_disconnected(response, receive, drain=source.drain)
     finally:
         source.close()
 
@@ -103,14 +104,18 @@ async def _poll(source: Source, send: Send) -> None:
 
 
 async def _stream(source: Source, send: Send) -> None:
-    """Send batches until the session ends, or the client has to open another stream."""
+    """Send batches until the session ends, the client has to open another stream, or it does not read."""
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     written, is_last = 0, False
     with suppress(OwnerGone):
         while written <= frames.STREAM_CHARACTERS and not is_last:
             batch = await source.take()
             written, is_last = written + len(batch.data), batch.is_last
-            await send({"type": "http.response.body", "body": batch.data, "more_body": True})
+            try:
+                async with asyncio.timeout(BLOCKED_S):
+                    await send({"type": "http.response.body", "body": batch.data, "more_body": True})
+            except TimeoutError:
+                return  # Servers cut a response that is not complete.
     if written > frames.STREAM_CHARACTERS:
         # A client with a slow line has much to read before it opens another stream.
         source.close(BLOCKED_S)

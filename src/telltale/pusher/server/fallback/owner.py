@@ -68,9 +68,6 @@ class RemoteTake:
         self._session.disconnect(self)
         self._answer(batch)
 
-    def abort(self) -> None:
-        """See `Receiver`; it is never connected without waiting."""
-
 
 def _send(session: Session, body: str) -> bool:
     if not session.client.is_open:

@@ -141,6 +141,9 @@ class RemoteReceiver:
     def close(self, _within_s: float | None = None) -> None:
         """There is nothing to end: between two batches the session waits for any request."""
 
+    def drain(self) -> None:
+        """The session goes on at its own server."""
+
 
 class _Search:
     """A question to all other processes."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from telltale.pusher.protocol.close_codes import TOO_SLOW, Code
+from telltale.pusher.protocol.close_codes import Code
 from telltale.pusher.server.client import PusherClient
 from telltale.pusher.server.client_messages import allow
 from telltale.pusher.server.client_messages import receive as handle_message
@@ -43,9 +43,6 @@ class Receiver(Protocol):
 
     def receive(self, batch: Batch) -> None:
         """Called once for each `take`, at once or later."""
-
-    def abort(self) -> None:
-        """Cut the line: the client does not read. Called while no `take` waits."""
 
 
 class Session:
@@ -95,8 +92,6 @@ class Session:
         self._code = code
         if self.is_waiting:
             self._answer_soon()
-        elif self._receiver is not None and code is TOO_SLOW:
-            self._receiver.abort()
         self._end_later(CLOSED_S)
 
     # Requests that receive -----------------------------------------------------------------------
@@ -175,8 +170,6 @@ class Session:
         self._end_timer = self._loop.call_later(within_s, self._end)
 
     def _end(self) -> None:
-        if self._receiver is not None and not self.is_waiting and self._code is not None:
-            self._receiver.abort()
         self.client.leave()
         self._forget()
 

@@ -47,12 +47,10 @@ class LocalReceiver:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._taken: asyncio.Future[Batch] | None = None
-        self._task: asyncio.Task[None] | None = None
         session.connect(self)
 
     async def take(self) -> Batch:
         """Return what the session has for the client; wait until there is something."""
-        self._task = asyncio.current_task()
         self._taken = asyncio.get_running_loop().create_future()
         self._session.take(self)
         return await self._taken
@@ -61,12 +59,11 @@ class LocalReceiver:
         """See `Source`."""
         self._session.disconnect(self, within_s)
 
+    def drain(self) -> None:
+        """See `Source`."""
+        self._session.client.drain()
+
     def receive(self, batch: Batch) -> None:
         """See `Receiver`."""
         if self._taken is not None and not self._taken.done():
             self._taken.set_result(batch)
-
-    def abort(self) -> None:
-        """See `Receiver`: the task that took the last batch can't send it."""
-        if self._task is not None:
-            self._task.cancel()
