@@ -5,7 +5,7 @@ import test from "node:test"
 import { CLOSE } from "telltale/live/protocol.js"
 import { polling } from "telltale/live/polling.js"
 
-import { Recorder, wait } from "./recorder.js"
+import { Recorder, until, wait } from "./recorder.js"
 
 /** A thousand times as fast as in a browser. */
 const envWith = fetch => ({ fetch, setTimeout: (callback, ms) => setTimeout(callback, ms / 1000), clearTimeout })
@@ -21,7 +21,7 @@ test("the first poll is answered at once, later ones may be held, until one fail
     return new Response('{"type":"poll","poll_after_s":2}')
   }
   polling(recorder.options, envWith(fetch))
-  await wait(60)
+  await until(() => recorder.ends > 0)
   assert.deepEqual(bodies.map(body => body.wait_s), [0, 25, 25])
   assert.deepEqual(bodies[0], { have: { a: [1, false, 2] }, seen: ["n1"], wait_s: 0 })
   assert.deepEqual([recorder.messages.length, recorder.ends], [2, 1])
@@ -31,7 +31,7 @@ test("a refused poll reports the reason and ends", async () => {
   const recorder = new Recorder()
   const bye = JSON.stringify({ type: "bye", code: CLOSE.LIMIT, again: "later" })
   polling(recorder.options, envWith(async () => new Response(bye, { status: 429 })))
-  await wait()
+  await until(() => recorder.ends > 0)
   assert.deepEqual([recorder.messages.map(message => message.code), recorder.ends], [[CLOSE.LIMIT], 1])
 })
 
@@ -40,15 +40,15 @@ test("`pollNow` polls at once; after `close`, nothing is reported", async () => 
   let count = 0
   const fetch = async () => {
     count += 1
-    return new Response('{"type":"poll","poll_after_s":60}')
+    return new Response('{"type":"poll","poll_after_s":600}')
   }
   const transport = polling(recorder.options, envWith(fetch))
-  await wait()
+  await until(() => recorder.messages.length === 1)
   assert.equal(count, 1)
   transport.pollNow()
-  await wait()
+  await until(() => recorder.messages.length === 2)
   assert.equal(count, 2)
   transport.close()
-  await wait(100)
+  await wait(700)
   assert.deepEqual([count, recorder.ends], [2, 0])
 })

@@ -14,4 +14,13 @@ export class Recorder {
   }
 }
 
+/** Resolves once the condition holds; fails after 20 s. */
+export const until = async condition => {
+  const giveUpAt = Date.now() + 20_000
+  while (!condition()) {
+    if (Date.now() > giveUpAt) throw new Error(`Waited in vain: ${condition}`)
+    await wait()
+  }
+}
+
 export const wait = (ms = 5) => new Promise(resolve => setTimeout(resolve, ms))

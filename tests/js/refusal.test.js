@@ -9,7 +9,7 @@ import { sse } from "telltale/live/sse.js"
 import { isRefusal } from "telltale/refusal.js"
 import { ActionFailed, ActionRefused, TicketRefused, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 
-import { Recorder, wait } from "./recorder.js"
+import { Recorder, until } from "./recorder.js"
 import { SimulatedPage, settle } from "./simulated-page.js"
 
 const HTML = { "Content-Type": "text/html; charset=utf-8" }
@@ -62,14 +62,14 @@ for (const [name, answer] of Object.entries(REFUSALS)) {
   test(`the last transport reports ${name} as a refusal`, async () => {
     const recorder = new Recorder()
     polling(recorder.options, quickEnv(async () => answer()))
-    await wait(20)
+    await until(() => recorder.ends > 0)
     assert.deepEqual([recorder.messages, recorder.ends], [[{ type: "bye", again: AGAIN.NEVER }], 1])
   })
 
   test(`another transport leaves it to the last one what ${name} means`, async () => {
     const recorder = new Recorder()
     sse(recorder.options, quickEnv(async () => answer()))
-    await wait(20)
+    await until(() => recorder.ends > 0)
     assert.deepEqual([recorder.messages, recorder.ends], [[], 1])
   })
 }
@@ -82,7 +82,7 @@ for (const [name, answer] of Object.entries(OUTAGES)) {
     await assert.rejects(takeNotice(live, "n1", { fetch: async () => answer() }), /Undecided/)
     const recorder = new Recorder()
     polling(recorder.options, quickEnv(async () => answer()))
-    await wait(20)
+    await until(() => recorder.ends > 0)
     assert.deepEqual([recorder.messages, recorder.ends], [[], 1])
     t.mock.method(globalThis, "fetch", async () => answer())
     await assert.rejects(submitAction({ action: "/cancel/" }, "c"), ActionFailed)

@@ -5,7 +5,7 @@ import test from "node:test"
 import { CLOSE } from "telltale/live/protocol.js"
 import { sse } from "telltale/live/sse.js"
 
-import { Recorder, wait } from "./recorder.js"
+import { Recorder, until } from "./recorder.js"
 
 const responseOf = (chunks, { status = 200, type = "text/event-stream" } = {}) =>
   new Response(
@@ -26,7 +26,7 @@ test("messages are reported as they arrive, and so is the end", async () => {
     return responseOf(['data: {"type":"hel', 'lo"}\n\n: x\n\n'])
   }
   sse(recorder.options, { fetch })
-  await wait()
+  await until(() => recorder.ends > 0)
   assert.deepEqual([recorder.messages, recorder.ends], [[{ type: "hello" }], 1])
   assert.equal(request.headers.Authorization, "Bearer T")
   assert.equal(request.headers.Accept, "text/event-stream")
@@ -38,7 +38,7 @@ test("characters that are cut between their bytes arrive whole", async () => {
   const recorder = new Recorder()
   const bytes = [...new TextEncoder().encode('data: {"text":"Zürich"}\n\n')]
   sse(recorder.options, { fetch: async () => responseOf(bytes.map(byte => new Uint8Array([byte]))) })
-  await wait()
+  await until(() => recorder.ends > 0)
   assert.deepEqual(recorder.messages, [{ text: "Zürich" }])
 })
 
@@ -46,14 +46,14 @@ test("a refused stream reports the reason", async () => {
   const recorder = new Recorder()
   const bye = JSON.stringify({ type: "bye", code: CLOSE.NO_TICKET, again: "never" })
   sse(recorder.options, { fetch: async () => responseOf([bye], { status: 401, type: "application/json" }) })
-  await wait()
+  await until(() => recorder.ends > 0)
   assert.deepEqual([recorder.messages.map(message => message.code), recorder.ends], [[CLOSE.NO_TICKET], 1])
 })
 
 test("an HTML page instead of a stream is a failure, not a message", async () => {
   const recorder = new Recorder()
   sse(recorder.options, { fetch: async () => responseOf(["<h1>proxy</h1>"], { type: "text/html" }) })
-  await wait()
+  await until(() => recorder.ends > 0)
   assert.deepEqual([recorder.messages, recorder.ends], [[], 1])
 })
 
