@@ -19,7 +19,7 @@ from tests.servers import ROOT, free_port
 pytestmark = pytest.mark.service
 
 SCRIPT = "/static/telltale/"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 VIEW = """
 from django.http import HttpResponse
@@ -59,7 +59,7 @@ def served(project: Path) -> Iterator[httpx.Client]:
             assert process.poll() is None, log_text
             assert time.monotonic() < give_up_at, log_text
             time.sleep(0.05)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             yield client
     finally:
         process.terminate()

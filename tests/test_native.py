@@ -27,4 +27,4 @@ def test_a_process_has_one_object() -> None:
 
 
 def test_a_forked_child_has_its_own_object_even_if_the_lock_was_held() -> None:
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=20)
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)

@@ -51,7 +51,7 @@ django.setup()
 import telltale
 from telltale import store
 {view}
-until = time.monotonic() + 30
+until = time.monotonic() + 60
 while not (row := store.get_task(task.pk)).ended_at and time.monotonic() < until:
     time.sleep(0.05)
 print(row.state, row.attempt, row.snapshot.progress.current)
@@ -89,7 +89,7 @@ class Site:
     def run(self, *arguments: str) -> str:
         """Run Python in the site; returns its output."""
         command = [sys.executable, "-W", "ignore", *arguments]
-        process = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, timeout=50)
+        process = subprocess.run(command, cwd=self._home, env=self._env, capture_output=True, text=True, timeout=100)
         assert process.returncode == 0, process.stdout + process.stderr
         return process.stdout.strip()
 
