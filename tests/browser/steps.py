@@ -48,5 +48,11 @@ def wait_until_moving(page: Page) -> None:
     wait_until(page, lambda: bar_position(page) >= 0.15)
 
 
+def connection_state(page: Page) -> str:
+    """Return the state of the page's connection."""
+    return str(page.evaluate("import('telltale').then(({ connect }) => connect().state)"))
+
+
 def wait_until_live(page: Page) -> None:
-    page.wait_for_function("import('telltale').then(({ connect }) => connect().state === 'live')")
+    # Not by `wait_for_function`, for which a promise is true before it is fulfilled.
+    wait_until(page, lambda: connection_state(page) == "live")
