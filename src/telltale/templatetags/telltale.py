@@ -114,7 +114,9 @@ def import_map() -> dict[str, str]:
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
     """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
-    ticket = permissions.page_ticket(request, [str(task.pk) for task in shared])
+    # The visitor's own topic covers their own tasks: a second one would bring each update twice.
+    foreign = [task.pk for task in shared if not permissions.is_owner(request, task)]
+    ticket = permissions.page_ticket(request, foreign)
     hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     service = page_options.service()
     return {
