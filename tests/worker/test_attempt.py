@@ -1,5 +1,6 @@
 """The arithmetic of one attempt: what it publishes and saves, and when."""
 
+from math import ceil
 from uuid import uuid4
 
 import pytest
@@ -149,13 +150,35 @@ def test_values_that_cannot_be_read_are_logged_once_and_heartbeats_go_on(caplog:
     assert attempt.finish()[1].message == "Going on"
 
 
-def test_the_first_save_comes_two_periods_after_the_claim() -> None:
+def test_the_first_save_comes_half_a_period_after_the_claim_and_the_second_after_two_periods() -> None:
     attempt = begun()
     publish(attempt, 100.1)
     attempt.tracker.current = 1
     publish(attempt, 100.2)
+    assert report(attempt, 100.9) is None
+    assert report(attempt, 101.0).progress.current == 1
+    save(attempt, 101.0)
+    attempt.tracker.current = 2
+    publish(attempt, 101.1)
     assert report(attempt, 103.9) is None
-    assert report(attempt, 104.0).progress.current == 1
+    assert report(attempt, 104.0).progress.current == 2
+
+
+@pytest.mark.parametrize("first_change_s", [0.0, 1.5, 2.5, 7.0])
+def test_saves_keep_the_bound_of_writes_at_every_moment(first_change_s: float) -> None:
+    attempt, saves = begun(), 0
+    publish(attempt, 100.0)
+    for tenths in range(int(10 * first_change_s), 400):
+        took_s = tenths / 10
+        attempt.tracker.current += 1
+        publish(attempt, 100 + took_s)
+        if report(attempt, 100 + took_s):
+            save(attempt, 100 + took_s)
+            saves += 1
+        # The row and the claim are two writes; the end would be the third.
+        assert 2 + saves <= 3 + took_s / SAVE_S
+        assert 3 + saves <= 3 + (took_s / SAVE_S if took_s >= SAVE_S else ceil(took_s / SAVE_S))
+    assert saves >= (40 - first_change_s) / SAVE_S - 1
 
 
 def test_a_saved_snapshot_is_not_saved_again() -> None:

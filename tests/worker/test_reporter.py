@@ -105,8 +105,20 @@ def test_a_loop_of_28_000_iterations_costs_three_writes_and_a_bounded_rate(queue
     assert 3 < writes() <= 3 + took_s / 0.5
 
 
+def test_the_first_figure_is_saved_after_half_a_period(queue, writes, settings) -> None:
+    # Two periods are longer than assert_eventually waits.
+    settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 16.0, "BEAT_S": 600.0}
+    task = queue()
+    with run_attempt(task_id=task.pk) as tracker:
+        tracker.current = 5
+        assert_eventually(lambda: progress_of(task).current == 5)
+        assert writes() == 3
+    assert writes() == 4
+
+
 @pytest.mark.parametrize("turns", [1, 1_000])
-def test_a_short_task_costs_three_writes(queue, writes, turns: int) -> None:
+def test_a_short_task_costs_three_writes(queue, writes, settings, turns: int) -> None:
+    settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 100.0}
     with run_attempt(task_id=queue().pk):
         for _ in telltale.progress(range(turns)):
             pass

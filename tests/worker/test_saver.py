@@ -39,7 +39,8 @@ def running(tasks: int) -> list[Attempt]:
 def begun(task_id: UUID, snapshot: Snapshot) -> Attempt:
     attempt = Attempt(task_id=task_id)
     claim = store.Claim(id=task_id, attempt=1, seq=0, topics=(f"task:{task_id}",), snapshot=snapshot)
-    attempt.begin(claim, save_every_s=-60.0)
+    attempt.begin(claim, save_every_s=0.0)
+    attempt.saved_at = 0.0
     attempt.next_snapshot(now=snapshot.beat_at, beat_s=60.0)
     return attempt
 

@@ -45,6 +45,7 @@ class Attempt:
         "_changed_seq",
         "_claim_lock",
         "_create_row",
+        "_first_period_ends_at",
         "_has_logged",
         "_lock",
         "_pace",
@@ -96,6 +97,8 @@ class Attempt:
         """Where its snapshots are published: the claim's topics, and the user's once the owner has signed in."""
         self.saved_seq = 0
         self.saved_at = 0.0
+        """When it was saved, from which the next save is timed."""
+        self._first_period_ends_at = 0.0
         self._lock = native.lock()
         self._seq = 0
         self._raw_values: RawValues | None = None
@@ -170,9 +173,12 @@ class Attempt:
     def begin(self, claim: Claim, *, save_every_s: float) -> None:
         """Begin to run under `claim`."""
         self._seq, self.topics = claim.seq, claim.topics
-        # The claim was a write, and there may have been one for the runner's id. The first save comes one period late
-        # to make up for them, so the bound of writes (3, and one more each `save_every_s`) holds at every moment.
-        self.saved_seq, self.saved_at = claim.seq, (claim.snapshot.started_at or 0.0) + save_every_s
+        # A page that polls shows only what is saved, so the first save comes after half a period. The second comes two
+        # periods after the claim: from then on the bound of writes (3, and one more each `save_every_s`) is as if
+        # there had been no early save. Only a task that ends within its first period has cost one write more.
+        started_at = claim.snapshot.started_at or 0.0
+        self.saved_seq, self.saved_at = claim.seq, started_at - save_every_s / 2
+        self._first_period_ends_at = started_at + save_every_s
         self.claim = claim
         if claim.cancel_requested:
             self.tracker.request_cancel()
@@ -275,7 +281,7 @@ class Attempt:
     def record_save(self, report: Report, outcome: Saved, *, now: float) -> None:
         """Take note of the store's answer to `report`."""
         with self._lock:
-            self.saved_seq, self.saved_at = report.seq, now
+            self.saved_seq, self.saved_at = report.seq, max(now, self._first_period_ends_at)
             self._seq = max(self._seq, outcome.seq)
             self.is_over = self.is_over or outcome.fenced or outcome.unknown
             self.topics = outcome.topics or self.topics
