@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import Code
 from telltale.pusher.protocol.signatures import auth_token, sign_in_text, subscription_text
 from telltale.pusher.pusher_apps import PusherApp
@@ -17,6 +18,9 @@ from telltale.pusher.server.server import PusherServer
 PATIENCE_S = 20.0
 
 APP = PusherApp(id="1", key="key-1", secret="secret-1")
+OTHER_APP = PusherApp(id="2", key="key-2", secret="secret-2")
+
+ServerTest = Callable[[PusherServer], Awaitable[None]]
 
 
 class KeepingOutlet:
@@ -48,6 +52,20 @@ class KeepingOutlet:
     def end(self, code: Code) -> None:
         assert self.code is None, "A connection is closed once."
         self.code = code
+
+
+class Host:
+    """A host with a clock that stands still, which notes the clients that leave."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.gone: list[PusherClient] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def disconnect(self, client: PusherClient) -> None:
+        self.gone.append(client)
 
 
 class LocalClient:
@@ -100,7 +118,7 @@ async def serving() -> Any:
         await server.close()
 
 
-def run(test: Callable[[PusherServer], Awaitable[None]]) -> None:
+def run(test: ServerTest) -> None:
     """Run a test with a server of its own."""
 
     async def with_server() -> None:
@@ -116,3 +134,31 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "Waited in vain."
         await asyncio.sleep(0.01)
+
+
+def on_a_server(test: ServerTest) -> Callable[[], None]:
+    """Make a test of a coroutine function that takes a server."""
+
+    def run_test() -> None:
+        run(test)
+
+    run_test.__name__, run_test.__doc__ = test.__name__, test.__doc__
+    return run_test
+
+
+def connected(server: PusherServer, app: PusherApp = APP) -> LocalClient:
+    """A client that has read the first message."""
+    client = LocalClient(server, app)
+    assert client.events() == ["pusher:connection_established"]
+    return client
+
+
+def subscribed(client: LocalClient, *channels: str) -> LocalClient:
+    for channel in channels:
+        client.subscribe(channel)
+        assert "pusher_internal:subscription_succeeded" in client.events()
+    return client
+
+
+def api_event(channel: str, name: str = "happened", data: str = "{}", socket_id: str | None = None) -> ApiEvent:
+    return ApiEvent(name=name, channel=channel, data=data, socket_id=socket_id)

@@ -10,10 +10,7 @@ from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server import channels as module
 from telltale.pusher.server.channels import LocalChannels
 from telltale.pusher.server.client import PusherClient
-from tests.pusher.server.local_clients import APP, PATIENCE_S, KeepingOutlet, until
-from tests.pusher.server.test_client import Host
-
-OTHER_APP = PusherApp(id="2", key="key-2", secret="secret-2")
+from tests.pusher.server.local_clients import APP, OTHER_APP, PATIENCE_S, Host, KeepingOutlet, until
 
 
 def client_of(app: PusherApp = APP) -> tuple[PusherClient, list[str]]:
@@ -59,7 +56,7 @@ def test_a_message_reaches_the_subscribers_of_its_channel_and_app_alone() -> Non
         channels.add(clients["y"][0], "y")
         channels.add(clients["other app"][0], "x")
         channels.send(APP.id, "x", "hello")
-        channels.send(APP.id, "nobody's", "hello")
+        channels.send(APP.id, "empty", "hello")
         assert [texts for _client, texts in clients.values()] == [["hello"], [], []]
 
     in_a_loop(test)

@@ -8,21 +8,7 @@ from telltale.pusher.protocol.close_codes import NO_PONG, RECONNECT, TERMINATED,
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.client import BLOCKED_S, MESSAGE_OVERHEAD, PONG_S, QUEUED_BYTES, PusherClient
 from telltale.pusher.server.rate_limits import MESSAGE_BURST, MESSAGES_PER_S, EventWindow, MessageBucket
-from tests.pusher.server.local_clients import APP, KeepingOutlet
-
-
-class Host:
-    """A host with a clock that stands still, which notes the clients that leave."""
-
-    def __init__(self) -> None:
-        self.time = 1_000.0
-        self.gone: list[PusherClient] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def disconnect(self, client: PusherClient) -> None:
-        self.gone.append(client)
+from tests.pusher.server.local_clients import APP, Host, KeepingOutlet
 
 
 class Connection:

@@ -7,14 +7,13 @@ from telltale.pusher.protocol.close_codes import RECONNECT
 from telltale.pusher.pusher_apps import AppLimits
 from telltale.pusher.server.links import NoLink
 from telltale.pusher.server.server import PusherServer
-from tests.pusher.server.local_clients import APP, LocalClient
-from tests.pusher.server.test_server import api_event, connected, on_a_server
+from tests.pusher.server.local_clients import APP, LocalClient, api_event, connected, on_a_server
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 
 
 class HeldLink(NoLink):
-    """A link whose broker answers when a test says so."""
+    """A link to a broker that answers when a test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
@@ -100,7 +99,7 @@ async def test_of_several_attempts_only_the_last_begins(server: PusherServer) ->
 
 
 @on_a_server
-async def test_the_limit_of_members_holds_for_those_who_waited_together(server: PusherServer) -> None:
+async def test_the_limit_of_members_holds_for_clients_that_waited_together(server: PusherServer) -> None:
     """P29."""
     app = replace(APP, limits=AppLimits(presence_members=2))
     link, clients = hold(server), [connected(server, app) for _ in range(3)]

@@ -29,7 +29,7 @@ class User:
     data: str
     """The JSON text that was signed, as it was received."""
     watchlist: tuple[str, ...] = ()
-    """Ids of the users whose comings and goings this user is told."""
+    """Ids of users. This user is told when they come online and go offline."""
     is_watchlist_cut: bool = False
     """Whether the list was longer than the limit, so that only its first entries are here."""
 

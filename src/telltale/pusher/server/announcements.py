@@ -29,7 +29,7 @@ class Announcements:
         self._counts: dict[tuple[str, str], int | None] = {}
 
     def announce(self, app: PusherApp, changes: Sequence[Change], *, joined: PusherClient | None = None) -> None:
-        """Tell clients of changes in one app. `joined`: the client whose subscription caused them."""
+        """Tell clients of changes in one app. `joined`: the client that caused them by its subscription."""
         for kind, group in groupby(changes, type):
             if kind is UserOnline:
                 self._announce_users(app.id, "online", [change.user_id for change in group])  # type: ignore[union-attr]
@@ -94,6 +94,6 @@ class Announcements:
 
 
 def watchlist_message(parts: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """Return the message that tells of users who came ("online") or went ("offline")."""
+    """Return the message that tells which users came ("online") or went ("offline")."""
     events = [{"name": name, "user_ids": list(user_ids)} for name, user_ids in parts]
     return messages.internal("watchlist_events", None, messages.encode({"events": events}))

@@ -103,11 +103,11 @@ class LocalChannels:
 
     @property
     def is_busy(self) -> bool:
-        """Whether so much waits that those who publish should wait too."""
+        """Whether so much waits that publishers should wait too."""
         return self._waiting_bytes > WAITING_BYTES // 4
 
     async def until_not_busy(self) -> None:
-        """Wait while so much waits: those who publish faster than clients can be written to are slowed down."""
+        """Wait while `is_busy`: a publisher that is faster than the fan-out is slowed down."""
         await self._has_little_waiting.wait()
 
     def _has_room(self, size: int) -> bool:

@@ -56,7 +56,7 @@ class ClientHost(Protocol):
         """Return the time, in seconds of a clock that never goes back."""
 
     def subscribe(self, client: "PusherClient", channel: str, member: Member | None) -> None:
-        """Subscribe a client whose right to the channel is verified; the answer is sent now or soon."""
+        """Subscribe a client; its right to the channel is verified already; the answer is sent now or soon."""
 
     def unsubscribe(self, client: "PusherClient", channel: str) -> None:
         """End a subscription; harmless if there is none."""

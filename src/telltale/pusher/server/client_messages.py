@@ -1,4 +1,4 @@
-"""What a client sends: each kind of message, its rules, and the answers to messages that break one.
+"""Handles the messages of clients: the rules of each kind, and the answers to messages that break one.
 
 A refused message leaves the connection open: the client is told why. Only a flood of messages closes it. Nothing
 that a client sends reaches others, except client events that pass all rules.
@@ -213,7 +213,7 @@ def _refusal_of_event(client: PusherClient, event: str, channel: object, data: A
 
 
 def _size_of(data: Any) -> int:
-    """Return the bytes of an event's data: those of the text, or of the compact JSON of anything else."""
+    """Return the bytes of an event's data: of the text itself, or of the compact JSON of anything else."""
     return len(data.encode("utf-8", "surrogatepass")) if isinstance(data, str) else byte_count(data)
 
 

@@ -113,7 +113,7 @@ class PusherServer:
     # Subscriptions and users ---------------------------------------------------------------------
 
     def subscribe(self, client: PusherClient, channel: str, member: Member | None) -> None:
-        """Subscribe a client whose right to the channel is verified."""
+        """Subscribe a client; its right to the channel is verified already."""
         self._subscriptions.begin(client, channel, member)
 
     def unsubscribe(self, client: PusherClient, channel: str) -> None:

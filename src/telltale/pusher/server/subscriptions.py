@@ -45,7 +45,7 @@ class Subscriptions:
         self._joining: dict[tuple[PusherClient, str], object] = {}
 
     def begin(self, client: PusherClient, channel: str, member: Member | None) -> None:
-        """Subscribe a client whose right to the channel is verified."""
+        """Subscribe a client; its right to the channel is verified already."""
         client.channels[channel] = member
         key, attempt = (client, channel), object()
         self._joining[key] = attempt

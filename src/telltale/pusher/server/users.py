@@ -38,7 +38,7 @@ class LocalUsers:
         return self._clients.get((app_id, user_id), {}).keys()
 
     def watchers(self, app_id: str, user_ids: Iterable[str]) -> dict[PusherClient, list[str]]:
-        """Return the clients that watch any of these users, each with those that it watches."""
+        """Return the clients that watch any of these users, each with the watched ones among them."""
         found: dict[PusherClient, list[str]] = {}
         for user_id in user_ids:
             for client in self._watchers.get((app_id, user_id), ()):
