@@ -6,8 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from tests.accounts.site import AccountsSite, browser, page_data
+from tests.browser.conftest import CHROMIUM
 from tests.servers import running
 from tests.transports.conftest import CLIENTS
 
@@ -67,6 +69,32 @@ def test_with_allauth_the_tasks_from_before_are_the_users_and_gone_after_the_sig
     client.post("/release/")
     left = client.post("/accounts/logout/", headers={"X-CSRFToken": client.cookies["csrftoken"]})
     assert (left.status_code, client.get(url, headers=JSON).status_code) == (302, 404)
+
+
+@pytest.mark.parametrize("server", ["asgi", "wsgi"])
+def test_a_page_that_was_open_before_renews_its_ticket_and_shows_the_end(server: str) -> None:
+    def make(directory: Path) -> AccountsSite:
+        return AccountsSite(directory, server=server, DEBUG=True, TELLTALE={"TICKET_S": 10.0})
+
+    with running(make) as site, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = chromium.new_page(base_url=site.url)
+        page.set_default_timeout(60_000)
+        page.request.post("/start/", headers=JSON)
+        page.goto("/bar/")
+        wait_for_state(page, "running")
+        page.request.post("/sign-in/", form={"key": "7"})
+        for _ in range(2):
+            with page.expect_response(lambda response: "/telltale/ticket/" in response.url) as renewed:
+                pass
+            assert renewed.value.json()["topics"] == ["user:7"]
+        page.request.post("/release/")
+        wait_for_state(page, "succeeded")
+        chromium.close()
+
+
+def wait_for_state(page: Page, state: str) -> None:
+    page.wait_for_function(f"document.querySelector('task-progress').getAttribute('state') === '{state}'")
 
 
 def sign_up(client: httpx.Client) -> None:
