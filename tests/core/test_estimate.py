@@ -42,13 +42,39 @@ def test_there_is_no_estimate_while_the_fraction_is_unknown() -> None:
     assert pace.remaining_s(now=20) is None
 
 
-def test_there_is_no_estimate_while_the_pace_varies_widely() -> None:
+def test_there_is_no_estimate_while_items_differ_too_much() -> None:
+    pace, now = Pace(), 0.0
+    for n, item_s in enumerate([2.0, 40.0, 1.5, 3.0, 1.5, 90.0, 2.0, 1.0]):
+        now += item_s
+        pace.add((n + 1) / 20, now=now)
+        assert pace.remaining_s(now=now) is None
+
+
+def test_pauses_between_bursts_count() -> None:
     pace, fraction, now = Pace(), 0.0, 0.0
     for n in range(60):
         now += 0.1 if n % 10 else 6.0
         fraction += 0.01
         pace.add(fraction, now=now)
-    assert pace.remaining_s(now=now) is None
+    assert pace.remaining_s(now=now) == pytest.approx(0.4 / 0.6 * now, rel=0.2)
+
+
+def test_a_moment_longer_than_the_usual_pause_does_not_hide_the_estimate() -> None:
+    pace = fed(0.001, until=300, every=30)
+    shown = [pace.remaining_s(now=300 + waited) for waited in range(40)]
+    assert None not in shown
+    assert pace.remaining_s(now=300 + 150) is None
+
+
+def test_a_time_left_that_is_a_little_too_short_stands_still() -> None:
+    pace, fraction, now, shown = Pace(), 0.0, 0.0, []
+    while fraction < 0.8:
+        now += 0.5
+        fraction += 0.005 if fraction < 0.4 else 0.0035
+        pace.add(fraction, now=now)
+        shown.append(pace.remaining_s(now=now))
+    known = [left for left in shown if left is not None]
+    assert max(later - earlier for earlier, later in pairwise(known)) <= 1e-6
 
 
 def test_the_time_left_counts_down_between_updates() -> None:

@@ -1,6 +1,7 @@
 """Estimates: the time left of one run (`Pace`), and how long runs of a task usually take (`DurationHistory`).
 
-Both return None rather than an estimate that they might have to take back. The time is an argument.
+Both return None rather than an estimate that they might have to take back. The time is an argument. Why the time left
+is worked out in this way: docs/decisions/0009-time-left.md.
 """
 
 import math
@@ -8,18 +9,52 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-HALF_LIFE_S: Final = 5.0
-"""A measurement counts half after this time: long enough for bursts, short enough for a change of pace."""
+SAMPLE_S: Final = 1.0
+"""A sample spans at least this long, and at least one item: a single fast item says little about the pace."""
 
 MIN_S: Final = 3.0
-MIN_UPDATES: Final = 3
+MIN_SAMPLES: Final = 3
 """There is no estimate before both: from less it would be a guess."""
 
-MAX_SPREAD: Final = 0.5
-"""There is no estimate while the pace varies by more than this fraction of itself."""
+HALF_LIFE_S: Final = 20.0
+HALF_LIFE_SHARE: Final = 0.5
+HALF_LIFE_PAUSES: Final = 4.0
+"""A sample counts half after this many seconds, this share of the run so far, or this many usual pauses: the longest of
+them. It spans bursts and slow items, and still follows a change of pace."""
 
-GROWS_AFTER_S: Final = 5.0
-"""The time left may shrink at once; it grows only after it was too short for this long."""
+STOP_S: Final = 2.0
+STOP_PAUSES: Final = 4.0
+STOP_SHARE: Final = 0.7
+"""A pause is an unusual stop if it is longer than this, than this many usual pauses, and shorter than this share of the
+run before it. A stop says nothing about the pace; a second one of its length is usual."""
+
+HIDDEN_AFTER_S: Final = 10.0
+HIDDEN_AFTER_PAUSES: Final = 2.5
+HIDDEN_AFTER_SHARE: Final = 0.1
+"""The estimate is hidden once an item is overdue by more than this, this many usual pauses, and this share of the time
+left."""
+
+HIDDEN_SPREAD: Final = 0.8
+SHOWN_SPREAD: Final = 0.6
+HIDDEN_SPREAD_S: Final = 10.0
+"""The estimate is hidden while its spread is above the first, and shown again once it is below the second. A spread of
+fewer seconds than the last hides nothing: a run that is about to end may be said to be."""
+
+SHOWN_AFTER: Final = 2
+"""How many samples there must be after it was hidden."""
+
+STEADY_S: Final = 5.0
+"""The estimate jumps at most once in this time. Smaller differences in seconds are not worth a correction upwards."""
+
+STEADY_SHARE: Final = 0.15
+STEADY_SPREADS: Final = 0.5
+"""A difference below this share of the time left is ignored, or below this much of its spread, if that is more."""
+
+GROWS_BY: Final = 0.8
+"""The time left stands still while it is too short; it grows only if this share of it is missing."""
+
+FAR_S: Final = 1e9
+"""No estimate is longer, so that no fraction makes the arithmetic overflow."""
 
 KEPT: Final = 50
 """How many durations are kept."""
@@ -31,55 +66,140 @@ ENOUGH: Final = 5
 class Pace:
     """How fast the fraction of a run grows, from samples; and so the time left."""
 
-    __slots__ = ("_began_at", "_ends_at", "_last", "_rate", "_spread", "_too_short_since", "_updates")
+    __slots__ = (
+        "_began_at",
+        "_countdown",
+        "_deviation",
+        "_fraction",
+        "_gain",
+        "_moved_at",
+        "_pause_s",
+        "_sample_at",
+        "_sample_fraction",
+        "_samples",
+        "_shown_from",
+        "_time_s",
+        "_weight",
+    )
 
     def __init__(self) -> None:
         self._began_at: float | None = None
-        self._last: tuple[float, float] | None = None  # The instant and the fraction of the last sample that moved.
-        self._rate = 0.0  # Fraction per second, smoothed.
-        self._spread = 0.0  # The mean deviation from it, smoothed.
-        self._updates = 0
-        self._ends_at: float | None = None
-        self._too_short_since: float | None = None
+        self._moved_at = 0.0
+        self._fraction = 0.0
+        self._sample_at = 0.0
+        self._sample_fraction = 0.0
+        self._samples = 0
+        self._shown_from = MIN_SAMPLES
+        # Sums over all samples, of which older ones count less.
+        self._gain = self._time_s = self._deviation = self._weight = 0.0
+        self._pause_s = 0.0
+        """The longest pause between two movements, which fades: the usual gap, also between bursts."""
+        self._countdown: Countdown | None = None
 
     def add(self, fraction: float | None, *, now: float) -> None:
         """Add a sample: `fraction` of the run (0 to 1) is done at `now` (seconds); None while it is unknown."""
         if fraction is None:
             return
-        if self._began_at is None or self._last is None:
-            self._began_at, self._last = now, (now, fraction)
+        if self._began_at is None:
+            self._began_at = self._moved_at = self._sample_at = now
+            self._fraction = self._sample_fraction = fraction
             return
-        elapsed_s, gain = now - self._last[0], fraction - self._last[1]
-        if elapsed_s <= 0 or gain <= 0:
+        gap_s = now - self._moved_at
+        if gap_s <= 0 or fraction <= self._fraction:
             return
-        self._last = (now, fraction)
-        self._updates += 1
-        rate = gain / elapsed_s
-        # Older samples fade with time and not with the number of samples, so a burst counts no more than its duration.
-        weight = 1.0 if self._updates == 1 else 1 - 0.5 ** (elapsed_s / HALF_LIFE_S)
-        self._spread += weight * (abs(rate - self._rate) - self._spread) if self._updates > 1 else 0.0
-        self._rate += weight * (rate - self._rate)
+        self._moved_at, self._fraction = now, fraction
+        half_life_s = self._half_life_s(now - self._began_at)
+        if max(STOP_S, STOP_PAUSES * self._pause_s) < gap_s < STOP_SHARE * (now - gap_s - self._began_at):
+            self._sample_at += gap_s - self._pause_s
+            self._pause_s = gap_s / STOP_PAUSES
+        else:
+            self._pause_s = max(gap_s, self._pause_s * 0.5 ** (gap_s / half_life_s))
+        if now - self._sample_at >= SAMPLE_S:
+            self._add_sample(now - self._sample_at, fraction - self._sample_fraction, half_life_s)
+            self._sample_at, self._sample_fraction = now, fraction
+
+    def _half_life_s(self, elapsed_s: float) -> float:
+        return max(HALF_LIFE_S, HALF_LIFE_SHARE * elapsed_s, HALF_LIFE_PAUSES * self._pause_s)
+
+    def _add_sample(self, elapsed_s: float, gain: float, half_life_s: float) -> None:
+        # Samples fade with time and not with their number, so a burst counts no more than its duration.
+        kept = 0.5 ** (elapsed_s / half_life_s)
+        expected_s = min(FAR_S, gain * self._time_s / self._gain) if self._gain else elapsed_s
+        self._samples += 1
+        self._deviation = self._deviation * kept + (elapsed_s - expected_s) ** 2
+        self._weight = self._weight * kept + 1
+        self._gain = self._gain * kept + gain
+        self._time_s = self._time_s * kept + elapsed_s
 
     def remaining_s(self, *, now: float) -> float | None:
         """The seconds left, never negative; None while there is no reliable estimate."""
-        if self._began_at is None or self._last is None or now - self._began_at < MIN_S or self._updates < MIN_UPDATES:
+        if self._began_at is None or now - self._began_at < MIN_S or self._samples < self._shown_from:
             return None
-        # The time since the last sample counts, or a loop that hangs would seem to end soon.
-        rate = min(self._rate, (self._rate * HALF_LIFE_S) / max(HALF_LIFE_S, now - self._last[0]))
-        if rate <= 0 or self._spread > MAX_SPREAD * self._rate:
-            self._ends_at = self._too_short_since = None
+        left_s = self._left_s(now - self._moved_at)
+        spread = self._spread(left_s)
+        is_shown = self._countdown is not None
+        is_vague = spread > (HIDDEN_SPREAD if is_shown else SHOWN_SPREAD) and spread * left_s > HIDDEN_SPREAD_S
+        if is_vague or self._overdue_s(now) > self._hidden_after_s(left_s):
+            self._shown_from = max(self._shown_from, self._samples + SHOWN_AFTER if is_shown else 0)
+            self._countdown = None
             return None
-        return self._steadied(now + max(0.0, 1 - self._last[1]) / rate, now)
+        if self._countdown is None:
+            self._countdown = Countdown(left_s, now)
+        return self._countdown.corrected(left_s, now, max(STEADY_SHARE, STEADY_SPREADS * spread))
 
-    def _steadied(self, ends_at: float, now: float) -> float:
-        """The seconds left by the last estimate, unless `ends_at` is earlier or the last was too short for a while."""
-        if self._ends_at is None or ends_at <= self._ends_at:
-            self._ends_at, self._too_short_since = ends_at, None
-        elif self._too_short_since is None:
-            self._too_short_since = now
-        elif now - self._too_short_since >= GROWS_AFTER_S:
-            self._ends_at, self._too_short_since = ends_at, None
+    def _left_s(self, waited_s: float) -> float:
+        """The seconds left, `waited_s` after the last movement."""
+        left_s = min(FAR_S, max(0.0, 1 - self._fraction) * self._time_s / self._gain)
+        # An item that takes longer than usual is not about to end: as much is left as it varies, or as it is late.
+        varies_s = math.sqrt(self._deviation / self._weight)
+        passed_s = min(waited_s, self._patience_s())
+        return max(left_s - passed_s, min(left_s, varies_s), min(waited_s - left_s, left_s + varies_s))
+
+    def _patience_s(self) -> float:
+        return 1.5 * max(self._pause_s, SAMPLE_S)
+
+    def _overdue_s(self, now: float) -> float:
+        return now - self._moved_at - self._patience_s()
+
+    def _hidden_after_s(self, left_s: float) -> float:
+        return max(HIDDEN_AFTER_S, HIDDEN_AFTER_PAUSES * self._pause_s, HIDDEN_AFTER_SHARE * left_s)
+
+    def _spread(self, left_s: float) -> float:
+        """The standard error of `left_s`, as a share of it: that of the pace so far, and of the items to come."""
+        per_s = self._deviation / self._time_s
+        error = math.sqrt(per_s / max(left_s, SAMPLE_S) + per_s / self._time_s)
+        return error * (1 + 2 / self._samples)  # Few samples may be alike by chance.
+
+
+class Countdown:
+    """The time left as it is told: it counts down, and is corrected only for differences that matter."""
+
+    __slots__ = ("_corrected_at", "_ends_at", "_is_standing", "_seen_at")
+
+    def __init__(self, left_s: float, now: float) -> None:
+        self._ends_at = now + left_s
+        self._corrected_at = self._seen_at = now
+        self._is_standing = False
+
+    def corrected(self, left_s: float, now: float, tolerance: float) -> float:
+        """The seconds left to tell at `now`, where `left_s` is the newest estimate and may err by `tolerance` of it."""
+        told_s, missing_s = self._ends_at - now, now + left_s - self._ends_at
+        stood_s, self._seen_at = now - self._seen_at, now
+        may_jump = now - self._corrected_at >= STEADY_S
+        if missing_s > max(STEADY_S, GROWS_BY * told_s) and may_jump:
+            self._jump(now + left_s - 0.4 * missing_s, now)
+        elif missing_s > (0 if self._is_standing else tolerance / 2 * left_s):
+            # It stands still: a time left that grows a little and shrinks again is not believed.
+            self._ends_at += min(stood_s, missing_s)
+            self._is_standing = stood_s < missing_s
+        elif -missing_s > max(2.0, tolerance * told_s) and may_jump:
+            self._jump(now + (1 + 0.8 * tolerance) * left_s, now)
+        else:
+            self._is_standing = False
         return max(0.0, self._ends_at - now)
+
+    def _jump(self, ends_at: float, now: float) -> None:
+        self._ends_at, self._corrected_at, self._is_standing = ends_at, now, False
 
 
 @dataclass(frozen=True, slots=True)
