@@ -1,5 +1,8 @@
 """The system checks: each names the wrong setting and the fix."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection, models
 
 from telltale import checks
+from tests.servers import ROOT
 
 
 def test_the_settings_of_the_tests_pass_all_checks() -> None:
@@ -69,3 +73,45 @@ def test_a_sqlite_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
     found = [message for message in checks.check_sqlite() if message.id == "telltale.E008"]
     assert len(found) == (1 if connection.vendor == "sqlite" else 0)
+
+
+HIDES = """
+import sys
+sys.modules[{library!r}] = None  # as if it were not installed
+from django.conf import settings
+from django.core.management import execute_from_command_line
+settings.configure(
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "telltale"],
+    TELLTALE={telltale!r}, SECRET_KEY="x", DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+)
+execute_from_command_line(["manage.py", "check"])
+"""
+
+
+def check_without(library: str, telltale: dict[str, object]) -> "subprocess.CompletedProcess[str]":
+    """Run `check` in a process that can't import the library."""
+    code = HIDES.format(library=library, telltale=telltale)
+    environment = os.environ | {"PYTHONPATH": "src"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+def test_a_runner_without_its_library_is_an_error_of_check() -> None:
+    checked = check_without("celery", {"RUNNERS": ["celery"]})
+    assert checked.returncode == 1
+    assert "Traceback" not in checked.stderr
+    assert "(telltale.E015) TELLTALE['RUNNERS'] names 'celery', which can't be imported" in checked.stderr
+    assert 'pip install "django-telltale[celery]"' in checked.stderr
+
+
+def test_patterns_of_tasks_to_follow_without_celery_are_a_warning() -> None:
+    checked = check_without("celery", {"FOLLOW": {"newsletter.tasks.*": None}})
+    assert checked.returncode == 0
+    assert "(telltale.W009) TELLTALE['FOLLOW'] has no effect" in checked.stderr
+    assert "W009" not in check_without("celery", {}).stderr
+
+
+def test_patterns_of_tasks_to_follow_need_the_runner_for_celery(settings: Any) -> None:
+    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}}
+    assert checks.check_runners() == []
+    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}, "RUNNERS": ["thread"]}
+    assert [message.id for message in checks.check_runners()] == ["telltale.W009"]

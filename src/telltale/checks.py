@@ -24,12 +24,15 @@ from telltale import authentication, brokers, conf
 from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core import origins
 from telltale.core.topics import MAX_LENGTH, user_topic
+from telltale.dispatch import registry
 from telltale.pusher import app_registry, app_settings
 from telltale.pusher.publisher.checks import check_publisher
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 PUSHER_TABLE: Final = "telltale.pusher.models.apps"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
+FOLLOWS_NAMES: Final = "celery"
+"""The runner whose tasks `FOLLOW` finds."""
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
@@ -127,6 +130,27 @@ def check_user_key(**_: Any) -> list[CheckMessage]:
             "tasks of its user can't be followed.",
             hint=f"Limit it: max_length={longest}. Letters outside of ASCII count 6 to 12 times.",
             id="telltale.W007",
+        )
+    ]
+
+
+@register("telltale")
+def check_runners(**_: Any) -> list[CheckMessage]:
+    """Check that the runners can be loaded, and that one of them follows tasks by their names if `FOLLOW` has any."""
+    if list(_wrong_values(_given())):
+        return []
+    problem = registry.why_no_runners()
+    if problem is not None:
+        return [Error(problem, hint="Until then, no task is shown and none can be enqueued.", id="telltale.E015")]
+    if not conf.settings().follow or registry.by_name(FOLLOWS_NAMES) is not None:
+        return []
+    return [
+        Warning(
+            "TELLTALE['FOLLOW'] has no effect: only Celery's tasks are followed by their names, and the runner for "
+            "Celery is not available.",
+            hint='pip install "django-telltale[celery]", and keep "celery" in TELLTALE[\'RUNNERS\'] if it is set. Show '
+            "tasks of other runners by a tracked function around them: docs/other-tasks.md.",
+            id="telltale.W009",
         )
     ]
 

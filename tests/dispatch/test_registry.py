@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+import telltale
 from telltale.dispatch import registry
 from telltale.dispatch.runner import Runner
 from telltale.runners.threads import ThreadRunner
@@ -106,6 +107,38 @@ def test_installing_twice_connects_the_signals_once() -> None:
     before = len(before_task_publish.receivers or [])
     registry.install()
     assert len(before_task_publish.receivers or []) == before
+
+
+def test_a_function_for_a_runner_that_is_not_there_is_an_error_that_says_how_to_add_it(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = telltale.tracked(runner="django_q")(lambda: None)
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    settings.TELLTALE = {}
+    steps = r"""pip install "django-telltale\[q2\]", add 'django_q' to INSTALLED_APPS\."""
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"has runner='django_q', which is not available\. To use it: {steps}"
+    ):
+        registry.runner_of(task)
+
+
+def test_a_function_for_a_runner_that_the_setting_leaves_out_names_the_setting(settings: Any) -> None:
+    settings.TELLTALE = {"RUNNERS": ["thread"]}
+    with pytest.raises(ImproperlyConfigured, match=r"add 'rq' to TELLTALE\['RUNNERS'\]"):
+        registry.runner_of(telltale.tracked(runner="rq")(lambda: None))
+
+
+def test_a_function_for_a_runner_that_does_not_exist_is_an_error_that_lists_those_that_do() -> None:
+    with pytest.raises(
+        ImproperlyConfigured, match=r"has runner='celerry', which is not available\. Use one of celery, "
+    ):
+        registry.runner_of(telltale.tracked(runner="celerry")(lambda: None))
+
+
+def test_a_wrong_setting_is_logged_at_the_start_so_that_the_checks_can_run(settings: Any, caplog: Any) -> None:
+    settings.TELLTALE = {"RUNNERS": ["cellery"]}
+    registry.install()
+    assert "No runner is installed: TELLTALE['RUNNERS'] names 'cellery'" in caplog.text
 
 
 @pytest.mark.parametrize("runner", registry.all_runners(), ids=lambda runner: runner.name)

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from telltale import conf
-from telltale.dispatch.runner import Runner
+from telltale.dispatch.runner import Runner, options_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,30 @@ BUILT_IN: Final = {
 }
 # These runners use tables of their own, so they are available only with their Django app.
 _APPS: Final = {"django_q": "django_q", "procrastinate": "procrastinate.contrib.django"}
-_EXTRAS: Final = {name: name for name in BUILT_IN} | {"django_tasks": "tasks", "django_q": "q2"}
+_EXTRAS: Final = {name: name for name in BUILT_IN if name != "thread"} | {"django_tasks": "tasks", "django_q": "q2"}
 
 
 def install() -> None:
-    """Connect each runner to its signals. Called once, when Django's apps are ready."""
+    """Connect each runner to its signals. Called once, when Django's apps are ready.
+
+    A wrong `TELLTALE["RUNNERS"]` is logged, and raised by whatever needs a runner. It is not raised here: then
+    `manage.py check` could not report it.
+    """
+    problem = why_no_runners()
+    if problem is not None:
+        logger.error("No runner is installed: %s", problem)
+        return
     for runner in all_runners():
         runner.install()
+
+
+def why_no_runners() -> str | None:
+    """Why the runners can't be loaded, with the fix; None if they can."""
+    try:
+        all_runners()
+    except (ImproperlyConfigured, ImportError) as error:
+        return str(error)
+    return None
 
 
 @cache
@@ -59,10 +76,15 @@ def by_name(name: str) -> Runner | None:
 
 
 def runner_of(task: object) -> Runner:
-    """The runner that enqueues `task`. Raises `TypeError` if there is none."""
+    """The runner that enqueues `task`. Raises `TypeError` if there is none, `ImproperlyConfigured` if it is missing."""
     for runner in all_runners():
         if runner.owns(task):
             return runner
+    options = options_of(task)
+    if options is not None and options.runner is not None and by_name(options.runner) is None:
+        raise ImproperlyConfigured(
+            f"{task!r} has runner={options.runner!r}, which is not available. {_how_to_add(options.runner)}"
+        )
     raise TypeError(
         f"{task!r} can't be enqueued: none of the runners ({', '.join(r.name for r in all_runners())}) knows it. "
         "Decorate the function with @telltale.tracked, beneath its runner's own decorator if it has one."
@@ -72,6 +94,17 @@ def runner_of(task: object) -> Runner:
 def known() -> dict[str, str]:
     """All known runners by name, as "module:Class". An entry point cannot replace a built-in runner."""
     return {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)} | BUILT_IN
+
+
+def _how_to_add(name: str) -> str:
+    if name not in known():
+        return f"Use one of {', '.join(sorted(known()))}."
+    steps = [f'pip install "django-telltale[{_EXTRAS[name]}]"'] if name in _EXTRAS else []
+    if name in _APPS:
+        steps.append(f"add {_APPS[name]!r} to INSTALLED_APPS")
+    if name not in (conf.settings().runners or [name]):
+        steps.append(f"add {name!r} to TELLTALE['RUNNERS']")
+    return f"To use it: {', '.join(steps) or 'install the package that announces it'}."
 
 
 def _load_importable() -> list[Runner]:
