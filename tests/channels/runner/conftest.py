@@ -15,7 +15,7 @@ from tests.servers import Redis, running
 __all__ = ["run_worker", "short_durations"]  # fixtures of this folder too
 
 SETTINGS = "tests.channels.runner.settings"
-EXPIRY_S = 3
+EXPIRY_S = 6
 READY = "Waiting for messages"
 CHANNELS = ("my-background-task", "special-task", "plain-task", "plain-async-task")
 
@@ -67,7 +67,7 @@ def misrouting_worker(run_worker: RunWorker, redis: Redis) -> Iterator[WorkerPro
 
 @pytest.fixture(scope="class")
 def runworker(run_worker: RunWorker, redis: Redis) -> Iterator[WorkerProcess]:
-    """Channels' own worker, with a layer that keeps messages for 3 s."""
+    """Channels' own worker, with a layer that keeps messages for a few seconds."""
     command = django_command("runworker", *CHANNELS)
     env = env_of(redis, TELLTALE_TEST_EXPIRY_S=str(EXPIRY_S))
     yield from run_worker(channels_tasks, command, "Running worker", **env)
@@ -75,5 +75,5 @@ def runworker(run_worker: RunWorker, redis: Redis) -> Iterator[WorkerProcess]:
 
 @pytest.fixture
 def short_expiry(redis: Redis, settings: Any) -> None:
-    """The tests' process sends to a layer that keeps messages for 3 s, as that of `runworker`."""
+    """The tests' process sends to a layer that keeps messages for a few seconds, as that of `runworker`."""
     settings.CHANNEL_LAYERS = {"default": layer(redis.url, expiry_s=EXPIRY_S)}

@@ -328,4 +328,4 @@ def test_tasks_leave_no_threads_and_connections_behind(redis: Redis, tmp_path: P
     asyncio.run(work())
     assert {wait_for_end(row).state for row in rows} == {State.SUCCEEDED}
     assert max(seen) <= 4
-    assert threading.active_count() <= before + 2  # The reporter and the saver stay.
+    wait_until(lambda: threading.active_count() <= before + 2, "only the reporter and the saver stay")
