@@ -4,9 +4,10 @@ Each request gets a connection of its own, so that the proxy sees every request.
 """
 
 import contextlib
+import itertools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Self
 
@@ -29,11 +30,18 @@ class Proxy(ThreadingTCPServer):
     allow_reuse_address = True
 
     def __init__(
-        self, port: int, *refuses: Callable[[bytes], bool], buffers: Callable[[bytes], bool] | None = None
+        self,
+        port: int,
+        *refuses: Callable[[bytes], bool],
+        buffers: Callable[[bytes], bool] | None = None,
+        other_ports: Sequence[int] = (),
     ) -> None:
-        """`buffers`: whether the response to the request with this head is held back until it is complete."""
+        """`buffers`: whether the response to the request with this head is held back until it is complete.
+
+        `other_ports`: of further servers; the requests go to all servers in turn.
+        """
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = ("127.0.0.1", port)
+        self.targets = itertools.cycle([("127.0.0.1", target) for target in (port, *other_ports)])
         self.refuses = refuses
         self.buffers = buffers
         self.refused: list[bytes] = []
@@ -64,7 +72,7 @@ class _Handler(BaseRequestHandler):
             self.request.sendall(REFUSAL)
             return
         self.server.passed.append(head)
-        with socket.create_connection(self.server.target) as upstream:
+        with socket.create_connection(next(self.server.targets)) as upstream:
             upstream.sendall(_without_keep_alive(head))
             copy = _copy_at_its_end if self.server.buffers is not None and self.server.buffers(head) else _copy
             downstream = threading.Thread(target=copy, args=(upstream, self.request), daemon=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -10,39 +9,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from telltale.pusher.server.fallback.frames import STREAM_CHARACTERS
 from tests.browser.conftest import CHROMIUM
 from tests.browser.proxy import Proxy, is_websocket
-from tests.pusher.clients.apps import MAIN, App
-from tests.pusher.clients.conftest import Join, Name, js_options
+from tests.pusher.clients.apps import MAIN
+from tests.pusher.clients.conftest import Join, Name
+from tests.pusher.clients.fallback_pages import CONNECT, HAPPENED, SUBSCRIBE, TRANSPORT, fallback_options, is_stream
 from tests.pusher.clients.signing import Api
 from tests.pusher.clients.site import AppSite
 from tests.pusher.clients.stand_in import StandIn
 
 pytestmark = pytest.mark.timeout(240)
-
-CONNECT = """([key, options]) => {
-    window.events = []
-    window.states = []
-    window.errors = []
-    const began = performance.now()
-    window.pusher = new Pusher(key, options)
-    pusher.connection.bind("error", error => errors.push(error))
-    pusher.connection.bind("state_change", ({ current }) => {
-        states.push(current)
-        if (current === "connected") window.connectedAfter ??= performance.now() - began
-    })
-}"""
-
-SUBSCRIBE = """channel => {
-    pusher.subscribe(channel).bind_global((event, data) => events.push([channel, event, data]))
-}"""
-
-HAPPENED = "([channel, event, data]) => events.some(e => JSON.stringify(e) === JSON.stringify([channel, event, data]))"
-
-TRANSPORT = "pusher.connection.connection.transport.name"
-
-
-def is_stream(head: bytes) -> bool:
-    return b"/xhr_streaming?" in head.partition(b"\r\n")[0]
-
 
 ConnectPage = Callable[..., None]
 
@@ -93,14 +67,6 @@ def connect_page(page: Page, proxy: Proxy, site: AppSite) -> ConnectPage:
         page.evaluate(CONNECT, [key, options | ({"enabledTransports": only} if only else {})])
 
     return connect
-
-
-def fallback_options(proxy: Proxy, site: AppSite, app: App) -> dict[str, Any]:
-    """Return the options of the docs: all transports, and the address of those over HTTP."""
-    port = int(proxy.url.rpartition(":")[2])
-    options = js_options(port, site.url, app, user="ada")
-    del options["enabledTransports"]
-    return options | {"httpHost": "127.0.0.1", "httpPort": port}
 
 
 def test_a_page_connects_by_http_and_works(

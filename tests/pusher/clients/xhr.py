@@ -19,7 +19,8 @@ class XhrClient:
 
     def __init__(self, urls: Sequence[str], key: str, transport: str) -> None:
         session = f"{secrets.randbelow(1_000)}/{secrets.token_hex(4)}"
-        self._addresses = itertools.cycle(f"{url}/app/{key}/{session}" for url in urls)
+        self.path = f"/app/{key}/{session}"
+        self._addresses = itertools.cycle(f"{url}{self.path}" for url in urls)
         self._transport = transport
         self.receives_by_polls = transport == "xhr"
         self._http = httpx.Client(timeout=PATIENCE_S)

@@ -15,8 +15,7 @@ from telltale.pusher.server.fallback.relay_messages import NO, RelayMessage, Ver
 from telltale.pusher.server.membership_entries import MalformedReport
 from telltale.pusher.server.server import PusherServer
 from tests.pusher.server.local_clients import APP, LocalClient, serving, until
-from tests.pusher.server.test_fallback_session import publish, subscriber
-from tests.pusher.server.xhr_requests import XhrClient
+from tests.pusher.server.xhr_requests import XhrClient, publish, subscriber
 
 Scenario = Callable[[PusherServer, PusherServer], Awaitable[None]]
 

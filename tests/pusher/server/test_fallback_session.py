@@ -9,7 +9,6 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import override_settings
 
-from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import TERMINATED
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.client import QUEUED_BYTES
@@ -17,7 +16,7 @@ from telltale.pusher.server.fallback import frames, http_transports, session
 from telltale.pusher.server.rate_limits import MESSAGE_BURST
 from telltale.pusher.server.server import PusherServer
 from tests.pusher.server.local_clients import APP, LocalClient, serving, until
-from tests.pusher.server.xhr_requests import Request, XhrClient
+from tests.pusher.server.xhr_requests import Request, XhrClient, publish, subscriber
 
 SETTINGS = [
     {"ID": "1", "KEY": APP.key, "SECRET": APP.secret},
@@ -42,19 +41,6 @@ def run(scenario: Scenario) -> None:
             await scenario(server)
 
     asyncio.run(with_server())
-
-
-def publish(server: PusherServer, channel: str, *data: str) -> None:
-    """Publish events to a channel of the app."""
-    server.publish(APP, [ApiEvent(name="e", channel=channel, data=text, socket_id=None) for text in data])
-
-
-async def subscriber(server: PusherServer, channel: str = "private-x") -> XhrClient:
-    """Return a client that was told of its subscription."""
-    client = await XhrClient(APP).open(server)
-    await client.subscribe(server, channel)
-    assert (await client.poll(server).over()).events == ["pusher_internal:subscription_succeeded"]
-    return client
 
 
 # Polling ------------------------------------------------------------------------------------------

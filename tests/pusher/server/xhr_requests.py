@@ -5,13 +5,14 @@ import itertools
 import json
 from typing import Any
 
+from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.signatures import auth_token, subscription_text
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.fallback.addresses import fallback_address
 from telltale.pusher.server.fallback.http_transports import serve_fallback
 from telltale.pusher.server.fallback.session import Session
 from telltale.pusher.server.server import PusherServer
-from tests.pusher.server.local_clients import until
+from tests.pusher.server.local_clients import APP, until
 
 QUERY = b"protocol=7&client=js&version=8.6.0&t=1&n=1"
 
@@ -129,3 +130,16 @@ class XhrClient:
         text = subscription_text(self.socket_id, channel, more.get("channel_data"))
         auth = auth_token(self.app.key, self.app.secret, text)
         assert await self.send(server, "pusher:subscribe", {"channel": channel, "auth": auth, **more}) == 204
+
+
+def publish(server: PusherServer, channel: str, *data: str) -> None:
+    """Publish events to a channel of the app."""
+    server.publish(APP, [ApiEvent(name="e", channel=channel, data=text, socket_id=None) for text in data])
+
+
+async def subscriber(server: PusherServer, channel: str = "private-x") -> XhrClient:
+    """Return a client that was told of its subscription."""
+    client = await XhrClient(APP).open(server)
+    await client.subscribe(server, channel)
+    assert (await client.poll(server).over()).events == ["pusher_internal:subscription_succeeded"]
+    return client
