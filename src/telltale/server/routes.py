@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from telltale.transports.http import Application
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
     from uvicorn.server import ServerState
 
     from telltale.server.socket_protocol import SocketProtocol
@@ -23,8 +24,12 @@ MakeSocket = Callable[["ServerState"], "SocketProtocol"]
 SocketFinder = Callable[[str, str], MakeSocket | None]
 """Takes the path of a handshake and uvicorn's `root_path`; returns what serves that path, or None."""
 
+MakeCollector = Callable[[], "Collector"]
+"""Returns the metrics of another protocol; they are collected on the server's event loop."""
+
 _wrappers: dict[Wrapper, None] = {}
 _socket_finders: dict[SocketFinder, None] = {}
+_collectors: dict[MakeCollector, None] = {}
 
 
 def add(wrapper: Wrapper) -> None:
@@ -55,3 +60,13 @@ def find_socket(path: str, root_path: str) -> MakeSocket | None:
         if (make_socket := finder(path, root_path)) is not None:
             return make_socket
     return None
+
+
+def add_metrics(make_collector: MakeCollector) -> None:
+    """Show these metrics too; harmless when repeated."""
+    _collectors[make_collector] = None
+
+
+def collectors() -> "list[Collector]":
+    """Return the metrics that were added."""
+    return [make_collector() for make_collector in _collectors]

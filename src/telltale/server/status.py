@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from telltale.core.wire import encode
 from telltale.live.driver import Driver, driver
+from telltale.server import routes
 from telltale.transports.http import Receive, Scope, Send, send_response
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4"
@@ -69,7 +70,8 @@ def status_json(live_driver: Driver) -> dict[str, object]:
 def metrics_text(live_driver: Driver) -> str:
     """Return the metrics in Prometheus's text format."""
     registry = CollectorRegistry()
-    registry.register(_DriverMetrics(live_driver))
+    for collector in (_DriverMetrics(live_driver), *routes.collectors()):
+        registry.register(collector)
     return generate_latest(registry).decode()
 
 

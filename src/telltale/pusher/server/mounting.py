@@ -4,6 +4,7 @@ Sockets bypass ASGI in the live server: `add_to_live_server` registers both ways
 """
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from telltale import conf
 from telltale.pusher.app_registry import registry
@@ -11,6 +12,9 @@ from telltale.pusher.server.application import PusherApplication
 from telltale.pusher.server.paths import app_key_of_target, with_slash
 from telltale.server import routes
 from telltale.transports.http import Application
+
+if TYPE_CHECKING:
+    from telltale.pusher.server.metrics import PusherMetrics
 
 
 def has_apps() -> bool:
@@ -34,6 +38,14 @@ def add_to_live_server() -> None:
     if has_apps():
         routes.add(mount)
         routes.add_sockets(find_socket)
+        routes.add_metrics(_metrics)
+
+
+def _metrics() -> "PusherMetrics":
+    # Imported late: it needs the `server` extra.
+    from telltale.pusher.server.metrics import PusherMetrics
+
+    return PusherMetrics()
 
 
 def find_socket(path: str, root_path: str) -> routes.MakeSocket | None:
