@@ -28,8 +28,9 @@ def visitor(new_visitor: Callable[[], Visitor]) -> Visitor:
 
 
 @pytest.fixture(scope="session")
-def all_airports() -> str:
-    return "".join(samples.airports())
+def airports() -> str:
+    """A file whose import takes about ten seconds."""
+    return "".join(samples.airports(9_000))
 
 
 @pytest.fixture(scope="session")

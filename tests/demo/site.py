@@ -131,7 +131,7 @@ class Visitor:
         task: dict[str, Any] = response.json()
         return task
 
-    def poll(self, location: str, *, until: Any, within_s: float = 120, every_s: float = 0.1) -> list[dict[str, Any]]:
+    def poll(self, location: str, *, until: Any, within_s: float = 200, every_s: float = 0.1) -> list[dict[str, Any]]:
         """Poll a task until `until(task)` holds; return all snapshots."""
         snapshots = [self.get_task(location)]
         end = time.monotonic() + within_s

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.service
 
 
 def test_a_killed_import_is_stalled_then_lost_and_its_retry_succeeds(
-    site: SupervisedSite, visitor: Visitor, all_airports: str
+    site: SupervisedSite, visitor: Visitor, airports: str
 ) -> None:
-    location = visitor.upload(all_airports).headers["Location"]
+    location = visitor.upload(airports).headers["Location"]
     visitor.poll(location, until=lambda task: (task["progress"]["fraction"] or 0) >= 0.4)
     killed = site.worker_pid
     assert visitor.post("/kill-the-worker/").status_code < 400
@@ -31,12 +31,12 @@ def test_a_killed_import_is_stalled_then_lost_and_its_retry_succeeds(
     [(count,)] = site.rows(
         "SELECT count(*) FROM airports_airport WHERE upload_id = ?", again["result"].split("/")[2].replace("-", "")
     )
-    assert count == all_airports.count("\n") - 1
+    assert count == airports.count("\n") - 1
     assert site.rows("SELECT id FROM telltale_taskstate WHERE state = 'running'") == []
 
 
-def test_a_task_that_is_cancelled_while_it_runs_ends_as_cancelled(visitor: Visitor, all_airports: str) -> None:
-    location = visitor.upload(all_airports).headers["Location"]
+def test_a_task_that_is_cancelled_while_it_runs_ends_as_cancelled(visitor: Visitor, airports: str) -> None:
+    location = visitor.upload(airports).headers["Location"]
     visitor.poll(location, until=lambda task: (task["progress"]["fraction"] or 0) > 0.05)
     visitor.post(f"{location}cancel/")
     assert visitor.poll(location, until=ended)[-1]["state"] == "cancelled"

@@ -195,7 +195,6 @@ def held(settings) -> Iterator[Callable[[int], list[Attempt]]]:
 
 
 @pytest.mark.service
-@pytest.mark.timeout(200)
 def test_with_10_000_tasks_in_one_process_no_lease_expires_and_an_end_waits_for_few_transactions(
     held, settings, monkeypatch
 ) -> None:
