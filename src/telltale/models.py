@@ -49,6 +49,7 @@ class TaskState(models.Model):
     seq = models.PositiveIntegerField(default=0)
     progress = models.JSONField(default=dict)
     remaining_s = models.FloatField(_("time left (s)"), null=True, blank=True)
+    remaining_spread = models.FloatField(_("spread of the time left"), null=True, blank=True)
     usual_s = models.JSONField(_("usual duration (s)"), null=True, blank=True)
 
     result = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)

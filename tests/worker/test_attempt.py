@@ -86,6 +86,30 @@ def test_a_heartbeat_is_saved_as_one_unless_a_change_was_published_too() -> None
     assert report(attempt, 130.6).is_beat
 
 
+def test_a_heartbeat_with_a_time_left_is_saved_with_it() -> None:
+    attempt = begun()
+    publish(attempt, 100.1)
+    for n in range(20):
+        attempt.tracker.current, attempt.tracker.total = n, 40
+        publish(attempt, 101.0 + n)
+    save(attempt, 120.1)
+    beat = publish(attempt, 130.1)
+    saved = report(attempt, 130.2)
+    assert beat.remaining_s is not None
+    assert (saved.is_beat, saved.remaining_s, saved.remaining_spread) == (False, beat.remaining_s, None)
+
+
+def test_a_pace_that_varies_is_published_and_saved_with_its_spread() -> None:
+    attempt, now = begun(), 100.1
+    publish(attempt, now)
+    for n in range(15):
+        now += 2 if n % 2 else 6
+        attempt.tracker.current, attempt.tracker.total = n, 20
+        published = publish(attempt, now)
+    assert 0.2 < published.remaining_spread < 0.8
+    assert report(attempt, now).remaining_spread == published.remaining_spread
+
+
 def test_after_two_heartbeats_since_the_last_save_the_whole_report_is_saved() -> None:
     attempt = begun()
     publish(attempt, 100.1)

@@ -40,6 +40,12 @@ HIDDEN_SPREAD_S: Final = 10.0
 """The estimate is hidden while its spread is above the first, and shown again once it is below the second. A spread of
 fewer seconds than the last hides nothing: a run that is about to end may be said to be."""
 
+WIDE_SPREAD: Final = 0.25
+"""A smaller spread is not told."""
+
+SPREAD_STEP: Final = 0.1
+"""The spread that is told changes by more than this."""
+
 SHOWN_AFTER: Final = 2
 """How many samples there must be after it was hidden."""
 
@@ -145,7 +151,12 @@ class Pace:
             return None
         if self._countdown is None:
             self._countdown = Countdown(left_s, now)
-        return self._countdown.corrected(left_s, now, max(STEADY_SHARE, STEADY_SPREADS * spread))
+        return self._countdown.corrected(left_s, spread, now)
+
+    @property
+    def spread(self) -> float | None:
+        """The standard error of the last `remaining_s`, as a share of it (0 to 1); None if there is none, or small."""
+        return self._countdown.spread if self._countdown else None
 
     def _left_s(self, waited_s: float) -> float:
         """The seconds left, `waited_s` after the last movement."""
@@ -174,15 +185,18 @@ class Pace:
 class Countdown:
     """The time left as it is told: it counts down, and is corrected only for differences that matter."""
 
-    __slots__ = ("_corrected_at", "_ends_at", "_is_standing", "_seen_at")
+    __slots__ = ("_corrected_at", "_ends_at", "_is_standing", "_seen_at", "spread")
 
     def __init__(self, left_s: float, now: float) -> None:
         self._ends_at = now + left_s
         self._corrected_at = self._seen_at = now
         self._is_standing = False
+        self.spread: float | None = None
 
-    def corrected(self, left_s: float, now: float, tolerance: float) -> float:
-        """The seconds left to tell at `now`, where `left_s` is the newest estimate and may err by `tolerance` of it."""
+    def corrected(self, left_s: float, spread: float, now: float) -> float:
+        """The seconds left to tell at `now`, where `left_s` is the newest estimate and may err by `spread` of it."""
+        self._tell_spread(spread)
+        tolerance = max(STEADY_SHARE, STEADY_SPREADS * spread)
         told_s, missing_s = self._ends_at - now, now + left_s - self._ends_at
         stood_s, self._seen_at = now - self._seen_at, now
         may_jump = now - self._corrected_at >= STEADY_S
@@ -197,6 +211,10 @@ class Countdown:
         else:
             self._is_standing = False
         return max(0.0, self._ends_at - now)
+
+    def _tell_spread(self, spread: float) -> None:
+        if abs(spread - (self.spread or 0.0)) > SPREAD_STEP:
+            self.spread = round(min(1.0, spread), 2) if spread >= WIDE_SPREAD else None
 
     def _jump(self, ends_at: float, now: float) -> None:
         self._ends_at, self._corrected_at, self._is_standing = ends_at, now, False

@@ -132,6 +132,8 @@ class Snapshot:
     """While queued: whether any worker listens to its queue; None while unknown."""
     remaining_s: float | None = None
     """Seconds left; None while there is no reliable estimate."""
+    remaining_spread: float | None = None
+    """The standard error of `remaining_s`, as a share of it (0 to 1); None if there is none, or it is small."""
     usual_s: tuple[float, float] | None = None
     """(median, 95th percentile) of earlier runs in seconds; None before there are enough."""
     cancel_requested: bool = False

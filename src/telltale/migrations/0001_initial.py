@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
                 ("seq", models.PositiveIntegerField(default=0)),
                 ("progress", models.JSONField(default=dict)),
                 ("remaining_s", models.FloatField(blank=True, null=True, verbose_name="time left (s)")),
+                ("remaining_spread", models.FloatField(blank=True, null=True, verbose_name="spread of the time left")),
                 ("usual_s", models.JSONField(blank=True, null=True, verbose_name="usual duration (s)")),
                 ("result", models.CharField(blank=True, max_length=2048, null=True)),
                 ("error", models.TextField(blank=True, null=True)),

@@ -13,6 +13,7 @@ NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "seq": 0,
     "progress": {},
     "remaining_s": None,
+    "remaining_spread": None,
     "result": None,
     "error": None,
     "detail": "",

@@ -192,6 +192,7 @@ def set_retrying(
             error=None if error is None else bounded(error),
             lease_until=None,  # It waits like a queued task, however long the runner's queue is.
             remaining_s=None,
+            remaining_spread=None,
             no_cancel=None,
             beat_at=instant,
             **last,

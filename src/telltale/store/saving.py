@@ -22,7 +22,7 @@ from telltale.store.values import Report, Saved
 
 SAVED_AT_ONCE: Final = 90
 """How many reports share a transaction. It takes some milliseconds, for which an end may have to wait. Each report has
-ten parameters, and some databases limit a statement to 999."""
+eleven parameters, and some databases limit a statement to 999."""
 
 
 def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
@@ -56,7 +56,8 @@ def _save_beats(reports: Sequence[Report], lease: Mapping[str, float]) -> None:
 # statement for each report would be as many round trips. The larger `seq` wins, because a request to cancel may have
 # counted up the row's.
 _ASSIGNMENTS: Final = """
-    progress = new_progress, moved_at = new_moved_at, remaining_s = new_remaining_s, no_cancel = new_no_cancel,
+    progress = new_progress, moved_at = new_moved_at, remaining_s = new_remaining_s,
+    remaining_spread = new_remaining_spread, no_cancel = new_no_cancel,
     label = COALESCE(new_label, label), seq = CASE WHEN seq < new_seq THEN new_seq ELSE seq END,
     beat_at = new_beat_at, lease_until = new_lease_until
 """
@@ -87,6 +88,7 @@ def _row_values(report: Report, connection: Any) -> dict[str, Any]:
         "progress": _field("progress").get_db_prep_save(report.progress.to_json(), connection),
         "moved_at": report.moved_at,
         "remaining_s": report.remaining_s,
+        "remaining_spread": report.remaining_spread,
         "no_cancel": report.no_cancel,
         "label": None if report.label is None else bounded(report.label, SHORT_BYTES),
     }

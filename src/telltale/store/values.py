@@ -84,6 +84,7 @@ class Report:
     progress: Progress
     moved_at: float | None = None
     remaining_s: float | None = None
+    remaining_spread: float | None = None
     no_cancel: str | None = None
     label: str | None = None
     """None leaves the label unchanged."""

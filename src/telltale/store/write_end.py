@@ -35,7 +35,8 @@ def write_end(
     """
     with in_transaction() if is_owned else nullcontext():
         columns = {"state": state.value, "seq": F("seq") + 1, "ended_at": ended_at, **fields}
-        columns |= {"lease_until": None, "remaining_s": None, "no_cancel": None, "open_key": None, **NOT_WAITING}
+        columns |= {"lease_until": None, "remaining_s": None, "remaining_spread": None, "no_cancel": None}
+        columns |= {"open_key": None, **NOT_WAITING}
         if state is State.CANCELLED:
             columns["cancel_requested"] = True
         states = values_of(from_states)

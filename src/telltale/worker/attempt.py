@@ -225,8 +225,10 @@ class Attempt:
         """The snapshot after `last`."""
         has_moved = sample.progress != self._sample.progress
         self._pace.add(sample.progress.fraction, now=now)
+        remaining_s = self._pace.remaining_s(now=now)
         self._seq += 1
-        if sample != self._sample:
+        # A row whose `beat_at` is newer than its time left would tell too much time.
+        if sample != self._sample or remaining_s != last.remaining_s:
             self._changed_seq, self._sample = self._seq, sample
         return replace(
             last,
@@ -235,7 +237,8 @@ class Attempt:
             label=last.label if sample.label is None else sample.label,
             no_cancel=sample.no_cancel,
             cancel_requested=sample.cancel_requested,
-            remaining_s=self._pace.remaining_s(now=now),
+            remaining_s=remaining_s,
+            remaining_spread=self._pace.spread,
             moved_at=now if has_moved else last.moved_at,
             beat_at=now,
         )
@@ -273,6 +276,7 @@ class Attempt:
             progress=published.progress,
             moved_at=published.moved_at,
             remaining_s=published.remaining_s,
+            remaining_spread=published.remaining_spread,
             no_cancel=published.no_cancel,
             label=label,
             is_beat=is_beat,
