@@ -99,6 +99,22 @@ def test_a_stream_through_another_server_takes_no_more_than_its_line(monkeypatch
     run(scenario)
 
 
+def test_a_third_server_keeps_out_of_it() -> None:
+    """Some brokers deliver every message to all processes."""
+
+    async def scenario(here: PusherServer, there: PusherServer) -> None:
+        async with serving() as third:
+            await until(lambda: len(third.membership.processes) == len(there.membership.processes) == 2)
+            client = await XhrClient(APP).open(here)
+            for number in range(5):
+                await client.subscribe(there, f"private-{number}")
+                assert (await client.poll(there).over()).events == ["pusher_internal:subscription_succeeded"]
+            await client.send(third, "pusher:ping")
+            assert (await client.poll(third).over()).events == ["pusher:pong"]
+
+    run(scenario)
+
+
 def test_a_large_body_and_a_large_batch_pass() -> None:
     async def scenario(here: PusherServer, there: PusherServer) -> None:
         client = await subscriber(here)
@@ -205,6 +221,23 @@ def test_a_session_whose_server_has_gone_is_unknown(monkeypatch: pytest.MonkeyPa
         await stream.over()
         assert await polling.send(there, "pusher:ping") == 404
         assert (await polling.poll(there).over()).frames[0] == "o{}"
+
+    run(scenario)
+
+
+def test_a_server_that_goes_away_sends_clients_of_other_servers_to_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P36: their sessions are given up: to a client, a stream that ends is a connection that has failed."""
+    monkeypatch.setattr(session, "ABSENT_S", 0.2)
+
+    async def scenario(here: PusherServer, there: PusherServer) -> None:
+        clients = [await subscriber(here) for _ in range(2)]
+        requests = [clients[0].poll(there), clients[1].stream(there)]
+        for client in clients:
+            await client.waits(here)
+        there.drain()
+        for request in requests:
+            assert (await request.over()).frames[-1].startswith("c[4200,")
+        await until(lambda: here.connection_count == 0)
 
     run(scenario)
 

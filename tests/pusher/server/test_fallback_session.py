@@ -279,6 +279,18 @@ def test_a_flood_closes_the_session() -> None:
     run(scenario)
 
 
+def test_a_client_that_returns_with_all_its_channels_is_no_flood() -> None:
+    """Each subscription is a request of its own, and most answers need one too."""
+
+    async def scenario(server: PusherServer) -> None:
+        client = await XhrClient(APP).open(server)
+        for number in range(1_000):
+            await client.subscribe(server, f"private-{number}")
+            assert (await client.poll(server).over()).events == ["pusher_internal:subscription_succeeded"]
+
+    run(scenario)
+
+
 # The end ------------------------------------------------------------------------------------------
 
 
@@ -334,7 +346,7 @@ def test_a_waiting_request_is_told_that_the_session_is_closed() -> None:
     run(scenario)
 
 
-def test_a_client_that_was_closed_between_two_polls_is_told_at_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_was_closed_between_two_polls_is_told_at_the_next() -> None:
     """P71: with what was sent before."""
 
     async def scenario(server: PusherServer) -> None:

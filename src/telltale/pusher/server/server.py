@@ -217,6 +217,7 @@ class PusherServer:
     def drain(self) -> None:
         """Accept no more clients and close all, with codes that spread their return. Harmless when repeated."""
         if self._draining is None:
+            self.fallback.drain()
             self._draining = asyncio.ensure_future(close_clients(self._connections.all))
 
     async def close(self) -> None:

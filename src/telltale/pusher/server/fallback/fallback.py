@@ -32,7 +32,7 @@ class Source(Protocol):
         """
 
     def drain(self) -> None:
-        """The server shuts down: close the session, if this server has it."""
+        """The server shuts down: have the client connect anew."""
 
 
 class Fallback:
@@ -63,6 +63,10 @@ class Fallback:
             return await self._relay.send(owner, session_id, body)
         except OwnerGone:
             return False
+
+    def drain(self) -> None:
+        """The server is going away. It closes its own sessions itself; others' requests that wait here end."""
+        self._relay.drain()
 
     def receive(self, process: str, text: str) -> None:
         """Handle what another process sent; raises `MalformedReport`."""

@@ -100,7 +100,9 @@ async def _poll(source: Source, send: Send) -> None:
         batch = await source.take()
     except OwnerGone:
         return await _respond(send, 404, _error(_UNKNOWN))
-    await _respond(send, 200, batch.data)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BLOCKED_S):
+            await _respond(send, 200, batch.data)
 
 
 async def _stream(source: Source, send: Send) -> None:

@@ -9,8 +9,10 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from telltale.pusher.protocol.close_codes import RECONNECT
+from telltale.pusher.server.fallback import frames
 from telltale.pusher.server.fallback.relay_messages import LAST, NO, YES, RelayMessage, Verb
 from telltale.pusher.server.fallback.session import HEARTBEAT_S, Batch
 from telltale.pusher.server.fallback.sessions import SessionId
@@ -49,6 +51,7 @@ class Relay:
         self._searches: dict[int, _Search] = {}
         self._searches_by_id: dict[SessionId, _Search] = {}
         self._owners: OrderedDict[SessionId, str] = OrderedDict()
+        self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def find(self, session_id: SessionId) -> str | None:
         """Return the other process that has the session; None if there is none, or if it does not answer in time."""
@@ -66,15 +69,22 @@ class Relay:
     async def send(self, owner: str, session_id: SessionId, body: str) -> bool:
         """Pass on the body of a request that sends; False if the session is not open. Raises `OwnerGone`."""
         answer = await self._ask(owner, session_id, Verb.SEND, body, within_s=ANSWER_S)
-        return answer.status == YES
+        return answer is not None and answer.status == YES
 
     async def take(self, owner: str, session_id: SessionId) -> Batch:
         """Return the next batch of the session; wait until there is one. Raises `OwnerGone`."""
         answer = await self._ask(owner, session_id, Verb.TAKE, "", within_s=HEARTBEAT_S + ANSWER_S)
+        if answer is None:
+            return Batch(data=frames.closing(RECONNECT), is_last=True)
         if answer.status == NO:
             self._owners.pop(session_id, None)
             raise OwnerGone
         return Batch(data=answer.text.encode(), is_last=answer.status == LAST)
+
+    def drain(self) -> None:
+        """This process is going away: have the clients of requests that wait here connect anew."""
+        if not self._draining.done():
+            self._draining.set_result(None)
 
     def receive(self, process: str, message: RelayMessage) -> None:
         """Handle an answer of this process."""
@@ -100,17 +110,23 @@ class Relay:
             self._remember(session_id, owner)
         return owner
 
-    async def _ask(self, owner: str, session_id: SessionId, verb: Verb, text: str, *, within_s: float) -> RelayMessage:
+    async def _ask(
+        self, owner: str, session_id: SessionId, verb: Verb, text: str, *, within_s: float
+    ) -> RelayMessage | None:
+        """Return the answer; None instead of a batch if this process is going away. Raises `OwnerGone`."""
         number, loop = next(self._numbers), asyncio.get_running_loop()
         answer: asyncio.Future[RelayMessage] = loop.create_future()
         self._answers[number] = answer
+        ends: set[asyncio.Future[Any]] = {answer, self._draining} if verb is Verb.TAKE else {answer}
         give_up_at = loop.time() + within_s
         self._tell(owner, session_id, verb, number, text)
         try:
             while not answer.done():
                 if owner not in self._membership.processes or loop.time() > give_up_at:
                     raise OwnerGone
-                await asyncio.wait({answer}, timeout=CHECK_S)
+                if verb is Verb.TAKE and self._draining.done():
+                    return None
+                await asyncio.wait(ends, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             return answer.result()
         finally:
             del self._answers[number]
@@ -142,7 +158,8 @@ class RemoteReceiver:
         """There is nothing to end: between two batches the session waits for any request."""
 
     def drain(self) -> None:
-        """The session goes on at its own server."""
+        """See `Source`."""
+        self._relay.drain()
 
 
 class _Search:

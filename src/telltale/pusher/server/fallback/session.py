@@ -5,7 +5,7 @@ what waits for a client, and for how long, are those of every other connection.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -102,7 +102,7 @@ class Session:
         if self.is_waiting and previous is not None:
             self._stop_waiting()
             previous.receive(_ENDED)
-        allow(self.client)
+        self.client.hear()
         if self._code is None and self._end_timer is not None:
             self._end_timer.cancel()
 
@@ -128,11 +128,13 @@ class Session:
 
     # What the client sends -----------------------------------------------------------------------
 
-    def send(self, texts: Iterable[str]) -> None:
+    def send(self, texts: Collection[str]) -> None:
         """Handle messages of the client; none is a sign of life."""
-        is_allowed = allow(self.client)
+        if not texts:
+            allow(self.client)
         for text in texts:
-            is_allowed = is_allowed and handle_message(self.client, text)
+            if not handle_message(self.client, text):
+                return
 
     # Answers -------------------------------------------------------------------------------------
 
