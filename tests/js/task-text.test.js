@@ -30,6 +30,18 @@ test("numbers and durations are formatted", () => {
   }
 })
 
+test("a duration that may err is a range", () => {
+  for (const [seconds, spread, text] of shared.ranges) assert.equal(texts.durationRange(seconds, spread), text)
+})
+
+test("the texts that change most often can be held back", () => {
+  const progress = { step: 0, current: 7, total: 10, unit: "rows" }
+  const snapshot = { ...shared.base, state: "running", ended: false, progress, created_at: 0, remaining_s: 20 }
+  const text = texts.describe(snapshot, "ok", 5, { count: "6 of 10 rows", timeLeft: "about 25 seconds left" })
+  assert.equal(text.detail, "6 of 10 rows · about 25 seconds left")
+  assert.equal(text.valueText, "7 of 10 rows")
+})
+
 test("an unknown state of a newer server is shown by its name", () => {
   const snapshot = { ...shared.base, state: "paused", ended: false, progress: { step: 0 }, created_at: 0 }
   assert.equal(texts.describe(snapshot, null, 5).status, "paused")

@@ -47,6 +47,11 @@ def test_a_duration_is_formatted_like_this(seconds: float, rough: str, exact: st
     assert task_text.duration(seconds) == exact
 
 
+@pytest.mark.parametrize(("seconds", "spread", "text"), SHARED["ranges"])
+def test_a_duration_that_may_err_is_a_range(seconds: float, spread: float, text: str) -> None:
+    assert task_text.duration_range(seconds, spread) == text
+
+
 def test_the_browser_tests_use_the_catalogue_that_pages_contain() -> None:
     recorded = SHARED["catalogue"]
     current = task_text.catalogue()

@@ -60,6 +60,7 @@ MESSAGES: Final = {
     "moment": gettext_noop("less than a second"),
     "few_seconds": gettext_noop("a few seconds"),
     "about_minute": gettext_noop("about a minute"),
+    "under_minute": gettext_noop("less than a minute"),
     "about_hour": gettext_noop("about an hour"),
     "about_hour_and_half": gettext_noop("about an hour and a half"),
     # Actions
@@ -92,6 +93,10 @@ PLURALS: Final[dict[str, Callable[[int], str]]] = {
     "about_minutes": lambda n: ngettext("about {n} minute", "about {n} minutes", n),
     "about_hours": lambda n: ngettext("about {n} hour", "about {n} hours", n),
     "about_days": lambda n: ngettext("about {n} day", "about {n} days", n),
+    "up_to_minutes": lambda n: ngettext("up to {n} minute", "up to {n} minutes", n),
+    "up_to_hours": lambda n: ngettext("up to {n} hour", "up to {n} hours", n),
+    "range_minutes": lambda n: ngettext("{low} to {n} minute", "{low} to {n} minutes", n),
+    "range_hours": lambda n: ngettext("{low} to {n} hour", "{low} to {n} hours", n),
     "ahead": lambda n: ngettext("{n} task ahead", "{n} tasks ahead", n),
     "open_tasks": lambda n: ngettext("{n} task in progress", "{n} tasks in progress", n),
     "more": lambda n: ngettext("and {n} more", "and {n} more", n),
@@ -234,7 +239,8 @@ def _succeeded_detail(snapshot: Snapshot) -> str:
 def _time_left(snapshot: Snapshot, now: float) -> str:
     if snapshot.remaining_s is not None:
         reported_at = max(snapshot.moved_at or 0.0, snapshot.beat_at or 0.0) or now
-        return message("time_left", time=rough_duration(snapshot.remaining_s - max(now - reported_at, 0.0)))
+        left_s = snapshot.remaining_s - max(now - reported_at, 0.0)
+        return message("time_left", time=duration_range(left_s, snapshot.remaining_spread or 0.0))
     return message("usually_takes", time=rough_duration(snapshot.usual_s[0])) if snapshot.usual_s else ""
 
 
@@ -282,6 +288,31 @@ def rough_duration(seconds: float) -> str:
     return plural("about_days", _round(seconds / 86_400))
 
 
+def duration_range(seconds: float, spread: float) -> str:
+    """Return a rough duration that errs by `spread` of it: a range, or an upper bound; without `spread`, one value."""
+    low_s, high_s = seconds * (1 - spread), seconds * (1 + spread)
+    if spread <= 0 or seconds < 5 or high_s >= 36 * 3600:
+        return rough_duration(seconds)
+    if high_s <= 60:
+        return message("under_minute")
+    unit, unit_s = ("minutes", 60) if high_s <= 90 * 60 else ("hours", 3600)
+    low, high = _round_down(low_s / unit_s), _round_up(high_s / unit_s)
+    return plural(f"range_{unit}", high, low=number(low)) if low > 0 else plural(f"up_to_{unit}", high)
+
+
+def _round_down(value: float) -> int:
+    return math.floor(value / _step(value)) * _step(value)
+
+
+def _round_up(value: float) -> int:
+    return math.ceil(value / _step(value)) * _step(value)
+
+
+def _step(value: float) -> int:
+    """The multiples to which the ends of a range are rounded."""
+    return 1 if value <= 10 else 5 if value <= 30 else 10
+
+
 def duration(seconds: float) -> str:
     """Return an exact duration: a time that has passed, or one that is known in advance."""
     if seconds < 1:
@@ -313,9 +344,9 @@ def message(key: str, **values: str) -> str:
     return _fill(gettext(MESSAGES[key]), values)
 
 
-def plural(key: str, n: int) -> str:
+def plural(key: str, n: int, **values: str) -> str:
     """Return the message for `n` in the active language."""
-    return _fill(PLURALS[key](n), {"n": number(n)})
+    return _fill(PLURALS[key](n), {"n": number(n), **values})
 
 
 def _fill(template: str, values: dict[str, str]) -> str:

@@ -8,6 +8,7 @@
  * @typedef {import("telltale/live/snapshots.js").Progress} Progress
  * @typedef {import("telltale/health.js").Health} Health
  * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string}} TaskText
+ * @typedef {{count: string, timeLeft: string}} Moving
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
  */
@@ -38,11 +39,12 @@ export class Texts {
    * The message for `n`. The catalogue has the forms for 0 to 199; for larger numbers the last two digits decide.
    * @param {string} key
    * @param {number} n
+   * @param {Object<string, string>} [values] other values
    */
-  plural(key, n) {
+  plural(key, n, values = {}) {
     const [rule, ...forms] = this.#catalogue.plurals[key]
     const which = Number(this.#catalogue.rules[rule][n < 200 ? n : 100 + (n % 100)])
-    return fill(forms[which], { n: this.number(n) })
+    return fill(forms[which], { n: this.number(n), ...values })
   }
 
   /**
@@ -62,19 +64,30 @@ export class Texts {
    * @param {Snapshot} snapshot
    * @param {Health | null} health
    * @param {number} now
+   * @param {Moving} [moving] the texts that change most often, if they are not to be the newest
    * @returns {TaskText}
    */
-  describe(snapshot, health, now) {
+  describe(snapshot, health, now, moving = this.moving(snapshot, now)) {
     const share = filled(snapshot, now)
     const percent = share === null ? "" : this.message("percent", { n: this.number(Math.floor(share * 100)) })
     return {
       status: this.#status(snapshot, health, now),
-      detail: this.#detail(snapshot, health, now),
+      detail: this.#detail(snapshot, health, now, moving),
       filled: share,
       // Empty where the bar is filled from the usual duration, and after the end.
       figure: snapshot.progress.fraction != null && !snapshot.ended ? percent : "",
       valueText: this.#countText(snapshot.progress) || percent,
     }
+  }
+
+  /**
+   * The count of a running task and its time left, as they are now.
+   * @param {Snapshot} snapshot
+   * @param {number} now
+   * @returns {Moving}
+   */
+  moving(snapshot, now) {
+    return { count: this.#countText(snapshot.progress), timeLeft: this.#timeLeft(snapshot, now) }
   }
 
   /**
@@ -123,9 +136,10 @@ export class Texts {
    * @param {Snapshot} snapshot
    * @param {Health | null} health
    * @param {number} now
+   * @param {Moving} moving
    */
-  #detail(snapshot, health, now) {
-    const { progress, state } = snapshot
+  #detail(snapshot, health, now, moving) {
+    const { state } = snapshot
     if (snapshot.ended) return this.#endedDetail(snapshot)
     if (snapshot.cancel_requested) return this.message("safe_point")
     if (state === "queued") {
@@ -135,14 +149,14 @@ export class Texts {
     }
     if (state === "retrying") return snapshot.error ?? ""
     if (health === "stalled") return this.message("last_contact", { time: this.duration(now - (snapshot.beat_at ?? now)) })
-    const parts = [this.#countText(progress)]
+    const parts = [moving.count]
     if (health === "quiet") {
       parts.push(this.message("no_progress_for", { time: this.duration(now - (snapshot.moved_at ?? now)) }))
     } else if (health === "slow" && snapshot.usual_s && snapshot.started_at != null) {
       const times = { usual: this.roughDuration(snapshot.usual_s[0]), now: this.duration(now - snapshot.started_at) }
       parts.push(this.message("usually_now", times))
     } else {
-      parts.push(this.#timeLeft(snapshot, now))
+      parts.push(moving.timeLeft)
     }
     if (snapshot.no_cancel) parts.push(this.message("no_cancel", { reason: snapshot.no_cancel }))
     return joined(parts)
@@ -172,7 +186,8 @@ export class Texts {
   #timeLeft(snapshot, now) {
     if (snapshot.remaining_s != null) {
       const reportedAt = Math.max(snapshot.moved_at ?? 0, snapshot.beat_at ?? 0) || now
-      return this.message("time_left", { time: this.roughDuration(snapshot.remaining_s - Math.max(now - reportedAt, 0)) })
+      const left = snapshot.remaining_s - Math.max(now - reportedAt, 0)
+      return this.message("time_left", { time: this.durationRange(left, snapshot.remaining_spread ?? 0) })
     }
     return snapshot.usual_s ? this.message("usually_takes", { time: this.roughDuration(snapshot.usual_s[0]) }) : ""
   }
@@ -216,6 +231,24 @@ export class Texts {
   }
 
   /**
+   * A rough duration that errs by `spread` of it: a range, or an upper bound; without `spread`, one value.
+   * @param {number} seconds
+   * @param {number} spread
+   */
+  durationRange(seconds, spread) {
+    const high = seconds * (1 + spread)
+    if (spread <= 0 || seconds < 5 || high >= 36 * 3600) return this.roughDuration(seconds)
+    if (high <= 60) return this.message("under_minute")
+    const isShort = high <= 90 * 60
+    const unit = isShort ? 60 : 3600
+    const most = roundedTo(Math.ceil, high / unit)
+    const least = roundedTo(Math.floor, (seconds * (1 - spread)) / unit)
+    if (least <= 0) return isShort ? this.plural("up_to_minutes", most) : this.plural("up_to_hours", most)
+    const values = { low: this.number(least) }
+    return isShort ? this.plural("range_minutes", most, values) : this.plural("range_hours", most, values)
+  }
+
+  /**
    * An exact duration: a time that has passed, or one that is known in advance.
    * @param {number} seconds
    */
@@ -255,6 +288,16 @@ const waitedSeconds = (snapshot, now) => (snapshot.attempt === 1 ? now - Math.ma
 
 /** @param {number} value */
 const round = value => Math.floor(value + 0.5)
+
+/**
+ * An end of a range, rounded up or down to a multiple of 1, 5 or 10.
+ * @param {(value: number) => number} rounded
+ * @param {number} value
+ */
+function roundedTo(rounded, value) {
+  const step = value <= 10 ? 1 : value <= 30 ? 5 : 10
+  return rounded(value / step) * step
+}
 
 /** @param {string[]} parts */
 const joined = parts => parts.filter(Boolean).join(" · ")
