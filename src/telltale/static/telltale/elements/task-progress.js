@@ -11,6 +11,7 @@ import { setAttribute, setText } from "telltale/elements/dom.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { findOrCreateParts, setResultLink, setShown } from "telltale/elements/progress-parts.js"
+import { SteadyText } from "telltale/elements/steady-text.js"
 import { setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
@@ -18,6 +19,9 @@ import { csrfToken } from "telltale/page.js"
 import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
 
 const TICK_MS = 1_000
+/** The count changes at most twice a second, the words of the time left every 5 s: what flickers is not read. */
+const COUNT_STAYS_S = 0.5
+const TIME_LEFT_STAYS_S = 5
 /** A connection that is back sooner than this is not shown as lost. */
 const SHOW_CONNECTION_AFTER_MS = 1_500
 
@@ -49,6 +53,8 @@ export class TaskProgress extends HTMLElement {
   /** The attempt that `#filled` belongs to; 0 before the first snapshot. */
   #filledAttempt = 0
   #announcements = new Announcements()
+  #count = new SteadyText(COUNT_STAYS_S)
+  #timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
   /** @type {number | undefined} */
   #connectionTimer
 
@@ -121,7 +127,7 @@ export class TaskProgress extends HTMLElement {
     const { label, figure, bar, status, detail } = this.#parts
     const now = this.#live.now
     const taskHealth = health(snapshot, now, this.#live.limits)
-    const text = pageText().describe(snapshot, taskHealth, now)
+    const text = pageText().describe(snapshot, taskHealth, now, this.#steadied(pageText().moving(snapshot, now)))
 
     setAttribute(this, "state", snapshot.state)
     setAttribute(this, "health", taskHealth)
@@ -137,6 +143,12 @@ export class TaskProgress extends HTMLElement {
     const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
     if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
     this.#showInTitle()
+  }
+
+  /** @param {import("telltale/task-text.js").Moving} moving */
+  #steadied({ count, timeLeft }) {
+    const now = performance.now() / 1_000
+    return { count: this.#count.next(count, now), timeLeft: this.#timeLeft.next(timeLeft, now) }
   }
 
   /** @param {Snapshot} snapshot */
