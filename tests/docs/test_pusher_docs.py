@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pusher import Pusher
 
+from telltale.checks import check_settings
 from telltale.pusher.app_rules import LIMITS, RULES
+from telltale.pusher.publisher.page_options import service
 from telltale.pusher.pusher_apps import AppLimits, PusherApp
 from tests.pusher.clients.stand_in import StandIn
 from tests.servers import ROOT, running
@@ -158,3 +161,33 @@ def test_the_path_prefix_of_the_page_is_served(tmp_path: Path) -> None:
     with running(lambda directory: StandIn.standalone(directory, *app, "--prefix", "/push")) as server:
         assert httpx.get(f"{server.url}/push/apps/1/channels").status_code == 401
         assert httpx.get(f"{server.url}/apps/1/channels").status_code == 404
+
+
+HOSTS = """
+import Pusher from "pusher-js"
+const pusher = new Pusher("app-key", { cluster: "eu" })
+console.log(`wss://${pusher.config.wsHost} https://${pusher.config.httpHost}`)
+process.exit()
+"""
+
+
+def test_the_hosts_in_the_policy_for_pages_are_those_that_pusher_js_connects_to() -> None:
+    command = ["node", "--input-type=module", "--eval", HOSTS]
+    hosts = subprocess.run(command, cwd=DRIVERS, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    assert f"connect-src 'self' {hosts}\n" in PAGE
+
+
+def test_the_settings_of_pages_that_listen_are_accepted(settings: Any) -> None:
+    names: dict[str, Any] = {"TELLTALE": {}}
+    for language, code in BLOCKS:
+        if language == "python" and "TELLTALE |=" in code:
+            exec(code, names)  # noqa: S102 (a page of this repository)
+    given = names["TELLTALE"]
+    assert given.keys() == {"PUSHER_JS", "PUSHER_JS_OPTIONS"}
+    settings.ROOT_URLCONF = "tests.pusher.site_urls"
+    settings.TELLTALE = {"BROKER": "pusher://key-1:hush@push-internal:6001/1?tls=0", **given}
+    assert check_settings() == []
+    found = service()
+    assert found is not None
+    assert found["script"] == "/static/vendor/pusher.min.js"
+    assert given["PUSHER_JS_OPTIONS"].items() <= found["options"].items()
