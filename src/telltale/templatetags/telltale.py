@@ -114,11 +114,12 @@ def import_map() -> dict[str, str]:
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
     """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
-    # The visitor's own topic covers their own tasks: a second one would bring each update twice.
-    foreign = [task.pk for task in shared if not permissions.is_owner(request, task)]
-    ticket = permissions.page_ticket(request, foreign)
-    hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     service = page_options.service()
+    if service is not None:
+        # The visitor's own topic covers their own tasks. Another channel would bring each update twice, and be billed.
+        shared = tuple(task for task in shared if not permissions.is_owner(request, task))
+    ticket = permissions.page_ticket(request, [task.pk for task in shared])
+    hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
     return {
         **ticket.to_json(),
         **({} if service is None else {"pusher": service}),

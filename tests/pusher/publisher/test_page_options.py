@@ -84,6 +84,15 @@ def test_a_ticket_and_a_page_have_the_channel_of_each_topic(settings: Any, clien
 
 
 @pytest.mark.django_db
+def test_a_page_that_shows_ones_own_task_has_no_second_channel_for_it(settings: Any) -> None:
+    use(settings, CAN_FOLLOW="tests.pusher.site_urls.can_follow_tasks")
+    ada = person("ada")
+    own, foreign = task_of(ada), task_of(person("eve"))
+    channels = page_data(asked_by(ada), (own, foreign))["channels"]
+    assert channels == {f"private-user-{ada.pk}": f"user:{ada.pk}", f"private-task-{foreign.pk}": f"task:{foreign.pk}"}
+
+
+@pytest.mark.django_db
 def test_without_a_pusher_service_tickets_and_pages_have_neither(settings: Any) -> None:
     use(settings, "memory://")
     request = asked_by(person("ada"))
