@@ -142,7 +142,6 @@ def test_every_module_of_the_import_map_loads(page: Page) -> None:
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url) if request.url.endswith(".js") else None)
     page.goto("/")
-    wait_until_live(page)
     imports: dict[str, str] = page.evaluate("JSON.parse(document.querySelector('[type=importmap]').text).imports")
     assert "telltale/live/live.js" in imports
     page.evaluate("names => Promise.all(names.map(name => import(name)))", list(imports))
