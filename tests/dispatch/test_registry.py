@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -113,7 +114,8 @@ def test_a_function_for_a_runner_that_is_not_there_is_an_error_that_says_how_to_
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = telltale.tracked(runner="django_q")(lambda: None)
-    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_q"]
+    # Not by INSTALLED_APPS: that would load all apps anew, which Procrastinate's refuses.
+    monkeypatch.delitem(apps.app_configs, "django_q")
     settings.TELLTALE = {}
     steps = r"""pip install "django-telltale\[q2\]", add 'django_q' to INSTALLED_APPS\."""
     with pytest.raises(
