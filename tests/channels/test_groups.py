@@ -83,7 +83,7 @@ def test_a_topic_that_is_too_long_becomes_a_digest_that_says_so() -> None:
         topic_of(group)
 
 
-@pytest.mark.parametrize("topic", ["", "7", "user:", "user:7 8", "Project:7", "project:ü", "x:" + "y" * 200])
+@pytest.mark.parametrize("topic", ["", "7", "user:", "user:7 8", "Project:7", "project:ü", "x:" + "y" * 600])
 def test_an_invalid_topic_has_no_group(topic: str) -> None:
     with pytest.raises(InvalidTopic, match="write kind:name"):
         group_of(topic)
