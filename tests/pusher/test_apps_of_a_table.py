@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from telltale.pusher.models import App
 from tests.pusher.clients.stand_in import StandIn
-from tests.pusher.server.api_caller import signed
+from tests.pusher.server.api.api_caller import signed
 from tests.transports.sites import environment, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.django_db(transaction=True)]

@@ -194,7 +194,7 @@ django.setup()
 import sys
 from django.apps import apps
 from django.core.management import call_command
-import telltale.asgi, telltale.pusher.server.server, telltale.pusher.server.http_api
+import telltale.asgi, telltale.pusher.server.server, telltale.pusher.server.api.http_api
 from telltale.pusher.app_registry import find_by_id
 assert find_by_id("1").key == "k"
 assert "telltale.pusher.models" not in sys.modules

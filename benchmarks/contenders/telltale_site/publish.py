@@ -19,8 +19,8 @@ from telltale.core.topics import task_topic  # noqa: E402
 from telltale.core.wire import Envelope, Event  # noqa: E402
 from telltale.messages import send_to_broker  # noqa: E402
 from telltale.pusher.protocol.messages import channel_event, encode  # noqa: E402
-from telltale.pusher.server.site_link import channel_topic  # noqa: E402
-from telltale.pusher.server.site_messages import Kind, SiteEvent, Writer  # noqa: E402
+from telltale.pusher.server.link.site_link import channel_topic  # noqa: E402
+from telltale.pusher.server.link.site_messages import Kind, SiteEvent, Writer  # noqa: E402
 
 
 def event(_task: str) -> Envelope:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.pusher.clients.apps import MAIN
 from tests.pusher.clients.signing import Api
-from tests.pusher.server.webhook_receiver import Receiver, receiving
+from tests.pusher.server.hooks.webhook_receiver import Receiver, receiving
 from tests.servers import running
 from tests.transports.sites import COMMANDS, ProcessSite, environment
 

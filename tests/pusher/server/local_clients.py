@@ -11,8 +11,8 @@ from telltale.pusher.protocol.api_events import ApiEvent
 from telltale.pusher.protocol.close_codes import Code
 from telltale.pusher.protocol.signatures import auth_token, sign_in_text, subscription_text
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.client import PusherClient
-from telltale.pusher.server.client_messages import receive
+from telltale.pusher.server.clients.client import PusherClient
+from telltale.pusher.server.clients.client_messages import receive
 from telltale.pusher.server.server import PusherServer
 
 PATIENCE_S = 20.0

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from telltale.pusher.server.changes import (
+from telltale.pusher.server.membership.changes import (
     Change,
     ChannelOccupied,
     ChannelVacated,
@@ -17,7 +17,7 @@ from telltale.pusher.server.changes import (
     UserOffline,
     UserOnline,
 )
-from telltale.pusher.server.membership import Member, Membership
+from telltale.pusher.server.membership.membership import Member, Membership
 
 TURN_S = 0.05
 QUIET_S = 40.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from telltale.pusher.server.rate_limits import MESSAGE_BURST
+from telltale.pusher.server.clients.rate_limits import MESSAGE_BURST
 from tests.pusher.clients.apps import MAIN, TLS_ONLY, App
 from tests.pusher.clients.raw import QUERY, ClosedByServerError, Message, RawClient
 from tests.pusher.clients.signing import Api, channel_auth

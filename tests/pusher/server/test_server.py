@@ -23,9 +23,9 @@ from telltale.pusher.protocol.close_codes import (
     UNKNOWN_APP,
 )
 from telltale.pusher.pusher_apps import AppLimits, PusherApp
-from telltale.pusher.server.changes import ChannelOccupied
-from telltale.pusher.server.client_messages import receive
-from telltale.pusher.server.rate_limits import MESSAGE_BURST
+from telltale.pusher.server.clients.client_messages import receive
+from telltale.pusher.server.clients.rate_limits import MESSAGE_BURST
+from telltale.pusher.server.membership.changes import ChannelOccupied
 from telltale.pusher.server.server import PusherServer
 from tests.pusher.server.local_clients import (
     APP,

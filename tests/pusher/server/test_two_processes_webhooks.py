@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.pusher.clients.apps import App
+from tests.pusher.server.hooks.webhook_receiver import Receiver
 from tests.pusher.server.site_processes import Process, processes
-from tests.pusher.server.webhook_receiver import Receiver
 from tests.servers import Redis, running
 from tests.transports.sites import wait_until
 

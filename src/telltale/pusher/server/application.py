@@ -49,7 +49,7 @@ class PusherApplication:
 
             return await serve_websocket(scope, receive, send, pusher_server(), key)
         if scope["type"] == "http" and (_API.fullmatch(path) or _SHORT_API.fullmatch(path)):
-            from telltale.pusher.server.http_api import http_api
+            from telltale.pusher.server.api.http_api import http_api
             from telltale.pusher.server.server import pusher_server
 
             server = pusher_server()

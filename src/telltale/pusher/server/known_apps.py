@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.close_codes import APP_DISABLED, UNKNOWN_APP
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.changes import Change
-from telltale.pusher.server.client import PusherClient
+from telltale.pusher.server.clients.client import PusherClient
+from telltale.pusher.server.membership.changes import Change
 
 READ_AGAIN_S: Final = 1.0
 """How often it is checked whether the apps can be read at last."""

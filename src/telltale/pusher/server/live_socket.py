@@ -15,9 +15,9 @@ from websockets.http11 import Request
 
 from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.close_codes import Code
-from telltale.pusher.server.client import PusherClient
-from telltale.pusher.server.client_messages import allow
-from telltale.pusher.server.client_messages import receive as handle_message
+from telltale.pusher.server.clients.client import PusherClient
+from telltale.pusher.server.clients.client_messages import allow
+from telltale.pusher.server.clients.client_messages import receive as handle_message
 from telltale.pusher.server.server import pusher_server
 from telltale.pusher.server.websocket import known_app
 from telltale.server.client_protocol import client_address, enable_keepalive, is_secure

@@ -1,6 +1,6 @@
 """The stand-in server of one event loop: it joins its parts, and is what clients and the HTTP API call.
 
-`client_messages.py` has verified what clients ask for, `http_api.py` what servers send. What changes on the site,
+`clients/client_messages.py` has verified what clients ask for, `api/` what servers send. What changes on the site,
 here or in another process, goes through `announce` to clients, webhooks and Django signals.
 """
 
@@ -22,21 +22,21 @@ from telltale.pusher.protocol.close_codes import (
 )
 from telltale.pusher.protocol.user_data import Member, User
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.announcements import Announcements
-from telltale.pusher.server.cache import LastEvents
-from telltale.pusher.server.changes import Change
-from telltale.pusher.server.channels import LocalChannels
-from telltale.pusher.server.client import Outlet, PusherClient
-from telltale.pusher.server.connections import Connections
+from telltale.pusher.server.clients.announcements import Announcements
+from telltale.pusher.server.clients.channels import LocalChannels
+from telltale.pusher.server.clients.client import Outlet, PusherClient
+from telltale.pusher.server.clients.connections import Connections
+from telltale.pusher.server.clients.subscriptions import Subscriptions
+from telltale.pusher.server.clients.sweep import check_clients, close_clients
+from telltale.pusher.server.clients.users import LocalUsers
 from telltale.pusher.server.fallback.fallback import Fallback
-from telltale.pusher.server.hooks import TICK_S, HooksRunner
+from telltale.pusher.server.hooks.hooks import TICK_S, HooksRunner
 from telltale.pusher.server.known_apps import KnownApps
-from telltale.pusher.server.links import Link
-from telltale.pusher.server.membership import Membership
-from telltale.pusher.server.site_link import SiteLink, is_alone
-from telltale.pusher.server.subscriptions import Subscriptions
-from telltale.pusher.server.sweep import check_clients, close_clients
-from telltale.pusher.server.users import LocalUsers
+from telltale.pusher.server.link.last_events import LastEvents
+from telltale.pusher.server.link.links import Link
+from telltale.pusher.server.link.site_link import SiteLink, is_alone
+from telltale.pusher.server.membership.changes import Change
+from telltale.pusher.server.membership.membership import Membership
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from telltale.pusher.protocol.close_codes import (
     Code,
 )
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.client import PusherClient
-from telltale.pusher.server.client_messages import receive as handle_message
+from telltale.pusher.server.clients.client import PusherClient
+from telltale.pusher.server.clients.client_messages import receive as handle_message
 from telltale.pusher.server.server import PusherServer
 from telltale.transports.asgi import AsgiLine, Message
 from telltale.transports.http import LiveRequest, Receive, Scope, Send

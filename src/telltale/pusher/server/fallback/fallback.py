@@ -8,8 +8,8 @@ from telltale.pusher.server.fallback.relay import OwnerGone, Relay, RemoteReceiv
 from telltale.pusher.server.fallback.relay_messages import RelayMessage, Verb
 from telltale.pusher.server.fallback.session import Batch
 from telltale.pusher.server.fallback.sessions import LocalReceiver, SessionHost, SessionId, Sessions
-from telltale.pusher.server.links import Link
-from telltale.pusher.server.membership import Membership
+from telltale.pusher.server.link.links import Link
+from telltale.pusher.server.membership.membership import Membership
 
 
 class FallbackHost(SessionHost, Protocol):

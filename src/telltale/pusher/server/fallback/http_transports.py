@@ -14,9 +14,9 @@ from telltale.pusher.app_registry import registry
 from telltale.pusher.protocol.api_refusal import ApiRefusal
 from telltale.pusher.protocol.close_codes import Code
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.api_body import RequestBody
-from telltale.pusher.server.client import BLOCKED_S
-from telltale.pusher.server.client_messages import MESSAGE_CHARACTERS
+from telltale.pusher.server.api.body import RequestBody
+from telltale.pusher.server.clients.client import BLOCKED_S
+from telltale.pusher.server.clients.client_messages import MESSAGE_CHARACTERS
 from telltale.pusher.server.fallback import frames
 from telltale.pusher.server.fallback.addresses import Action, FallbackAddress
 from telltale.pusher.server.fallback.fallback import Fallback, Source

@@ -16,7 +16,7 @@ from telltale.pusher.server.fallback import frames
 from telltale.pusher.server.fallback.relay_messages import LAST, NO, YES, RelayMessage, Verb
 from telltale.pusher.server.fallback.session import HEARTBEAT_S, Batch
 from telltale.pusher.server.fallback.sessions import SessionId
-from telltale.pusher.server.membership import Membership
+from telltale.pusher.server.membership.membership import Membership
 
 FIND_S: Final = 2.0
 """Time for the other processes to say whether they have a session; without an answer it counts as unknown."""

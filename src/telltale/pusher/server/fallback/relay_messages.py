@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from telltale.pusher.server.membership_entries import READ_ERRORS, MalformedReport, encode
+from telltale.pusher.server.membership.entries import READ_ERRORS, MalformedReport, encode
 
 
 class Verb(StrEnum):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from telltale.pusher.protocol.close_codes import Code
-from telltale.pusher.server.client import PusherClient
-from telltale.pusher.server.client_messages import allow
-from telltale.pusher.server.client_messages import receive as handle_message
+from telltale.pusher.server.clients.client import PusherClient
+from telltale.pusher.server.clients.client_messages import allow
+from telltale.pusher.server.clients.client_messages import receive as handle_message
 from telltale.pusher.server.fallback import frames
 
 HEARTBEAT_S: Final = 25.0

@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol, TypeAlias
 
 from telltale.pusher.pusher_apps import PusherApp
-from telltale.pusher.server.client import Outlet, PusherClient
+from telltale.pusher.server.clients.client import Outlet, PusherClient
 from telltale.pusher.server.fallback.session import Batch, Session
 
 SessionId: TypeAlias = tuple[str, str]

@@ -1,0 +1,1 @@
+"""The HTTP API, by which server libraries publish and ask."""
