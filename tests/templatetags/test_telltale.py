@@ -11,6 +11,7 @@ from uuid import UUID
 import csp.constants
 import pytest
 from django import VERSION as DJANGO_VERSION
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.management import call_command
 from django.http import HttpRequest
 from django.template import Context, Template, TemplateSyntaxError
@@ -85,9 +86,16 @@ def row(state: State = State.RUNNING, **more: Any) -> TaskState:
 # Files ------------------------------------------------------------------------------------------
 
 
+class AggregatingStorage(ManifestStaticFilesStorage):
+    """Also puts hashed names into modules' own import statements."""
+
+    support_js_module_import_aggregation = True
+
+
 @pytest.fixture(
     params=[
         "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+        f"{__name__}.AggregatingStorage",
         "whitenoise.storage.CompressedManifestStaticFilesStorage",
     ]
 )

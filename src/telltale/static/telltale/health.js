@@ -5,9 +5,10 @@
  * @typedef {{quiet_s: number, stalled_s: number, lease_s: number}} Limits
  * @typedef {"ok" | "quiet" | "slow" | "stalled"} Health
  */
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
 
 /**
- * @param {import("telltale/live/snapshots.js").Snapshot} snapshot
+ * @param {Snapshot} snapshot
  * @param {number} now by the server's clock, in seconds
  * @param {Limits} limits
  * @returns {Health | null} null unless the task is running
@@ -26,13 +27,13 @@ export function health(snapshot, now, limits) {
 /**
  * Whether the button that cancels is shown; it is disabled while `canCancel` is false.
  *
- * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "ended" | "cancel_requested">} snapshot
+ * @param {Pick<Snapshot, "ended" | "cancel_requested">} snapshot
  */
 export const offersCancel = snapshot => !snapshot.ended && !snapshot.cancel_requested
 
 /**
  * Whether a request to cancel would have an effect now. Health does not count: see `core/health.py`.
  *
- * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "ended" | "cancel_requested" | "no_cancel">} snapshot
+ * @param {Pick<Snapshot, "ended" | "cancel_requested" | "no_cancel">} snapshot
  */
 export const canCancel = snapshot => offersCancel(snapshot) && snapshot.no_cancel == null

@@ -8,6 +8,7 @@ import { Live } from "telltale/live/live.js"
 import { pusherTransport } from "telltale/live/pusher.js"
 import { pageProtocol, transportsFor } from "telltale/live/transports.js"
 import { readPage } from "telltale/page.js"
+/** @import { Environment } from "telltale/live/live.js" */
 
 /** @type {Live | null} */
 let live = null
@@ -31,7 +32,7 @@ export function connect() {
   return live
 }
 
-/** @returns {import("telltale/live/live.js").Environment} */
+/** @returns {Environment} */
 const browserEnvironment = () => ({
   WebSocket: globalThis.WebSocket,
   fetch: (...request) => fetch(...request),

@@ -5,15 +5,18 @@
  * @property {string} ticket
  * @property {string[]} topics the topics that the ticket covers
  * @property {Object<string, string>} [channels] these topics, each by its channel at a Pusher service
- * @property {import("telltale/live/pusher.js").Service} [pusher] the Pusher service that the page listens to
+ * @property {Service} [pusher] the Pusher service that the page listens to
  * @property {number} expires_at when the ticket expires, by the server's clock
  * @property {number} now the server's clock when the page was rendered
- * @property {import("telltale/health.js").Limits} limits
+ * @property {Limits} limits
  * @property {{live: string, ticket: string, task: string, take: string}} urls
  * @property {{token: string, cookie: string | null}} csrf the page's token, and the name of the cookie if readable
  * @property {string} language
- * @property {import("telltale/task-text.js").Catalogue} texts
+ * @property {Catalogue} texts
  */
+/** @import { Limits } from "telltale/health.js" */
+/** @import { Service } from "telltale/live/pusher.js" */
+/** @import { Catalogue } from "telltale/task-text.js" */
 
 /** Stands for an id in the addresses that the server gives. */
 const PLACEHOLDER_ID = "00000000-0000-0000-0000-000000000000"

@@ -5,6 +5,8 @@
  */
 import { csrfToken, urlFor } from "telltale/page.js"
 import { REDIRECT, isJson, isRefusal } from "telltale/refusal.js"
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
+/** @import { Page } from "telltale/page.js" */
 
 /** The server answers, but gives this visitor no ticket: signed out, or never allowed. */
 export class TicketRefused extends Error {}
@@ -18,7 +20,7 @@ export class ActionRefused extends Error {}
 /**
  * Fetch a ticket for those of `topics` that this visitor may follow. Rejects with `TicketRefused`, or with another
  * error while the server can't be reached.
- * @param {import("telltale/page.js").Page} page
+ * @param {Page} page
  * @param {Iterable<string>} topics
  * @param {{fetch: typeof fetch}} [env]
  * @returns {Promise<Ticket>}
@@ -42,7 +44,7 @@ export async function fetchTicket(page, topics, env = globalThis) {
 /**
  * Take a notice. Resolves to whether this page may show it. Rejects while the server can't be reached or answers
  * with an error: then nothing is decided, and the request may be repeated.
- * @param {{page: Pick<import("telltale/page.js").Page, "urls" | "csrf">, ticket: string}} live
+ * @param {{page: Pick<Page, "urls" | "csrf">, ticket: string}} live
  * @param {string} id
  * @param {{fetch: typeof fetch}} [env]
  * @returns {Promise<boolean>}
@@ -70,7 +72,7 @@ export async function takeNotice(live, id, env = globalThis) {
  * `ActionRefused`, or another error if the server can't be reached.
  * @param {HTMLFormElement} form
  * @param {string} token the CSRF token; the form's own may be outdated
- * @returns {Promise<import("telltale/live/snapshots.js").Snapshot>}
+ * @returns {Promise<Snapshot>}
  */
 export async function submitAction(form, token) {
   const response = await fetch(form.action, {

@@ -4,14 +4,13 @@
  * Does the same as `pages/task_text.py`, with the same messages: the page contains its `catalogue`. Tests check both
  * against the cases in `tests/traces/task-text.json`. Durations are in seconds, times by the server's clock.
  *
- * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
- * @typedef {import("telltale/live/snapshots.js").Progress} Progress
- * @typedef {import("telltale/health.js").Health} Health
  * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string}} TaskText
  * @typedef {{count: string, timeLeft: string}} Moving
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
  */
+/** @import { Health } from "telltale/health.js" */
+/** @import { Progress, Snapshot } from "telltale/live/snapshots.js" */
 
 const STILL_WAITING_S = 30
 const MAX_BY_TIME = 0.95

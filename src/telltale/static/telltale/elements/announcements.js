@@ -4,6 +4,8 @@
  * The first snapshot is not announced: it is on the page to be read. After it, these are: each end, each step, each
  * change of health that needs patience, and quarters of the progress, at most one a minute.
  */
+/** @import { Health } from "telltale/health.js" */
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
 
 const QUARTERS_APART_S = 60
 
@@ -26,9 +28,9 @@ export class Announcements {
 
   /**
    * Whether to announce this snapshot; null means no.
-   * @param {Pick<import("telltale/live/snapshots.js").Snapshot, "state" | "attempt" | "ended" | "cancel_requested">
+   * @param {Pick<Snapshot, "state" | "attempt" | "ended" | "cancel_requested">
    *   & {progress: {step: number}}} snapshot
-   * @param {import("telltale/health.js").Health | null} health
+   * @param {Health | null} health
    * @param {number | null} filled how full the bar is, 0 to 1
    * @param {number} now seconds
    * @returns {{urgent: boolean} | null}

@@ -6,13 +6,13 @@
  * no request. All effects come in by `display` and `env`.
  */
 import { backoff } from "telltale/live/backoff.js"
+/** @import { Environment } from "telltale/live/live.js" */
+/** @import { Notice } from "telltale/live/snapshots.js" */
 
 /** After a refusal another page probably shows these notices too: let it go first. */
 const REFUSED_MS = 200
 
 /**
- * @typedef {import("telltale/live/snapshots.js").Notice} Notice
- *
  * @typedef {object} Display
  * @property {() => boolean} isReady whether the page is visible and the server can be reached
  * @property {() => boolean} hasRoom
@@ -37,7 +37,7 @@ export class NoticeQueue {
 
   /**
    * @param {Display} display
-   * @param {Pick<import("telltale/live/live.js").Environment, "setTimeout" | "clearTimeout" | "random">} env
+   * @param {Pick<Environment, "setTimeout" | "clearTimeout" | "random">} env
    */
   constructor(display, env) {
     this.#display = display

@@ -17,6 +17,10 @@ import { canCancel, health, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { csrfToken } from "telltale/page.js"
 import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
+/** @import { Parts } from "telltale/elements/progress-parts.js" */
+/** @import { Live, LiveState } from "telltale/live/live.js" */
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
+/** @import { Moving } from "telltale/task-text.js" */
 
 const TICK_MS = 1_000
 /** The count changes at most twice a second, the words of the time left every 5 s: what flickers is not read. */
@@ -33,16 +37,13 @@ const CONNECTION_MESSAGES = {
   "signed out": "connection_ended",
 }
 
-/**
- * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
- */
 
 export class TaskProgress extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page */
   #controller = null
-  /** @type {import("telltale/elements/progress-parts.js").Parts} */
+  /** @type {Parts} */
   #parts
-  /** @type {import("telltale/live/live.js").Live} */
+  /** @type {Live} */
   #live
   /** @type {Snapshot | null} */
   #snapshot = null
@@ -145,7 +146,7 @@ export class TaskProgress extends HTMLElement {
     this.#showInTitle()
   }
 
-  /** @param {import("telltale/task-text.js").Moving} moving */
+  /** @param {Moving} moving */
   #steadied({ count, timeLeft }) {
     const now = performance.now() / 1_000
     return { count: this.#count.next(count, now), timeLeft: this.#timeLeft.next(timeLeft, now) }
@@ -231,7 +232,7 @@ export class TaskProgress extends HTMLElement {
     if (text) announce(`${this.task} note`, text, { urgent: true })
   }
 
-  /** @param {import("telltale/live/live.js").LiveState} state */
+  /** @param {LiveState} state */
   #showConnection(state) {
     setAttribute(this, "connected", state === "live" || state === "polling" ? state : null)
     const { line } = this.#parts

@@ -13,6 +13,9 @@ import { pageText } from "telltale/elements/page-text.js"
 import { connect } from "telltale/index.js"
 import { safeUrl } from "telltale/page.js"
 import { takeNotice } from "telltale/requests.js"
+/** @import { Display } from "telltale/elements/notice-queue.js" */
+/** @import { Live } from "telltale/live/live.js" */
+/** @import { Notice } from "telltale/live/snapshots.js" */
 
 const MAX_TOASTS = 3
 /** How long good news stays: at least this long, longer texts in proportion to their length. */
@@ -20,12 +23,11 @@ const SHORTEST_MS = 6_000
 const PER_CHARACTER_MS = 70
 const TICK_MS = 250
 
-/** @typedef {import("telltale/live/snapshots.js").Notice} Notice */
 
 export class TaskToasts extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page */
   #controller = null
-  /** @type {import("telltale/live/live.js").Live} */
+  /** @type {Live} */
   #live
   /** @type {NoticeQueue} */
   #queue
@@ -65,7 +67,7 @@ export class TaskToasts extends HTMLElement {
     this.#controller = null
   }
 
-  /** @returns {import("telltale/elements/notice-queue.js").Display} */
+  /** @returns {Display} */
   #display() {
     return {
       isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),

@@ -10,6 +10,8 @@ import { pageText } from "telltale/elements/page-text.js"
 import { health } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { urlFor } from "telltale/page.js"
+/** @import { Live } from "telltale/live/live.js" */
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
 
 const TICK_MS = 1_000
 /** Snapshots that arrive within this time are shown together. */
@@ -19,8 +21,6 @@ const STORAGE_KEY = "telltale.cleared"
 const MAX_CLEARED = 200
 
 /**
- * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
- *
  * @typedef {object} Row
  * @property {HTMLLIElement} element
  * @property {HTMLAnchorElement} link
@@ -35,7 +35,7 @@ let trayCount = 0
 export class TaskTray extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page */
   #controller = null
-  /** @type {import("telltale/live/live.js").Live} */
+  /** @type {Live} */
   #live
   /** @type {Map<string, Row>} by task id */
   #rows = new Map()

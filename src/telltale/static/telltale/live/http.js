@@ -1,10 +1,11 @@
 /** The requests of event streams and polling, and the server's refusals of them. */
 import { AGAIN, decode } from "telltale/live/protocol.js"
 import { REDIRECT, isRefusal } from "telltale/refusal.js"
+/** @import { TransportOptions } from "telltale/live/transports.js" */
 
 /**
  * POST to the live endpoint, with the ticket in a header: addresses are logged, headers are not.
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {{fetch: typeof fetch}} env
  * @param {{accept: string, body: object, signal: AbortSignal}} request
  * @returns {Promise<Response>}
@@ -22,7 +23,7 @@ export const post = (options, env, { accept, body, signal }) =>
 
 /**
  * Pass on the `bye` of a refused request, if it has one: it says when to reconnect.
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {Response} response
  */
 export async function passOnBye(options, response) {
@@ -33,7 +34,7 @@ export async function passOnBye(options, response) {
 /**
  * Report that the visitor was refused without a `bye`, by something before the server: a new ticket may help, and if
  * not, only a person can. Only for the last transport: a proxy may refuse the others and let this one through.
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {Response} response
  */
 export async function passOnRefusal(options, response) {

@@ -13,6 +13,11 @@ import { AGAIN, CLOSE } from "telltale/live/protocol.js"
 import { Snapshots } from "telltale/live/snapshots.js"
 import { Tickets } from "telltale/live/tickets.js"
 import { transportsFor } from "telltale/live/transports.js"
+/** @import { Limits } from "telltale/health.js" */
+/** @import { ServerMessage } from "telltale/live/protocol.js" */
+/** @import { Content, Notice, Snapshot, TopicEvent } from "telltale/live/snapshots.js" */
+/** @import { OpenTransport, Transport } from "telltale/live/transports.js" */
+/** @import { Page } from "telltale/page.js" */
 
 /** A connection without an answer for this long counts as failed. */
 const ESTABLISH_MS = 5_000
@@ -29,10 +34,6 @@ const MAX_NOTICES = 1_000
 
 /**
  * @typedef {"idle" | "connecting" | "live" | "polling" | "reconnecting" | "offline" | "signed out"} LiveState
- * @typedef {import("telltale/live/snapshots.js").Snapshot} Snapshot
- * @typedef {import("telltale/live/snapshots.js").Notice} Notice
- * @typedef {import("telltale/live/snapshots.js").TopicEvent} TopicEvent
- * @typedef {import("telltale/live/protocol.js").ServerMessage} ServerMessage
  *
  * @typedef {object} Environment what this needs of the browser
  * @property {typeof WebSocket} WebSocket
@@ -45,7 +46,7 @@ const MAX_NOTICES = 1_000
  * @property {(address: string) => string} absoluteUrl
  *
  * @typedef {object} Connection
- * @property {import("telltale/live/transports.js").OpenTransport | null} transport null until it is open
+ * @property {OpenTransport | null} transport null until it is open
  * @property {boolean} isEstablished whether the server has answered
  * @property {boolean} isClosed its later messages are ignored
  * @property {ServerMessage | null} bye the server's reason for closing it
@@ -58,9 +59,9 @@ const MAX_NOTICES = 1_000
  */
 
 export class Live {
-  /** @type {import("telltale/page.js").Page} */
+  /** @type {Page} */
   page
-  /** @type {import("telltale/health.js").Limits} */
+  /** @type {Limits} */
   limits
   #env
   #transports
@@ -88,8 +89,8 @@ export class Live {
   #lastMessageAt
 
   /**
-   * @param {import("telltale/page.js").Page} page
-   * @param {{transports?: import("telltale/live/transports.js").Transport[], env: Environment}} options
+   * @param {Page} page
+   * @param {{transports?: Transport[], env: Environment}} options
    */
   constructor(page, { transports = transportsFor(""), env }) {
     this.page = page
@@ -198,7 +199,7 @@ export class Live {
 
   /**
    * Take in data that arrived another way, such as the answer to a cancellation, like any message.
-   * @param {import("telltale/live/snapshots.js").Content} message
+   * @param {Content} message
    */
   receive(message) {
     const { tasks, notices, events } = this.#snapshots.merge(message)

@@ -5,6 +5,8 @@
 import { passOnRefusal, post } from "telltale/live/http.js"
 import { decode } from "telltale/live/protocol.js"
 import { isRefusal } from "telltale/refusal.js"
+/** @import { Environment } from "telltale/live/live.js" */
+/** @import { OpenTransport, TransportOptions } from "telltale/live/transports.js" */
 
 /** How long the server may hold an answer. The first answer comes at once: it establishes the connection. */
 const HOLD_S = 25
@@ -13,12 +15,12 @@ const GRACE_MS = 10_000
 /** The shortest pause between two requests, whatever the server says. */
 const SHORTEST_PAUSE_MS = 100
 
-/** @typedef {Pick<import("telltale/live/live.js").Environment, "fetch" | "setTimeout" | "clearTimeout">} Env */
+/** @typedef {Pick<Environment, "fetch" | "setTimeout" | "clearTimeout">} Env */
 
 /**
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {Env} env
- * @returns {import("telltale/live/transports.js").OpenTransport}
+ * @returns {OpenTransport}
  */
 export function polling(options, env) {
   const closing = new AbortController()
@@ -59,7 +61,7 @@ export function polling(options, env) {
 
 /**
  * One poll: the server's answer, or null if it refused. A refusal's `bye` goes to `onMessage`.
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {Env} env
  * @param {AbortSignal} signal
  * @param {number} holdS how long the server may hold the answer

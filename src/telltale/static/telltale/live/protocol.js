@@ -7,16 +7,18 @@
  * @property {string} type "hello", "update", "ping", "poll", "bye", or a type that only newer clients know
  * @property {number} [n] the message's number, for acknowledgements
  * @property {number} [now] the server's clock, in seconds since 1970
- * @property {import("telltale/health.js").Limits} [limits]
+ * @property {Limits} [limits]
  * @property {number} [ack_every] acknowledge after this many characters
  * @property {number} [poll_after_s] when to poll again
- * @property {import("telltale/live/snapshots.js").Snapshot[]} [tasks]
- * @property {import("telltale/live/snapshots.js").Notice[]} [notices]
- * @property {import("telltale/live/snapshots.js").TopicEvent[]} [events]
+ * @property {Snapshot[]} [tasks]
+ * @property {Notice[]} [notices]
+ * @property {TopicEvent[]} [events]
  * @property {number} [code] of a bye: one of `CLOSE`
  * @property {string} [again] of a bye: one of `AGAIN`
  * @property {number} [within_s] of a bye: within how many seconds all its receivers should reconnect
  */
+/** @import { Limits } from "telltale/health.js" */
+/** @import { Notice, Snapshot, TopicEvent } from "telltale/live/snapshots.js" */
 
 /** Version of the protocol between server and client. */
 export const VERSION = 1

@@ -5,6 +5,7 @@
  */
 import { csrfToken } from "telltale/page.js"
 import { REDIRECT, isRefusal } from "telltale/refusal.js"
+/** @import { Page } from "telltale/page.js" */
 
 /**
  * @typedef {{socketId: string, channelName: string}} Params
@@ -23,7 +24,7 @@ export class Authorizer {
 
   /**
    * @param {string} url
-   * @param {Pick<import("telltale/page.js").Page, "csrf">} page
+   * @param {Pick<Page, "csrf">} page
    */
   constructor(url, page) {
     this.#url = url

@@ -9,6 +9,10 @@
  */
 import { requestPoll } from "telltale/live/polling.js"
 import { AGAIN, CLOSE } from "telltale/live/protocol.js"
+/** @import { Environment } from "telltale/live/live.js" */
+/** @import { ServerMessage } from "telltale/live/protocol.js" */
+/** @import { Authorizer } from "telltale/live/pusher-auth.js" */
+/** @import { TransportOptions } from "telltale/live/transports.js" */
 
 /** The event that carries snapshots and notices. */
 export const UPDATE = "telltale.update"
@@ -42,8 +46,6 @@ const FAILED = new Set(["unavailable", "failed", "disconnected"])
  * @property {() => void} connect
  * @property {() => void} disconnect
  *
- * @typedef {import("telltale/live/transports.js").TransportOptions} TransportOptions
- * @typedef {import("telltale/live/live.js").Environment} Environment
  */
 
 export class PusherConnection {
@@ -72,7 +74,7 @@ export class PusherConnection {
   /**
    * @param {TransportOptions} options
    * @param {Environment} env
-   * @param {Pick<import("telltale/live/pusher-auth.js").Authorizer, "hasRefused">} authorizer
+   * @param {Pick<Authorizer, "hasRefused">} authorizer
    */
   constructor(options, env, authorizer) {
     this.#options = options
@@ -237,7 +239,7 @@ export class PusherConnection {
     return true
   }
 
-  /** @param {import("telltale/live/protocol.js").ServerMessage} bye */
+  /** @param {ServerMessage} bye */
   #onBye(bye) {
     if (this.#isClosed) return
     this.#options.onMessage(bye)

@@ -6,6 +6,9 @@
  */
 import { Authorizer } from "telltale/live/pusher-auth.js"
 import { PusherConnection } from "telltale/live/pusher-connection.js"
+/** @import { Client } from "telltale/live/pusher-connection.js" */
+/** @import { Open, Transport } from "telltale/live/transports.js" */
+/** @import { Page } from "telltale/page.js" */
 
 /** pusher-js may need some seconds: it tries HTTP when WebSockets don't work, and each channel needs a signature. */
 const ESTABLISH_MS = 10_000
@@ -19,16 +22,15 @@ const UNAVAILABLE_MS = 7_000
  * @property {string} auth the address of the view that signs subscriptions
  * @property {string | null} script the address of pusher-js; null if the page loads it itself
  *
- * @typedef {import("telltale/live/pusher-connection.js").Client} Client
  * @typedef {new (key: string, options: object) => Client} PusherClass
  */
 
 /**
  * The transport of a page that listens to this service.
  * @param {Service} service
- * @param {Pick<import("telltale/page.js").Page, "csrf">} page
+ * @param {Pick<Page, "csrf">} page
  * @param {(service: Service) => Promise<PusherClass | null>} [find] finds pusher-js
- * @returns {import("telltale/live/transports.js").Transport}
+ * @returns {Transport}
  */
 export function pusherTransport(service, page, find = findPusher) {
   const authorizer = new Authorizer(service.auth, page)
@@ -45,7 +47,7 @@ export function pusherTransport(service, page, find = findPusher) {
     return client
   }
 
-  /** @type {import("telltale/live/transports.js").Open} */
+  /** @type {Open} */
   const pusher = (options, env) => {
     authorizer.fetch = env.fetch
     const connection = new PusherConnection(options, env, authorizer)

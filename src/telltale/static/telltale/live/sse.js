@@ -2,11 +2,12 @@
 import { EventStream } from "telltale/live/event-stream.js"
 import { passOnBye, post } from "telltale/live/http.js"
 import { decode } from "telltale/live/protocol.js"
+/** @import { OpenTransport, TransportOptions } from "telltale/live/transports.js" */
 
 /**
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {{fetch: typeof fetch}} env
- * @returns {import("telltale/live/transports.js").OpenTransport}
+ * @returns {OpenTransport}
  */
 export function sse(options, env) {
   const closing = new AbortController()
@@ -17,7 +18,7 @@ export function sse(options, env) {
 
 /**
  * Read until the stream ends or `signal` aborts.
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {{fetch: typeof fetch}} env
  * @param {AbortSignal} signal
  */

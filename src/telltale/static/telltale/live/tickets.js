@@ -5,6 +5,10 @@
  */
 import { backoff } from "telltale/live/backoff.js"
 import { TicketRefused, fetchTicket } from "telltale/requests.js"
+/** @import { Clock } from "telltale/live/clock.js" */
+/** @import { Environment } from "telltale/live/live.js" */
+/** @import { Page } from "telltale/page.js" */
+/** @import { Ticket } from "telltale/requests.js" */
 
 /** Topics added within this time are requested together. */
 const BATCH_MS = 30
@@ -20,7 +24,7 @@ export class Tickets {
   #callbacks
   /** @type {Set<string>} the topics that the next ticket is requested for */
   #topics
-  /** @type {import("telltale/requests.js").Ticket} */
+  /** @type {Ticket} */
   #ticket
   /** @type {number | undefined} */
   #renewalTimer
@@ -31,10 +35,10 @@ export class Tickets {
   #failures = 0
 
   /**
-   * @param {import("telltale/page.js").Page} page
-   * @param {import("telltale/live/clock.js").Clock} clock
+   * @param {Page} page
+   * @param {Clock} clock
    * @param {{onRenewed: (ticket: string) => void, onRefused: () => void}} callbacks
-   * @param {Pick<import("telltale/live/live.js").Environment, "fetch" | "setTimeout" | "clearTimeout" | "random">} env
+   * @param {Pick<Environment, "fetch" | "setTimeout" | "clearTimeout" | "random">} env
    */
   constructor(page, clock, callbacks, env) {
     this.#page = page

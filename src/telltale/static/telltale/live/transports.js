@@ -9,7 +9,7 @@
  * A transport is a function. It opens one connection, calls `onMessage` for each message and `onEnd` once when the
  * connection ends, unless `close` was called before.
  *
- * @typedef {(options: TransportOptions, env: import("telltale/live/live.js").Environment) => OpenTransport} Open
+ * @typedef {(options: TransportOptions, env: Environment) => OpenTransport} Open
  * @typedef {Open & {establishMs?: number}} Transport `establishMs`: how long it may take until the server's first answer
  *
  * @typedef {object} TransportOptions
@@ -19,7 +19,7 @@
  *   service; null if the site uses none, or a topic has no channel
  * @property {() => Object<string, [number, boolean, number]>} have the order of the newest snapshots, by task id
  * @property {() => string[]} seen ids of the notices that have arrived
- * @property {(message: import("telltale/live/protocol.js").ServerMessage) => void} onMessage
+ * @property {(message: ServerMessage) => void} onMessage
  * @property {() => void} onEnd
  *
  * @typedef {object} OpenTransport
@@ -30,6 +30,8 @@
 import { polling } from "telltale/live/polling.js"
 import { sse } from "telltale/live/sse.js"
 import { websocket } from "telltale/live/websocket.js"
+/** @import { Environment } from "telltale/live/live.js" */
+/** @import { ServerMessage } from "telltale/live/protocol.js" */
 
 /**
  * The transports to try, best first.

@@ -5,11 +5,13 @@
  * for, and at each numbered ping.
  */
 import { VERSION, decode } from "telltale/live/protocol.js"
+/** @import { ServerMessage } from "telltale/live/protocol.js" */
+/** @import { OpenTransport, TransportOptions } from "telltale/live/transports.js" */
 
 /**
- * @param {import("telltale/live/transports.js").TransportOptions} options
+ * @param {TransportOptions} options
  * @param {{WebSocket: typeof WebSocket}} env
- * @returns {import("telltale/live/transports.js").OpenTransport}
+ * @returns {OpenTransport}
  */
 export function websocket(options, env) {
   const socket = new env.WebSocket(options.url.replace(/^http/, "ws"))
@@ -21,7 +23,7 @@ export function websocket(options, env) {
   const send = message => socket.readyState === 1 && socket.send(JSON.stringify(message))
 
   /**
-   * @param {import("telltale/live/protocol.js").ServerMessage} message
+   * @param {ServerMessage} message
    * @param {number} size in characters
    */
   const acknowledge = (message, size) => {
