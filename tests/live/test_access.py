@@ -2,6 +2,8 @@
 
 import pytest
 from django.test import override_settings
+from django.urls import reverse
+from django.utils import translation
 
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
 from telltale.transports.http import LiveRequest
@@ -34,6 +36,18 @@ def test_a_forced_script_name_replaces_the_root_path() -> None:
 @override_settings(ROOT_URLCONF="telltale.urls")
 def test_the_live_address_moves_with_the_included_urls() -> None:
     assert not is_live("/telltale/live/")
+
+
+@override_settings(
+    ROOT_URLCONF="tests.live.language_urls", LANGUAGE_CODE="en", LANGUAGES=[("en", "English"), ("de", "German")]
+)
+def test_inside_i18n_patterns_the_live_address_of_every_language_is_served() -> None:
+    for code, path in (("en", "/telltale/live/"), ("de", "/de/telltale/live/")):
+        with translation.override(code):
+            assert reverse("telltale:live") == path
+        assert is_live(path)
+        assert is_live(f"/under{path}", "/under")
+    assert not is_live("/fr/telltale/live/")
 
 
 @override_settings(ALLOWED_HOSTS=["example.org", ".example.com"])

@@ -4,12 +4,15 @@ Only a ticket opens a live connection; no cookie does. Refusing the pages of oth
 Used by the ASGI application and by the live server's protocols.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from django.conf import settings as django_settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.signals import setting_changed
 from django.http.request import split_domain_port, validate_host
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
+from django.utils import translation
 from django.utils.http import is_same_domain
 
 from telltale import conf
@@ -19,29 +22,47 @@ from telltale.transports.http import LiveRequest
 LOCAL_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 """Hosts that are allowed under DEBUG while ALLOWED_HOSTS is empty, as in Django."""
 
-_live_path: str | None = None
+_live_paths: frozenset[str] = frozenset()
 
 
 def live_path() -> str | None:
-    """Return the path of the live address within this application; None if Telltale's URLs are not included."""
-    global _live_path
-    if _live_path is None:
-        prefix = get_script_prefix()
-        set_script_prefix("/")
-        try:
-            _live_path = reverse("telltale:live")
-        except NoReverseMatch:
-            return None
-        finally:
-            set_script_prefix(prefix)
-    return _live_path
+    """Return the path of the live address within this application; None if Telltale's URLs are not included.
+
+    Where the paths of the site depend on the language, this is the one of the present language.
+    """
+    prefix = get_script_prefix()
+    set_script_prefix("/")
+    try:
+        return reverse("telltale:live")
+    except NoReverseMatch:
+        return None
+    finally:
+        set_script_prefix(prefix)
+
+
+def live_paths() -> frozenset[str]:
+    """Return the paths of the live address in all languages of the site: several inside `i18n_patterns`."""
+    global _live_paths
+    if not _live_paths:
+        _live_paths = frozenset(path for path in _reversed_paths() if path is not None)
+    return _live_paths
+
+
+def _reversed_paths() -> Iterator[str | None]:
+    prefixed, _ = is_language_prefix_patterns_used(django_settings.ROOT_URLCONF)
+    if not prefixed:
+        yield live_path()
+        return
+    for code, _name in django_settings.LANGUAGES:
+        with translation.override(code):
+            yield live_path()
 
 
 def is_live(path: str, root_path: str = "") -> bool:
     """Whether `path` is the live address; some servers put `root_path` before it, others do not."""
     root = (django_settings.FORCE_SCRIPT_NAME or root_path or "").rstrip("/")
     inner_path = path.removeprefix(root) if path.startswith(f"{root}/") else path
-    return inner_path == live_path()
+    return inner_path in live_paths()
 
 
 def is_known_host(request: LiveRequest) -> bool:
@@ -84,10 +105,10 @@ def _without_default_port(host: str) -> str:
     return host.removesuffix(":443").removesuffix(":80")
 
 
-def _clear_live_path(*, setting: str, **_: object) -> None:
-    global _live_path
-    if setting == "ROOT_URLCONF":
-        _live_path = None
+def _clear_live_paths(*, setting: str, **_: object) -> None:
+    global _live_paths
+    if setting in {"ROOT_URLCONF", "LANGUAGES"}:
+        _live_paths = frozenset()
 
 
-setting_changed.connect(_clear_live_path, dispatch_uid="telltale.live_path")
+setting_changed.connect(_clear_live_paths, dispatch_uid="telltale.live_paths")
