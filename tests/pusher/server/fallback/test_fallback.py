@@ -32,6 +32,12 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def name() -> str:
+    """A name of the test's own: the servers are one site, where a client of another test may still be subscribed."""
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
 def join(site: ProcessSite, transport: str) -> Iterator[Join]:
     """`join()`: a client that has read the first message."""
     with ExitStack() as stack:
@@ -44,38 +50,38 @@ def join(site: ProcessSite, transport: str) -> Iterator[Join]:
         yield join
 
 
-def test_events_of_the_api_and_of_clients_reach_subscribers(api: Api, join: Join) -> None:
+def test_events_of_the_api_and_of_clients_reach_subscribers(api: Api, join: Join, name: str) -> None:
     """P71–P73, P16, P37."""
     first, second = join(), join()
     for client in (first, second):
-        auth = channel_auth(MAIN, client.socket_id, "private-x")
-        assert client.subscribe("private-x", auth)["event"] == "pusher_internal:subscription_succeeded"
+        auth = channel_auth(MAIN, client.socket_id, f"private-{name}")
+        assert client.subscribe(f"private-{name}", auth)["event"] == "pusher_internal:subscription_succeeded"
     for number in range(3):
-        api.publish("happened", "private-x", {"n": number})
+        api.publish("happened", f"private-{name}", {"n": number})
         assert [json.loads(client.expect("happened")["data"]) for client in (first, second)] == [{"n": number}] * 2
-    first.send("client-said", {"n": 2}, channel="private-x")
+    first.send("client-said", {"n": 2}, channel=f"private-{name}")
     assert second.expect("client-said")["data"] == {"n": 2}
 
 
-def test_events_are_complete_beyond_the_limit_of_a_stream(api: Api, join: Join) -> None:
+def test_events_are_complete_beyond_the_limit_of_a_stream(api: Api, join: Join, name: str) -> None:
     """P72."""
     client = join()
-    client.subscribe("news")
+    client.subscribe(name)
     data = "x" * 10_000
     count = STREAM_CHARACTERS * 2 // len(data)
     for number in range(count):
-        api.publish("happened", "news", f"{number} {data}")
+        api.publish("happened", name, f"{number} {data}")
         assert client.expect("happened")["data"] == f"{number} {data}"
     assert client.requests > 1
 
 
 @pytest.mark.parametrize("transport", ["xhr_streaming"])
-def test_a_client_that_vanishes_leaves_its_channels(api: Api, join: Join) -> None:
+def test_a_client_that_vanishes_leaves_its_channels(join: Join, name: str) -> None:
     """P73, P28."""
-    witness, vanishing = join(), join()
+    witness, vanishing, room = join(), join(), f"presence-{name}"
     for user, client in (("ada", witness), ("bob", vanishing)):
         data = json.dumps({"user_id": user})
-        client.subscribe("presence-x", channel_auth(MAIN, client.socket_id, "presence-x", data), data)
+        client.subscribe(room, channel_auth(MAIN, client.socket_id, room, data), data)
     witness.until("pusher_internal:member_added")
     vanishing.vanish()
     assert json.loads(witness.until("pusher_internal:member_removed")["data"]) == {"user_id": "bob"}
@@ -101,31 +107,31 @@ def test_browsers_may_ask_from_other_origins(site: ProcessSite) -> None:
 
 @pytest.mark.parametrize("transport", ["xhr_streaming"])
 def test_a_client_that_does_not_read_is_closed_and_others_are_unaffected(
-    site: ProcessSite, api: Api, join: Join
+    site: ProcessSite, api: Api, join: Join, name: str
 ) -> None:
     if site.kind in NEVER_PUSH_BACK:
         pytest.skip("This server never says that a client does not read.")
     reader = join()
-    reader.subscribe("news")
+    reader.subscribe(name)
     text, sent = "x" * 10_000, 0
-    with slow_client(site) as slow:
-        wait_until(lambda: occupants(api) == 2, "both have subscribed")
-        while occupants(api) == 2:
-            api.publish("happened", "news", text)
+    with slow_client(site, name) as slow:
+        wait_until(lambda: occupants(api, name) == 2, "both have subscribed")
+        while occupants(api, name) == 2:
+            api.publish("happened", name, text)
             assert reader.expect("happened")["data"] == text
             sent += 1
             assert sent < 5_000, "The slow client is still there."
         assert is_cut(slow)
-    api.publish("happened", "news", "last")
+    api.publish("happened", name, "last")
     assert reader.expect("happened")["data"] == "last"
 
 
-def occupants(api: Api) -> int:
+def occupants(api: Api, channel: str) -> int:
     """The number of subscribers."""
-    return int(api.get("channels/news", info="subscription_count").json()["subscription_count"])
+    return int(api.get(f"channels/{channel}", info="subscription_count").json()["subscription_count"])
 
 
-def slow_client(site: ProcessSite) -> socket.socket:
+def slow_client(site: ProcessSite, channel: str) -> socket.socket:
     """Return a client that reads nothing after its stream has begun; another request of it subscribes."""
     line = socket.socket()
     line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW_BYTES)
@@ -137,7 +143,7 @@ def slow_client(site: ProcessSite) -> socket.socket:
         "Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
     )
     assert b" 200 " in line.recv(64)
-    body = json.dumps([json.dumps({"event": "pusher:subscribe", "data": {"channel": "news"}})])
+    body = json.dumps([json.dumps({"event": "pusher:subscribe", "data": {"channel": channel}})])
     url = f"{site.url}{path}/xhr_send"
     wait_until(lambda: httpx.post(url, content=body, timeout=PATIENCE_S).status_code == 204, "the session is open")
     return line

@@ -1,6 +1,7 @@
 """The HTTP transports over two real processes, with each request at the other one than the request before."""
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -54,8 +55,9 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def channel(request: pytest.FixtureRequest) -> str:
-    return str(request.node.originalname)
+def channel() -> str:
+    """A name of the test's own: clients of other tests may still be there."""
+    return secrets.token_hex(4)
 
 
 @pytest.fixture
