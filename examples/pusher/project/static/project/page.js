@@ -9,7 +9,6 @@ const pusher = new Pusher(key, {
   httpHost: location.hostname,
   httpPort: port,
   httpsPort: port,
-  httpPath: "",
   forceTLS: location.protocol === "https:",
   enableStats: false,
   channelAuthorization: { endpoint: "/pusher/auth/" },
