@@ -6,7 +6,6 @@ caller refuses the handshake of another site's page: no cookie opens a live conn
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from telltale.core import reasons
@@ -14,6 +13,7 @@ from telltale.core.connection import Connection
 from telltale.core.policy import ConnectionPolicy
 from telltale.core.protocol import VERSION
 from telltale.core.reasons import Reason
+from telltale.core.token_bucket import TokenBucket
 from telltale.core.wire import Malformed, decode
 from telltale.transports.asgi import AsgiOutlet, Message
 from telltale.transports.base import Client, Hello, TransportHost
@@ -27,19 +27,12 @@ BURST: Final = 60.0
 """Messages and control frames that it may send at once."""
 
 
-@dataclass(slots=True)
-class TokenBucket:
-    """The rate limit of one client: a bucket of `BURST` tokens that is refilled with `RATE` tokens a second."""
+class MessageBucket(TokenBucket):
+    """The rate limit of one client: all its messages and control frames."""
 
-    filled_at: float
-    tokens: float = BURST
+    __slots__ = ()
 
-    def spend(self, now: float) -> bool:
-        """Take a token for one message or control frame; False if there is none left."""
-        self.tokens = min(BURST, self.tokens + max(0.0, now - self.filled_at) * RATE)
-        self.filled_at = now
-        self.tokens -= 1
-        return self.tokens >= 0
+    rate, burst = RATE, BURST
 
 
 async def websocket(request: LiveRequest, receive: Receive, send: Send, host: TransportHost) -> None:
@@ -67,7 +60,7 @@ class ClientMessages:
 
     def __init__(self, client: Client, host: TransportHost) -> None:
         self._client, self._host = client, host
-        self._bucket = TokenBucket(filled_at=host.now())
+        self._bucket = MessageBucket(filled_at=host.now())
 
     def allow(self) -> bool:
         """Count one message or control frame; False, and the connection is closed, if that is one too many."""

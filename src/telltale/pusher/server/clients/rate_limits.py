@@ -1,8 +1,9 @@
 """Limits on how often a client may do something. The time is an argument, in seconds of any clock."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final
+
+from telltale.core.token_bucket import TokenBucket
 
 MESSAGES_PER_S: Final = 50.0
 """Messages that a client may send in the long run."""
@@ -11,21 +12,12 @@ MESSAGE_BURST: Final = 1_500.0
 """Messages that a client may send at once: one that reconnects subscribes to all its channels."""
 
 
-@dataclass(slots=True)
-class MessageBucket:
-    """Tokens for all messages of one client, refilled at `MESSAGES_PER_S` up to `MESSAGE_BURST`."""
+class MessageBucket(TokenBucket):
+    """The rate limit of one client: all its messages and control frames."""
 
-    filled_at: float
-    tokens: float = MESSAGE_BURST
+    __slots__ = ()
 
-    def spend(self, now: float) -> bool:
-        """Take a token for one message or control frame; False if there is none left."""
-        self.tokens = min(MESSAGE_BURST, self.tokens + max(0.0, now - self.filled_at) * MESSAGES_PER_S)
-        self.filled_at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
+    rate, burst = MESSAGES_PER_S, MESSAGE_BURST
 
 
 class EventWindow:
