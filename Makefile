@@ -25,7 +25,7 @@ NETWORK := tests/brokers tests/transports tests/server tests/live
 CHANNELS := tests/channels tests/examples
 PUSHER := tests/pusher
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher others browser load simulate bench figures demo example-channels example-pusher clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher pusher-clients others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -111,16 +111,19 @@ network: $(VENV)/.dev services ## every broker and transport, over real servers
 channels: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## Django Channels and the examples, with real servers and a browser
 	$(BIN)/pytest $(CHANNELS)
 
-pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the stand-in for Pusher, with the official client libraries
-	$(BIN)/pytest $(PUSHER)
+pusher: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the publisher and the stand-in for Pusher
+	$(BIN)/pytest $(PUSHER) --ignore=$(PUSHER)/clients
+
+pusher-clients: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the official client libraries against the stand-in, alone and in the live server
+	$(BIN)/pytest $(PUSHER)/clients
 	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
 others: $(VENV)/.dev services $(HTMX)/node_modules/.installed ## all other tests, on SQLite, with more simulated histories
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
 
-# Three at a time: they mostly wait for processes, and share no port, directory or database.
+# Three at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
 test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
-	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target runners network channels pusher others databases newest
+	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target others pusher channels runners network newest pusher-clients databases
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
