@@ -24,7 +24,7 @@ from tests.worker.conftest import QUICK, assert_eventually, wait_until_idle
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MANY = 10_000
-LEASE_S = 30.0
+LEASE_S = 120.0
 
 
 def running(tasks: int) -> list[Attempt]:
@@ -195,6 +195,7 @@ def held(settings) -> Iterator[Callable[[int], list[Attempt]]]:
 
 
 @pytest.mark.service
+@pytest.mark.timeout(300)
 def test_with_10_000_tasks_in_one_process_no_lease_expires_and_an_end_waits_for_few_transactions(
     held, settings, monkeypatch
 ) -> None:

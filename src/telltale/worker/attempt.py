@@ -45,7 +45,7 @@ class Attempt:
         "_changed_seq",
         "_claim_lock",
         "_create_row",
-        "_first_period_ends_at",
+        "_early_save_counts_at",
         "_has_logged",
         "_lock",
         "_pace",
@@ -98,7 +98,7 @@ class Attempt:
         self.saved_seq = 0
         self.saved_at = 0.0
         """When it was saved, from which the next save is timed."""
-        self._first_period_ends_at = 0.0
+        self._early_save_counts_at = 0.0
         self._lock = native.lock()
         self._seq = 0
         self._raw_values: RawValues | None = None
@@ -173,12 +173,12 @@ class Attempt:
     def begin(self, claim: Claim, *, save_every_s: float) -> None:
         """Begin to run under `claim`."""
         self._seq, self.topics = claim.seq, claim.topics
-        # A page that polls shows only what is saved, so the first save comes after half a period. The second comes two
-        # periods after the claim: from then on the bound of writes (3, and one more each `save_every_s`) is as if
-        # there had been no early save. Only a task that ends within its first period has cost one write more.
+        # A page that polls shows only what is saved, so the first save comes after half a period. It stands in for the
+        # one that would be due after two periods: from then on the bound of writes (3, and one more each
+        # `save_every_s`) is as if there had been no early save.
         started_at = claim.snapshot.started_at or 0.0
         self.saved_seq, self.saved_at = claim.seq, started_at - save_every_s / 2
-        self._first_period_ends_at = started_at + save_every_s
+        self._early_save_counts_at = started_at + 2 * save_every_s
         self.claim = claim
         if claim.cancel_requested:
             self.tracker.request_cancel()
@@ -285,7 +285,7 @@ class Attempt:
     def record_save(self, report: Report, outcome: Saved, *, now: float) -> None:
         """Take note of the store's answer to `report`."""
         with self._lock:
-            self.saved_seq, self.saved_at = report.seq, max(now, self._first_period_ends_at)
+            self.saved_seq, self.saved_at = report.seq, max(now, self._early_save_counts_at)
             self._seq = max(self._seq, outcome.seq)
             self.is_over = self.is_over or outcome.fenced or outcome.unknown
             self.topics = outcome.topics or self.topics

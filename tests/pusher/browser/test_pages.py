@@ -148,13 +148,13 @@ def test_of_two_tabs_one_shows_the_notice(open_context: Open, site: PusherSite) 
     for tab in tabs:
         wait_until_live(tab)
     site.shell(NOTIFY.format("ada", "Your report is ready."))
-    wait_until(tabs[0], lambda: len(takes) == 2)
     wait_until(tabs[0], lambda: sum(toasts_since_load(tab) for tab in tabs) == 1)
     for tab in tabs:
         tab.reload()
         wait_until_live(tab)
     assert [toasts_since_load(tab) for tab in tabs] == [0, 0]
-    assert len(takes) == 2
+    # A tab that hears of the notice after the other has taken it does not ask.
+    assert len(takes) in {1, 2}
 
 
 def test_a_sites_own_event_arrives_as_by_every_other_transport(open_context: Open, site: PusherSite) -> None:
