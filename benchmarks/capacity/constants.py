@@ -26,7 +26,7 @@ from telltale.conf import Settings
 from telltale.core import hub
 from telltale.live import driver, reader, refresher
 from telltale.models import TaskState
-from telltale.server import processes, serve, websocket_protocol
+from telltale.server import configuration, processes, websocket_protocol
 
 SLICE: Final = hub.SLICE
 PACE_S: Final = websocket_protocol.POLICY.pace_s
@@ -35,7 +35,7 @@ GREETINGS_AT_ONCE: Final = refresher.CLIENTS_PER_TURN
 BATCH: Final = reader.BATCH
 DRAIN_EVERY_S: Final = driver.DRAIN_EVERY_S
 RETURN_PER_S: Final = driver.RETURN_PER_S
-BACKLOG: Final = serve.BACKLOG
+BACKLOG: Final = configuration.BACKLOG
 RESTART_S: Final = processes.RESTART_S
 CONNECTIONS: Final = Settings().connections
 REREAD_S: Final = RECHECK_S[Reach.SITE]

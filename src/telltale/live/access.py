@@ -5,6 +5,7 @@ Used by the ASGI application and by the live server's protocols.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from django.conf import settings as django_settings
@@ -22,8 +23,6 @@ from telltale.transports.http import LiveRequest
 LOCAL_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 """Hosts that are allowed under DEBUG while ALLOWED_HOSTS is empty, as in Django."""
 
-_live_paths: frozenset[str] = frozenset()
-
 
 def live_path() -> str | None:
     """Return the path of the live address within this application; None if Telltale's URLs are not included.
@@ -40,12 +39,13 @@ def live_path() -> str | None:
         set_script_prefix(prefix)
 
 
+@cache
 def live_paths() -> frozenset[str]:
-    """Return the paths of the live address in all languages of the site: several inside `i18n_patterns`."""
-    global _live_paths
-    if not _live_paths:
-        _live_paths = frozenset(path for path in _reversed_paths() if path is not None)
-    return _live_paths
+    """Return the paths of the live address in all languages of the site: several inside `i18n_patterns`.
+
+    Cached, also where there are none: every request asks.
+    """
+    return frozenset(path for path in _reversed_paths() if path is not None)
 
 
 def _reversed_paths() -> Iterator[str | None]:
@@ -106,9 +106,8 @@ def _without_default_port(host: str) -> str:
 
 
 def _clear_live_paths(*, setting: str, **_: object) -> None:
-    global _live_paths
     if setting in {"ROOT_URLCONF", "LANGUAGES"}:
-        _live_paths = frozenset()
+        live_paths.cache_clear()
 
 
 setting_changed.connect(_clear_live_paths, dispatch_uid="telltale.live_paths")

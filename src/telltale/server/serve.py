@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-from typing import Final
 
 import uvicorn
 
@@ -22,14 +21,12 @@ from telltale.live.access import live_path
 from telltale.live.application import LiveApplication
 from telltale.live.driver import driver
 from telltale.server import routes
+from telltale.server.configuration import loaded_config
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import CannotServe, Options
 from telltale.server.sockets import address_text, bind, listen, raise_file_limit
 from telltale.server.status import StatusApplication, start_status_server
 from telltale.server.websocket_protocol import WebSocketProtocol
-
-BACKLOG: Final = 4_096
-"""Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
 
 
 def check(options: Options) -> None:
@@ -57,27 +54,15 @@ def run(options: Options) -> None:
 
 def uvicorn_config(options: Options) -> uvicorn.Config:
     """Return uvicorn's configuration, with our protocols and without an access log. Raises `CannotServe`."""
-    config = uvicorn.Config(
+    return loaded_config(
         routes.wrap(LiveApplication(StatusApplication())),
         http=HttpProtocol,
         ws=WebSocketProtocol,
         ws_per_message_deflate=False,
-        lifespan="on",
-        backlog=BACKLOG,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=options.drain_s,
+        drain_s=options.drain_s,
         ssl_certfile=options.ssl_certfile,
         ssl_keyfile=options.ssl_keyfile,
     )
-    try:
-        config.load()
-    except OSError as error:  # The errors of `ssl` are among them.
-        raise CannotServe(
-            f"Can't use the certificate {options.ssl_certfile} (key: {options.ssl_keyfile or 'in the same file'}): "
-            f"{error.strerror or error}. Give two PEM files that this user may read."
-        ) from error
-    return config
 
 
 class LiveServer(uvicorn.Server):

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.transports.base import Client
-from telltale.transports.http import Receive, Send
+from telltale.transports.http import FLUSH_S, Receive, Send
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,6 @@ LastMessages = Callable[[Connection], Iterable[Message]]
 
 LINGER_S: Final = 5.0
 """Time for a client to disconnect after the last message; some servers would wait for ever."""
-
-FLUSH_S: Final = 0.1
-"""Time for a server that is shutting down to send the last message."""
 
 
 class LineClient(Protocol):

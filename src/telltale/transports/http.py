@@ -13,7 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FLUSH_S: Final = 0.1
-"""Time for a response to end after its server has cancelled the request."""
+"""Time for a server that is shutting down to send the last message, or the end of a response."""
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Names, in any case, and values, as servers parse them."""

@@ -19,13 +19,14 @@ from telltale.pusher.server.mounting import find_socket
 from telltale.pusher.server.server import close_server
 from telltale.pusher.server.websocket import refuse
 from telltale.server import routes
+from telltale.server.configuration import loaded_config
 from telltale.server.options import CannotServe
 from telltale.server.sockets import address_text, bind, raise_file_limit
 from telltale.server.upgrade_protocol import UpgradeProtocol
 from telltale.transports.http import Receive, Scope, Send, send_response
 
-BACKLOG: Final = 4_096
-"""Connections that the kernel queues while the process is busy: after a restart all clients return at once."""
+DRAIN_S: Final = 5
+"""Seconds for open requests at shutdown."""
 
 NOT_FOUND: Final = '{"error":"There is nothing at this path: clients connect to /app/KEY, servers to /apps/ID/…"}'
 
@@ -49,26 +50,14 @@ def serve(
 
 def uvicorn_config(prefix: str, *, ssl_certfile: str | None, ssl_keyfile: str | None) -> uvicorn.Config:
     """Return uvicorn's configuration, without an access log. Raises `CannotServe`."""
-    config = uvicorn.Config(
+    return loaded_config(
         PusherApplication(answer_others, prefix),
         http=UpgradeProtocol,
         ws="websockets-sansio",  # For other paths.
-        lifespan="on",
-        backlog=BACKLOG,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=5,
+        drain_s=DRAIN_S,
         ssl_certfile=ssl_certfile,
         ssl_keyfile=ssl_keyfile,
     )
-    try:
-        config.load()
-    except OSError as error:  # The errors of `ssl` are among them.
-        raise CannotServe(
-            f"Can't use the certificate {ssl_certfile} (key: {ssl_keyfile or 'in the same file'}): "
-            f"{error.strerror or error}. Give two PEM files that this user may read."
-        ) from error
-    return config
 
 
 class StandaloneServer(uvicorn.Server):

@@ -69,6 +69,16 @@ def bucket_of(key: Key) -> int:
     return zlib.crc32("\n".join(key).encode("utf-8", "surrogatepass")) % BUCKETS
 
 
+def set_entry(entries: dict[Key, Any], key: Key, value: Any) -> Modification:
+    """Give the entry of a bucket this value; `ABSENT` removes it."""
+    old = entries.get(key, ABSENT)
+    if value is ABSENT:
+        entries.pop(key, None)
+    else:
+        entries[key] = value
+    return key, old, value
+
+
 def encode(value: object) -> str:
     """Return compact JSON in ASCII, also for text that is no valid Unicode."""
     return json.dumps(value, separators=(",", ":"))

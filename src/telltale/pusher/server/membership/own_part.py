@@ -16,6 +16,7 @@ from telltale.pusher.server.membership.entries import (
     Modification,
     bucket_of,
     encode_entry,
+    set_entry,
 )
 
 
@@ -42,18 +43,14 @@ class OwnPart:
     def set(self, key: Key, value: Any) -> list[Modification]:
         """Give the entry this value; `ABSENT` removes it. Several changes before the next message are told as one."""
         bucket = bucket_of(key)
-        entries = self._buckets[bucket]
-        old = entries.get(key, ABSENT)
-        if value is ABSENT:
-            entries.pop(key, None)
-        else:
-            entries[key] = value
+        modification = set_entry(self._buckets[bucket], key, value)
+        _key, old, _value = modification
         untold = self._untold[bucket]
         if key not in untold:
             untold[key] = value if old is ABSENT else ABSENT
         elif value is not ABSENT and untold[key] is not ABSENT:
             untold[key] = value
-        return [(key, old, value)]
+        return [modification]
 
     def asked(self, known: Mapping[int, int]) -> None:
         """Another process knows these versions (bucket → version; 0 if missing): send the buckets that differ."""

@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from telltale.pusher.server.membership.entries import ABSENT, BUCKETS, BucketDelta, Entries, Key, Modification, Page
+from telltale.pusher.server.membership.entries import (
+    ABSENT,
+    BUCKETS,
+    BucketDelta,
+    Entries,
+    Key,
+    Modification,
+    Page,
+    set_entry,
+)
 
 DROPPED_AT_ONCE: Final = 1_000
 """Entries of a silent process that are dropped in one turn of the event loop."""
@@ -97,13 +106,7 @@ class Replica:
         return modifications
 
     def _set(self, bucket: int, key: Key, value: Any) -> Modification:
-        entries = self._buckets[bucket]
-        old = entries.get(key, ABSENT)
-        if value is ABSENT:
-            entries.pop(key, None)
-        else:
-            entries[key] = value
-        return key, old, value
+        return set_entry(self._buckets[bucket], key, value)
 
     def _remove(self, bucket: int, keys: Iterable[Key]) -> list[Modification]:
         return [self._set(bucket, key, ABSENT) for key in keys]
