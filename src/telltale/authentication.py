@@ -94,13 +94,9 @@ def challenge_of(request: HttpRequest) -> str:
     return next(filter(None, challenges), "Bearer")
 
 
+@cache
 def authenticator(path: str) -> Authenticator:
     """Return an entry of the setting, ready for use; raises `ImportError` or `ImproperlyConfigured`."""
-    return _authenticator(path)
-
-
-@cache
-def _authenticator(path: str) -> Authenticator:
     target: Any = import_string(path)
     if isinstance(target, type):
         target = target()
