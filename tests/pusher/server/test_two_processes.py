@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -222,14 +223,17 @@ def test_members_stay_while_the_broker_is_away(make_process: MakeProcess, redis:
 # Cache channels, users ----------------------------------------------------------------------------
 
 
-def test_any_process_sends_the_last_event_of_a_cache_channel(make_process: MakeProcess) -> None:
+@pytest.mark.parametrize("ends", ["stop", "kill"])
+def test_any_process_sends_the_last_event_of_a_cache_channel(
+    make_process: MakeProcess, ends: Literal["stop", "kill"]
+) -> None:
     """P30, P62: also a process that starts later, and when the process that received the event is gone."""
     here, there = make_process(), make_process()
     for data in ("1", "2"):
         here.api.publish("e", "cache-prices", data)
     wait_until(lambda: cached(there) == "2", "the event is known to the other process")
     assert there.subscriber("cache-prices").expect("e")["data"] == "2"
-    here.stop()
+    here.stop() if ends == "stop" else here.kill()
     third = make_process()
     wait_until(lambda: cached(third) == "2", "the event is known to a new process")
     assert third.subscriber("cache-prices").expect("e")["data"] == "2"

@@ -145,6 +145,52 @@ def test_the_leader_answers_for_processes_that_are_gone() -> None:
     assert messages == 12  # Six questions, and an answer of one page to each.
 
 
+@pytest.mark.parametrize("leader_too", [False, True], ids=["another", "the leader"])
+def test_a_new_process_gets_the_events_of_one_that_is_found_gone_after_it_asked(leader_too: bool) -> None:
+    """P30, P62: a process was killed, another starts at once, and the silence is noticed seconds later."""
+    left, new = Node("a", "gone", is_leader=not leader_too), Node("new", "a")
+    exchange([left])
+    left.events.receive("1", CHANNEL, keep(LastEvents("gone"), CHANNEL, "of the one that is gone"), now=90.0)
+    left.site.processes.append("new")
+    exchange([left, new], now=100.0)
+    assert text(new.events) is None
+    left.site.processes.remove("gone")
+    exchange([left, new], now=110.0)
+    left.site.is_leader = True
+    exchange([left, new], now=112.0)
+    assert text(new.events) == "of the one that is gone"
+    assert exchange([left, new], now=115.0) == 0
+
+
+def test_many_events_of_several_processes_that_are_gone_all_arrive() -> None:
+    leader, new = Node("a", "gone-1", "gone-2", is_leader=True), Node("new", "a")
+    exchange([leader])
+    for gone in ("gone-1", "gone-2"):
+        for number in range(150):
+            event = keep(LastEvents(gone), f"cache-{gone}-{number}", "x" * 1_000)
+            leader.events.receive("1", f"cache-{gone}-{number}", event, now=90.0)
+    leader.site.processes.append("new")
+    exchange([leader, new], now=100.0)
+    for gone in ("gone-1", "gone-2"):
+        leader.site.processes.remove(gone)
+        for message in leader.take(110.0):
+            new.sync.receive(message, 110.0)
+    exchange([leader, new], now=111.0)
+    assert len(list(new.events)) == 300
+
+
+def test_nothing_is_sent_for_a_process_that_is_gone_if_none_is_new() -> None:
+    leader, other = Node("a", "b", "gone", is_leader=True), Node("b", "a", "gone")
+    for node in (leader, other):
+        node.events.receive("1", CHANNEL, keep(LastEvents("gone"), CHANNEL, "x"), now=0.0)
+    exchange([leader, other], now=100.0)
+    for number in range(TRIES):
+        exchange([leader, other], now=100.0 + number * ASK_AGAIN_S)
+    for node in (leader, other):
+        node.site.processes.remove("gone")
+    assert exchange([leader, other], now=1_000.0) == 0
+
+
 def test_events_keep_the_rest_of_their_time_at_another_process() -> None:
     old, new = Node("a", "new"), Node("new", "a")
     keep(old.events, CHANNEL, "x", now=-1_000.0)

@@ -1,11 +1,13 @@
 """Gives a new process the last events of cache channels, and those that a process missed. Pure.
 
 Each event goes to all processes when it is published. A process asks every other one, when it first hears of it, for
-the events that the other received from the HTTP API; the leader also answers for processes that are gone.
+the events that the other received from the HTTP API; the leader also answers for processes that are gone. A process
+may die just before another starts: the leader takes it for alive when the new one asks, and so sends its events later,
+when it finds that the process is gone.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -23,6 +25,13 @@ TRIES: Final = 5
 
 MARGIN_S: Final = 5.0
 """Events that were published this long before a loss are asked for too."""
+
+NEW_S: Final = 60.0
+"""A process that started this short a time ago may have asked the leader before the leader found another one gone."""
+
+
+TO_ALL: Final = ""
+"""In place of the process that asked, in an answer that nobody asked for."""
 
 
 class Peers(Protocol):
@@ -63,7 +72,10 @@ class CacheSync:
 
     def __init__(self, process: str, events: LastEvents, peers: Peers) -> None:
         self._process, self._events, self._peers = process, events, peers
-        self._known: set[str] = set()
+        self._known: dict[str, float] = {}
+        """The other processes, and when each was first heard."""
+        self._gone: dict[str, float] = {}
+        """Processes that are gone, and when that was found; the leader sends their events to new processes."""
         self._questions: dict[str, _Question] = {}
         self._answers: dict[str, Iterator[str]] = {}
 
@@ -83,7 +95,7 @@ class CacheSync:
 
     def take_messages(self, now: float) -> list[str]:
         """Return the questions and answers that are due."""
-        self._notice_processes()
+        self._notice_processes(now)
         messages: list[str] = []
         for process, question in list(self._questions.items()):
             if question.ask_at <= now:
@@ -98,17 +110,31 @@ class CacheSync:
     @property
     def due_at(self) -> float:
         """When `take_messages` has something to return; infinity if not by time alone."""
-        if self._answers or self._known != set(self._peers.processes):
+        if self._answers or self._known.keys() != set(self._peers.processes):
             return float("-inf")
         return min((question.ask_at for question in self._questions.values()), default=float("inf"))
 
-    def _notice_processes(self) -> None:
+    def _notice_processes(self, now: float) -> None:
         processes = set(self._peers.processes)
-        for process in processes - self._known:
+        for process in processes - self._known.keys():
+            self._known[process] = now
             self._questions[process] = _Question(None)
-        for process in self._known - processes:
+        for process in self._known.keys() - processes:
+            del self._known[process]
             self._questions.pop(process, None)
-        self._known = processes
+            self._gone[process] = now
+        if self._gone:
+            self._answer_for_gone(now)
+
+    def _answer_for_gone(self, now: float) -> None:
+        """As the leader, send the events of processes found gone, if a new process may lack them."""
+        self._gone = {process: at for process, at in self._gone.items() if now - at <= NEW_S}
+        if not self._peers.is_leader or TO_ALL in self._answers:
+            # This process may become the leader: the leader may be gone too, and not be found gone yet.
+            return
+        if any(now - first_heard <= NEW_S for first_heard in self._known.values()):
+            self._answers[TO_ALL] = self._pages(TO_ALL, self._events_of(self._gone), now)
+        self._gone = {}
 
     def _ask(self, process: str, question: _Question, now: float) -> list[str]:
         if question.tries == TRIES:
@@ -122,7 +148,7 @@ class CacheSync:
     def _read(self, report: Mapping[str, Any], now: float) -> None:
         process, kind = report["p"], report["k"]
         if kind == "cache?" and report["of"] == self._process:
-            self._answers[process] = self._answer(process, report["max_age"], now)
+            self._answers[process] = self._pages(process, self._asked_for(report["max_age"], now), now)
         elif kind == "cache":
             for app_id, channel, text, counter, origin, ttl_s in report["e"]:
                 event = LastEvent(text=text, counter=counter, origin=origin, kept_at=now, expires_at=now + ttl_s)
@@ -140,13 +166,22 @@ class CacheSync:
         if question.is_answered:
             del self._questions[process]
 
-    def _answer(self, asker: str, max_age_s: float | None, now: float) -> Iterator[str]:
-        """Yield the pages with the events that this process answers for; at least one."""
+    def _asked_for(self, max_age_s: float | None, now: float) -> Iterator[tuple[str, str, LastEvent]]:
+        """Yield the events that this process answers for."""
+        kept_from = float("-inf") if max_age_s is None else now - max_age_s
+        return (entry for entry in self._events if self._answers_for(entry[2]) and entry[2].kept_at >= kept_from)
+
+    def _events_of(self, processes: Collection[str]) -> Iterator[tuple[str, str, LastEvent]]:
+        """Yield the events that these processes published."""
+        origins = frozenset(processes)
+        return (entry for entry in self._events if entry[2].origin in origins)
+
+    def _pages(self, asker: str, events: Iterable[tuple[str, str, LastEvent]], now: float) -> Iterator[str]:
+        """Yield the pages of an answer; at least one."""
         entries: list[str] = []
         number = size = 0
-        kept_from = float("-inf") if max_age_s is None else now - max_age_s
-        for app_id, channel, event in self._events:
-            if not self._answers_for(event) or event.expires_at <= now or event.kept_at < kept_from:
+        for app_id, channel, event in events:
+            if event.expires_at <= now:
                 continue
             if size >= SOFT_BYTES:
                 yield self._page(asker, number, entries, is_last=False)
