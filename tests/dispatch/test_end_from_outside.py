@@ -47,9 +47,11 @@ def test_the_attempt_of_another_process_is_never_ended(
 
 
 @pytest.mark.parametrize("pids", [[CHILD], []])
-def test_a_task_that_no_process_has_begun_is_ended(row: TaskState, pids: Sequence[int]) -> None:
+def test_a_task_that_no_process_has_begun_fails_with_words(row: TaskState, pids: Sequence[int]) -> None:
     end_from_outside("test", "abc", State.LOST, pids=pids)
-    assert store.get_task(row.pk).state == State.FAILED, "nothing had begun that could be lost"
+    after = store.get_task(row.pk)
+    assert after.state == State.FAILED, "nothing had begun that could be lost"
+    assert after.error == "The worker was stopped before it started this task."
 
 
 def test_a_task_that_is_claimed_while_its_end_is_reported_is_not_ended(row: TaskState, monkeypatch) -> None:

@@ -21,7 +21,7 @@ HEADINGS = {
     "pages/task_text.py": "A task's status and detail, buttons, tray and toasts",
     "templates": "Pages",
     "pages": "Responses",
-    "dispatch": "Errors when a task is run again",
+    "dispatch": "Errors when a task is run again, or never began",
     "worker": "Errors of failed tasks",
     "runners": "Errors of failed tasks that a runner reports",
     "store": "Notices, and errors that the store writes",

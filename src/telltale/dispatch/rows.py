@@ -12,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, close_old_connections
+from django.utils.translation import gettext as _
 
 from telltale import store
 from telltale.core.states import State
@@ -54,7 +55,7 @@ def create_queued_row(call: Call) -> tuple[UUID, Owner]:
         runner=call.runner,
         runner_id=call.runner_id,
         name=call.name,
-        label=str(call.options.label) if call.options else "",
+        label=call.options.label_for(call.name) if call.options else "",
         task_id=call.task_id,
         args=args,
         kwargs=kwargs,
@@ -126,7 +127,8 @@ def end_from_outside(
         if row.cancel_requested:
             state = State.CANCELLED  # The cancellation was intended; the failure is only its consequence.
         elif row.state == State.QUEUED and state is State.LOST:
-            state = State.FAILED  # Killed before the first line of the task: nothing had begun that could be lost.
+            # Killed before the first line of the task: nothing had begun that could be lost.
+            state, error = State.FAILED, error or _("The worker was stopped before it started this task.")
         changed = store.end(row.pk, row.attempt, state, error=error, detail=detail, worker=row.worker)
         if changed is not None:
             announce(changed.envelopes)
