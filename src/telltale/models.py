@@ -170,6 +170,9 @@ class StoredNotice(models.Model):
     )
     attempt = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.FloatField()
+    holder = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """The page that has taken it and may show it; the page chose this name. Empty if none did."""
+    held_until = models.FloatField(null=True, blank=True, editable=False)
     shown_at = models.FloatField(null=True, blank=True)
 
     class Meta:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -296,6 +297,31 @@ def test_a_notice_is_granted_to_one_page_once(ada: Any) -> None:
     path, any_client = f"/telltale/notices/{notice.id}/take/", Client(enforce_csrf_checks=True)
     assert any_client.post(path, headers=bearer).json() == {"granted": True}
     assert any_client.post(path, headers=bearer).json() == {"granted": False}
+
+
+def test_a_page_that_names_itself_holds_a_notice_until_it_confirms_it(ada: Any) -> None:
+    notice = store.add_notice(user_topic(ada.pk), "Ready")
+    take = partial(take_notice, notice.id, tickets.issue([user_topic(ada.pk)]))
+    assert take(holder="A").json() == {"granted": True, "confirm_within_s": store.HELD_S}
+    refused = take(holder="B").json()
+    assert refused.keys() == {"granted", "retry_after_s"}
+    assert not refused["granted"]
+    assert 0 < refused["retry_after_s"] <= store.HELD_S
+    for _repeated in range(2):
+        assert take(holder="A", shown=True).json() == {"shown": True}
+    assert take(holder="B").json() == {"granted": False}
+
+
+@pytest.mark.parametrize("body", [{"holder": 7}, {"holder": "x" * 65}, {"holder": "x", "shown": 1}, {"shown": True}])
+def test_a_malformed_request_for_a_notice_takes_nothing(ada: Any, body: dict[str, Any]) -> None:
+    notice, ticket = store.add_notice(user_topic(ada.pk), "Ready"), tickets.issue([user_topic(ada.pk)])
+    assert take_notice(notice.id, ticket, **body).status_code == 400
+    assert take_notice(notice.id, ticket, holder="A").json()["granted"] is True
+
+
+def take_notice(notice_id: str, ticket: str, **body: Any) -> Any:
+    client = Client(enforce_csrf_checks=True)
+    return post_json(client, f"/telltale/notices/{notice_id}/take/", body, Authorization=f"Bearer {ticket}")
 
 
 def test_a_notice_is_not_granted_without_a_ticket_for_its_topic(ada: Any) -> None:

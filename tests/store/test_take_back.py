@@ -77,6 +77,15 @@ def test_where_the_loss_was_shown_a_second_notice_says_that_the_task_goes_on() -
     assert [notice.text for notice in store.take_notices(claim.id)] == [WORDS_AGAIN]
 
 
+def test_where_a_page_is_about_to_show_the_loss_a_second_notice_says_that_the_task_goes_on() -> None:
+    claim, _lost = lost_task()
+    notice = StoredNotice.objects.get()
+    assert store.hold_notice(notice.pk, [notice.topic], "page").granted
+    _claim, changed = store.take_back(claim)
+    assert changed.notice is not None
+    assert changed.notice.text == WORDS_AGAIN
+
+
 def test_at_its_end_only_the_notice_of_the_end_is_added() -> None:
     claim, _lost = lost_task()
     store.take_notices(claim.id)

@@ -116,6 +116,8 @@ class Migration(migrations.Migration):
                 ("url", models.CharField(blank=True, max_length=2048, null=True)),
                 ("attempt", models.PositiveIntegerField(blank=True, null=True)),
                 ("created_at", models.FloatField()),
+                ("holder", models.CharField(blank=True, default="", editable=False, max_length=64)),
+                ("held_until", models.FloatField(blank=True, editable=False, null=True)),
                 ("shown_at", models.FloatField(blank=True, null=True)),
                 (
                     "task",

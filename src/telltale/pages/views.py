@@ -50,6 +50,9 @@ from telltale.transports.polling import response_text
 NEWEST: Final = 50
 """The most tasks that the list shows."""
 
+MAX_HOLDER: Final = 64
+"""The most characters of the name that a page gives itself in order to hold a notice."""
+
 MIN_REFRESH_S: Final = 3
 """A page without JavaScript refreshes at most this often, so that it stays readable."""
 
@@ -145,8 +148,38 @@ def _requested_topics(request: HttpRequest) -> list[str]:
 @for_tickets
 @require_POST
 def take_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
-    """Take a notice for this page: granted to one page only, once."""
-    return JsonResponse({"granted": store.take_notice(notice_id, grant.topics)})
+    """Take a notice for this page: granted to one page only, once.
+
+    A page that names itself (`holder`) holds the notice, and confirms with `shown` that it has shown it. To a page that
+    does not, the notice counts as shown at once.
+    """
+    try:
+        holder, is_shown = _holder(request)
+    except Malformed as error:
+        return json_error(400, str(error))
+    if not holder:
+        return JsonResponse({"granted": store.take_notice(notice_id, grant.topics)})
+    if is_shown:
+        store.confirm_notice(notice_id, grant.topics, holder)
+        return JsonResponse({"shown": True})
+    hold = store.hold_notice(notice_id, grant.topics, holder)
+    if hold.seconds is None:
+        return JsonResponse({"granted": hold.granted})
+    name = "confirm_within_s" if hold.granted else "retry_after_s"
+    return JsonResponse({"granted": hold.granted, name: round(hold.seconds, 3)})
+
+
+def _holder(request: HttpRequest) -> tuple[str, bool]:
+    """Return the name that the page gave itself, and whether it has shown the notice; raises `Malformed`."""
+    body = json_body(request) if request.content_type == "application/json" else {}
+    holder, is_shown = body.get("holder", ""), body.get("shown", False)
+    if not isinstance(holder, str) or len(holder) > MAX_HOLDER or not isinstance(is_shown, bool):
+        raise Malformed(
+            _('Send {"holder": "…", "shown": false}: a text of at most %(n)s characters.') % {"n": MAX_HOLDER}
+        )
+    if is_shown and not holder:
+        raise Malformed(_('Send "holder" with "shown": the text that took the notice.'))
+    return holder, is_shown
 
 
 @for_anyone

@@ -24,7 +24,7 @@ write), `durations` (how long runs usually take). Other packages use only the na
 from telltale.store.clock import now
 from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
-from telltale.store.notices import add_notice, take_notice, take_notices
+from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import (
     KEY_LENGTH,
@@ -43,9 +43,10 @@ from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
-from telltale.store.values import Changed, Claim, Member, Pruned, Queued, Refusal, Report, Saved
+from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
+    "HELD_S",
     "KEY_LENGTH",
     "NEWEST",
     "PRUNED_AT_ONCE",
@@ -53,6 +54,7 @@ __all__ = [
     "Changed",
     "Claim",
     "Member",
+    "NoticeHold",
     "Pruned",
     "Queued",
     "Refusal",
@@ -60,6 +62,7 @@ __all__ = [
     "Saved",
     "add_notice",
     "claim",
+    "confirm_notice",
     "count_before",
     "delete_queued",
     "end",
@@ -67,6 +70,7 @@ __all__ = [
     "expire",
     "get_task",
     "hand_over",
+    "hold_notice",
     "is_cancel_requested",
     "member_ids",
     "now",

@@ -1,9 +1,19 @@
 """Notices: messages for people, kept until a page has shown them. A task's end creates one for its owner.
 
-The race: of many pages that want to show a notice, one may. The UPDATE requires that the notice was not shown before.
+The race: of many pages that want to show a notice, one may. The UPDATE requires that the notice was not shown before,
+and that no other page holds it.
+
+    waiting ──hold──▶ held ──confirm──▶ shown
+       ▲               │                  ▲
+       └── HELD_S ─────┘       take ──────┘  (from waiting)
+
+A page holds a notice, shows it, and confirms that it was painted. A page that is closed in between confirms nothing, so
+another page may hold the notice after `HELD_S`. A confirmation counts at any time, also after that: it says what a
+person has seen.
 """
 
 from collections.abc import Collection, Iterable
+from typing import Final
 from uuid import UUID
 
 from django.db.models import Q
@@ -16,7 +26,11 @@ from telltale.core.wire import Notice
 from telltale.models import StoredNotice, TaskState
 from telltale.store.clock import or_now
 from telltale.store.rows import database, in_transaction, is_uuid, notice_rows, valid_ids
+from telltale.store.values import NoticeHold
 from telltale.store.write_on_read import write_on_read
+
+HELD_S: Final = 10.0
+"""How long a page holds a notice: it shows the notice in the first half, and confirms that in the second."""
 
 
 def add_notice(
@@ -29,26 +43,57 @@ def add_notice(
 
 
 def take_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | None = None) -> bool:
-    """Take a notice in order to show it: True for the first page that asks and follows the notice's topic.
+    """Take a notice in order to show it: True for the first that asks and follows the notice's topic.
 
-    A taken notice counts as shown.
+    A taken notice counts as shown. While a page holds it, it can't be taken.
     """
     if not is_uuid(notice_id):
         return False
+    instant = or_now(now)
+    free = notice_rows().filter(is_free(instant), pk=notice_id, topic__in=list(topics))
+    return free.update(shown_at=instant) == 1
+
+
+def hold_notice(notice_id: UUID | str, topics: Iterable[str], holder: str, *, now: float | None = None) -> NoticeHold:
+    """Let the page `holder` show a notice, if no other page holds it: until it confirms that, for `HELD_S`.
+
+    A page that asks again, because the answer was lost, holds it anew.
+    """
+    if not is_uuid(notice_id):
+        return NoticeHold(granted=False)
+    instant = or_now(now)
     not_shown = notice_rows().filter(pk=notice_id, topic__in=list(topics), shown_at=None)
+    is_mine = Q(holder=holder)
+    if not_shown.filter(is_free(instant) | is_mine).update(holder=holder, held_until=instant + HELD_S) == 1:
+        return NoticeHold(granted=True, seconds=HELD_S)
+    held_until = not_shown.values_list("held_until", flat=True).first()
+    if held_until is None:
+        return NoticeHold(granted=False)
+    return NoticeHold(granted=False, seconds=min(HELD_S, max(0.0, held_until - instant)))
+
+
+def confirm_notice(notice_id: UUID | str, topics: Iterable[str], holder: str, *, now: float | None = None) -> bool:
+    """A page has shown the notice: no page will show it again. Return whether it was not known to be shown before.
+
+    It counts also if `holder` holds the notice no longer, or if its owner has signed in since, which changed the topic.
+    """
+    if not is_uuid(notice_id):
+        return False
+    not_shown = notice_rows().filter(Q(topic__in=list(topics)) | Q(holder=holder), pk=notice_id, shown_at=None)
     return not_shown.update(shown_at=or_now(now)) == 1
 
 
 def take_notices(task_or_topic: UUID | str, *, now: float | None = None) -> list[Notice]:
     """Take all notices of a task (its id) or of a follower (a topic) that were not shown, in order to show them.
 
-    Each is returned once. While the database can't be written, none is: they are kept for later.
+    Each is returned once, and none that a page holds. While the database can't be written, none is: they are kept for
+    later.
     """
     is_topic = isinstance(task_or_topic, str) and ":" in task_or_topic
     wanted = Q(topic=task_or_topic) if is_topic else Q(task_id__in=valid_ids([task_or_topic]))
     instant = or_now(now)
-    not_shown = list(notice_rows().filter(wanted, shown_at=None).order_by("created_at"))
-    return (write_on_read(lambda: _take(not_shown, instant)) or []) if not_shown else []
+    free = list(notice_rows().filter(wanted, is_free(instant)).order_by("created_at"))
+    return (write_on_read(lambda: _take(free, instant)) or []) if free else []
 
 
 def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
@@ -56,8 +101,16 @@ def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
         return [
             stored.notice
             for stored in notices
-            if notice_rows().filter(pk=stored.pk, shown_at=None).update(shown_at=instant)
+            if notice_rows().filter(is_free(instant), pk=stored.pk).update(shown_at=instant)
         ]
+
+
+def is_free(instant: float) -> Q:
+    """The condition of notices that were not shown, and that no page holds."""
+    # A hold that ends much later than any can was taken before the clock was put back. Not a little later: the instants
+    # of two processes may differ by some seconds.
+    is_held = Q(held_until__gt=instant, held_until__lte=instant + 2 * HELD_S)
+    return Q(shown_at=None) & (Q(held_until=None) | ~is_held)
 
 
 def add_end_notice(row: TaskState, instant: float) -> Notice | None:

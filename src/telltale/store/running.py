@@ -22,7 +22,7 @@ from telltale.store.clock import or_now
 from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
 from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
-from telltale.store.notices import add_recovery_notice
+from telltale.store.notices import add_recovery_notice, is_free
 from telltale.store.rows import (
     MAX_TRIES,
     database,
@@ -108,7 +108,7 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
 
     `lost` is a reader's presumption. The attempt goes on under the next number: no running snapshot of its old number
     supersedes the lost one. None also if that number is taken: a newer attempt fences this one. The notice that the
-    task was lost is deleted if no page has shown it; else a second notice says that the task goes on, unless
+    task was lost is deleted if no page has shown or holds it; else a second notice says that the task goes on, unless
     `is_ending`, because its end has a notice of its own.
     """
     instant = or_now(now)
@@ -117,7 +117,7 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
         if row is None or not _reopen(row, instant):
             return None
         of_attempt = notice_rows().filter(task=row, attempt=claim.attempt)
-        deleted, _by_model = of_attempt.filter(shown_at=None).delete()
+        deleted, _by_model = of_attempt.filter(is_free(instant)).delete()
         # Locked by the UPDATE: the row is as it was written here.
         row.refresh_from_db(using=database())
         is_told = not deleted and not is_ending and of_attempt.exists()

@@ -111,6 +111,15 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeHold:
+    """Whether a page may show a notice now."""
+
+    granted: bool
+    seconds: float | None = None
+    """Granted: how long the page may take until it confirms. Refused: when to ask again; None if never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
     """How many rows were deleted, and which tasks were given up."""
 
