@@ -103,15 +103,15 @@ def test_a_runner_without_its_library_is_an_error_of_check() -> None:
     assert 'pip install "django-telltale[celery]"' in checked.stderr
 
 
-def test_patterns_of_tasks_to_follow_without_celery_are_a_warning() -> None:
-    checked = check_without("celery", {"FOLLOW": {"newsletter.tasks.*": None}})
-    assert checked.returncode == 0
-    assert "(telltale.W009) TELLTALE['FOLLOW'] has no effect" in checked.stderr
-    assert "W009" not in check_without("celery", {}).stderr
-
-
-def test_patterns_of_tasks_to_follow_need_the_runner_for_celery(settings: Any) -> None:
-    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}}
+def test_patterns_of_tasks_to_follow_without_a_runner_that_follows_names_are_a_warning(settings: Any) -> None:
+    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}, "RUNNERS": ["thread", "channels"]}
+    (warning,) = checks.check_runners()
+    assert (warning.id, "channels, thread" in warning.msg) == ("telltale.W009", True)
+    settings.TELLTALE = {"RUNNERS": ["thread", "channels"]}
     assert checks.check_runners() == []
-    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}, "RUNNERS": ["thread"]}
-    assert [message.id for message in checks.check_runners()] == ["telltale.W009"]
+
+
+@pytest.mark.parametrize("runner", ["celery", "django_tasks", "rq", "dramatiq", "huey", "django_q"])
+def test_patterns_of_tasks_to_follow_need_only_one_runner_that_follows_names(settings: Any, runner: str) -> None:
+    settings.TELLTALE = {"FOLLOW": {"newsletter.tasks.*": None}, "RUNNERS": ["thread", runner]}
+    assert checks.check_runners() == []

@@ -25,14 +25,13 @@ from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core import origins
 from telltale.core.topics import MAX_LENGTH, user_topic
 from telltale.dispatch import registry
+from telltale.dispatch.runner import Ability, abilities
 from telltale.pusher import app_registry, app_settings
 from telltale.pusher.publisher.checks import check_publisher
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 PUSHER_TABLE: Final = "telltale.pusher.models.apps"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
-FOLLOWS_NAMES: Final = "celery"
-"""The runner whose tasks `FOLLOW` finds."""
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
@@ -142,14 +141,16 @@ def check_runners(**_: Any) -> list[CheckMessage]:
     problem = registry.why_no_runners()
     if problem is not None:
         return [Error(problem, hint="Until then, no task is shown and none can be enqueued.", id="telltale.E015")]
-    if not conf.settings().follow or registry.by_name(FOLLOWS_NAMES) is not None:
+    runners = registry.all_runners()
+    if not conf.settings().follow or any(Ability.FOLLOWS in abilities(runner) for runner in runners):
         return []
+    names = ", ".join(runner.name for runner in runners)
     return [
         Warning(
-            "TELLTALE['FOLLOW'] has no effect: only Celery's tasks are followed by their names, and the runner for "
-            "Celery is not available.",
-            hint='pip install "django-telltale[celery]", and keep "celery" in TELLTALE[\'RUNNERS\'] if it is set. Show '
-            "tasks of other runners by a tracked function around them: docs/other-tasks.md.",
+            f"TELLTALE['FOLLOW'] has no effect: of the runners that are available here ({names}), none follows tasks "
+            "by their names.",
+            hint="Install the library that runs these tasks, and keep its runner in TELLTALE['RUNNERS'] if it is set. "
+            "Other tasks are shown by a tracked function around them: docs/other-tasks.md.",
             id="telltale.W009",
         )
     ]

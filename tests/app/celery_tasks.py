@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from celery import shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore, Reject
 from redis import Redis
 
@@ -106,6 +106,30 @@ telltale.follow("tests.app.celery_tasks.vendor_*", label="Vendor's report")
 @shared_task
 def vendor_monthly(log: str) -> None:
     append_line(log, "vendor_monthly")
+
+
+class Report(Task):
+    """An abstract base whose `run` is tracked; each report inherits it."""
+
+    abstract = True
+
+    @telltale.tracked
+    def run(self, log: str) -> None:
+        append_line(log, self.name)
+
+
+class SalesReport(Report):
+    """A report that has its name from its class."""
+
+
+class StockReport(Report):
+    """A report with a name of its own."""
+
+    name = "tests.reports.stock_by_month"
+
+
+for report in (SalesReport, StockReport):
+    current_app.register_task(report())
 
 
 @shared_task

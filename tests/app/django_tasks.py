@@ -55,6 +55,12 @@ async def count_async(log: str, steps: int) -> None:
 
 
 @task
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
+@task
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

@@ -48,6 +48,12 @@ redelivered = wait_for_file
 
 
 @dramatiq.actor(max_retries=0)
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
+@dramatiq.actor(max_retries=0)
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

@@ -37,6 +37,12 @@ def catch_exceptions(log: str) -> None:
 
 
 @db_task()
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
+@db_task()
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

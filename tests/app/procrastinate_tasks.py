@@ -44,6 +44,12 @@ async def count_async(log: str, steps: int) -> None:
 
 
 @app.task
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
+@app.task
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

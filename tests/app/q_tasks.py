@@ -36,6 +36,11 @@ def catch_exceptions(log: str) -> None:
 redelivered = wait_for_file
 
 
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

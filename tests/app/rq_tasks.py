@@ -48,6 +48,12 @@ async def count_async(log: str, steps: int) -> None:
 
 
 @job
+def follow_me(log: str) -> None:
+    """Stands for a task of another package. Followed by `tests.settings`."""
+    append_line(log, "follow_me")
+
+
+@job
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

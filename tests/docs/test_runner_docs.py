@@ -84,7 +84,8 @@ class Site:
             self.view = code
         else:
             (self._home / name).parent.mkdir(parents=True, exist_ok=True)
-            (self._home / name).write_text((BASE if name == "settings.py" else "") + code)
+            with (self._home / name).open("a") as file:
+                file.write((BASE if name == "settings.py" and file.tell() == 0 else "") + code)
 
     def run(self, *arguments: str) -> str:
         """Run Python in the site; returns its output."""

@@ -25,7 +25,7 @@ class OwnCallTests:
 
     @pytest.fixture
     def worker(self) -> WorkerProcess:
-        """A worker of the runner; its tasks include `untracked`."""
+        """A worker of the runner; its tasks include `untracked`, and `follow_me`, which the settings follow."""
         raise NotImplementedError("Override the fixture `worker`.")
 
     def call(self, task: Any, **kwargs: Any) -> str:
@@ -41,6 +41,19 @@ class OwnCallTests:
         assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, runner_id, ada, "Count")
         worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
+
+    def test_a_task_that_is_followed_by_its_name_is_shown(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
+        ada = User.objects.create_user("ada")
+        with owned_by(ada):
+            runner_id = self.call(worker.tasks.follow_me, log=str(tmp_path / "log"))
+        row = only_row()
+        assert (row.state, row.runner_id, row.owner) == (State.QUEUED, runner_id, ada)
+        assert row.label == "Something of another package"
+        worker.start()
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt, logged_lines(tmp_path)) == (State.SUCCEEDED, 1, ["follow_me"])
+        assert TaskState.objects.count() == 1
 
     def test_an_untracked_task_has_no_row(self, worker: WorkerProcess, tmp_path: Path) -> None:
         worker.start()

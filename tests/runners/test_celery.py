@@ -78,6 +78,12 @@ class TestEager:
         celery_tasks.ignore.delay()
         assert TaskState.objects.get().state == State.CANCELLED
 
+    def test_each_task_that_inherits_a_tracked_run_has_a_label_made_from_its_own_name(self, tmp_path: Path) -> None:
+        celery_app.tasks["tests.app.celery_tasks.SalesReport"].delay(str(tmp_path / "log"))
+        telltale.enqueue(celery_app.tasks["tests.reports.stock_by_month"], str(tmp_path / "log"))
+        labels = TaskState.objects.order_by("created_at").values_list("label", "state")
+        assert list(labels) == [("Sales report", State.SUCCEEDED), ("Stock by month", State.SUCCEEDED)]
+
     def test_a_followed_task_is_shown(self, tmp_path: Path) -> None:
         celery_tasks.follow_me.delay(str(tmp_path / "log"))
         row = TaskState.objects.get()

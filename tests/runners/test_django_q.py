@@ -1,12 +1,13 @@
 """django-q2 beyond the contract: `async_task`, the synchronous mode, redelivered tasks, the list of clusters."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django_q.brokers import get_broker
 from django_q.conf import Conf
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Success
 from django_q.signing import SignedPackage
 from django_q.status import Status
 from django_q.tasks import async_chain, async_task
@@ -41,6 +42,20 @@ def test_the_synchronous_mode_creates_the_row_and_ends_it(tmp_path: Path) -> Non
     async_task(q_tasks.count, str(tmp_path / "log"), 3, 0.0, sync=True)
     assert (only_row().state, only_row().attempt, only_row().result) == (State.SUCCEEDED, 1, "/counted/")
     assert DjangoQRunner().current_call() is None, "the run is over"
+
+
+@pytest.mark.parametrize("function", [q_tasks.follow_me, "tests.app.q_tasks.follow_me"], ids=["function", "name"])
+def test_a_function_that_is_followed_by_its_name_is_shown(function: Any, tmp_path: Path) -> None:
+    task_id = async_task(function, str(tmp_path / "log"), sync=True)
+    row = only_row()
+    assert (row.state, row.attempt, row.label) == (State.SUCCEEDED, 1, "Something of another package")
+    assert (row.runner_id, logged_lines(tmp_path)) == (task_id, ["follow_me"])
+    assert Success.objects.get(pk=task_id).func == "tests.app.q_tasks.follow_me"
+
+
+def test_a_followed_function_that_does_not_exist_fails_as_without_telltale() -> None:
+    with pytest.raises(ValueError, match=r"tests\.elsewhere\.follow_me is not defined"):
+        async_task("tests.elsewhere.follow_me", "log", sync=True)
 
 
 def test_an_untracked_function_has_no_row() -> None:
@@ -88,6 +103,15 @@ def test_a_cluster_is_found_although_dead_clusters_are_before_it_in_the_list() -
 
 @pytest.mark.service
 class TestCluster:
+    def test_a_function_that_is_followed_by_its_name_is_shown(
+        self, django_q_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        async_task(q_tasks.follow_me, str(tmp_path / "log"))
+        assert only_row().state == State.QUEUED
+        django_q_worker.start()
+        row = wait_for_end(only_row())
+        assert (row.state, row.attempt, logged_lines(tmp_path)) == (State.SUCCEEDED, 1, ["follow_me"])
+
     def test_each_task_of_a_chain_has_its_own_row(self, django_q_worker: WorkerProcess, tmp_path: Path) -> None:
         django_q_worker.start()
         log = str(tmp_path / "log")

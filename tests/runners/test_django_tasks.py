@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import transaction
 from django_tasks_db.models import DBTaskResult
@@ -15,7 +16,7 @@ from telltale.dispatch.registry import by_name
 from telltale.models import TaskState
 from telltale.owners import owned_by
 from telltale.testing.runners import logged_lines, wait_for_end
-from tests.app import django_tasks
+from tests.app import async_tasks, django_tasks
 from tests.runners.workers import WorkerProcess
 
 try:
@@ -92,6 +93,39 @@ def test_a_task_that_runs_inside_another_has_its_own_row(tmp_path: Path) -> None
     inner = TaskState.objects.get(name__endswith="count")
     assert (outer.state, outer.result) == (State.SUCCEEDED, "/outer/")
     assert (inner.state, inner.result) == (State.SUCCEEDED, "/counted/")
+
+
+@pytest.mark.parametrize("task", [django_tasks.follow_me, async_tasks.follow_me], ids=["sync", "async"])
+def test_a_task_that_is_followed_by_its_name_is_shown(task: Any, tmp_path: Path) -> None:
+    ada = User.objects.create_user("ada")
+    with owned_by(ada):
+        task.using(backend="immediate").enqueue(str(tmp_path / "log"))
+    row = TaskState.objects.get()
+    assert (row.state, row.owner, row.label) == (State.SUCCEEDED, ada, "Something of another package")
+    assert logged_lines(tmp_path) == ["follow_me"]
+    assert telltale.enqueue(task, str(tmp_path / "log")).state == State.QUEUED
+
+
+@pytest.mark.parametrize("task", [django_tasks.follow_me, async_tasks.follow_me], ids=["sync", "async"])
+def test_a_followed_task_that_is_awaited_is_shown(task: Any, tmp_path: Path) -> None:
+    async def enqueue_and_run() -> None:
+        result = await task.using(backend="immediate").aenqueue(str(tmp_path / "log"))
+        assert str(result.status) == "SUCCESSFUL"
+
+    async_to_sync(enqueue_and_run)()
+    assert TaskState.objects.get().state == State.SUCCEEDED
+
+
+@pytest.mark.service
+def test_a_task_that_is_followed_by_its_name_runs_in_a_worker(
+    django_tasks_worker: WorkerProcess, tmp_path: Path
+) -> None:
+    django_tasks.follow_me.enqueue(str(tmp_path / "log"))
+    row = TaskState.objects.get()
+    assert (row.state, row.label) == (State.QUEUED, "Something of another package")
+    django_tasks_worker.start()
+    ended = wait_for_end(row)
+    assert (ended.state, ended.attempt, logged_lines(tmp_path)) == (State.SUCCEEDED, 1, ["follow_me"])
 
 
 def test_a_failure_in_the_immediate_backend_is_shown(tmp_path: Path) -> None:

@@ -58,6 +58,17 @@ class TestWorker(RetryTests):
             assert wait_for_end(row).state == State.SUCCEEDED
         assert (row_of_telltale.runner, logged_lines(tmp_path)) == ("rq", ["plain", "plain"])
 
+    def test_a_plain_function_that_is_followed_by_its_name_is_shown_and_can_be_retried(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.start()
+        django_rq.get_queue().enqueue("tests.app.q_tasks.follow_me", str(tmp_path / "log"), 1)
+        row = wait_for_end(only_row())
+        assert (row.state, row.label) == (State.FAILED, "Something of another package"), "it takes one argument"
+        telltale.retry(row)
+        wait_until(lambda: reload(row).ended_at is not None, "the second attempt ends")
+        assert (reload(row).state, reload(row).attempt) == (State.FAILED, 2)
+
     def test_in_a_transaction_the_job_and_its_row_are_created_at_the_commit(
         self, worker: WorkerProcess, tmp_path: Path
     ) -> None:

@@ -15,9 +15,16 @@ from django.db import transaction
 from telltale import conf, store
 from telltale.core.wire import Envelope
 from telltale.dispatch.registry import runner_of
-from telltale.dispatch.runner import PendingCall, Runner, TaskOptions, new_runner_id, options_of, start_by
+from telltale.dispatch.runner import (
+    FollowsNames,
+    PendingCall,
+    Runner,
+    TaskOptions,
+    new_runner_id,
+    options_of,
+    start_by,
+)
 from telltale.dispatch.submit import submit, submit_many
-from telltale.dispatch.tracked import label_from_name
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import CURRENT_OWNER, resolve_owner
@@ -97,7 +104,8 @@ def enqueue_many(
 def _runner_name_options(task: object) -> tuple[Runner, str, TaskOptions]:
     runner = runner_of(task)
     name = runner.name_of(task)
-    options = options_of(runner.function_of(task))
+    followed = runner.options_for(task) if isinstance(runner, FollowsNames) else None
+    options = followed or options_of(runner.function_of(task))
     if options is None:
         raise TypeError(
             f"{name} is not tracked, so its run would stay queued for ever: put @telltale.tracked beneath its "
@@ -107,7 +115,7 @@ def _runner_name_options(task: object) -> tuple[Runner, str, TaskOptions]:
 
 
 def _label(label: object, options: TaskOptions, name: str) -> str:
-    return str(label or options.label or label_from_name(name.rpartition(".")[2]))
+    return str(label or options.label_for(name))
 
 
 def _delete_row(task_id: UUID, error: BaseException) -> None:

@@ -1,14 +1,17 @@
 """`telltale.follow`: show tasks that can't be edited, such as another package's, by their names.
 
 The names come from the setting `FOLLOW` (patterns, each with a label or None), or from `follow` in code that every
-process runs, such as an `AppConfig.ready`. Only Celery's tasks have names that can be matched so far.
+process runs, such as an `AppConfig.ready`. Runners with the ability `FOLLOWS` look up the options of their tasks here,
+and wrap what runs a task that is followed (`shown`).
 """
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import Any
 
 from telltale import conf
-from telltale.dispatch.runner import TaskOptions
-from telltale.dispatch.tracked import label_from_name
+from telltale.dispatch.runner import TaskOptions, options_of
+from telltale.dispatch.tracked import wrap
 
 _labels: dict[str, object] = {}
 """The label of each pattern, as given to `follow`."""
@@ -30,6 +33,16 @@ def options_by_name(name: str) -> TaskOptions | None:
     """The options of a followed task, the same object on every call; None if no pattern matches `name`."""
     for pattern, label in {**conf.settings().follow, **_labels}.items():
         if fnmatchcase(name, pattern):
-            options = TaskOptions(label=label or label_from_name(name.rpartition(".")[2]))
-            return _options.setdefault((name, str(label)), options)
+            return _options.setdefault((name, str(label)), TaskOptions(label=label))
     return None
+
+
+def options_of_task(function: object, name: str) -> TaskOptions | None:
+    """The options of the task's function, or those of its name if it is followed; None if it is not shown."""
+    return options_of(function) or options_by_name(name)
+
+
+def shown(run: Callable[..., Any], function: object, name: str) -> Callable[..., Any]:
+    """`run`, which runs the task of that function and name; with a wrapper that shows it if the task is followed."""
+    options = None if options_of(function) is not None else options_by_name(name)
+    return run if options is None else wrap(run, options)

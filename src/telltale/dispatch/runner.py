@@ -11,6 +11,7 @@ This file imports no Django models, because modules with tasks are imported befo
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,12 +39,28 @@ class EnqueueFailed(Exception):
 class TaskOptions:
     """The arguments of `tracked`, kept on the function that it wraps. Compared by identity."""
 
-    label: object
-    """The task's name for people. May be a lazy translation, so it is converted to text only when it is needed."""
+    label: object = None
+    """The task's name for people; None to make one from the task's name. May be a lazy translation, so it is converted
+    to text only when it is needed."""
     key: Callable[..., str | None] | None = None
     """Returns the key of a call from its arguments; an open task with the same key is joined. None joins nothing."""
     runner: str | None = None
     """The name of the runner, for runners that enqueue plain functions."""
+
+    def label_for(self, name: str) -> str:
+        """The label of a run; `name`: the task's name, as its runner knows it."""
+        return str(self.label or label_from_name(name.rpartition(".")[2]))
+
+
+def label_from_name(name: str) -> str:
+    """A label made from the name of a function or class: `import_contacts`, `ImportContacts`: "Import contacts"."""
+    words = name.replace("_", " ").split()
+    words = [_CAPITAL.sub(lambda letter: f" {letter[0].lower()}", word) for word in words]
+    label = " ".join(words)
+    return label[:1].upper() + label[1:] or name
+
+
+_CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z](?=[a-z])")
 
 
 OPTIONS_ATTRIBUTE = "__telltale__"
@@ -158,6 +175,7 @@ class Ability(StrEnum):
     REVOKES = "revokes waiting tasks"
     TERMINATES = "terminates running tasks"
     REDELIVERS = "redelivers a killed worker's task"
+    FOLLOWS = "follows tasks by their names"
 
 
 @runtime_checkable
@@ -223,6 +241,14 @@ class RunsAsync(Protocol):
     runs_async: bool
 
 
+@runtime_checkable
+class FollowsNames(Protocol):
+    """Shows tasks whose code has no `tracked`, by their names: the setting `FOLLOW`, and `telltale.follow`."""
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """The options of the task's function, or else those by which its name is followed; None if it is not shown."""
+
+
 _PROTOCOLS: Mapping[Ability, type] = {
     Ability.CHOOSES_ID: ChoosesId,
     Ability.BULK: EnqueuesMany,
@@ -232,6 +258,7 @@ _PROTOCOLS: Mapping[Ability, type] = {
     Ability.REVOKES: Revokes,
     Ability.TERMINATES: Terminates,
     Ability.REDELIVERS: Redelivers,
+    Ability.FOLLOWS: FollowsNames,
 }
 
 

@@ -15,7 +15,14 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
-from telltale.dispatch.runner import OPTIONS_ATTRIBUTE, Call, ConvertsCancellation, TaskOptions, options_of
+from telltale.dispatch.runner import (
+    OPTIONS_ATTRIBUTE,
+    Call,
+    ConvertsCancellation,
+    TaskOptions,
+    label_from_name,
+    options_of,
+)
 from telltale.owners import owned_by
 
 if TYPE_CHECKING:
@@ -54,7 +61,8 @@ def tracked(
 ) -> Any:
     """Show the runs of a function: `@shared_task` above, `@telltale.tracked(label="…")` beneath.
 
-    `label`: the task's name for people; by default made from the function's name; may be a lazy translation.
+    `label`: the task's name for people; by default made from the function's name, or from the task's name if the
+    function is a method; may be a lazy translation.
     `key`: called by `telltale.enqueue` with the task's arguments. If a task with the returned key is open, the call
     joins it. The runner's own calls (`.delay`, `.enqueue`) always run, and join nothing.
     `runner`: the name of the runner that `telltale.enqueue` uses, for runners that enqueue plain functions ("rq",
@@ -68,7 +76,9 @@ def tracked(
         )
     if options_of(fn) is not None:
         raise TypeError(f"{fn.__qualname__} is tracked twice: remove one @telltale.tracked.")
-    return wrap(fn, TaskOptions(label=label or label_from_name(fn.__name__), key=key, runner=runner))
+    if label is None and not _is_method(fn):
+        label = label_from_name(fn.__name__)
+    return wrap(fn, TaskOptions(label=label, key=key, runner=runner))
 
 
 def wrap(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
@@ -78,10 +88,10 @@ def wrap(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
     return wrapper
 
 
-def label_from_name(name: str) -> str:
-    """A label made from a function's name: `import_contacts` becomes "Import contacts"."""
-    label = name.replace("_", " ").strip()
-    return label[:1].upper() + label[1:] or name
+def _is_method(fn: Any) -> bool:
+    """Whether the function stands in a class, from which several tasks may inherit it, such as `run` of Celery's."""
+    scope = fn.__qualname__.rpartition(".")[0]
+    return bool(scope) and not scope.endswith("<locals>")
 
 
 def _wrap_sync(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
@@ -141,9 +151,8 @@ def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractCon
         runner=call.runner,
         runner_id=call.runner_id,
         verdict=runner.verdict,
-        # Any other call's row was looked up, and created if it was missing. A call that runs at most once had its row
-        # before it was sent: if there is none now, the call was taken back.
-        create_row=partial(create_row_unless_there, call) if call.carries_row and not call.at_most_once else None,
+        # A call that runs at most once had its row before it was sent: if there is none now, the call was taken back.
+        create_row=None if call.at_most_once else partial(create_row_unless_there, call),
         at_most_once=call.at_most_once,
     )
 

@@ -77,6 +77,10 @@ class CeleryRunner:
         """The task's function as it was before Celery wrapped it for `autoretry_for`."""
         return getattr(task, "_orig_run", task.run)
 
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the task's function, or of the task's name."""
+        return options_of_task(task) or options_by_name(str(task.name))
+
     def find(self, name: str) -> object | None:
         """The task of that name in the current app's registry."""
         found: object | None = current_app.tasks.get(name)

@@ -86,7 +86,11 @@ def _member(signature: Signature) -> store.Member:
         )
     args, kwargs = storable_arguments(signature.args, signature.kwargs)
     return store.Member(
-        runner_id=uuid(), name=str(signature.task), label=str(options.label), args=args, kwargs=kwargs or {}
+        runner_id=uuid(),
+        name=str(signature.task),
+        label=options.label_for(str(signature.task)),
+        args=args,
+        kwargs=kwargs or {},
     )
 
 

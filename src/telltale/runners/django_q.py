@@ -9,6 +9,7 @@ a killed worker and, unless `ack_failures` is set, to one that failed; the latte
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -21,12 +22,14 @@ from django_q.brokers import Broker
 from django_q.conf import Conf
 from django_q.exceptions import TimeoutException
 from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
+from django_q.signing import SignedPackage
 from django_q.status import Stat
 
 from telltale.core.states import State
+from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import FunctionRunner, dotted_name, import_or_none
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import Call, options_of, suppress_and_log
+from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 
 if TYPE_CHECKING:
@@ -48,16 +51,30 @@ class DjangoQRunner(FunctionRunner):
     name = "django_q"
 
     def install(self) -> None:
-        """Connect to the signals, and patch the brokers: no signal is sent after a package is enqueued."""
+        """Connect to the signals, and patch the brokers and the packages.
+
+        No signal is sent after a package is enqueued, and none can replace the function that a worker runs.
+        """
         pre_enqueue.connect(_add_header, dispatch_uid="telltale.runners.django_q", weak=False)
         pre_execute.connect(_on_start, dispatch_uid="telltale.runners.django_q", weak=False)
         post_execute_in_worker.connect(_on_end, dispatch_uid="telltale.runners.django_q", weak=False)
         patch(django_q.tasks, "get_broker", _get_broker)
+        patch(SignedPackage, "loads", _load_package)
 
     def owns(self, task: object) -> bool:
         """Whether it is a function that is tracked with `runner="django_q"`."""
         options = options_of(task)
         return options is not None and options.runner == self.name
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function, or of its dotted name."""
+        return options_of_task(task, dotted_name(task))
+
+    def find(self, name: str) -> object | None:
+        """The function of that dotted name, if it is shown; None if it can't be imported, or is another runner's."""
+        function = import_or_none(name)
+        is_followed = options_of(function) is None and options_of_task(function, name) is not None
+        return function if callable(function) and is_followed else super().find(name)
 
     def new_id(self) -> str:
         """An id like django-q2's own."""
@@ -110,18 +127,26 @@ def _function(package: Mapping[str, Any]) -> object | None:
     return import_or_none(function) if isinstance(function, str) else function
 
 
+def _name(package: Mapping[str, Any]) -> str:
+    function = _function(package)
+    return dotted_name(function) if hasattr(function, "__qualname__") else str(package["func"])
+
+
+def _options(package: Mapping[str, Any]) -> TaskOptions | None:
+    return options_of_task(_function(package), _name(package))
+
+
 def _call(package: Mapping[str, Any]) -> Call:
     header = TaskHeader.from_json(package.get(HEADER))
-    function: Any = _function(package)
     return Call(
         runner=DjangoQRunner.name,
         runner_id=str(package["id"]),
-        name=dotted_name(function) if function else str(package["func"]),
+        name=_name(package),
         args=package["args"],
         kwargs=package["kwargs"],
         task_id=header.task_id if header else None,
         owner=header.owner if header else None,
-        options=options_of(function),
+        options=_options(package),
     )
 
 
@@ -138,7 +163,7 @@ def _will_be_redelivered(package: Mapping[str, Any]) -> bool:
 
 @suppress_and_log
 def _add_header(sender: object, task: dict[str, Any], **_ignored: object) -> None:
-    if options_of(_function(task)) is None or HEADER in task:
+    if _options(task) is None or HEADER in task:
         return
     parent = _running.get() or {}
     header = new_header(TaskHeader.from_json(parent.get(HEADER)))
@@ -171,8 +196,43 @@ def _create_row() -> None:
         create_row_unless_there(_call(package))
 
 
+@dataclass(frozen=True)
+class FollowedFunction:
+    """What a worker runs in place of a function that is followed: the function, with a wrapper that shows the run."""
+
+    function: Any
+    """As the package has it: the function, or its dotted name."""
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function. Raises `ValueError` if there is no such function, as django-q2 does."""
+        function: Any = import_or_none(self.function) if isinstance(self.function, str) else self.function
+        if function is None:
+            raise ValueError(f"Function {self.function} is not defined")
+        return shown(function, function, self.name)(*args, **kwargs)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _load_package(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    package = original(*args, **kwargs)
+    # Results are packages too.
+    if isinstance(package, dict) and "func" in package and "result" not in package:
+        _replace_followed(package)
+    return package
+
+
+@suppress_and_log
+def _replace_followed(package: dict[str, Any]) -> None:
+    if options_of(_function(package)) is None and _options(package) is not None:
+        package["func"] = FollowedFunction(package["func"], _name(package))
+
+
 @suppress_and_log
 def _on_start(sender: object, func: object, task: dict[str, Any], **_ignored: object) -> None:
+    if isinstance(func, FollowedFunction):
+        task["func"] = func.function  # The worker has the function that it runs; this one is stored with the result.
     _running.set(task)
 
 

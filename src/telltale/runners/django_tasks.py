@@ -2,19 +2,22 @@
 
 Reach: the backend's; that of `django-tasks-db` is every process with the database. `@task` stands above, `@tracked`
 beneath. A task carries nothing but its JSON arguments, so its row is found by the id of its result. Limits: it has no
-retries and reports no killed workers; the lease finds those.
+retries and reports no killed workers; the lease finds those. A task is followed by its name if its backend runs it by
+`Task.call` or `Task.acall`, as Django's own backends do.
 
 Django sends these signals with `send`: a handler that raises would break the enqueueing, or the worker's own records.
 So the handlers here never raise. They connect without a sender, because each backend sends another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import find_task
-from telltale.dispatch.runner import ROW_WAIT_S, Call, options_of, suppress_and_log
+from telltale.dispatch.patching import patch
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
 
 try:
@@ -38,7 +41,9 @@ class DjangoTasksRunner:
     runs_async = True
 
     def install(self) -> None:
-        """Connect to the three signals."""
+        """Connect to the three signals, and patch the two methods that run a task."""
+        patch(Task, "call", _call_task)
+        patch(Task, "acall", _call_task)
         task_enqueued.connect(_on_enqueued, dispatch_uid="telltale.runners.django_tasks")
         task_started.connect(_on_started, dispatch_uid="telltale.runners.django_tasks")
         task_finished.connect(_on_finished, dispatch_uid="telltale.runners.django_tasks")
@@ -54,6 +59,10 @@ class DjangoTasksRunner:
     def function_of(self, task: Any) -> object:
         """The function beneath `@task`."""
         return task.func
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function beneath `@task`, or of the task's dotted name."""
+        return options_of_task(task.func, str(task.module_path))
 
     def find(self, name: str) -> object | None:
         """The task of that dotted name; None if it can't be imported, or is another runner's."""
@@ -84,11 +93,15 @@ def _call(task_result: Any) -> Call:
         name=str(task.module_path),
         args=task_result.args,
         kwargs=task_result.kwargs,
-        options=options_of(task.func),
+        options=options_of_task(task.func, str(task.module_path)),
         delivery=len(task_result.worker_ids),
         due_at=task.run_after.timestamp() if task.run_after else None,
         row_wait_s=ROW_WAIT_S,
     )
+
+
+def _call_task(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    return shown(original, self.func, str(self.module_path))(self, *args, **kwargs)
 
 
 @suppress_and_log

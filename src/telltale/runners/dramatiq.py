@@ -2,13 +2,13 @@
 
 Reach: every process where its workers run. Dramatiq is extended by middleware: add
 `telltale.runners.dramatiq.TelltaleMiddleware` to the broker's list, as the first. The message's options carry our
-header.
+header. An actor is followed by its name, or by the dotted name of its function.
 
 The messages of a killed worker are delivered again: by Redis after the broker's `heartbeat_timeout`, by RabbitMQ when
 the worker's connection is closed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -20,8 +20,11 @@ from dramatiq.message import generate_unique_id
 from dramatiq.middleware import Middleware, Retries, SkipMessage, TimeLimitExceeded
 
 from telltale.core.states import State
+from telltale.dispatch.follow import options_by_name
+from telltale.dispatch.patching import patch
 from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
+from telltale.dispatch.tracked import wrap
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -40,7 +43,8 @@ class DramatiqRunner:
     runs_async = True
 
     def install(self) -> None:
-        """Nothing to connect: the middleware is in the broker's list."""
+        """Patch the call of an actor, for those that are followed. All else is done by the middleware."""
+        patch(Actor, "__call__", _call_actor)
 
     def owns(self, task: object) -> bool:
         """Whether `@actor` made it."""
@@ -53,6 +57,10 @@ class DramatiqRunner:
     def function_of(self, task: Any) -> object:
         """The function beneath `@actor`."""
         return task.fn
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function beneath `@actor`, or of the actor's name."""
+        return _options_of_actor(task)
 
     def find(self, name: str) -> object | None:
         """The actor of that name on the current broker."""
@@ -128,9 +136,21 @@ class TelltaleMiddleware(Middleware):
         _after_skip(broker, message)
 
 
+def _options_of_actor(actor: Any) -> TaskOptions | None:
+    function, name = actor.fn, str(actor.actor_name)
+    dotted_name = f"{function.__module__}.{getattr(function, '__qualname__', name)}"
+    return options_of(function) or options_by_name(name) or options_by_name(dotted_name)
+
+
 def _options_of_message(broker: Any, message: Any) -> TaskOptions | None:
     actor = broker.actors.get(message.actor_name)
-    return None if actor is None else options_of(actor.fn)
+    return options_by_name(message.actor_name) if actor is None else _options_of_actor(actor)
+
+
+def _call_actor(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Show the run of an actor that is followed by its name."""
+    options = None if options_of(self.fn) is not None else _options_of_actor(self)
+    return (original if options is None else wrap(original, options))(self, *args, **kwargs)
 
 
 def _header_of(message: Any) -> TaskHeader | None:

@@ -8,8 +8,10 @@ and a person can retry it. Huey's priorities, delays, retries, locks and expiry 
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -19,9 +21,10 @@ from huey.api import Huey, Task, TaskWrapper
 from huey.exceptions import CancelExecution, RetryTask
 
 from telltale.core.states import State
+from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import dotted_name, find_task
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
 
 if TYPE_CHECKING:
@@ -63,6 +66,10 @@ class HueyRunner:
     def function_of(self, task: Any) -> object:
         """The function beneath the decorator."""
         return task.func
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function beneath the decorator, or of its dotted name."""
+        return options_of_task(task.func, dotted_name(task.func))
 
     def find(self, name: str) -> object | None:
         """The task of that dotted name; None if it can't be imported, or is another runner's."""
@@ -128,7 +135,8 @@ def _function(task: Task) -> Any:
 
 
 def _options_of_task(task: Task) -> TaskOptions | None:
-    return options_of(_function(task))
+    function = _function(task)
+    return None if function is None else options_of_task(function, dotted_name(function))
 
 
 def _call(task: Task) -> Call:
@@ -185,18 +193,29 @@ def _create_row(task: Task) -> None:
     from telltale import store
     from telltale.dispatch.rows import create_row_unless_there
 
-    # Huey's scheduler enqueues a task a second time when it is due.
+    # Huey's scheduler enqueues a task a second time when it is due. The row may then be in a transaction of the
+    # publisher that is still open, for which the scheduler must not wait.
     rows = store.task_rows().filter(runner=HueyRunner.name, runner_id=str(task.id))
     if not rows.exists():
-        create_row_unless_there(_call(task))
+        with suppress(store.RowLocked), store.limited_lock_waits():
+            create_row_unless_there(_call(task))
 
 
 def _execute(original: Callable[..., Any], self: Huey, task: Any, *args: Any, **kwargs: Any) -> Any:
     token = _running.set(task)
+    _show_if_followed(task)
     try:
         return original(self, task, *args, **kwargs)
     finally:
         _running.reset(token)
+
+
+@suppress_and_log
+def _show_if_followed(task: Task) -> None:
+    """Wrap what runs the task. An attribute of the task itself is not stored if Huey enqueues it again."""
+    function = _function(task)
+    if function is not None:
+        task.execute = shown(partial(type(task).execute, task), function, dotted_name(function))
 
 
 def _emit(original: Callable[..., Any], self: Huey, signal: str, task: Any, *args: Any, **kwargs: Any) -> Any:

@@ -24,8 +24,9 @@ from procrastinate.tasks import Task
 from procrastinate.worker import Worker
 
 from telltale.core.states import State
+from telltale.dispatch.follow import options_by_name, options_of_task, shown
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import ROW_WAIT_S, Call, PendingCall, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, PendingCall, TaskOptions, suppress_and_log
 from telltale.dispatch.task_header import TaskHeader, sending, take_headers
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ProcrastinateRunner:
         patch(JobManager, "batch_defer_jobs", _batch_defer_jobs)
         patch(JobManager, "batch_defer_jobs_async", _batch_defer_jobs_async)
         patch(Worker, "__init__", _add_middleware)
+        patch(Task, "__call__", _call_task)
 
     def owns(self, task: object) -> bool:
         """Whether `@app.task` made it."""
@@ -58,6 +60,10 @@ class ProcrastinateRunner:
     def function_of(self, task: Any) -> object:
         """The function beneath `@app.task`."""
         return task.func
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function beneath `@app.task`, or of the task's name."""
+        return options_of_task(task.func, str(task.name))
 
     def find(self, name: str) -> object | None:
         """The task of that name in the Django app's registry."""
@@ -126,7 +132,7 @@ def _keyword_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 def _options_of_job(app: Any, job: Job) -> TaskOptions | None:
     task = app.tasks.get(job.task_name)
-    return None if task is None else options_of(task.func)
+    return options_by_name(job.task_name) if task is None else options_of_task(task.func, job.task_name)
 
 
 def _call(job: Job, options: TaskOptions | None) -> Call:
@@ -175,6 +181,12 @@ def _create_or_complete_rows(jobs: list[Job], headers: Sequence[TaskHeader]) -> 
             create_row_unless_there(call)
         else:
             complete_row(header.task_id, runner_id=call.runner_id, due_at=call.due_at)
+
+
+def _call_task(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Show the run of a task that is followed by its name. If its function is async, this returns its coroutine."""
+    run = shown(self.func, self.func, str(self.name))
+    return original(self, *args, **kwargs) if run is self.func else run(*args, **kwargs)
 
 
 def _add_middleware(original: Callable[..., None], self: Worker, *args: Any, **kwargs: Any) -> None:

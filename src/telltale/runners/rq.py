@@ -1,6 +1,6 @@
 """Jobs of RQ (2.6 or newer), by itself or through django-rq.
 
-Reach: every process where its workers run. The job's `meta` carries our header. RQ sends no signals, so seven of its
+Reach: every process where its workers run. The job's `meta` carries our header. RQ sends no signals, so eight of its
 methods are patched: those that create, publish and perform jobs, the one that waits for a work horse, and the one that
 handles a job's failure.
 
@@ -25,7 +25,8 @@ from rq.worker import BaseWorker
 
 from telltale import brokers
 from telltale.core.states import State
-from telltale.dispatch.import_paths import FunctionRunner, import_or_none
+from telltale.dispatch.follow import options_of_task, shown
+from telltale.dispatch.import_paths import FunctionRunner, dotted_name, import_or_none
 from telltale.dispatch.patching import patch
 from telltale.dispatch.runner import Call, PendingCall, TaskOptions, options_of, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
@@ -50,14 +51,27 @@ class RQRunner(FunctionRunner):
         patch(Queue, "enqueue_call", _enqueue_call)
         patch(Queue, "schedule_job", _schedule_job)
         patch(Queue, "enqueue_many", _enqueue_many)
+        patch(Job, "_execute", _execute_job)
         patch(BaseWorker, "perform_job", _perform_job)
         patch(Worker, "monitor_work_horse", _monitor_work_horse)
         patch(BaseWorker, "handle_job_failure", _handle_job_failure)
 
     def owns(self, task: object) -> bool:
-        """Whether it is a tracked function under RQ's `@job`, or one that is tracked with `runner="rq"`."""
+        """Whether it is a function under RQ's `@job` that is shown, or one that is tracked with `runner="rq"`."""
         options = options_of(task)
-        return options is not None and (options.runner == self.name or _decorator(task) is not None)
+        if options is not None and options.runner == self.name:
+            return True
+        return _decorator(task) is not None and options_of_task(task, dotted_name(task)) is not None
+
+    def options_for(self, task: Any) -> TaskOptions | None:
+        """Those of the function, or of its dotted name."""
+        return _options_of_function(task)
+
+    def find(self, name: str) -> object | None:
+        """The function of that dotted name, if it is shown; None if it can't be imported, or is another runner's."""
+        function = import_or_none(name)
+        is_followed = options_of(function) is None and options_of_task(function, name) is not None
+        return function if callable(function) and is_followed else super().find(name)
 
     def new_id(self) -> str:
         """An id like RQ's own."""
@@ -163,9 +177,16 @@ def _options_of_job(job: Job) -> TaskOptions | None:
     if job.instance is not None or not job.func_name:
         return None
     try:
-        return options_of(job.func)
+        return options_of_task(job.func, str(job.func_name))
     except (ImportError, AttributeError, ValueError):
         return None
+
+
+def _options_of_function(function: Any) -> TaskOptions | None:
+    """The options of a function that is to be enqueued: the function, or its dotted name."""
+    if isinstance(function, str):
+        return options_of_task(import_or_none(function), function)
+    return options_of_task(function, dotted_name(function)) if inspect.isroutine(function) else options_of(function)
 
 
 def _header_of(job: Job) -> TaskHeader | None:
@@ -194,8 +215,7 @@ def _call(job: Job, due_at: datetime | None = None) -> Call:
 def _create_job(original: Callable[..., Job], self: Queue, func: Any, *args: Any, **kwargs: Any) -> Job:
     """Add our header to the job, before it is stored."""
     header = None
-    function = import_or_none(func) if isinstance(func, str) else func
-    if options_of(function) is not None and HEADER not in (kwargs.get("meta") or {}):
+    if _options_of_function(func) is not None and HEADER not in (kwargs.get("meta") or {}):
         parent = get_current_job()
         header = new_header(_header_of(parent) if parent is not None else None)
         if header.runner_id is not None:
@@ -239,7 +259,14 @@ def _create_row(job: Job | None, due_at: datetime | None = None) -> None:
         create_row_unless_there(_call(job, due_at))
 
 
-# Patches of `BaseWorker`
+# Patches of `Job` and `BaseWorker`
+
+
+def _execute_job(original: Callable[..., Any], self: Job) -> Any:
+    """Show the run of a job that is followed by its name."""
+    if self.instance is not None:
+        return original(self)
+    return shown(original, self.func, str(self.func_name))(self)
 
 
 def _perform_job(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
