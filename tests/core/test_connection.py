@@ -229,6 +229,38 @@ def test_envelopes_that_the_ticket_does_not_cover_are_not_sent() -> None:
     assert sent(connection, 1.0) == []
 
 
+def test_a_task_that_was_given_up_and_is_followed_again_is_sent_again() -> None:
+    connection = live()
+    connection.admit(grant(ADA, "task:a"), now=1.0)
+    connection.catch_up([at(3, topic="task:a")])
+    assert [task["seq"] for frame in sent(connection, 1.0) for task in frame["tasks"]] == [3]
+    connection.admit(grant(ADA), now=2.0)
+    assert "a" not in connection.newest
+    connection.admit(grant(ADA, "task:a"), now=3.0)
+    connection.catch_up([at(3, topic="task:a")])
+    assert [task["seq"] for frame in sent(connection, 3.0) for task in frame["tasks"]] == [3]
+
+
+def test_of_a_task_that_is_given_up_only_by_its_id_no_older_snapshot_replaces_the_one_that_waits() -> None:
+    connection = live()
+    connection.admit(grant(ADA, "task:a"), now=1.0)
+    connection.offer(at(5))
+    connection.admit(grant(ADA), now=2.0)
+    connection.offer(at(4))
+    assert [task["seq"] for frame in sent(connection, 2.0) for task in frame["tasks"]] == [5]
+
+
+def test_a_connection_that_follows_a_thousand_tasks_one_after_another_keeps_none_of_them() -> None:
+    connection = live()
+    for number in range(1_000):
+        task = f"t{number}"
+        connection.admit(grant(ADA, f"task:{task}"), now=float(number % 200))
+        connection.catch_up([at(1, task=task, topic=f"task:{task}")])
+        sent(connection, float(number % 200) + 1)
+    connection.admit(grant(ADA), now=250.0)
+    assert (connection.newest, connection.outbox.is_empty) == ({}, True)
+
+
 def test_envelopes_that_wait_and_are_not_covered_by_the_renewed_ticket_are_dropped() -> None:
     connection = waiting()
     connection.admit(grant(ADA, "task:b"), now=0.0)

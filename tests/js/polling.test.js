@@ -52,3 +52,24 @@ test("`pollNow` polls at once; after `close`, nothing is reported", async () => 
   await wait(700)
   assert.deepEqual([count, recorder.ends], [2, 0])
 })
+
+test("a ticket with other topics is used at once, although the server holds the answer", async () => {
+  const recorder = new Recorder()
+  const holds = []
+  const fetch = (_url, { body, signal }) => {
+    holds.push(JSON.parse(body).wait_s)
+    if (holds.length !== 2) return Promise.resolve(new Response('{"type":"poll","poll_after_s":0}'))
+    return new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
+  }
+  const transport = polling(recorder.options, { ...envWith(fetch), setTimeout: callback => setTimeout(callback, 20_000) })
+  await until(() => recorder.messages.length === 1)
+  transport.pollNow()
+  await until(() => holds.length === 2)
+  assert.equal(transport.updateTicket("T2", false), true)
+  await wait(20)
+  assert.equal(holds.length, 2, "a ticket with the same topics waits for the next request")
+  transport.updateTicket("T3", true)
+  await until(() => recorder.messages.length === 2)
+  assert.deepEqual([holds.length, recorder.ends], [3, 0])
+  transport.close()
+})

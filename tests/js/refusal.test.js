@@ -34,6 +34,8 @@ const OUTAGES = {
   "500 as JSON": () => Response.json({ error: "…" }, { status: 500 }),
   "408, a time-out": () => html(408),
   "429, too many requests": () => html(429),
+  "400, a request that could not be understood": () => html(400),
+  "413, a request that was too large": () => html(413),
 }
 
 const page = {

@@ -96,12 +96,14 @@ class Connection(FlowControl):
         """Accept a verified ticket. Attach to the hub next, then read the store and `catch_up`.
 
         `have`: the orders of the snapshots that the client shows, by task; `seen`: the ids of its notices. A second
-        call renews the ticket: the grant is replaced, and what waits but is not covered any more is dropped.
+        call renews the ticket: the grant is replaced, what waits but is not covered any more is dropped, and the tasks
+        that were given up are forgotten.
         """
         if self.phase is Phase.CLOSED:
             return
         if now >= grant.expires_at:
             return self.close(reasons.EXPIRED)
+        given_up = frozenset() if self.grant is None else self.grant.topics - grant.topics
         self.grant = grant
         self._heard_at = now
         for task, order in (have or {}).items():
@@ -110,6 +112,8 @@ class Connection(FlowControl):
         for notice in seen:
             self.outbox.remember_notice(notice)
         self.outbox.keep_only(lambda envelope: self.follows(envelope.topics))
+        for topic in given_up:
+            self.outbox.forget(topic.removeprefix("task:"))
         if self.phase is Phase.WAITING:
             self.phase = Phase.ATTACHED
         self._settle(now)

@@ -84,6 +84,11 @@ class Outbox:
             # Forgotten too: a later ticket that covers the task again must bring its snapshot.
             del self._snapshots[task], self.newest[task]
 
+    def forget(self, task: str) -> None:
+        """The client may have forgotten its snapshot of `task`, so it is sent again if a later ticket covers it."""
+        if task not in self._snapshots:
+            self.newest.pop(task, None)
+
     def take(self, size: int) -> tuple[list[str], list[str], list[str]]:
         """Remove and return the texts of (snapshots, notices, events) for one frame of about `size` characters."""
         snapshots: list[str] = []

@@ -11,20 +11,20 @@
 /** The option `redirect` of all requests: the server's own answers are never redirects. */
 export const REDIRECT = "manual"
 
-/** Client errors that pass: time-outs, connections that were mixed up, too early or too many requests. */
-const TEMPORARY = new Set([408, 421, 425, 429])
+/** The client errors that say something of the visitor. The others say something of the request or of the moment. */
+const REFUSALS = new Set([401, 403, 404, 407, 410, 451])
 
 /** @param {Pick<Response, "headers">} response */
 export const isJson = response => hasType(response, "json")
 
 /**
- * Whether the answer is a redirect, a page, or an error that repeating does not change.
+ * Whether the answer is a redirect, a page, or an error that only the visitor can change.
  * @param {Pick<Response, "headers" | "ok" | "status" | "type">} response
  */
 export function isRefusal(response) {
   if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) return true
   if (response.ok) return hasType(response, "html")
-  return response.status < 500 && !TEMPORARY.has(response.status)
+  return REFUSALS.has(response.status)
 }
 
 /**

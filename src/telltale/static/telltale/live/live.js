@@ -1,13 +1,14 @@
 /**
  * The page's one connection to the server: takes in its messages and calls the listeners.
  *
- * Transports carry messages, `Fallback` chooses the transport, `Tickets` keeps a valid ticket, `Snapshots` finds what
- * is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
+ * Transports carry messages, `Fallback` chooses the transport, `Follows` knows what is followed and granted, `Tickets`
+ * keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
  * `index.js` makes the one for a page. Names say the unit: `_MS` or `_S`.
  */
 import { backoff, spread } from "telltale/live/backoff.js"
 import { Clock } from "telltale/live/clock.js"
 import { Fallback } from "telltale/live/fallback.js"
+import { Follows } from "telltale/live/follows.js"
 import { Listeners } from "telltale/live/listeners.js"
 import { AGAIN, CLOSE } from "telltale/live/protocol.js"
 import { Snapshots } from "telltale/live/snapshots.js"
@@ -18,6 +19,7 @@ import { transportsFor } from "telltale/live/transports.js"
 /** @import { Content, Notice, Snapshot, TopicEvent } from "telltale/live/snapshots.js" */
 /** @import { OpenTransport, Transport } from "telltale/live/transports.js" */
 /** @import { Page } from "telltale/page.js" */
+/** @import { Ticket } from "telltale/requests.js" */
 
 /** A connection without an answer for this long counts as failed. */
 const ESTABLISH_MS = 5_000
@@ -29,6 +31,8 @@ const STABLE_S = 5
 const FRESH_S = 22
 /** A hidden page closes a stream or poll after this: browsers allow few of them per site. */
 const HIDDEN_MS = 60_000
+/** The snapshot of a task that one of the visitor's own topics covers comes within this time after connecting. */
+const MISSING_MS = 5_000
 /** How many notices are kept for listeners that are added later. */
 const MAX_NOTICES = 1_000
 
@@ -70,6 +74,13 @@ export class Live {
   /** @type {Map<string, Notice>} notices that a page may still take, by id, oldest first */
   #notices = new Map()
   #listeners = new Listeners()
+  /** @type {Map<string, number>} until when the data of a task are right, by the ids of those that are not granted */
+  #staleSince = new Map()
+  /** @type {Map<string, number>} the same for tasks that only the visitor's own topics had covered */
+  #ownStaleSince = new Map()
+  /** @type {Set<string>} topics of tasks that are not followed any more, and that no other topic had covered */
+  #released = new Set()
+  #follows
   #fallback
   #tickets
   /** @type {LiveState} */
@@ -82,7 +93,7 @@ export class Live {
   #timers = new Map()
   /** The page was left; it may come back. */
   #isSuspended = false
-  /** The server refused the visitor; only a new page can change that. */
+  /** The server refused the visitor; it is asked again when something more is followed. */
   #isStopped = false
   /** How often in a row the server has closed a connection; one that had worked begins a new row. */
   #byesInARow = 0
@@ -101,11 +112,18 @@ export class Live {
     this.#clock.update(page.now)
     this.#lastMessageAt = page.now
     this.#fallback = new Fallback(transports.length, env.random)
-    const callbacks = {
-      onRenewed: (/** @type {string} */ ticket) => this.#onTicketRenewed(ticket),
-      onRefused: () => this.#stop(),
-    }
-    this.#tickets = new Tickets(page, this.#clock, callbacks, env)
+    this.#follows = new Follows(page.topics)
+    this.#tickets = new Tickets(
+      page,
+      this.#follows,
+      this.#clock,
+      {
+        onRenewed: (ticket, requested) => this.#onTicketRenewed(ticket, requested),
+        onRefused: requested => this.#onTicketRefused(requested),
+        onNothingToFollow: () => this.#becomeIdle(),
+      },
+      env,
+    )
   }
 
   // For elements and scripts --------------------------------------------------------------------
@@ -120,6 +138,14 @@ export class Live {
     return this.#state === "live" || this.#state === "polling" ? this.#clock.now : this.#lastMessageAt
   }
 
+  /**
+   * The server's time for which the shown data of a task is correct: `now`, or when the server stopped granting it.
+   * @param {string} id
+   */
+  nowOf(id) {
+    return Math.min(this.#staleSince.get(id) ?? Infinity, this.#ownStaleSince.get(id) ?? Infinity, this.now)
+  }
+
   /** The ticket's text, for other requests that need it. */
   get ticket() {
     return this.#tickets.text
@@ -131,40 +157,51 @@ export class Live {
   }
 
   /**
-   * Follow one task. `mine`: it is the visitor's own, so that the visitor's own topic covers it.
+   * Follow one task, until the signal aborts. `mine`: it is the visitor's own; as a text the topic of its owner, which
+   * covers it. `hasEnded`: the page shows its end already. `onGranted` is called when the server has decided whether
+   * the page may follow it, and at each change.
    * @param {string} id
    * @param {(snapshot: Snapshot) => void} listener also called at once with a known snapshot
-   * @param {{signal?: AbortSignal, mine?: boolean}} [options]
+   * @param {{signal?: AbortSignal, mine?: boolean | string, hasEnded?: boolean,
+   *   onGranted?: (isGranted: boolean) => void}} [options]
    */
-  task(id, listener, { signal, mine = false } = {}) {
+  task(id, listener, { signal, mine = false, hasEnded, onGranted } = {}) {
     this.#listeners.add(`task ${id}`, listener, signal)
-    // A page from before the visitor had a session has a ticket without the visitor's own topic.
-    const isCovered = mine && this.page.topics.some(topic => /^(user|session):/.test(topic))
-    if (!isCovered) this.#tickets.addTopic(`task:${id}`)
+    this.#follow(`task:${id}`, {
+      mine,
+      hasEnded,
+      signal,
+      onGranted: isGranted => {
+        this.#setStale(id, !isGranted)
+        onGranted?.(isGranted)
+      },
+    })
     const snapshot = this.#snapshots.tasks.get(id)
-    if (snapshot) listener(snapshot)
-    this.#start()
+    if (snapshot) {
+      this.#follows.update(`task:${id}`, snapshot)
+      listener(snapshot)
+    } else if (mine) this.#lookForMissingSoon()
   }
 
   /**
-   * Follow the events of a topic of the site's own.
+   * Follow the events of a topic of the site's own, until the signal aborts. `onGranted` as for a task.
    * @param {string} topic
    * @param {(event: TopicEvent) => void} listener
-   * @param {{signal?: AbortSignal}} [options]
+   * @param {{signal?: AbortSignal, onGranted?: (isGranted: boolean) => void}} [options]
    */
-  topic(topic, listener, { signal } = {}) {
+  topic(topic, listener, { signal, onGranted } = {}) {
     this.#listeners.add(`topic ${topic}`, listener, signal)
-    this.#tickets.addTopic(topic)
-    this.#start()
+    this.#follow(topic, { signal, onGranted })
   }
 
   /**
-   * Follow every task whose snapshots reach this page.
+   * Follow every task whose snapshots reach this page. `onGranted`: whether the visitor's own topics are granted.
    * @param {(snapshot: Snapshot) => void} listener also called at once for each known snapshot
-   * @param {{signal?: AbortSignal}} [options]
+   * @param {{signal?: AbortSignal, onGranted?: (isGranted: boolean) => void}} [options]
    */
-  tasks(listener, { signal } = {}) {
+  tasks(listener, { signal, onGranted } = {}) {
     this.#listeners.add("tasks", listener, signal)
+    if (onGranted) this.#listeners.add("own", onGranted, signal)
     for (const snapshot of this.#snapshots.tasks.values()) listener(snapshot)
     this.#start()
   }
@@ -204,6 +241,9 @@ export class Live {
   receive(message) {
     const { tasks, notices, events } = this.#snapshots.merge(message)
     for (const snapshot of tasks) {
+      this.#follows.update(`task:${snapshot.id}`, snapshot)
+      this.#ownStaleSince.delete(snapshot.id)
+      if (snapshot.ended) this.#tickets.onGivenUp()
       this.#listeners.emit(`task ${snapshot.id}`, snapshot)
       this.#listeners.emit("tasks", snapshot)
     }
@@ -222,6 +262,8 @@ export class Live {
     this.#isSuspended = false
     this.#fallback.resetBackoff()
     if (this.#isStopped || this.#state === "idle") return
+    // The visitor may have signed in on another page.
+    if (this.#follows.hasRefused) this.#tickets.renew()
     const isFresh = this.#clock.now - this.#lastMessageAt < FRESH_S
     if (this.#connection?.isEstablished && isFresh) return this.#connection.transport?.pollNow?.()
     this.#closeConnection()
@@ -249,10 +291,110 @@ export class Live {
     this.#connectAfter(this.#fallback.connectionLost())
   }
 
+  // What is followed and granted ----------------------------------------------------------------
+
+  /**
+   * @param {string} topic
+   * @param {{mine?: boolean | string, hasEnded?: boolean, onGranted?: (isGranted: boolean) => void,
+   *   signal?: AbortSignal}} options
+   */
+  #follow(topic, options) {
+    const isOnlyByTopic = !options.mine && !this.#snapshots.tasks.has(idOf(topic))
+    const onReleased = () => {
+      if (isOnlyByTopic) this.#released.add(topic)
+      this.#tickets.onGivenUp()
+    }
+    this.#follows.add(topic, { ...options, onReleased })
+    this.#tickets.onAdded()
+    this.#start()
+  }
+
+  /** Request the tasks that one of the visitor's own topics should cover, and of which no snapshot comes. */
+  #lookForMissingSoon() {
+    if (this.#timers.has("missing") || !this.#connection?.isEstablished) return
+    this.#setTimer("missing", MISSING_MS, () => {
+      this.#clearTimer("missing")
+      this.#follows.reportMissing(topic => this.#snapshots.tasks.has(idOf(topic)))
+      this.#tickets.onAdded()
+    })
+  }
+
+  /**
+   * Take in what the server grants. Returns whether the ticket is of the same person as before.
+   * @param {string[]} requested
+   * @param {string[]} granted
+   */
+  #settle(requested, granted) {
+    const before = this.#follows.ownGranted
+    this.#follows.settle(requested, granted)
+    this.#forgetReleased()
+    const own = this.#follows.ownGranted
+    if (before.length === own.length && own.every(topic => before.includes(topic))) return true
+    // At a sign-in, the user's topic takes the place of the session's.
+    const isAnother = own.length > 0 && before.some(topic => topic.startsWith("user:") && !own.includes(topic))
+    if (isAnother) this.#forgetPerson()
+    if (own.length) this.#ownStaleSince.clear()
+    else this.#setOwnStale()
+    this.#listeners.emit("own", own.length > 0)
+    return false
+  }
+
+  /** The visitor's tasks are not followed any more, except those that are followed by their ids. */
+  #setOwnStale() {
+    for (const { id, ended } of this.#snapshots.tasks.values()) {
+      if (!ended && !this.#follows.isGranted(`task:${id}`)) this.#ownStaleSince.set(id, this.now)
+    }
+  }
+
+  /** Another person has signed in on this page: forget what is not theirs. */
+  #forgetPerson() {
+    for (const id of [...this.#snapshots.tasks.keys()]) {
+      if (!this.#follows.isGranted(`task:${id}`)) this.#snapshots.forget(id)
+    }
+    this.#notices.clear()
+  }
+
+  /** Forget the tasks that were given up before their end: what is known of them gets old. */
+  #forgetReleased() {
+    for (const topic of this.#released) {
+      if (this.#follows.isGranted(topic)) continue
+      this.#released.delete(topic)
+      const snapshot = this.#snapshots.tasks.get(idOf(topic))
+      if (snapshot && !snapshot.ended && !this.#follows.isFollowed(topic)) this.#snapshots.forget(snapshot.id)
+    }
+  }
+
+  /**
+   * @param {string} id
+   * @param {boolean} isStale
+   */
+  #setStale(id, isStale) {
+    if (!isStale) this.#staleSince.delete(id)
+    else if (!this.#staleSince.has(id)) this.#staleSince.set(id, this.now)
+  }
+
+  /** Nothing is left to follow. */
+  #becomeIdle() {
+    this.#settle([], [])
+    this.#closeConnection()
+    this.#clearTimer("retry")
+    this.#setState("idle")
+  }
+
+  /** Something more is followed on a page that was refused: the visitor may have signed in without a new page. */
+  #allowToStart() {
+    this.#isStopped = false
+    this.#byesInARow = 0
+    this.#tickets.discard()
+    this.#follows.askAgain()
+    this.#setState("idle")
+  }
+
   // Connecting and reconnecting -----------------------------------------------------------------
 
   #start() {
-    if (this.#state !== "idle" || !this.#tickets.hasTopics) return
+    if (this.#isStopped) this.#allowToStart()
+    if (this.#state !== "idle" || !this.#follows.requested.length) return
     this.#setState("connecting")
     // Elements are upgraded one after another: wait until all have said what they follow.
     queueMicrotask(() => this.#connect())
@@ -348,6 +490,7 @@ export class Live {
     this.#fallback.established()
     this.#clearTimer("establish")
     this.#scheduleUpgrade()
+    this.#lookForMissingSoon()
   }
 
   /** Nothing arrived in time: the connection has ended, whatever the browser reports. */
@@ -398,11 +541,23 @@ export class Live {
     this.#setTimer("retry", ms, () => this.#connect())
   }
 
-  /** @param {string} ticket */
-  #onTicketRenewed(ticket) {
-    if (this.#connection?.transport?.updateTicket(ticket)) return
+  /**
+   * @param {Ticket} ticket
+   * @param {string[]} requested
+   */
+  #onTicketRenewed({ ticket, topics }, requested) {
+    const isChanged = topics.length !== this.#follows.grantedCount || !topics.every(it => this.#follows.isGranted(it))
+    // A connection belongs to one person.
+    const isSamePerson = this.#settle(requested, topics)
+    if (isSamePerson && this.#connection?.transport?.updateTicket(ticket, isChanged)) return
     this.#closeConnection()
     this.#connect()
+  }
+
+  /** @param {string[]} requested */
+  #onTicketRefused(requested) {
+    this.#settle(requested, [])
+    this.#stop()
   }
 
   /** The visitor may not follow anything here any more. */
@@ -422,7 +577,7 @@ export class Live {
   #cancelUpgradeAndTimeouts() {
     if (this.#upgrade) close(this.#upgrade)
     this.#upgrade = null
-    for (const name of ["establish", "silence", "upgrade"]) this.#clearTimer(name)
+    for (const name of ["establish", "silence", "upgrade", "missing"]) this.#clearTimer(name)
   }
 
   // Back to a better transport ------------------------------------------------------------------
@@ -462,6 +617,7 @@ export class Live {
     this.#connection = connection
     this.#fallback.upgraded(index)
     this.#scheduleUpgrade()
+    this.#lookForMissingSoon()
   }
 
   // Small helpers -------------------------------------------------------------------------------
@@ -504,3 +660,6 @@ function close(connection) {
   connection.isClosed = true
   connection.transport?.close()
 }
+
+/** @param {string} topic of a task */
+const idOf = topic => topic.replace(/^task:/, "")

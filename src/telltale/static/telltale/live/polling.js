@@ -25,6 +25,7 @@ const SHORTEST_PAUSE_MS = 100
 export function polling(options, env) {
   const closing = new AbortController()
   let endPause = () => {}
+  let restart = new AbortController()
   /**
    * @param {number} ms
    * @returns {Promise<void>}
@@ -40,7 +41,13 @@ export function polling(options, env) {
 
   async function poll() {
     for (let holdS = 0; !closing.signal.aborted; holdS = HOLD_S) {
-      const message = await requestPoll(options, env, closing.signal, holdS)
+      restart = new AbortController()
+      const { signal } = restart
+      const message = await requestPoll(options, env, signal, holdS).catch(error => {
+        if (!signal.aborted) throw error
+        return null
+      })
+      if (signal.aborted) continue
       if (!message || closing.signal.aborted) return
       options.onMessage(message)
       await pause(Math.max(SHORTEST_PAUSE_MS, (message.poll_after_s ?? 0) * 1000))
@@ -50,10 +57,18 @@ export function polling(options, env) {
   // A failure counts as an end.
   poll().catch(() => {}).then(() => closing.signal.aborted || options.onEnd())
   return {
-    updateTicket: () => true, // the next request has it
+    updateTicket(_ticket, isChanged) {
+      // The next request has it; one that is held would not bring what was added.
+      if (isChanged) {
+        restart.abort()
+        endPause()
+      }
+      return true
+    },
     pollNow: () => endPause(),
     close() {
       closing.abort()
+      restart.abort()
       endPause()
     },
   }

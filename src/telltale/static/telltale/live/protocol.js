@@ -20,6 +20,9 @@
 /** @import { Limits } from "telltale/health.js" */
 /** @import { Notice, Snapshot, TopicEvent } from "telltale/live/snapshots.js" */
 
+/** How many topics a ticket holds. */
+export const MAX_TOPICS = 200
+
 /** Version of the protocol between server and client. */
 export const VERSION = 1
 

@@ -59,6 +59,11 @@ export class Snapshots {
     return news
   }
 
+  /** @param {string} id of a task that is not followed any more */
+  forget(id) {
+    this.tasks.delete(id)
+  }
+
   /**
    * The order of the newest snapshots by task id, for the server to send only newer ones.
    * @returns {Object<string, [number, boolean, number]>}

@@ -24,7 +24,8 @@
  *
  * @typedef {object} OpenTransport
  * @property {() => void} close
- * @property {(ticket: string) => boolean} updateTicket whether the open connection goes on with the new ticket
+ * @property {(ticket: string, isChanged: boolean) => boolean} updateTicket whether the open connection goes on with the
+ *   new ticket; `isChanged`: it has other topics
  * @property {() => void} [pollNow] read from the server at once; only transports that read at intervals have it
  */
 import { polling } from "telltale/live/polling.js"
