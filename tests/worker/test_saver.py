@@ -149,7 +149,7 @@ def test_a_process_that_exits_writes_all_ends_in_as_many_time_slices_as_they_nee
     saver = Saver(list)
     for n in range(5):
         saver._ends.append(lambda n=n: written.append(n))
-    saver._write_last_ends()
+    saver.write_last_ends()
     assert written == [0, 1, 2, 3, 4]
 
 

@@ -18,7 +18,8 @@ In the order of a task's life:
 - `pruning`: deletes what is no longer kept
 
 Shared: `values` (arguments and results), `clock`, `rows` (access to the tables), `columns` (values that several modules
-write), `durations` (how long runs usually take). Other packages use only the names below.
+write), `durations` (how long runs usually take), `time_limit` (for a worker's calls). Other packages use only the names
+below.
 """
 
 from telltale.store.clock import now
@@ -44,9 +45,12 @@ from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
 from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
+from telltale.store.time_limit import CALL_S, time_limit
+from telltale.store.unsaved import add_source, add_unsaved
 
 __all__ = [
     "HELD_S",
+    "CALL_S",
     "KEY_LENGTH",
     "NEWEST",
     "PRUNED_AT_ONCE",
@@ -99,3 +103,4 @@ __all__ = [
     "task_rows",
     "task_rows_of",
 ]
+    "time_limit",

@@ -58,6 +58,7 @@ class Attempt:
         "_seq",
         "_task_id",
         "claim",
+        "is_outside",
         "is_over",
         "is_refused",
         "saved_at",
@@ -90,6 +91,8 @@ class Attempt:
         """None until the store has granted it, such as while the database is unavailable."""
         self.is_refused = task_id is None and runner_id is None
         """Whether it can't be claimed, so nothing is published or saved."""
+        self.is_outside = False
+        """Whether it is claimed and ended outside the transaction in which it runs; see `outside.py`."""
         self.is_over = False
         """Whether it has ended, or another attempt owns the task: nothing more is published or saved."""
         self.tracker = Tracker()
@@ -118,22 +121,31 @@ class Attempt:
 
     # Claiming
 
-    def try_claim(self) -> Refusal | None:
+    def try_claim(self, *, must_exist: bool = False) -> Refusal | None:
         """Ask the store for the right to run, unless it has answered before. Returns its refusal, else None.
 
-        Raises `django.db.Error` while the database is unavailable; then it may be called again.
+        `must_exist`: if there is no row, none is created, and the store can be asked again. Raises `django.db.Error`
+        while the database is unavailable; then it may be called again.
         """
         with self._claim_lock:
             if self.claim is not None or self.is_refused:
                 return None
-            answer = self._ask_store()
+            answer = self._ask_store(creates_row=not must_exist)
             if isinstance(answer, Refusal):
+                if must_exist and answer.state is None:
+                    return None
                 self.is_refused = True
                 return answer
             self.begin(answer, save_every_s=conf.settings().save_every_s)
             return None
 
-    def _ask_store(self) -> Claim | Refusal:
+    def row_exists(self) -> bool:
+        """Whether this thread's connection finds the row."""
+        rows = store.task_rows()
+        by_runner = {"runner": self._runner, "runner_id": self._runner_id}
+        return (rows.filter(pk=self._task_id) if self._task_id else rows.filter(**by_runner)).exists()
+
+    def _ask_store(self, *, creates_row: bool) -> Claim | Refusal:
         claim = partial(
             store.claim,
             task_id=self._task_id,
@@ -144,8 +156,10 @@ class Attempt:
         )
         answer = claim()
         is_unknown = isinstance(answer, Refusal) and answer.state is None
-        if is_unknown and self._create_row is not None:
-            self._create_row()
+        if is_unknown and creates_row and self._create_row is not None:
+            # A call in an open transaction may have sent the message, and may yet write or roll back the row.
+            with store.limited_lock_waits():
+                self._create_row()
             answer = claim()
         return answer
 
@@ -184,6 +198,11 @@ class Attempt:
             self.tracker.request_cancel()
 
     # Publishing
+
+    @property
+    def published(self) -> Snapshot | None:
+        """The newest published snapshot; None if nothing was published, or the attempt is over."""
+        return None if self.is_over else self._published
 
     def next_snapshot(self, *, now: float, beat_s: float) -> Snapshot | None:
         """The snapshot to publish at `now`; None if nothing has changed and the last one is less than `beat_s` old."""

@@ -1,8 +1,9 @@
 """A run of a task from its claim to its end: `run_attempt` for runners, `track` for any other code.
 
-The end is written before the runner continues, and is published after that. If the database is unavailable, the task
-waits up to `END_RETRY_S` at its end, and is otherwise undisturbed: it is claimed, saved and ended as soon as the
-database works again. `dispatch/tracked.py` calls `run_attempt`.
+The end is written before the runner continues, and is published after that. If the database is unavailable or hangs,
+the task waits up to `END_RETRY_S` at its end, and is otherwise undisturbed: it is claimed, saved and ended as soon as
+the database works again. In a transaction that the site opened around the task, all of this happens outside of it
+(`outside.py`). `dispatch/tracked.py` calls `run_attempt`.
 """
 
 import logging
@@ -20,7 +21,7 @@ from uuid import UUID, uuid4
 
 from asgiref.sync import sync_to_async
 from django import db
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.translation import gettext as _
 
 from telltale import conf, store
@@ -28,7 +29,9 @@ from telltale.core.states import State
 from telltale.messages import announce
 from telltale.owners import CURRENT_OWNER, resolve_owner
 from telltale.worker.attempt import Attempt
+from telltale.worker.outside import can_write_outside, end_if_rolled_back, is_in_site_transaction, run_outside
 from telltale.worker.reporter import reporter
+from telltale.worker.saver import REJECTED
 from telltale.worker.tracker import Cancelled, RunCancelled, Tracker, current, out_of_run, tracking
 
 __all__ = ["Cancelled", "TaskError", "Verdict", "run_attempt", "track"]
@@ -154,7 +157,10 @@ def _run(attempt: Attempt, verdict: ErrorToVerdict | None = None) -> Iterator[Tr
 
 def _begin(attempt: Attempt) -> None:
     try:
-        refusal = attempt.try_claim()
+        with store.time_limit():
+            refusal = _claim(attempt)
+    except store.RowLocked:
+        return  # The row is in a transaction of the publisher; the saver claims it after that.
     except db.Error as error:
         reporter().saver.outage.begin(error, now=time.monotonic())
         return
@@ -163,10 +169,22 @@ def _begin(attempt: Attempt) -> None:
         raise RunCancelled
 
 
+def _claim(attempt: Attempt) -> store.Refusal | None:
+    if not can_write_outside() or attempt.is_refused:
+        return attempt.try_claim()
+    attempt.is_outside = True  # Also if the database can't be asked now.
+    # A row that only this transaction can see was created in it, so it is claimed and ended in it as well.
+    refusal = run_outside(partial(attempt.try_claim, must_exist=attempt.row_exists()))
+    if refusal is not None or attempt.claim is not None:
+        return refusal
+    attempt.is_outside = False
+    return attempt.try_claim()
+
+
 @contextmanager
 def _reported(attempt: Attempt) -> Iterator[None]:
     """Have the reporter publish the attempt's progress within the block."""
-    if attempt.is_refused or _connection().in_atomic_block:
+    if attempt.is_refused or (_connection().in_atomic_block and not attempt.is_outside):
         # Refused; or the row belongs to a transaction that no other connection can read before it commits.
         yield
         return
@@ -195,12 +213,24 @@ def _end(attempt: Attempt, verdict: Verdict, error: BaseException | None = None)
     """Write the end and publish it; if the database stays unavailable, as soon as it works again. Never raises."""
     if attempt.is_refused or attempt.is_over:
         return
-    write_end = partial(_write_end, attempt, _prepare_end(attempt, verdict, error))
+    state, fields = _prepare_end(attempt, verdict, error)
+    write_end = partial(_write_end, attempt, partial(_write_state, state, fields, error))
+    is_outside = attempt.is_outside and _connection().in_atomic_block
+    if is_outside and state is State.SUCCEEDED:
+        # If it is rolled back, the work is not done: then the lease ends the attempt.
+        transaction.on_commit(partial(_write_or_log, attempt, state, write_end), using=conf.settings().database)
+        return
+    _write_or_log(attempt, state, write_end, is_outside=is_outside)
+    if error is not None and state is not State.RETRYING and not is_outside and is_in_site_transaction():
+        reporter().saver.end_later(partial(end_if_rolled_back, attempt, state, fields))
+
+
+def _write_or_log(attempt: Attempt, state: State, write_end: Callable[[], None], *, is_outside: bool = False) -> None:
     try:
-        _write_patiently(write_end)
+        _write_patiently(write_end, is_outside=is_outside)
     except Exception:
         # The task's work is done, whether its end can be written or not. The lease ends the attempt.
-        logger.exception("The end (%s) of task %s can't be written.", verdict.state, attempt.id)
+        logger.exception("The end (%s) of task %s can't be written.", state, attempt.id)
 
 
 def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | None]) -> None:
@@ -216,10 +246,8 @@ def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | 
     announce(changed.envelopes if changed else [])
 
 
-def _prepare_end(
-    attempt: Attempt, verdict: Verdict, error: BaseException | None
-) -> Callable[[store.Claim], store.Changed | None]:
-    """Finish the attempt; returns a function that writes its end, as it is known now."""
+def _prepare_end(attempt: Attempt, verdict: Verdict, error: BaseException | None) -> tuple[State, dict[str, Any]]:
+    """Finish the attempt; returns its end as it is known now: the state, and the fields to write."""
     tracker = attempt.tracker
     label = None if tracker.label is None else str(tracker.label)
     if verdict.state is State.SUCCEEDED:
@@ -228,14 +256,13 @@ def _prepare_end(
     fields: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
     if verdict.state is State.RETRYING:
         fields |= {"due_at": verdict.due_at, "error": verdict.error}
-        return lambda claim: store.set_retrying(claim.id, claim.attempt, **fields)
-    if verdict.state is State.SUCCEEDED:
+    elif verdict.state is State.SUCCEEDED:
         fields["progress"] = replace(progress, fraction=1.0)
         fields["result"] = None if tracker.result is None else str(tracker.result)
+        fields["return_json"] = tracker.return_json
     elif verdict.state is State.FAILED:
         fields |= _failure_fields(verdict, error)
-    write = _write_interruption if isinstance(error, _INTERRUPTIONS) else _write_state
-    return lambda claim: write(claim, verdict.state, fields)
+    return verdict.state, fields
 
 
 def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, Any]:
@@ -249,33 +276,54 @@ def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, 
     return fields
 
 
-def _write_state(claim: store.Claim, state: State, fields: dict[str, Any]) -> store.Changed | None:
-    return store.end(claim.id, claim.attempt, state, is_owned=len(claim.topics) > 1, **fields)
-
-
-def _write_interruption(claim: store.Claim, state: State, fields: dict[str, Any]) -> store.Changed | None:
-    """Write the end of a task whose process was stopped: as cancelled, if its cancellation was requested before."""
-    if store.is_cancel_requested(claim.id):
+def _write_state(
+    state: State, fields: dict[str, Any], error: BaseException | None, claim: store.Claim
+) -> store.Changed | None:
+    if isinstance(error, _INTERRUPTIONS) and state is not State.RETRYING and store.is_cancel_requested(claim.id):
+        # The process was stopped, and the cancellation had been requested before.
         state, fields = State.CANCELLED, {name: fields[name] for name in ("seq", "progress", "label")}
-    return _write_state(claim, state, fields)
+    if state is State.RETRYING:
+        return store.set_retrying(claim.id, claim.attempt, **fields)
+    end = partial(store.end, claim.id, claim.attempt, state, is_owned=len(claim.topics) > 1)
+    try:
+        return end(**fields)
+    except REJECTED:
+        if _connection().in_atomic_block:
+            raise
+        logger.exception("The last progress of task %s can't be written; its end (%s) is.", claim.id, state)
+        return end(seq=fields["seq"])
 
 
-def _write_patiently(write_end: Callable[[], None]) -> None:
-    """Call `write_end` until it succeeds, for up to `END_RETRY_S`; then leave it to the saver."""
+def _write_patiently(write_end: Callable[[], None], *, is_outside: bool = False) -> None:
+    """Call `write_end` until it succeeds, for up to `END_RETRY_S`; then leave it to the saver.
+
+    Whatever the driver raises: while a database fails over, it may be an error of almost any class. `is_outside`: as
+    in `outside.py`.
+    """
     saver = reporter().saver
     deadline = time.monotonic() + conf.settings().end_retry_s
     wait_s = FIRST_WAIT_S
     while True:
         connection = _connection()
         try:
-            write_end()
-        except (db.OperationalError, db.InterfaceError, db.ProgrammingError) as error:
-            # Some databases raise `ProgrammingError` for a missing table, such as during a migration.
+            if is_outside:
+                run_outside(write_end)
+            else:
+                with store.time_limit(min(store.CALL_S, max(FIRST_WAIT_S, deadline - time.monotonic()))):
+                    write_end()
+        except REJECTED:
+            raise
+        except store.RowLocked:
+            saver.end_later(write_end)  # The runner does not wait for the publisher's transaction.
+            return
+        except Exception as error:
             saver.outage.begin(error, now=time.monotonic())
-            if connection.in_atomic_block or time.monotonic() + wait_s > deadline:
+            is_inside = connection.in_atomic_block and not is_outside
+            if is_inside or time.monotonic() + wait_s > deadline:
                 saver.end_later(write_end)
                 return
-            connection.close_if_unusable_or_obsolete()
+            if not connection.in_atomic_block:
+                connection.close()  # The next one may lead to another server.
             # At a random time: many workers wait for the database to come back.
             time.sleep(wait_s * uniform(0.5, 1.0))  # noqa: S311 (no secret)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

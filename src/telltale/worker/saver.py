@@ -23,6 +23,7 @@ from django.db import connections
 
 from telltale import conf, native, store
 from telltale.core.outage import Outage
+from telltale.core.states import State
 from telltale.messages import announce
 from telltale.worker.attempt import Attempt
 
@@ -44,6 +45,9 @@ RETRY_S: Final = 1.0
 
 EXIT_PATIENCE_S: Final = 5.0
 """How long a process that exits tries to write the remaining ends."""
+
+PRUNE_S: Final = 60.0
+"""The time limit for pruning, which deletes up to some thousand rows."""
 
 REJECTED: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, OverflowError)
 """The errors that say that the database works but rejects the values."""
@@ -73,7 +77,7 @@ class Saver:
     def end_later(self, write_end: Callable[[], None]) -> None:
         """Call `write_end` until the database accepts it."""
         if not self._ends:
-            atexit.register(self._write_last_ends)
+            atexit.register(self.write_last_ends)
         self._ends.append(write_end)
         self.wake()
 
@@ -98,10 +102,11 @@ class Saver:
             _connection().close_if_unusable_or_obsolete()
             self._save()
             self._claim()
-            self._write_ends()
+            self.write_ends()
             self._prune()
         except db.Error as error:
             self.outage.begin(error, now=time.monotonic())
+            _connection().close()  # The next one may lead to another server.
             return False
         except Exception:
             logger.exception("Saving the progress of tasks failed; it is tried again.")
@@ -116,21 +121,27 @@ class Saver:
         for start in time_slice(range(0, len(due), store.SAVED_AT_ONCE)):
             began_at = time.monotonic()
             batch = due[start : start + store.SAVED_AT_ONCE]
-            self._save_batch([(attempt, report) for attempt in batch if (report := attempt.report())])
+            with store.time_limit():
+                self._save_batch([(attempt, report) for attempt in batch if (report := attempt.report())])
             self.outage.end(now=time.monotonic())
             if _connection().vendor == "sqlite":
                 # As long as the transaction was, so that others get half of the time.
                 native.sleep(min(MAX_PAUSE_S, time.monotonic() - began_at))
 
     def _save_batch(self, batch: Sequence[tuple[Attempt, store.Report]]) -> None:
-        """Save these reports. If one is rejected, save all others, and renew only the lease of that one."""
+        """Save these reports. If one is rejected, save all others, and renew only the lease of that one.
+
+        A row that another transaction has locked for too long is saved later.
+        """
         now = store.now()
         try:
             outcomes = store.save([report for _attempt, report in batch])
-        except REJECTED:
+        except (*REJECTED, store.RowLocked) as error:
             if len(batch) > 1:
                 self._save_batch(batch[: len(batch) // 2])
                 self._save_batch(batch[len(batch) // 2 :])
+                return
+            if isinstance(error, store.RowLocked):
                 return
             [(attempt, report)] = batch
             attempt.log_once("Its progress can't be saved")
@@ -145,28 +156,44 @@ class Saver:
         unclaimed = (attempt for attempt in self._attempts() if attempt.claim is None and not attempt.is_refused)
         for attempt in time_slice(unclaimed):
             try:
-                attempt.try_claim()
+                with store.time_limit():
+                    refusal = attempt.try_claim()
+                if refusal is not None and refusal.state is State.CANCELLED:
+                    attempt.tracker.request_cancel()
+            except store.RowLocked:
+                pass  # The publisher's transaction is still open.
             except REJECTED:
                 attempt.log_once("It can't be claimed")
                 attempt.is_refused = True
             self.outage.end(now=time.monotonic())
 
-    def _write_ends(self) -> None:
+    def write_ends(self) -> None:
+        """Try each end once that is left over. Raises the error of the database if it is unavailable."""
         for write_end in time_slice(self._ends.copy()):
             try:
-                write_end()
+                with store.time_limit():
+                    write_end()
+            except store.RowLocked:
+                continue  # The publisher's transaction is still open.
             except REJECTED:
                 logger.exception("The end of a task can't be written; its lease will end it.")
+            except Exception:
+                # Another one leads the next time, in case this one alone can't be written.
+                self._ends.rotate(-1)
+                raise
             self.outage.end(now=time.monotonic())
             with suppress(ValueError):  # When the process exits, two threads may write the same end.
                 self._ends.remove(write_end)
 
-    def _write_last_ends(self) -> None:
+    def write_last_ends(self) -> None:
+        """Write all ends that are left over, because the process exits; give up after `EXIT_PATIENCE_S`."""
         deadline = time.monotonic() + EXIT_PATIENCE_S
         while self._ends and time.monotonic() < deadline:
             try:
-                self._write_ends()
-            except db.Error:
+                self.write_ends()
+            except Exception:
+                # Of any class, as for the first tries.
+                _connection().close()
                 time.sleep(RETRY_S)
 
     def _prune(self) -> None:
@@ -175,7 +202,9 @@ class Saver:
             return
         # At a random time, so that the processes of a site don't prune all at once, and none as soon as it starts.
         self._prune_at = time.monotonic() + every_s * uniform(0.5, 1.0)  # noqa: S311 (no secret)
-        for changed in store.prune().given_up:
+        with store.time_limit(PRUNE_S):
+            pruned = store.prune()
+        for changed in pruned.given_up:
             announce(changed.envelopes)
 
 
