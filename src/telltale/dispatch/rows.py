@@ -90,18 +90,26 @@ def reschedule(task_id: UUID, due_at: float) -> None:
 def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
     """The id and owner of the call's row, which is created if an eager mode or a failed hook left none.
 
-    The row may also be in a transaction that has yet to commit. Then the INSERT waits for that commit and fails,
-    and the row is found. (None, owner) if the database is unavailable: the run is not shown, but it happens.
+    The row may also be in a transaction that has yet to commit. Then (None, owner) is returned, and the attempt finds
+    the row after that. (None, owner) also if the database is unavailable. Never raises: the run happens in any case.
     """
     if call.carries_row:
         return call.task_id, call.owner  # The claim will find out whether the row exists.
     try:
-        return find_row(call) or create_queued_row(call)
+        return find_row(call) or _create_row_soon(call)
     except IntegrityError:
-        return find_row(call) or (None, None)
-    except DatabaseError as error:
-        logger.warning("A run of %s (%s) is not shown: its row can't be read: %s", call.name, call.runner_id, error)
+        return find_row(call) or (None, call.owner)
+    except store.RowLocked:
         return None, call.owner
+    except DatabaseError as error:
+        logger.warning("The row of %s (%s) can't be read yet: %s", call.name, call.runner_id, error)
+        return None, call.owner
+
+
+def _create_row_soon(call: Call) -> tuple[UUID, Owner]:
+    """As `create_queued_row`; raises `RowLocked` if the row is in a transaction of the publisher."""
+    with store.limited_lock_waits():
+        return create_queued_row(call)
 
 
 def end_from_outside(

@@ -25,6 +25,7 @@ below.
 from telltale.store.clock import now
 from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
+from telltale.store.lock_waits import RowLocked, limited_lock_waits
 from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import (
@@ -63,6 +64,7 @@ __all__ = [
     "Queued",
     "Refusal",
     "Report",
+    "RowLocked",
     "Saved",
     "add_notice",
     "claim",
@@ -76,6 +78,7 @@ __all__ = [
     "hand_over",
     "hold_notice",
     "is_cancel_requested",
+    "limited_lock_waits",
     "member_ids",
     "now",
     "open_members",

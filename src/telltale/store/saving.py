@@ -17,7 +17,8 @@ from telltale.core.topics import task_topic
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.store.clock import or_now
-from telltale.store.rows import database, in_transaction, task_rows
+from telltale.store.lock_waits import in_impatient_transaction
+from telltale.store.rows import database, task_rows
 from telltale.store.values import Report, Saved
 
 SAVED_AT_ONCE: Final = 90
@@ -29,13 +30,13 @@ def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
     """Save reports and renew their leases in one transaction; return the result of each, in order.
 
     Pass at most `SAVED_AT_ONCE`, because SQLite blocks all other writers meanwhile. If one report can't be saved,
-    none is.
+    none is. Raises `RowLocked` if another transaction has locked a row for too long.
     """
     instant = or_now(now)
     lease = {"beat_at": instant, "lease_until": instant + conf.settings().lease_s}
     columns = ("attempt", "state", "cancel_requested", "seq", "owner_id", "session")
     rows = task_rows().filter(pk__in=[report.id for report in reports]).values_list("pk", *columns)
-    with in_transaction():
+    with in_impatient_transaction():
         _save_beats([report for report in reports if report.is_beat], lease)
         _save_progress([report for report in reports if not report.is_beat], lease)
         # One UPDATE of many rows has one count, so the verdicts are read. The rows that were written are locked until
