@@ -1,5 +1,6 @@
 """Telltale's Django app: when all apps are ready, it installs the runners, registers the system checks, listens for
-sign-ins, and says what the live server serves beside the live address."""
+sign-ins, has reads show what is heard of tasks that can't be saved, and says what the live server serves beside the
+live address."""
 
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_logged_in
@@ -17,9 +18,11 @@ class TelltaleConfig(AppConfig):
         """Register the system checks by importing them, and connect each runner to its signals."""
         from telltale import checks  # noqa: F401
         from telltale.dispatch import registry
+        from telltale.live import heard
         from telltale.pages.sign_in import on_sign_in
         from telltale.pusher.server import mounting
 
         registry.install()
         user_logged_in.connect(on_sign_in, dispatch_uid="telltale.sign_in")
+        heard.install()
         mounting.add_to_live_server()

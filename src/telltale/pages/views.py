@@ -218,6 +218,7 @@ def _own_tasks(request: HttpRequest) -> list[TaskState]:
     lapsed = [row.pk for row in rows if row.lease_until is not None and row.lease_until < store.now()]
     if lapsed and store.end_expired(lapsed):
         rows = list(newest.all())
+    store.add_unsaved(rows, store.now())
     return sorted(rows, key=lambda row: row.ended_at is not None)
 
 

@@ -14,7 +14,7 @@ In the order of a task's life:
 - `groups`: many tasks under one bar
 - `notices`: messages for owners, each shown once
 - `sign_in`: what an anonymous session owned becomes the user's
-- `reading`: what pages and followers see; `write_on_read`: what a read changes
+- `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet
 - `pruning`: deletes what is no longer kept
 
 Shared: `values` (arguments and results), `clock`, `rows` (access to the tables), `columns` (values that several modules
@@ -45,13 +45,13 @@ from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
-from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
 from telltale.store.time_limit import CALL_S, time_limit
 from telltale.store.unsaved import add_source, add_unsaved
+from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
-    "HELD_S",
     "CALL_S",
+    "HELD_S",
     "KEY_LENGTH",
     "NEWEST",
     "PRUNED_AT_ONCE",
@@ -67,6 +67,8 @@ __all__ = [
     "RowLocked",
     "Saved",
     "add_notice",
+    "add_source",
+    "add_unsaved",
     "claim",
     "confirm_notice",
     "count_before",
@@ -105,5 +107,5 @@ __all__ = [
     "take_notices",
     "task_rows",
     "task_rows_of",
-]
     "time_limit",
+]

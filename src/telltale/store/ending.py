@@ -19,6 +19,7 @@ from telltale.models import TaskState
 from telltale.store.clock import or_now
 from telltale.store.groups import count_end
 from telltale.store.rows import in_transaction, is_uuid, read_change, task_rows, valid_ids
+from telltale.store.unsaved import alive_ids
 from telltale.store.values import Changed
 from telltale.store.write_end import write_end
 
@@ -114,15 +115,19 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
     """Mark tasks whose lease expired as lost: those in `ids`, or all. A task that no worker began in time has failed.
 
     Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that renews its
-    lease in between keeps its task.
+    lease in between keeps its task. So does one that can't save at the moment and publishes nevertheless (`unsaved`).
     """
     instant = or_now(now)
     expired = task_rows().filter(ended_at=None, lease_until__lt=instant)
     if ids is not None:
         expired = expired.filter(pk__in=valid_ids(ids))
+    rows = list(expired.values_list("pk", "attempt", "state", "beat_at"))
+    running = {pk: (attempt, beat_at or 0.0) for pk, attempt, state, beat_at in rows if state == State.RUNNING}
+    alive = alive_ids(running, instant)
     changes = [
         _end_unstarted(pk, attempt, instant) if state == State.QUEUED else _end_lost(pk, attempt, instant)
-        for pk, attempt, state in expired.values_list("pk", "attempt", "state")
+        for pk, attempt, state, _beat_at in rows
+        if pk not in alive
     ]
     return [change for change in changes if change is not None]
 

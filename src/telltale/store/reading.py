@@ -23,6 +23,7 @@ from telltale.store.clock import or_now
 from telltale.store.ending import expire, has_expired
 from telltale.store.groups import expired_member_ids, recount
 from telltale.store.rows import database, task_rows, valid_ids
+from telltale.store.unsaved import add_unsaved
 from telltale.store.values import Changed
 from telltale.store.write_on_read import write_on_read
 
@@ -155,11 +156,11 @@ def _up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[Tas
     rows = read()
     expired_ids = [row.pk for row in rows if has_expired(row, instant)]
     groups = [row for row in rows if row.ended_at is None and "steps" in row.call]
-    if not expired_ids and not groups:
-        return rows
-    is_written = write_on_read(lambda: _expire_and_recount(expired_ids, groups, instant)) is not None
-    # Read again even if nothing was changed: another process may have been faster.
-    return read() if is_written else rows
+    # After a write, read again even if nothing was changed: another process may have been faster.
+    if (expired_ids or groups) and write_on_read(lambda: _expire_and_recount(expired_ids, groups, instant)) is not None:
+        rows = read()
+    add_unsaved(rows, instant)
+    return rows
 
 
 def _expire_and_recount(expired_ids: Collection[UUID], groups: Collection[TaskState], instant: float) -> list[Changed]:

@@ -8,7 +8,7 @@ Requests to cancel arrive through the broker, or with the answer to a save. `run
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -16,6 +16,7 @@ from telltale import conf, native, store
 from telltale.brokers import broker
 from telltale.brokers.base import Broker, BrokerUnavailable, SelectiveListener
 from telltale.core.outage import Outage
+from telltale.core.snapshot import Snapshot
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope, Malformed
 from telltale.messages import send_to_broker
@@ -68,6 +69,11 @@ class Reporter:
     def remove(self, attempt: Attempt) -> None:
         """Stop publishing and saving the attempt's progress."""
         self._running.pop(id(attempt), None)
+
+    def published_of(self, task_ids: Container[str]) -> list[Snapshot]:
+        """The newest published snapshots of these tasks, as far as they run in this process."""
+        published = [attempt.published for attempt in self._attempts()]
+        return [snapshot for snapshot in published if snapshot is not None and snapshot.id in task_ids]
 
     def _attempts(self) -> list[Attempt]:
         # A single C call, because other threads may add attempts meanwhile.
@@ -151,3 +157,7 @@ _reporter = native.PerProcess(Reporter)
 def reporter() -> Reporter:
     """This process's reporter. A forked child has its own, because threads are not copied."""
     return _reporter.get()
+
+
+# The pages of this process show its own tasks as they are, also while nothing can be saved.
+store.add_source(lambda beats: reporter().published_of(beats))

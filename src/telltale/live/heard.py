@@ -1,0 +1,141 @@
+"""What other processes publish of tasks that they can't save, for reads in a process that follows no broker.
+
+A page under WSGI is answered from the database alone. If a running task there has not been saved for longer than its
+worker leaves between two beats, the worker may be unable to save: one transaction holds SQLite's write lock, or the
+database is read-only. From then on a thread listens to the broker for that task, and reads of this process show what
+it hears (`store.add_source`). It stops when no read has asked for such a task for a while. A read never waits for it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from telltale import conf, store
+from telltale.brokers import broker
+from telltale.brokers.base import Broker, Listener, SelectiveListener
+from telltale.core.outage import Outage
+from telltale.core.snapshot import Snapshot
+from telltale.core.topics import task_topic
+from telltale.core.wire import Envelope, Kind, Malformed
+from telltale.native import PerProcess
+
+logger = logging.getLogger(__name__)
+
+LATE_BEATS: Final = 1.5
+"""After this many times `BEAT_S` without a saved beat, a task's worker is listened to."""
+
+KEEP_S: Final = 60.0
+"""How long a task is listened to after the last read that asked for it."""
+
+CHECK_EVERY_S: Final = 5.0
+"""The time between two looks whether a task is still asked for, and between two tries to listen."""
+
+MAX_TASKS: Final = 1_000
+"""The most tasks that are listened to at a time. Those beyond it are shown as they were last saved."""
+
+
+class Heard:
+    """One for each process; its thread, a daemon, runs while any task is listened to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked_at: dict[str, float] = {}
+        """By task id: when a read last asked for it, by the monotonic clock."""
+        self._newest: dict[str, Envelope] = {}
+        self._has_new_tasks = threading.Event()
+        self._is_running = False
+        self._broker: Broker | None = None
+        self._listener: Listener | None = None
+        self._followed: frozenset[str] = frozenset()
+        self._outage = Outage(logger, "Listening to the broker", "Pages show tasks as they were last saved.")
+
+    def snapshots_of(self, beats: Mapping[str, float]) -> list[Snapshot]:
+        """Return what was heard of these tasks, and listen to those whose last saved beat is late. Returns at once."""
+        late_since = store.now() - LATE_BEATS * conf.settings().beat_s
+        late = [task_id for task_id, beat_at in beats.items() if beat_at < late_since]
+        with self._lock:
+            if late:
+                self._ask_for(late)
+            envelopes = [self._newest[task_id] for task_id in beats if task_id in self._newest]
+        snapshots = []
+        for envelope in envelopes:
+            with suppress(Malformed):
+                snapshots.append(envelope.snapshot)
+        return [snapshot for snapshot in snapshots if snapshot is not None]
+
+    def _ask_for(self, task_ids: Collection[str]) -> None:
+        new_ids = [task_id for task_id in task_ids if task_id not in self._asked_at]
+        new_ids = new_ids[: MAX_TASKS - len(self._asked_at)]
+        now = time.monotonic()
+        self._asked_at |= {task_id: now for task_id in task_ids if task_id in self._asked_at or task_id in new_ids}
+        if new_ids:
+            self._has_new_tasks.set()
+        if self._asked_at and not self._is_running:
+            try:
+                threading.Thread(target=self._work, name="telltale-heard", daemon=True).start()
+                self._is_running = True
+            except RuntimeError as error:
+                self._outage.begin(error, now=now)
+
+    def _work(self) -> None:
+        while self._is_asked_for():
+            self._has_new_tasks.clear()
+            try:
+                self._listen()
+            except Exception as error:
+                # A broker may be anyone's code, and its service may be down.
+                self._outage.begin(error, now=time.monotonic())
+            self._has_new_tasks.wait(CHECK_EVERY_S)
+
+    def _is_asked_for(self) -> bool:
+        """Whether any task is still asked for; if none is, stop listening."""
+        with self._lock:
+            since = time.monotonic() - KEEP_S
+            self._asked_at = {task_id: at for task_id, at in self._asked_at.items() if at >= since}
+            self._newest = {task_id: newest for task_id, newest in self._newest.items() if task_id in self._asked_at}
+            self._is_running = bool(self._asked_at)
+            listener = None if self._is_running else self._listener
+            if listener is not None:
+                self._listener, self._broker, self._followed = None, None, frozenset()
+        if listener is not None:
+            listener.close()
+        return bool(listener is None and self._asked_at)
+
+    def _listen(self) -> None:
+        source = broker()
+        if source is not self._broker:
+            self._listener, self._followed = source.listen(self._receive, _on_missed), frozenset()
+            self._broker = source
+        if isinstance(self._listener, SelectiveListener):
+            topics = frozenset(map(task_topic, list(self._asked_at)))
+            self._listener.follow(topics - self._followed)
+            self._listener.forget(self._followed - topics)
+            self._followed = topics
+        self._outage.end(now=time.monotonic())
+
+    def _receive(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            try:
+                envelope = Envelope.from_bytes(message)
+            except Malformed:
+                continue  # Such as a message of another program. The database has the truth.
+            if envelope.kind is Kind.SNAPSHOT and envelope.about in self._asked_at:
+                with self._lock:
+                    known = self._newest.get(envelope.about)
+                    if known is None or envelope.order > known.order:
+                        self._newest[envelope.about] = envelope
+
+
+def _on_missed(_topics: Collection[str] | None) -> None:
+    """Does nothing: the worker's next message holds the whole state."""
+
+
+_heard = PerProcess(Heard)
+
+
+def install() -> None:
+    """Have the store's reads in this process ask for what is heard."""
+    store.add_source(lambda beats: _heard.get().snapshots_of(beats))
