@@ -1,7 +1,7 @@
 """System checks: they report each wrong setting at start-up, with the fix.
 
-`E`: Telltale can't work as documented. `W`: it works, but worse than it could. `apps.py` registers the checks by
-importing this module. They read settings only, never the database.
+`E`: Telltale can't work as documented. `W`: it works, but worse than it could. `I`: a reminder, of `check --deploy`
+only. `apps.py` registers the checks by importing this module. They read settings only, never the database.
 """
 
 import sqlite3
@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from math import inf
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.urls import NoReverseMatch, reverse
@@ -114,6 +115,24 @@ def check_middleware(**_: Any) -> list[CheckMessage]:
         message = f"{MIDDLEWARE} comes before {later[-1]}, but depends on it."
         return [Warning(message, hint=hint, id="telltale.W002")]
     return []
+
+
+@register("telltale", deploy=True)
+def check_static_url(**_: Any) -> list[CheckMessage]:
+    """Remind of the header without which no module of another origin runs; the header itself can't be read here."""
+    url = urlsplit(django_settings.STATIC_URL or "")
+    if not url.netloc or not apps.is_installed("django.contrib.staticfiles"):
+        return []
+    origin = f"{url.scheme or 'https'}://{url.netloc}"
+    return [
+        Info(
+            f"STATIC_URL names the origin {origin}. If pages have another, browsers run the modules only if its server "
+            "sends the header Access-Control-Allow-Origin.",
+            hint='Have it send "Access-Control-Allow-Origin: *" (docs/static-files.md). If it does, add '
+            "'telltale.I001' to SILENCED_SYSTEM_CHECKS.",
+            id="telltale.I001",
+        )
+    ]
 
 
 @register("telltale")

@@ -16,4 +16,5 @@ urlpatterns = [
     path("telltale/", include("telltale.urls")),
     path("", include(walls)),
     path("bar/", views.bar),
+    path("favicon.ico", views.favicon),
 ]

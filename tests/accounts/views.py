@@ -29,6 +29,12 @@ def bar(request: HttpRequest) -> HttpResponse:
 
 
 @login_not_required
+def favicon(request: HttpRequest) -> HttpResponse:
+    """No icon: browsers ask for one, and a 404 would be an error in their console."""
+    return HttpResponse(status=204)
+
+
+@login_not_required
 @csrf_exempt
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in as the user with this key, who is created if there is none."""

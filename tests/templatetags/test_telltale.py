@@ -119,6 +119,13 @@ def test_every_module_of_the_import_map_exists_under_its_hashed_name(collected: 
 
 
 @pytest.mark.django_db
+def test_the_import_map_takes_the_sites_own_names_and_leaves_telltales_as_they_are() -> None:
+    imports = {"chart": "/static/chart.js", "telltale": "/static/other.js"}
+    page = rendered("{% telltale task imports=imports %}", request_of(), task=row(), imports=imports)
+    assert json.loads(page.script("importmap"))["imports"] == {"chart": "/static/chart.js", **import_map()}
+
+
+@pytest.mark.django_db
 def test_a_collected_module_is_served_unchanged(collected: Path) -> None:
     for name, url in import_map().items():
         served = (collected / url.removeprefix("/static/")).read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ Content-Security-Policy. `{% task_progress %}` works without JavaScript.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,10 +42,11 @@ _SCRIPT_ESCAPES: Final = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\
 
 
 @register.simple_tag(takes_context=True)
-def telltale(context: template.Context, *shared: TaskState) -> SafeString:
+def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str, str] | None = None) -> SafeString:
     """Return the style sheet, modules and ticket, for the <head>.
 
-    `shared`: tasks of other people that the page shows, as in `{% telltale task %}`.
+    `shared`: tasks of other people that the page shows, as in `{% telltale task %}`. `imports`: names and URLs of the
+    site's own modules, for the page's import map: not every browser accepts a second one.
     """
     request = _request(context, "telltale")
     nonce = _nonce(context, request)
@@ -52,7 +54,7 @@ def telltale(context: template.Context, *shared: TaskState) -> SafeString:
         format_html(
             '<link rel="stylesheet" href="{}">{}{}{}{}',
             static("telltale/telltale.css"),
-            _script(json.dumps({"imports": import_map()}), "importmap", nonce),
+            _script(json.dumps({"imports": {**(imports or {}), **import_map()}}), "importmap", nonce),
             _script(json.dumps(page_data(request, shared)), "application/json", nonce, ' id="telltale-page"'),
             format_html_join(
                 "", '<link rel="modulepreload" href="{}"{}>', ((static(f"telltale/{m}"), nonce) for m in MODULES)
