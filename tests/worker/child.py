@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from uuid import UUID
 
 import django
 
@@ -57,7 +58,25 @@ def queue_with_key(argument: str) -> None:
     print(store.queue(runner="tests", name="tests.keyed", key=key).task.pk)  # noqa: T201
 
 
+def step_by_step(task_id: str) -> None:
+    """Queue, begin and end a task at each line of the input, and say so."""
+    store.queue(runner="test", name="work", task_id=UUID(task_id))
+    say("queued")
+    sys.stdin.readline()
+    with run_attempt(task_id=UUID(task_id)) as tracker:
+        tracker.current = 3
+        say("begun")
+        sys.stdin.readline()
+        say("ending")
+    say("over")
+    sys.stdin.readline()
+
+
+def say(word: str) -> None:
+    """Tell the test."""
+    print(word, flush=True)  # noqa: T201
+
+
 if __name__ == "__main__":
-    {"hold": hold, "exit_at_once": exit_at_once, "fail": fail, "fork": fork, "queue_with_key": queue_with_key}[
-        sys.argv[1]
-    ](sys.argv[2])
+    functions = (hold, exit_at_once, fail, fork, queue_with_key, step_by_step)
+    {function.__name__: function for function in functions}[sys.argv[1]](sys.argv[2])

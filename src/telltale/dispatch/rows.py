@@ -8,9 +8,11 @@ import json
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from django import db
 from django.db import DatabaseError, IntegrityError, close_old_connections
 from django.utils.translation import gettext as _
 
@@ -22,6 +24,7 @@ from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import Owner, current_owner
 from telltale.worker.attempt import worker_name
+from telltale.worker.reporter import reporter
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +99,8 @@ def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
     if call.carries_row:
         return call.task_id, call.owner  # The claim will find out whether the row exists.
     try:
-        return find_row(call) or _create_row_soon(call)
+        with store.time_limit():
+            return find_row(call) or _create_row_soon(call)
     except IntegrityError:
         return find_row(call) or (None, call.owner)
     except store.RowLocked:
@@ -127,22 +131,31 @@ def end_from_outside(
     process began it; then only a task that waits is ended. A runner may have delivered the task again, so an attempt
     of another process is never ended. `error`: a text for people; `detail`: a text for staff.
     """
+    write = partial(_end_from_outside, runner, runner_id, state, pids=pids, error=error, detail=detail)
     try:
         close_old_connections()
-        row = store.task_rows().filter(runner=runner, runner_id=runner_id, ended_at=None).first()
-        if row is None or not _concerns(pids, row):
-            return
-        if row.cancel_requested:
-            state = State.CANCELLED  # The cancellation was intended; the failure is only its consequence.
-        elif row.state == State.QUEUED and state is State.LOST:
-            # Killed before the first line of the task: nothing had begun that could be lost.
-            state, error = State.FAILED, error or _("The worker was stopped before it started this task.")
-        changed = store.end(row.pk, row.attempt, state, error=error, detail=detail, worker=row.worker)
-        if changed is not None:
-            announce(changed.envelopes)
-    except DatabaseError as database_error:
-        # The lease ends the attempt if this process can't.
-        logger.warning("The end (%s) of %s %s can't be written: %s", state, runner, runner_id, database_error)
+        with store.time_limit():
+            write()
+    except db.Error as database_error:
+        # A task that waits has no lease, so without its end it would wait for ever.
+        logger.warning("The end (%s) of %s %s can't be written yet: %s", state, runner, runner_id, database_error)
+        reporter().saver.end_later(write)
+
+
+def _end_from_outside(
+    runner: str, runner_id: str, state: State, *, pids: Collection[int], error: str | None, detail: str
+) -> None:
+    row = store.task_rows().filter(runner=runner, runner_id=runner_id, ended_at=None).first()
+    if row is None or not _concerns(pids, row):
+        return
+    if row.cancel_requested:
+        state = State.CANCELLED  # The cancellation was intended; the failure is only its consequence.
+    elif row.state == State.QUEUED and state is State.LOST:
+        # Killed before the first line of the task: nothing had begun that could be lost.
+        state, error = State.FAILED, error or _("The worker was stopped before it started this task.")
+    changed = store.end(row.pk, row.attempt, state, error=error, detail=detail, worker=row.worker)
+    if changed is not None:
+        announce(changed.envelopes)
 
 
 def _concerns(pids: Collection[int], row: TaskState) -> bool:

@@ -60,6 +60,7 @@ class CeleryRunner:
         signals.task_failure.connect(_on_failure, dispatch_uid="telltale.on_failure", weak=False)
         signals.task_revoked.connect(_on_revoked, dispatch_uid="telltale.on_revoked", weak=False)
         signals.task_unknown.connect(_on_unknown, dispatch_uid="telltale.on_unknown", weak=False)
+        signals.worker_process_shutdown.connect(_write_last_ends, dispatch_uid="telltale.last_ends", weak=False)
         signals.celeryd_init.connect(_patch_requests, dispatch_uid="telltale.requests", weak=False)
         # Once all tasks are known. The first signal is for publishers and eager mode, the second for workers.
         current_app.on_after_finalize.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
@@ -290,8 +291,19 @@ def _start_group(*, task: Any, **_ignored: object) -> None:
     from telltale.messages import announce
 
     header = _header_of(task.request)
-    changed = store.start_group(header.group) if header is not None and header.group is not None else None
+    if header is None or header.group is None:
+        return
+    with store.time_limit():
+        changed = store.start_group(header.group)
     announce(changed.envelopes if changed else [])
+
+
+@suppress_and_log
+def _write_last_ends(**_ignored: object) -> None:
+    """In a child process that exits: it skips Python's exit handlers."""
+    from telltale.worker.reporter import reporter
+
+    reporter().saver.write_last_ends()
 
 
 def _patch_requests(**_ignored: object) -> None:

@@ -284,9 +284,17 @@ def _close_broker() -> None:
 
 
 def _monitor_work_horse(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+            _write_last_ends()
     """Remember the work horse's process. RQ forgets it before it reports the job's failure."""
     token = _horse_pid.set(self.horse_pid)
     try:
+@suppress_and_log
+def _write_last_ends() -> None:
+    from telltale.worker.reporter import reporter
+
+    reporter().saver.write_last_ends()
+
+
         return original(self, *args, **kwargs)
     finally:
         _horse_pid.reset(token)
