@@ -83,8 +83,8 @@ js: node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
 
-quick: lint types js ## lint, types and all tests that need no service: two to three minutes
-	$(BIN)/pytest -q -m 'not service'
+quick: lint types js ## lint, types and all tests that need no service, in two processes
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not service'
 
 browser: $(VENV)/.dev services ## the pages in a real browser
 	$(BIN)/pytest -q tests/browser
@@ -123,7 +123,7 @@ others: $(VENV)/.dev services $(HTMX)/node_modules/.installed ## all other tests
 
 # Three at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
 test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
-	.ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target others pusher channels runners network newest pusher-clients databases
+	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target others pusher channels runners network newest pusher-clients databases
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load

@@ -463,6 +463,21 @@ OCCUPIED = {"name": "channel_occupied", "channel": "room"}
         (b"[" * 100_000, KEY, None, 400),
         (b"x" * 1_048_577, KEY, None, 413),
     ],
+    ids=[
+        "no signature",
+        "zeros",
+        "signature of another body",
+        "another key",
+        "no key",
+        "an altered body",
+        "half of a body",
+        "no object",
+        "no time",
+        "not a time",
+        "no time, signed",
+        "nested",
+        "large",
+    ],
 )
 def test_a_webhook_that_is_forged_altered_or_malformed_sends_no_signal(
     client: Client, received: Received, body: bytes, key: str, signature: str | None, status: int

@@ -35,7 +35,11 @@ def immediate() -> Iterator[None]:
     HUEY.immediate = False
 
 
-@pytest.mark.parametrize(("worker", "state"), [(worker_name(os.getpid()), State.LOST), ("elsewhere:1", State.RUNNING)])
+@pytest.mark.parametrize(
+    ("worker", "state"),
+    [(worker_name(os.getpid()), State.LOST), ("elsewhere:1", State.RUNNING)],
+    ids=["its own", "another's"],
+)
 def test_a_consumer_that_is_interrupted_ends_its_own_attempts_only(worker: str, state: State) -> None:
     task = huey_tasks.count.s("log", 1, 0.0)
     row = store.queue(runner="huey", runner_id=task.id, name="count").task
