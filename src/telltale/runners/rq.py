@@ -13,9 +13,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 from rq import Queue, Worker, get_current_job
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
@@ -23,7 +25,7 @@ from rq.job import Job
 from rq.timeouts import JobTimeoutException
 from rq.worker import BaseWorker
 
-from telltale import brokers
+from telltale import brokers, conf
 from telltale.core.states import State
 from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import FunctionRunner, dotted_name, import_or_none
@@ -251,12 +253,19 @@ def _enqueue_many(original: Callable[..., Any], self: Queue, *args: Any, **kwarg
 def _create_row(job: Job | None, due_at: datetime | None = None) -> None:
     """Create the row. Not before the job is enqueued, so that a failure to enqueue leaves no row."""
     from telltale.dispatch.rows import create_row_unless_there
+    from telltale.worker.outside import is_in_site_transaction
 
     if job is None:
         return  # django-rq enqueues the job when the transaction commits, and this is called again then.
     header = _header_of(job)
-    if header is not None and header.needs_row:
-        create_row_unless_there(_call(job, due_at))
+    if header is None or not header.needs_row:
+        return
+    create_row = partial(create_row_unless_there, _call(job, due_at))
+    if is_in_site_transaction():
+        # The work horse creates the row if it is faster. It exits after its job, so it can't wait for this transaction.
+        transaction.on_commit(create_row, using=conf.settings().database, robust=True)
+    else:
+        create_row()
 
 
 # Patches of `Job` and `BaseWorker`
@@ -270,12 +279,20 @@ def _execute_job(original: Callable[..., Any], self: Job) -> Any:
 
 
 def _perform_job(original: Callable[..., bool], self: Any, *args: Any, **kwargs: Any) -> bool:
-    """Send what the broker has not sent yet: a work horse leaves by `os._exit`, which skips all exit handlers."""
+    """Write and send what is left over: a work horse leaves by `os._exit`, which skips all exit handlers."""
     try:
         return original(self, *args, **kwargs)
     finally:
         if self.is_horse:
+            _write_last_ends()
             _close_broker()
+
+
+@suppress_and_log
+def _write_last_ends() -> None:
+    from telltale.worker.reporter import reporter
+
+    reporter().saver.write_last_ends()
 
 
 @suppress_and_log
@@ -284,17 +301,9 @@ def _close_broker() -> None:
 
 
 def _monitor_work_horse(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
-            _write_last_ends()
     """Remember the work horse's process. RQ forgets it before it reports the job's failure."""
     token = _horse_pid.set(self.horse_pid)
     try:
-@suppress_and_log
-def _write_last_ends() -> None:
-    from telltale.worker.reporter import reporter
-
-    reporter().saver.write_last_ends()
-
-
         return original(self, *args, **kwargs)
     finally:
         _horse_pid.reset(token)
