@@ -192,6 +192,19 @@ test("a new ticket subscribes its new channels, gives up the others, and reads a
   assert.equal(page.messages.at(-1).type, "update")
 })
 
+test("a channel that is given up before it is subscribed holds up no read", async () => {
+  const page = await PusherPage.established()
+  page.channels = { "private-user-7": "user:7", "private-task-a": "task:a", "private-task-b": "task:b" }
+  page.transport.updateTicket()
+  page.client.succeed("private-task-b")
+  await settle()
+  assert.equal(page.polls.length, 1)
+  page.channels = { "private-user-7": "user:7", "private-task-b": "task:b" }
+  page.transport.updateTicket()
+  await settle()
+  assert.equal(page.polls.length, 2)
+})
+
 test("a new ticket with the same topics changes nothing", async () => {
   const page = await PusherPage.established()
   const before = [...page.client.calls]

@@ -147,6 +147,7 @@ export class PusherConnection {
   #follow() {
     const wanted = this.#options.channels()
     if (!wanted) return this.end()
+    const wasPending = this.#pending.size > 0
     for (const name of [...this.#channels.keys()]) if (!Object.hasOwn(wanted, name)) this.#leave(name)
     const added = Object.keys(wanted).filter(name => !this.#channels.has(name))
     try {
@@ -154,7 +155,8 @@ export class PusherConnection {
     } catch {
       return this.end() // only pusher-js with encryption takes encrypted channels
     }
-    if (!this.#isEstablished) this.#readOnceSubscribed()
+    // The read may have waited only for a channel that was given up.
+    if (!this.#isEstablished || wasPending) this.#readOnceSubscribed()
   }
 
   /** @param {string} name */
