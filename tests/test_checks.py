@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.checks import ERROR
 from django.core.management import call_command
 from django.db import connection, models
 
-from telltale import checks
+from telltale import checks, database_checks
 from tests.servers import ROOT
 
 
@@ -71,8 +72,69 @@ def test_follow_must_be_a_dict(settings: Any) -> None:
 
 def test_a_sqlite_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
-    found = [message for message in checks.check_sqlite() if message.id == "telltale.E008"]
+    found = [message for message in database_checks.check_sqlite() if message.id == "telltale.E008"]
     assert len(found) == (1 if connection.vendor == "sqlite" else 0)
+
+
+GOOD_OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"}
+
+
+@pytest.mark.parametrize(
+    ("database", "problem", "fix"),
+    [
+        ({"OPTIONS": GOOD_OPTIONS | {"transaction_mode": None}}, "take the write lock late", "'IMMEDIATE'"),
+        ({"OPTIONS": GOOD_OPTIONS | {"init_command": None}}, "has no write-ahead log", "'PRAGMA journal_mode=WAL;"),
+        ({"OPTIONS": GOOD_OPTIONS | {"timeout": 1}}, "waits only 1 s for a lock", "['timeout'] = 20"),
+        ({"OPTIONS": GOOD_OPTIONS, "ATOMIC_REQUESTS": True}, "only write lock", "Remove ATOMIC_REQUESTS"),
+    ],
+)
+def test_what_sqlite_needs_is_asked_for_by_an_error(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, database: dict[str, Any], problem: str, fix: str
+) -> None:
+    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+    monkeypatch.setitem(settings.DATABASES, "default", engine | {"OPTIONS": GOOD_OPTIONS})
+    assert database_checks.check_sqlite() == []
+    monkeypatch.setitem(settings.DATABASES, "default", engine | database)
+    (error,) = database_checks.check_sqlite()
+    assert error.level == ERROR
+    assert problem in error.msg
+    assert fix in str(error.hint).replace('"', "'")
+
+
+class UsersInMain:
+    """Writes users to another database than "default"."""
+
+    def db_for_write(self, model: Any, **_hints: Any) -> str | None:
+        return "main" if model._meta.app_label == "auth" else None
+
+
+class NoTablesOfTelltale:
+    """Lets no table of Telltale be made in "default"."""
+
+    def allow_migrate(self, alias: str, app_label: str, **_hints: Any) -> bool | None:
+        return False if (alias, app_label) == ("default", "telltale") else None
+
+
+def test_tables_in_another_database_than_the_users_are_refused_with_the_fix(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.DATABASES, "main", settings.DATABASES["default"])
+    settings.TELLTALE = {**settings.TELLTALE, "DATABASE": "main"}
+    (error,) = database_checks.check_database()
+    assert error.level == ERROR
+    assert "TELLTALE['DATABASE'] is 'main', but users are written to 'default'" in error.msg
+    assert "Set TELLTALE['DATABASE'] to 'default'" in str(error.hint)
+    settings.DATABASE_ROUTERS = ["tests.test_checks.UsersInMain"]
+    assert database_checks.check_database() == []
+    settings.TELLTALE = {**settings.TELLTALE, "DATABASE": "default"}
+    (error,) = database_checks.check_database()
+    assert "Set TELLTALE['DATABASE'] to 'main'" in str(error.hint)
+
+
+def test_routers_that_keep_the_tables_out_of_the_database_are_named(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.test_checks.NoTablesOfTelltale"]
+    (error,) = database_checks.check_database()
+    assert "The database routers allow no tables of Telltale in 'default'" in error.msg
 
 
 HIDES = """

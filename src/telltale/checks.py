@@ -4,7 +4,6 @@
 only. `apps.py` registers the checks by importing this module. They read settings only, never the database.
 """
 
-import sqlite3
 import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -35,9 +34,6 @@ PUSHER_TABLE: Final = "telltale.pusher.models.apps"
 DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
 SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
-
-SQLITE: Final = (3, 33)
-"""The first version that supports UPDATE … FROM."""
 
 _TYPES: Final = get_type_hints(Settings)
 _TYPE_NAMES: Final = {
@@ -189,45 +185,6 @@ def check_dramatiq(**_: Any) -> list[CheckMessage]:
         message = "Telltale's middleware for Dramatiq is missing: actors' tasks will not be shown."
     hint = f"Put {DRAMATIQ_MIDDLEWARE!r} first in DRAMATIQ_BROKER['MIDDLEWARE']."
     return [Warning(message, hint=hint, id="telltale.W006")]
-
-
-@register("telltale")
-def check_sqlite(**_: Any) -> list[CheckMessage]:
-    """Check that SQLite, if it is used, lets workers and pages use the database at the same time."""
-    alias = conf.settings().database if not list(_wrong_values(_given())) else "default"
-    database = django_settings.DATABASES.get(alias, {})
-    if not str(database.get("ENGINE", "")).endswith("sqlite3"):
-        return []
-    return list(_sqlite(alias, database))
-
-
-def _sqlite(alias: str, database: dict[str, Any]) -> Iterator[CheckMessage]:
-    options, setting = database.get("OPTIONS", {}), f'DATABASES["{alias}"]["OPTIONS"]'
-    if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
-        yield Warning(
-            f"SQLite transactions ({alias!r}) take the write lock late: of two that read and then write, one fails.",
-            hint=f'Set {setting}["transaction_mode"] = "IMMEDIATE".',
-            id="telltale.W003",
-        )
-    if "wal" not in str(options.get("init_command", "")).lower():
-        yield Warning(
-            f"SQLite ({alias!r}) has no write-ahead log: each write blocks all reads.",
-            hint=f'Set {setting}["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;".',
-            id="telltale.W004",
-        )
-    if sqlite3.sqlite_version_info < SQLITE:
-        required, version = ".".join(map(str, SQLITE)), sqlite3.sqlite_version
-        yield Error(
-            f"SQLite ({alias!r}) has version {version}; Telltale needs {required} or newer.",
-            hint="Use a Python built with a newer SQLite, or another database.",
-            id=_id(8),
-        )
-    if database.get("ATOMIC_REQUESTS"):
-        yield Warning(
-            f"ATOMIC_REQUESTS ({alias!r}) holds SQLite's only write lock during the whole view.",
-            hint="Remove ATOMIC_REQUESTS, and use transaction.atomic() where a view needs a transaction.",
-            id="telltale.W005",
-        )
 
 
 def _given() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.template import engines
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
@@ -15,6 +16,7 @@ from django.utils.module_loading import import_string
 import telltale
 from telltale.brokers import build
 from telltale.brokers.base import Reach
+from telltale.database_checks import check_sqlite
 from telltale.management.commands.telltale import Command
 from telltale.models import TaskState
 from telltale.urls import urlpatterns
@@ -64,10 +66,12 @@ def pasted(saved: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         app.tasks.unregister(name)
 
 
-def test_the_lines_for_settings_urls_and_asgi_are_real() -> None:
-    names: dict[str, Any] = {}
+def test_the_lines_for_settings_urls_and_asgi_are_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {"DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}}
     exec("from django.urls import include, path\n" + IN_SETTINGS, names)  # noqa: S102 (our own README)
     assert names["INSTALLED_APPS"][-1] == "telltale"
+    monkeypatch.setitem(settings.DATABASES, "default", names["DATABASES"]["default"])
+    assert check_sqlite() == []
     assert callable(import_string(names["MIDDLEWARE"][-1]))
     assert names["urlpatterns"][-1].url_patterns == urlpatterns
     assert names["get_asgi_application"].__module__ == "telltale.asgi"
