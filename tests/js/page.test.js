@@ -25,5 +25,5 @@ test("an id replaces the placeholder in an address, and can change nothing else"
 })
 
 test("on a page without its data, the error names the missing template tag", () => {
-  assert.throws(() => readPage({ getElementById: () => null }), /\{% telltale %\}/)
+  assert.throws(() => readPage({ querySelectorAll: () => [] }), /\{% telltale %\}/)
 })

@@ -77,6 +77,7 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
     return {
         "task": task,
         "snapshot": snapshot,
+        "rendered": f"{task.pk} {snapshot.attempt} {int(snapshot.ended)} {snapshot.seq}",
         "health": task_health,
         "text": task_text.describe(snapshot, task_health, now=now),
         "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},

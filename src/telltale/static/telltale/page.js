@@ -22,11 +22,14 @@
 const PLACEHOLDER_ID = "00000000-0000-0000-0000-000000000000"
 
 /**
- * @param {Pick<Document, "getElementById">} [document]
+ * The newest data: a soft navigation may add the block of each page to the <head>. Only the last one is kept.
+ * @param {Pick<Document, "querySelectorAll">} [document]
  * @returns {Page}
  */
 export function readPage(document = globalThis.document) {
-  const block = document.getElementById("telltale-page")
+  const blocks = [...document.querySelectorAll("#telltale-page")]
+  const block = blocks.pop()
+  for (const older of blocks) older.remove()
   if (!block) throw new Error("telltale: this page has no data block; put {% telltale %} into its <head>.")
   return JSON.parse(block.textContent ?? "")
 }

@@ -3,6 +3,9 @@
  *
  * Polite announcements are at least 5 s apart; those that gather meanwhile are read together. A later one about the
  * same thing replaces an earlier one that still waits. Urgent ones don't wait.
+ *
+ * A soft navigation or a morph may remove the regions from the page. They are put back at once, because screen
+ * readers announce only what changes in a region that is there already.
  */
 
 const APART_MS = 5_000
@@ -11,11 +14,33 @@ const BATCH_MS = 100
 class LiveRegions {
   #polite = createRegion("status")
   #assertive = createRegion("alert")
+  #observer
+  /** @type {HTMLElement | null} the body that is observed */
+  #body = null
   /** @type {Map<string, string>} texts that wait, by what they are about */
   #waiting = new Map()
   /** @type {number | null} */
   #timer = null
   #announcedAt = -Infinity
+
+  constructor() {
+    const observer = new MutationObserver(() => this.attach())
+    // A page's body may be replaced as a whole.
+    observer.observe(document.documentElement, { childList: true })
+    this.#observer = observer
+    this.attach()
+  }
+
+  /** Put the regions into the page if they are not there, and remove copies that a restored page brings. */
+  attach() {
+    const { body } = document
+    const regions = [this.#polite, this.#assertive]
+    for (const copy of document.querySelectorAll(".telltale-spoken"))
+      if (!regions.some(region => region === copy)) copy.remove()
+    const missing = regions.filter(region => region.parentNode !== body)
+    if (missing.length > 0) body?.append(...missing)
+    if (body && body !== this.#body) this.#observer.observe((this.#body = body), { childList: true })
+  }
 
   /**
    * @param {string} about
@@ -49,10 +74,10 @@ class LiveRegions {
 
 /** @param {"status" | "alert"} role */
 function createRegion(role) {
-  const region = document.createElement("div")
+  // A tag of its own: a morph would turn a <div> into one of the page's.
+  const region = document.createElement("telltale-spoken")
   region.className = "telltale-spoken"
   region.setAttribute("role", role)
-  document.body.append(region)
   return region
 }
 
@@ -73,6 +98,7 @@ let regions = null
 /** Create the live regions. They must be in the page before their first text, so elements call this on connecting. */
 export function createLiveRegions() {
   regions ??= new LiveRegions()
+  regions.attach()
   return regions
 }
 

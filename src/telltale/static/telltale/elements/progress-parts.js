@@ -2,8 +2,9 @@
  * The parts of a `<task-progress>`: those that the server rendered, and the others, which are created here.
  * This module knows the markup, not the tasks.
  */
-import { createElement } from "telltale/elements/dom.js"
+import { createElement, setAttribute, setText } from "telltale/elements/dom.js"
 import { safeUrl } from "telltale/page.js"
+/** @import { Snapshot } from "telltale/live/snapshots.js" */
 
 const create = {
   top: () => createElement("div", { className: "telltale-top" }),
@@ -68,6 +69,39 @@ export function findOrCreateParts(element) {
     cancel: element.querySelector("form.telltale-cancel"),
     retry: element.querySelector("form.telltale-retry"),
   }
+}
+
+/**
+ * Empty the parts, because they show another task than the element should.
+ * @param {Parts} parts
+ * @param {string | null} url of the task's page, for a label that links to it
+ */
+export function clearParts({ label, figure, line, bar, status, detail, note, result, cancel, retry }, url) {
+  const link = label.querySelector("a")
+  if (link) setAttribute(link, "href", url)
+  for (const part of [link ?? label, figure, status, detail]) setText(part, "")
+  for (const name of ["value", "aria-label", "aria-valuetext"]) bar.removeAttribute(name)
+  for (const part of [line, note, result, cancel, retry]) if (part) part.hidden = true
+}
+
+/**
+ * What the content shows: the attribute `rendered`, "<task> <attempt> <0, or 1 if ended> <seq>". The server writes it
+ * with the content, so that older content than the newest snapshot is known from newer.
+ * @param {HTMLElement} element
+ * @returns {{task: string, attempt: number, ended: boolean, seq: number} | null} null for other markup
+ */
+export function readRendered(element) {
+  const [task, attempt, ended, seq] = (element.getAttribute("rendered") ?? "").split(" ")
+  return seq ? { task, attempt: Number(attempt), ended: ended === "1", seq: Number(seq) } : null
+}
+
+/**
+ * Copies of the content, such as of a page that a soft navigation brings back, know what they show.
+ * @param {HTMLElement} element
+ * @param {Pick<Snapshot, "id" | "attempt" | "ended" | "seq">} snapshot
+ */
+export function writeRendered(element, { id, attempt, ended, seq }) {
+  setAttribute(element, "rendered", `${id} ${attempt} ${Number(ended)} ${seq}`)
 }
 
 /**

@@ -1,21 +1,26 @@
 /**
  * `<task-progress task="<id>">`: keeps the server-rendered bar, text and buttons of a task up to date.
  *
- * Until the first snapshot arrives, everything stays as the server rendered it. The attributes `state`, `health` and
+ * While no snapshot is as new as what the server rendered, everything stays as it was rendered. A morph, a framework
+ * or another script may change the attributes `task` and `mine` and the content at any time: what is missing is
+ * created again, and the newest snapshot is shown again before the page paints. The attributes `state`, `health` and
  * `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with the snapshot as
  * `detail`. The bar never moves backwards within an attempt, and is never full before the end. Attribute `mine`: the
  * task is the visitor's own.
  */
 import { Announcements } from "telltale/elements/announcements.js"
+import { BarPosition } from "telltale/elements/bar-position.js"
 import { setAttribute, setText } from "telltale/elements/dom.js"
+import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { findOrCreateParts, setResultLink, setShown } from "telltale/elements/progress-parts.js"
+import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
-import { setTitleProgress } from "telltale/elements/title.js"
+import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
-import { csrfToken } from "telltale/page.js"
+import { supersedes } from "telltale/live/snapshots.js"
+import { csrfToken, urlFor } from "telltale/page.js"
 import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
 /** @import { Parts } from "telltale/elements/progress-parts.js" */
 /** @import { Live, LiveState } from "telltale/live/live.js" */
@@ -29,6 +34,9 @@ const TIME_LEFT_STAYS_S = 5
 /** A connection that is back sooner than this is not shown as lost. */
 const SHOW_CONNECTION_AFTER_MS = 1_500
 
+/** @type {MutationObserverInit} what others may change in the element */
+const WATCHED = { attributes: true, characterData: true, childList: true, subtree: true }
+
 /** @type {Object<string, string>} the message for each state of the connection that needs one */
 const CONNECTION_MESSAGES = {
   reconnecting: "connection_reconnecting",
@@ -39,29 +47,49 @@ const CONNECTION_MESSAGES = {
 
 
 export class TaskProgress extends HTMLElement {
-  /** @type {AbortController | null} aborts when the element leaves the page */
+  /** @type {AbortController | null} aborts when the element leaves the page, or gets another task */
   #controller = null
+  /** @type {{task: string | null, mine: boolean} | null} what is followed, or was last */
+  #followed = null
   /** @type {Parts} */
   #parts
+  /** @type {string[]} addresses of the forms in the content that belong to an earlier task */
+  #staleActions = []
   /** @type {Live} */
   #live
   /** @type {Snapshot | null} */
   #snapshot = null
   /** @type {{action: "cancel" | "retry", attempt: number, ended: boolean} | null} submitted here, not yet confirmed */
   #pending = null
-  /** The fullest that the bar has been in the current attempt, 0 to 1. */
-  #filled = 0
-  /** The attempt that `#filled` belongs to; 0 before the first snapshot. */
-  #filledAttempt = 0
+  /** The reason why the last action failed; empty if none did. */
+  #error = ""
+  /** The state of the connection, for people; empty while it is fine. */
+  #connectionText = ""
+  #position = new BarPosition()
   #announcements = new Announcements()
   #count = new SteadyText(COUNT_STAYS_S)
   #timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
   /** @type {number | undefined} */
   #connectionTimer
+  #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
 
   /** The id of the task. */
   get task() {
     return this.getAttribute("task")
+  }
+
+  /** Frameworks set a property where an element has one. */
+  set task(id) {
+    setAttribute(this, "task", id)
+  }
+
+  /** Whether the task is the visitor's own. */
+  get mine() {
+    return this.hasAttribute("mine")
+  }
+
+  set mine(isMine) {
+    this.toggleAttribute("mine", Boolean(isMine))
   }
 
   /** The newest snapshot; null before the first. */
@@ -70,17 +98,32 @@ export class TaskProgress extends HTMLElement {
   }
 
   connectedCallback() {
-    const { task } = this
-    if (!task) return
+    // A framework may have set the properties before this class was defined.
+    for (const name of /** @type {const} */ (["task", "mine"])) takeOwnProperty(this, name)
+    this.#follow()
+  }
+
+  disconnectedCallback() {
+    clearTitleProgress(this)
+    this.#controller?.abort()
+    this.#controller = null
+  }
+
+  #follow() {
+    const { task, mine } = this
+    this.#controller?.abort()
     this.#controller = new AbortController()
     const { signal } = this.#controller
+    if (this.#followed?.task && this.#followed.task !== task) this.#forgetTask()
+    this.#followed = { task, mine }
+    this.#changes.observe(signal)
+    if (!task) return
     createLiveRegions()
-    this.#parts = findOrCreateParts(this)
-    this.#readRenderedBar()
     this.#live = connect()
-    this.#live.states(state => this.#showConnection(state), { signal })
-    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine: this.hasAttribute("mine") })
-    this.#showConnection(this.#live.state)
+    this.#changes.ignore(() => this.#readContent())
+    this.#live.states(state => this.#onConnectionState(state), { signal })
+    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine })
+    this.#onConnectionState(this.#live.state)
     this.addEventListener("submit", event => this.#submit(event), { signal })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
@@ -88,21 +131,64 @@ export class TaskProgress extends HTMLElement {
     signal.addEventListener("abort", () => clearTimeout(this.#connectionTimer))
   }
 
-  disconnectedCallback() {
-    if (this.#controller && isFirst(this)) setTitleProgress(null)
-    this.#controller?.abort()
-    this.#controller = null
+  /** The element gets another task. Its content is the old one's, unless the server has rendered the new one's. */
+  #forgetTask() {
+    clearTitleProgress(this)
+    this.#snapshot = null
+    this.#pending = null
+    this.#error = ""
+    this.#position = new BarPosition()
+    this.#announcements = new Announcements()
+    this.#count = new SteadyText(COUNT_STAYS_S)
+    this.#timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
+    this.#changes.ignore(() => {
+      const parts = findOrCreateParts(this)
+      const isRendered = this.#rendered !== null
+      const forms = isRendered ? [] : [parts.cancel, parts.retry]
+      this.#staleActions = forms.map(form => form?.action ?? "")
+      if (isRendered) return
+      clearParts(parts, this.task && urlFor(this.#live.page.urls.task, this.task))
+      for (const name of ["rendered", "state", "health", "connected"]) this.removeAttribute(name)
+    })
   }
 
-  /** The bar must not fall behind what the server rendered. */
-  #readRenderedBar() {
-    const { bar } = this.#parts
-    if (this.#filledAttempt === 0 && bar.position > 0) this.#filled = bar.position
+  /** Find the parts, and create those that are missing. The bar must not fall behind what the server rendered. */
+  #readContent() {
+    const parts = findOrCreateParts(this)
+    const rendered = this.#rendered
+    if (this.#staleActions.includes(parts.cancel?.action ?? "none")) parts.cancel = null
+    if (this.#staleActions.includes(parts.retry?.action ?? "none")) parts.retry = null
+    this.#parts = parts
+    if (rendered ? this.#isRenderedNewer : !this.#snapshot) {
+      this.#position.rendered(parts.bar.position, rendered?.attempt)
+    }
+  }
+
+  /** What the content shows of the task, if it tells. */
+  get #rendered() {
+    const rendered = readRendered(this)
+    return rendered?.task === this.task ? rendered : null
+  }
+
+  /** Whether the content is newer than the newest snapshot, because the server has rendered it since. */
+  get #isRenderedNewer() {
+    const rendered = this.#rendered
+    return rendered !== null && (!this.#snapshot || supersedes(rendered, this.#snapshot))
+  }
+
+  #onForeignChange() {
+    const { task, mine } = this
+    if (this.#followed?.task !== task || this.#followed.mine !== mine) return this.#follow()
+    if (!task) return
+    this.#changes.ignore(() => this.#readContent())
+    this.#show()
+    this.#showConnection()
+    this.#showNote()
   }
 
   /** @param {Snapshot} snapshot */
   #receive(snapshot) {
-    const previous = this.#snapshot
+    const previous = this.#snapshot ?? this.#rendered
     this.#snapshot = snapshot
     const pending = this.#pending
     if (pending && (snapshot.attempt > pending.attempt || snapshot.ended !== pending.ended)) this.#pending = null
@@ -123,8 +209,18 @@ export class TaskProgress extends HTMLElement {
   }
 
   #show() {
-    if (!this.#snapshot) return
+    if (!this.#snapshot || (this.#isRenderedNewer && !this.#pending)) return
     const snapshot = this.#withPendingAction(this.#snapshot)
+    const shown = this.#snapshot
+    this.#changes.ignore(() => {
+      this.#showSnapshot(snapshot)
+      writeRendered(this, shown)
+    })
+    this.#showInTitle()
+  }
+
+  /** @param {Snapshot} snapshot */
+  #showSnapshot(snapshot) {
     const { label, figure, bar, status, detail } = this.#parts
     const now = this.#live.now
     const taskHealth = health(snapshot, now, this.#live.limits)
@@ -134,7 +230,7 @@ export class TaskProgress extends HTMLElement {
     setAttribute(this, "health", taskHealth)
     setText(label.querySelector("a") ?? label, snapshot.label)
     setText(figure, text.figure)
-    this.#fill(snapshot, text.filled)
+    this.#fill(this.#position.next(snapshot, text.filled))
     setAttribute(bar, "aria-label", snapshot.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
     setText(status, text.status)
@@ -143,7 +239,6 @@ export class TaskProgress extends HTMLElement {
 
     const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
     if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
-    this.#showInTitle()
   }
 
   /** @param {Moving} moving */
@@ -170,22 +265,11 @@ export class TaskProgress extends HTMLElement {
     ])
   }
 
-  /**
-   * @param {Snapshot} snapshot
-   * @param {number | null} filled how full the bar should be, 0 to 1; null if unknown
-   */
-  #fill({ attempt, state }, filled) {
+  /** @param {number | null} position of the bar; null if unknown */
+  #fill(position) {
     const { bar } = this.#parts
-    if (attempt > this.#filledAttempt) {
-      // The first snapshot continues from what the server rendered; a later attempt starts at 0.
-      const isContinued = this.#filledAttempt === 0 && state !== "queued"
-      if (!isContinued) this.#filled = 0
-      this.#filledAttempt = attempt
-    }
-    this.#filled = Math.max(this.#filled, filled ?? 0)
-    const isUnknown = filled === null && this.#filled === 0
-    if (isUnknown) bar.removeAttribute("value")
-    else if (bar.value !== this.#filled || !bar.hasAttribute("value")) bar.value = this.#filled
+    if (position === null) bar.removeAttribute("value")
+    else if (bar.value !== position || !bar.hasAttribute("value")) bar.value = position
   }
 
   /**
@@ -208,16 +292,18 @@ export class TaskProgress extends HTMLElement {
     if (!action || !this.#snapshot) return
     event.preventDefault()
     if (this.#pending) return
-    const { attempt, ended } = this.#snapshot
+    const { id, attempt, ended } = this.#snapshot
     this.#pending = { action, attempt, ended }
     this.#showError("")
     this.#show()
     try {
       const snapshot = await submitAction(form, csrfToken(this.#live.page))
       this.#live.receive({ tasks: [snapshot] })
+      if (this.task !== id) return
       // The task itself confirms a cancellation; a retry is a new attempt already.
       if (snapshot.attempt > attempt || snapshot.ended || snapshot.cancel_requested) this.#pending = null
     } catch (error) {
+      if (this.task !== id) return
       this.#pending = null
       this.#showError(reasonOf(error))
     }
@@ -226,34 +312,63 @@ export class TaskProgress extends HTMLElement {
 
   /** @param {string} text empty to hide the last error */
   #showError(text) {
-    const { note } = this.#parts
-    setText(note, text)
-    note.hidden = !text
+    this.#error = text
+    this.#showNote()
     if (text) announce(`${this.task} note`, text, { urgent: true })
   }
 
+  #showNote() {
+    const { note } = this.#parts
+    this.#changes.ignore(() => {
+      setText(note, this.#error)
+      note.hidden = !this.#error
+    })
+  }
+
   /** @param {LiveState} state */
-  #showConnection(state) {
-    setAttribute(this, "connected", state === "live" || state === "polling" ? state : null)
-    const { line } = this.#parts
+  #onConnectionState(state) {
     const message = CONNECTION_MESSAGES[state]
     clearTimeout(this.#connectionTimer)
-    if (!message) {
-      line.hidden = true
-      return
+    if (!message) this.#connectionText = ""
+    else {
+      this.#connectionTimer = setTimeout(() => {
+        this.#connectionText = pageText().message(message)
+        this.#showConnection()
+      }, SHOW_CONNECTION_AFTER_MS)
     }
-    this.#connectionTimer = setTimeout(() => {
-      setText(line, pageText().message(message))
-      line.hidden = this.#snapshot?.ended ?? false
-    }, SHOW_CONNECTION_AFTER_MS)
+    this.#showConnection()
+  }
+
+  #showConnection() {
+    const { line } = this.#parts
+    const { state } = this.#live
+    const isShown = this.#connectionText !== "" && !this.#snapshot?.ended
+    this.#changes.ignore(() => {
+      setAttribute(this, "connected", state === "live" || state === "polling" ? state : null)
+      if (isShown) setText(line, this.#connectionText)
+      line.hidden = !isShown
+    })
   }
 
   #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
-    const percent = Math.floor(this.#filled * 100)
+    const percent = Math.floor(this.#position.filled * 100)
     const isShown = !this.#snapshot.ended && percent > 0
-    setTitleProgress(isShown ? pageText().message("percent", { n: String(percent) }) : null)
+    setTitleProgress(this, isShown ? pageText().message("percent", { n: String(percent) }) : null)
   }
+}
+
+/**
+ * Hand a property that hides the class's own to the class.
+ * @template {"task" | "mine"} Name
+ * @param {TaskProgress} element
+ * @param {Name} name
+ */
+function takeOwnProperty(element, name) {
+  if (!Object.hasOwn(element, name)) return
+  const value = element[name]
+  delete element[name]
+  element[name] = value
 }
 
 /** @param {unknown} error of an action */

@@ -5,24 +5,31 @@
  * wait until a toast leaves, on this page, another or the next. Good news leaves after a while, except while the
  * pointer or the focus is on it or the page is hidden; errors and warnings stay until dismissed. F6 moves the focus
  * here, Esc dismisses a toast. A task's end that a visible `<task-progress>` shows gets no toast.
+ *
+ * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
+ * one, ends none of them.
  */
-import { createElement, focusFirst, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
 import { pageText } from "telltale/elements/page-text.js"
+import { PageToasts } from "telltale/elements/page-toasts.js"
 import { connect } from "telltale/index.js"
-import { safeUrl } from "telltale/page.js"
+import { readPage } from "telltale/page.js"
 import { takeNotice } from "telltale/requests.js"
 /** @import { Display } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Notice } from "telltale/live/snapshots.js" */
 
 const MAX_TOASTS = 3
-/** How long good news stays: at least this long, longer texts in proportion to their length. */
-const SHORTEST_MS = 6_000
-const PER_CHARACTER_MS = 70
 const TICK_MS = 250
+/** @type {MutationObserverInit} what others may change in the element */
+const WATCHED = { childList: true, attributeFilter: ["role", "aria-label"] }
 
+const pageToasts = new PageToasts()
+/** @type {Set<TaskToasts>} the elements that are in the page */
+const connected = new Set()
 
 export class TaskToasts extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page */
@@ -35,34 +42,36 @@ export class TaskToasts extends HTMLElement {
   #more
   /** How many toasts may be shown at once. */
   #room = MAX_TOASTS
-  /** @type {WeakMap<Element, number>} how much longer each toast stays, in ms */
-  #leftMs = new WeakMap()
+  #changes = new ForeignChanges(this, WATCHED, () => this.#restoreContent())
 
   connectedCallback() {
     this.#controller = new AbortController()
     const { signal } = this.#controller
     createLiveRegions()
-    this.setAttribute("role", "region")
     this.#live = connect()
-    this.setAttribute("aria-label", pageText().message("toasts"))
     this.#more ??= createElement("button", {
       type: "button",
       className: "telltale-more",
       hidden: true,
       onclick: () => this.#showMore(),
     })
-    if (!this.#more.isConnected) this.append(this.#more)
+    connected.add(this)
+    this.#restoreContent()
+    this.#room = Math.max(MAX_TOASTS, this.#toasts.length)
+    this.#changes.observe(signal)
     const queue = (this.#queue = new NoticeQueue(this.#display(), queueEnvironment()))
     signal.addEventListener("abort", () => queue.stop())
     this.#live.notices(notice => queue.add(notice), { signal })
     this.#live.states(() => queue.retryNow(), { signal })
     document.addEventListener("visibilitychange", () => queue.retryNow(), { signal })
+    this.addEventListener("click", event => this.#onClick(event), { signal })
     document.addEventListener("keydown", event => this.#onKey(event), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
   }
 
   disconnectedCallback() {
+    connected.delete(this)
     this.#controller?.abort()
     this.#controller = null
   }
@@ -87,28 +96,34 @@ export class TaskToasts extends HTMLElement {
 
   /** @param {Notice} notice */
   #show(notice) {
-    this.insertBefore(this.#createToast(notice), this.#more)
+    pageToasts.add(notice)
+    // While the server was asked, another element may have taken the place of this one.
+    const element = this.isConnected ? this : [...connected][0]
+    if (element) element.#restoreContent()
     const isBad = notice.level === "error" || notice.level === "warning"
     announce(notice.id, notice.text, { urgent: isBad })
   }
 
-  /** @param {Notice} notice */
-  #createToast({ level, text, url }) {
-    const texts = pageText()
-    const paragraph = createElement("p", {}, text)
-    const href = safeUrl(url)
-    if (href) paragraph.append(" ", createElement("a", { href }, texts.message("open")))
-    const dismiss = createElement(
-      "button",
-      { type: "button", className: "telltale-dismiss", "aria-label": texts.message("dismiss") },
-      "×",
-    )
-    const toast = createElement("div", { className: "telltale-toast" }, paragraph, dismiss)
-    toast.setAttribute("level", level)
-    dismiss.addEventListener("click", () => this.#dismiss(toast))
-    const isGood = level === "success" || level === "info"
-    this.#leftMs.set(toast, isGood ? Math.max(SHORTEST_MS, text.length * PER_CHARACTER_MS) : Infinity)
-    return toast
+  /** Put the page's toasts and the button into the element, and remove copies that a restored page brought. */
+  #restoreContent() {
+    this.#changes.ignore(() => {
+      setAttribute(this, "role", "region")
+      setAttribute(this, "aria-label", pageText().message("toasts"))
+      for (const toast of this.#toasts) if (!pageToasts.adopt(toast)) toast.remove()
+      for (const more of this.querySelectorAll(".telltale-more")) if (more !== this.#more) more.remove()
+      const missing = pageToasts.missing(topic => this.#isForVisitor(topic))
+      if (missing.length > 0 || this.#more.parentNode !== this) this.append(...missing, this.#more)
+    })
+  }
+
+  /**
+   * Whether the topic is one of the visitor's. A soft navigation may sign in another visitor, and brings the data of
+   * the new page.
+   * @param {string} topic
+   */
+  #isForVisitor(topic) {
+    const { ticket, topics } = readPage()
+    return ticket === this.#live.page.ticket || topics.includes(topic)
   }
 
   /** @returns {HTMLElement[]} */
@@ -118,18 +133,14 @@ export class TaskToasts extends HTMLElement {
 
   #tick() {
     if (document.hidden || this.matches(":hover") || this.contains(document.activeElement)) return
-    for (const toast of this.#toasts) {
-      const leftMs = (this.#leftMs.get(toast) ?? Infinity) - TICK_MS
-      this.#leftMs.set(toast, leftMs)
-      if (leftMs <= 0) this.#dismiss(toast)
-    }
+    for (const toast of this.#toasts) if (!pageToasts.pass(toast, TICK_MS)) this.#dismiss(toast)
   }
 
   /** @param {HTMLElement} toast */
   #dismiss(toast) {
     const hasFocus = toast.contains(document.activeElement)
     const neighbour = toast.nextElementSibling ?? toast.previousElementSibling
-    toast.remove()
+    this.#changes.ignore(() => pageToasts.dismiss(toast))
     this.#room = Math.max(MAX_TOASTS, Math.min(this.#room, this.#toasts.length))
     if (hasFocus) neighbour?.querySelector("button")?.focus()
     this.#showCount()
@@ -150,6 +161,12 @@ export class TaskToasts extends HTMLElement {
     if (tray && "open" in tray && typeof tray.open === "function") return tray.open()
     this.#room = this.#toasts.length + MAX_TOASTS
     this.#queue.showNext()
+  }
+
+  /** @param {MouseEvent} event */
+  #onClick({ target }) {
+    const toast = target instanceof Element && target.closest(".telltale-dismiss")?.closest(".telltale-toast")
+    if (toast instanceof HTMLElement) this.#dismiss(toast)
   }
 
   /** @param {KeyboardEvent} event */

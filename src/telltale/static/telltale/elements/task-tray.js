@@ -3,8 +3,12 @@
  *
  * Running tasks come before ended ones, the newest first; ended tasks stay until cleared. Which tasks were cleared is
  * stored in this browser only. Without scripts, the element shows its content, such as a link to the list of tasks.
+ *
+ * A morph that brings that content back, or removes the button or the panel, does not last: both are put back before
+ * the page paints, and an open panel stays open.
  */
-import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, rememberStructure, setAttribute, setText } from "telltale/elements/dom.js"
+import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { health } from "telltale/health.js"
@@ -19,6 +23,8 @@ const BATCH_MS = 50
 const MAX_ROWS = 20
 const STORAGE_KEY = "telltale.cleared"
 const MAX_CLEARED = 200
+/** @type {MutationObserverInit} what others may change in the element */
+const WATCHED = { attributes: true, childList: true, subtree: true }
 
 /**
  * @typedef {object} Row
@@ -54,15 +60,24 @@ export class TaskTray extends HTMLElement {
   #empty
   /** @type {HTMLButtonElement} */
   #clear
+  /** @type {() => boolean} whether button and panel are as they were created */
+  #isIntact = () => false
+  /** Whether the panel should be open: one that is removed from the page is closed without an event. */
+  #staysOpen = false
+  #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
 
   connectedCallback() {
     this.#controller = new AbortController()
     const { signal } = this.#controller
     createLiveRegions()
     this.#live = connect()
-    if (!this.#button) this.#createContent()
+    this.#staysOpen = false
+    this.#changes.observe(signal)
+    this.#changes.ignore(() => this.#restoreContent())
     this.#live.tasks(() => this.#showSoon(), { signal })
-    this.#panel.addEventListener("toggle", event => this.#onToggle(/** @type {ToggleEvent} */ (event)), { signal })
+    // A toggle event does not bubble.
+    const onToggle = (/** @type {Event} */ event) => this.#onToggle(/** @type {ToggleEvent} */ (event))
+    this.addEventListener("toggle", onToggle, { signal, capture: true })
     const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
     this.#show()
@@ -80,6 +95,23 @@ export class TaskTray extends HTMLElement {
 
   get #isOpen() {
     return this.#panel.matches(":popover-open")
+  }
+
+  #onForeignChange() {
+    this.#changes.ignore(() => {
+      this.#restoreContent()
+      if (this.#staysOpen && !this.#isOpen) this.#panel.showPopover()
+      setAttribute(this.#button, "aria-expanded", String(this.#isOpen))
+    })
+    this.#show()
+  }
+
+  /** Put button and panel into the element; create them anew if they were changed. */
+  #restoreContent() {
+    if (!this.#isIntact()) this.#createContent()
+    const { children } = this
+    const isComplete = children.length === 2 && children[0] === this.#button && children[1] === this.#panel
+    if (!isComplete) this.replaceChildren(this.#button, this.#panel)
   }
 
   #createContent() {
@@ -112,15 +144,20 @@ export class TaskTray extends HTMLElement {
       this.#empty,
       this.#clear,
     )
-    this.replaceChildren(this.#button, this.#panel)
+    this.#rows.clear()
+    this.#isIntact = rememberStructure(this.#button, this.#panel)
   }
 
   /** @param {ToggleEvent} event */
-  #onToggle({ newState }) {
+  #onToggle({ target, newState }) {
+    if (target !== this.#panel) return
     const isOpen = newState === "open"
-    this.#button.setAttribute("aria-expanded", String(isOpen))
+    this.#staysOpen = isOpen
+    this.#changes.ignore(() => {
+      this.#button.setAttribute("aria-expanded", String(isOpen))
+      if (isOpen) this.#placePanel()
+    })
     if (!isOpen) return
-    this.#placePanel()
     this.#show()
     // Opened with the keyboard, the panel takes the focus; opened with a pointer, it does not.
     if (this.#button.matches(":focus-visible")) focusFirst(this.#panel)
@@ -157,8 +194,11 @@ export class TaskTray extends HTMLElement {
   }
 
   #show() {
-    if (!this.#controller) return
-    const tasks = this.#tasks
+    if (this.#controller) this.#changes.ignore(() => this.#showTasks(this.#tasks))
+  }
+
+  /** @param {Snapshot[]} tasks */
+  #showTasks(tasks) {
     this.#showCount(tasks.filter(snapshot => !snapshot.ended).length)
     if (!this.#isOpen) return
     this.#showRows(tasks.slice(0, MAX_ROWS))
