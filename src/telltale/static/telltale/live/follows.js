@@ -18,6 +18,9 @@ import { MAX_TOPICS } from "telltale/live/protocol.js"
 /** @param {string} topic */
 export const isOwnTopic = topic => /^(user|session):/.test(topic)
 
+/** @param {string} topic of a task */
+export const idOf = topic => topic.replace(/^task:/, "")
+
 export class Follows {
   /** @type {Set<string>} the visitor's own topics */
   #own

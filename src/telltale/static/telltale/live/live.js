@@ -1,14 +1,15 @@
 /**
  * The page's one connection to the server: takes in its messages and calls the listeners.
  *
- * Transports carry messages, `Fallback` chooses the transport, `Follows` knows what is followed and granted, `Tickets`
- * keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
+ * Transports carry messages, `Fallback` chooses the transport, `Follows` knows what is followed and granted, `Grants`
+ * draws the conclusions, `Tickets` keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
  * `index.js` makes the one for a page. Names say the unit: `_MS` or `_S`.
  */
 import { backoff, spread } from "telltale/live/backoff.js"
 import { Clock } from "telltale/live/clock.js"
 import { Fallback } from "telltale/live/fallback.js"
-import { Follows } from "telltale/live/follows.js"
+import { Follows, idOf } from "telltale/live/follows.js"
+import { Grants } from "telltale/live/grants.js"
 import { Listeners } from "telltale/live/listeners.js"
 import { AGAIN, CLOSE } from "telltale/live/protocol.js"
 import { Snapshots } from "telltale/live/snapshots.js"
@@ -74,13 +75,8 @@ export class Live {
   /** @type {Map<string, Notice>} notices that a page may still take, by id, oldest first */
   #notices = new Map()
   #listeners = new Listeners()
-  /** @type {Map<string, number>} until when the data of a task are right, by the ids of those that are not granted */
-  #staleSince = new Map()
-  /** @type {Map<string, number>} the same for tasks that only the visitor's own topics had covered */
-  #ownStaleSince = new Map()
-  /** @type {Set<string>} topics of tasks that are not followed any more, and that no other topic had covered */
-  #released = new Set()
   #follows
+  #grants
   #fallback
   #tickets
   /** @type {LiveState} */
@@ -113,6 +109,7 @@ export class Live {
     this.#lastMessageAt = page.now
     this.#fallback = new Fallback(transports.length, env.random)
     this.#follows = new Follows(page.topics)
+    this.#grants = new Grants(this.#follows, this.#snapshots, () => this.now)
     this.#tickets = new Tickets(
       page,
       this.#follows,
@@ -143,7 +140,7 @@ export class Live {
    * @param {string} id
    */
   nowOf(id) {
-    return Math.min(this.#staleSince.get(id) ?? Infinity, this.#ownStaleSince.get(id) ?? Infinity, this.now)
+    return this.#grants.nowOf(id)
   }
 
   /** The ticket's text, for other requests that need it. */
@@ -172,13 +169,13 @@ export class Live {
       hasEnded,
       signal,
       onGranted: isGranted => {
-        this.#setStale(id, !isGranted)
+        this.#grants.onGranted(id, isGranted)
         onGranted?.(isGranted)
       },
     })
     const snapshot = this.#snapshots.tasks.get(id)
     if (snapshot) {
-      this.#follows.update(`task:${id}`, snapshot)
+      this.#grants.onSnapshot(snapshot)
       listener(snapshot)
     } else if (mine) this.#lookForMissingSoon()
   }
@@ -241,8 +238,7 @@ export class Live {
   receive(message) {
     const { tasks, notices, events } = this.#snapshots.merge(message)
     for (const snapshot of tasks) {
-      this.#follows.update(`task:${snapshot.id}`, snapshot)
-      this.#ownStaleSince.delete(snapshot.id)
+      this.#grants.onSnapshot(snapshot)
       if (snapshot.ended) this.#tickets.onGivenUp()
       this.#listeners.emit(`task ${snapshot.id}`, snapshot)
       this.#listeners.emit("tasks", snapshot)
@@ -301,7 +297,7 @@ export class Live {
   #follow(topic, options) {
     const isOnlyByTopic = !options.mine && !this.#snapshots.tasks.has(idOf(topic))
     const onReleased = () => {
-      if (isOnlyByTopic) this.#released.add(topic)
+      if (isOnlyByTopic) this.#grants.onReleased(topic)
       this.#tickets.onGivenUp()
     }
     this.#follows.add(topic, { ...options, onReleased })
@@ -325,52 +321,10 @@ export class Live {
    * @param {string[]} granted
    */
   #settle(requested, granted) {
-    const before = this.#follows.ownGranted
-    this.#follows.settle(requested, granted)
-    this.#forgetReleased()
-    const own = this.#follows.ownGranted
-    if (before.length === own.length && own.every(topic => before.includes(topic))) return true
-    // At a sign-in, the user's topic takes the place of the session's.
-    const isAnother = own.length > 0 && before.some(topic => topic.startsWith("user:") && !own.includes(topic))
-    if (isAnother) this.#forgetPerson()
-    if (own.length) this.#ownStaleSince.clear()
-    else this.#setOwnStale()
-    this.#listeners.emit("own", own.length > 0)
-    return false
-  }
-
-  /** The visitor's tasks are not followed any more, except those that are followed by their ids. */
-  #setOwnStale() {
-    for (const { id, ended } of this.#snapshots.tasks.values()) {
-      if (!ended && !this.#follows.isGranted(`task:${id}`)) this.#ownStaleSince.set(id, this.now)
-    }
-  }
-
-  /** Another person has signed in on this page: forget what is not theirs. */
-  #forgetPerson() {
-    for (const id of [...this.#snapshots.tasks.keys()]) {
-      if (!this.#follows.isGranted(`task:${id}`)) this.#snapshots.forget(id)
-    }
-    this.#notices.clear()
-  }
-
-  /** Forget the tasks that were given up before their end: what is known of them gets old. */
-  #forgetReleased() {
-    for (const topic of this.#released) {
-      if (this.#follows.isGranted(topic)) continue
-      this.#released.delete(topic)
-      const snapshot = this.#snapshots.tasks.get(idOf(topic))
-      if (snapshot && !snapshot.ended && !this.#follows.isFollowed(topic)) this.#snapshots.forget(snapshot.id)
-    }
-  }
-
-  /**
-   * @param {string} id
-   * @param {boolean} isStale
-   */
-  #setStale(id, isStale) {
-    if (!isStale) this.#staleSince.delete(id)
-    else if (!this.#staleSince.has(id)) this.#staleSince.set(id, this.now)
+    const person = this.#grants.settle(requested, granted)
+    if (person === "another") this.#notices.clear()
+    if (person !== "same") this.#listeners.emit("own", this.#follows.ownGranted.length > 0)
+    return person === "same"
   }
 
   /** Nothing is left to follow. */
@@ -660,6 +614,3 @@ function close(connection) {
   connection.isClosed = true
   connection.transport?.close()
 }
-
-/** @param {string} topic of a task */
-const idOf = topic => topic.replace(/^task:/, "")
