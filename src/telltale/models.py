@@ -1,5 +1,6 @@
 """The tables. Only `store/` writes `TaskState`; other code reads it."""
 
+import json
 import uuid
 from typing import Any
 
@@ -53,6 +54,8 @@ class TaskState(models.Model):
     usual_s = models.JSONField(_("usual duration (s)"), null=True, blank=True)
 
     result = models.CharField(max_length=2048, null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
+    return_json = models.TextField(_("return value"), null=True, blank=True)  # noqa: DJ001 (null: none was kept)
+    """What the task returned, if it keeps that (`tracked(result=…)`). Text: PostgreSQL's JSON has no NUL. Private."""
     error = models.TextField(null=True, blank=True)  # noqa: DJ001 (as in the snapshot)
     detail = models.TextField(blank=True, default="")
     """The error for staff: the exception and its traceback. Private."""
@@ -124,6 +127,16 @@ class TaskState(models.Model):
     def topics(self) -> tuple[str, ...]:
         """The topics to which its snapshots are published."""
         return (task_topic(self.pk), *self.belongs_to.topics)
+
+    @property
+    def has_return_value(self) -> bool:
+        """Whether the task's return value was kept."""
+        return self.return_json is not None
+
+    @property
+    def return_value(self) -> Any:
+        """What the task returned, if it was kept; None otherwise. For its owner."""
+        return None if self.return_json is None else json.loads(self.return_json)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from telltale.core.snapshot import RETURN_BYTES
 from tests.accounts.site import AccountsSite
 from tests.browser.conftest import browser
 from tests.servers import ROOT, running
@@ -29,6 +30,7 @@ from django.shortcuts import render
 from django.urls import path
 import telltale
 from shop.tasks import import_contacts
+from shop.totals import count_contacts
 from urls import urlpatterns
 
 def events(request):
@@ -37,11 +39,18 @@ def events(request):
 def leave(request):
     return telltale.accepted(request, telltale.enqueue(import_contacts, 100), next_url="/contacts/")
 
-urlpatterns += [path("events/", events), path("leave/", leave, name="leave")]
+def totals(request):
+    return render(request, "totals.html", {"task": telltale.enqueue(count_contacts)})
+
+urlpatterns += [path("totals/", totals), path("events/", events), path("leave/", leave, name="leave")]
 """
 EVENTS_PAGE = """{%% load telltale %%}<!doctype html>
 <html lang="en"><head><title>Events</title>{%% telltale %%}</head>
 <body>%s<pre id="log"></pre><p id="seen"></p><pre id="connection"></pre>%s</body></html>
+"""
+TOTALS_PAGE = """{%% load telltale %%}<!doctype html>
+<html lang="en"><head><title>Totals</title>{%% telltale %%}</head>
+<body>{%% task_progress task %%}<p id="total"></p>%s</body></html>
 """
 
 
@@ -62,6 +71,8 @@ def files() -> dict[str, str]:
         "site_settings.py": SETTINGS,
         "site_urls.py": URLS,
         "shop/__init__.py": "",
+        "shop/totals.py": of_events["shop/totals.py"],
+        "templates/totals.html": TOTALS_PAGE % of_events["totals.html"],
         "templates/events.html": EVENTS_PAGE % (of_events["own markup"], scripts),
         "templates/shop/imports.html": template.replace('<div id="task">', boosted + '<div id="task">'),
     }
@@ -137,6 +148,16 @@ def test_the_documented_events_and_calls_see_the_task_and_own_markup_is_filled(p
     expect(element.locator("small.telltale-status")).to_contain_text("Done")
     assert element.locator(".telltale-label").count() == 1
     assert element.locator("progress.telltale-bar").evaluate("bar => bar.position") == 1
+
+
+@pytest.mark.service
+def test_the_documented_event_has_the_return_value(page: Page) -> None:
+    page.goto("/totals/")
+    expect(page.locator("#total")).to_have_text("100")
+
+
+def test_the_page_about_events_names_the_limit_of_the_code() -> None:
+    assert f"at most {RETURN_BYTES:,} bytes of JSON" in EVENTS
 
 
 def test_the_page_about_events_lists_every_event_and_part_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""docs/other-tasks.md: a project with Wagtail that consists of the page's code runs Wagtail's command and task, and Django's commands."""
+"""docs/other-tasks.md: a project with Wagtail, made of the page's code, runs commands and tasks of packages."""
 
 import re
 

@@ -26,6 +26,9 @@ REASON_BYTES = 512
 SHORT_BYTES = 255
 """Of a label, unit, stage name or task name."""
 
+RETURN_BYTES = 8_192
+"""Of the JSON of a task's return value, which is not part of the snapshot."""
+
 Order = tuple[int, bool, int]
 """`(attempt, ended, seq)` of a snapshot.
 
@@ -116,6 +119,8 @@ class Snapshot:
     """A code that a person can quote to staff about a failure."""
     result: str | None = None
     """A link to the result."""
+    has_return_value: bool = False
+    """Whether the task's return value was kept. Only its owner may read it, so the value itself is not here."""
     created_at: float = 0.0
     started_at: float | None = None
     """When the present attempt was claimed."""

@@ -46,6 +46,8 @@ class TaskOptions:
     """Returns the key of a call from its arguments; an open task with the same key is joined. None joins nothing."""
     runner: str | None = None
     """The name of the runner, for runners that enqueue plain functions."""
+    result: bool | Callable[[Any], Any] = False
+    """Whether the return value is kept; or a function that returns what is kept of it."""
 
     def label_for(self, name: str) -> str:
         """The label of a run; `name`: the task's name, as its runner knows it."""

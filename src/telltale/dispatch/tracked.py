@@ -15,6 +15,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
+from telltale.dispatch.return_values import returned_json
 from telltale.dispatch.runner import (
     OPTIONS_ATTRIBUTE,
     Call,
@@ -50,6 +51,7 @@ def tracked(
     label: object = None,
     key: Callable[..., str | None] | None = None,
     runner: str | None = None,
+    result: bool | Callable[[Any], Any] = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def tracked(
     fn: Callable[..., Any] | None = None,
@@ -58,6 +60,7 @@ def tracked(
     label: object = None,
     key: Callable[..., str | None] | None = None,
     runner: str | None = None,
+    result: bool | Callable[[Any], Any] = False,
 ) -> Any:
     """Show the runs of a function: `@shared_task` above, `@telltale.tracked(label="…")` beneath.
 
@@ -67,9 +70,11 @@ def tracked(
     joins it. The runner's own calls (`.delay`, `.enqueue`) always run, and join nothing.
     `runner`: the name of the runner that `telltale.enqueue` uses, for runners that enqueue plain functions ("rq",
     "django_q").
+    `result`: True to keep what the function returns, if it is JSON of at most `RETURN_BYTES`; or a function that
+    returns what to keep of it. Only the task's owner may read it (`TaskState.return_value`, docs/events.md).
     """
     if fn is None:
-        return partial(tracked, label=label, key=key, runner=runner)
+        return partial(tracked, label=label, key=key, runner=runner, result=result)
     if not inspect.isroutine(fn):
         raise TypeError(
             f"@telltale.tracked wraps functions, not {fn!r}: put it beneath the runner's own decorator, not above."
@@ -78,7 +83,7 @@ def tracked(
         raise TypeError(f"{fn.__qualname__} is tracked twice: remove one @telltale.tracked.")
     if label is None and not _is_method(fn):
         label = label_from_name(fn.__name__)
-    return wrap(fn, TaskOptions(label=label, key=key, runner=runner))
+    return wrap(fn, TaskOptions(label=label, key=key, runner=runner, result=result))
 
 
 def wrap(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:
@@ -104,8 +109,15 @@ def _wrap_sync(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., An
             return fn(*args, **kwargs)
         runner, call = running
         task_id, owner = find_or_create_row(call)
-        with _cancellation_converted(runner), _run_remembered(call), owned_by(owner), _attempt(runner, call, task_id):
-            return fn(*args, **kwargs)
+        with (
+            _cancellation_converted(runner),
+            _run_remembered(call),
+            owned_by(owner),
+            _attempt(runner, call, task_id) as tracker,
+        ):
+            value = fn(*args, **kwargs)
+            tracker.return_json = returned_json(value, options.result, call.name)
+            return value
 
     return run
 
@@ -121,8 +133,10 @@ def _wrap_async(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., A
         runner, call = running
         task_id, owner = await sync_to_async(find_or_create_row)(call)
         with _cancellation_converted(runner), _run_remembered(call), owned_by(owner):
-            async with _InThread(_attempt(runner, call, task_id)):
-                return await fn(*args, **kwargs)
+            async with _InThread(_attempt(runner, call, task_id)) as tracker:
+                value = await fn(*args, **kwargs)
+                tracker.return_json = returned_json(value, options.result, call.name)
+                return value
 
     return run
 

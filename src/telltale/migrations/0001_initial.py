@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                 ("remaining_spread", models.FloatField(blank=True, null=True, verbose_name="spread of the time left")),
                 ("usual_s", models.JSONField(blank=True, null=True, verbose_name="usual duration (s)")),
                 ("result", models.CharField(blank=True, max_length=2048, null=True)),
+                ("return_json", models.TextField(blank=True, null=True, verbose_name="return value")),
                 ("error", models.TextField(blank=True, null=True)),
                 ("detail", models.TextField(blank=True, default="")),
                 ("reference", models.CharField(blank=True, max_length=16, null=True)),

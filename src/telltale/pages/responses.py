@@ -87,13 +87,15 @@ def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str,
 
 
 def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> HttpResponse:
-    """Return the task as JSON with an ETag, and with `Retry-After` until it has ended."""
+    """Return the task as JSON with an ETag, and with `Retry-After` until its end. Its owner gets what it returned."""
     now = store.now()
     data = task_json(request, task, now=now)
+    if task.has_return_value and is_owner(request, task):
+        data["return_value"] = task.return_value
     response = JsonResponse(data, status=status)
     # The tag is weak: it leaves out `now`, which differs in every response.
     order = ".".join(str(int(part)) for part in task.snapshot.order)
-    actions = f"{int(data['can_cancel'])}{int(data['can_retry'])}"
+    actions = f"{int(data['can_cancel'])}{int(data['can_retry'])}{int('return_value' in data)}"
     response.headers["ETag"] = f'W/"{order}.{data["health"] or "-"}.{actions}"'
     if not task.snapshot.ended:
         response.headers["Retry-After"] = str(retry_after_s(task.snapshot, now=now))

@@ -15,6 +15,7 @@ NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "remaining_s": None,
     "remaining_spread": None,
     "result": None,
+    "return_json": None,
     "error": None,
     "detail": "",
     "reference": None,

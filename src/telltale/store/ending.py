@@ -39,6 +39,7 @@ def end(
     detail: str = "",
     reference: str | None = None,
     result: str | None = None,
+    return_json: str | None = None,
     label: str | None = None,
     is_owned: bool = True,
     worker: str | None = None,
@@ -61,6 +62,8 @@ def end(
         fields["progress"] = progress.to_json()
     if result is not None:
         fields["result"] = _link(result)
+    if return_json is not None:
+        fields["return_json"] = return_json
     if label is not None:
         fields["label"] = bounded(label, SHORT_BYTES)
     return end_if(

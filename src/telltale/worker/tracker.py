@@ -77,6 +77,7 @@ class Tracker:
         "message",
         "no_cancel",
         "result",
+        "return_json",
         "stopping",
         "total",
         "unit",
@@ -92,6 +93,8 @@ class Tracker:
     """What is counted, such as "rows"."""
     result: str | None
     """A link to the task's result; published when the task ends."""
+    return_json: str | None
+    """What the task's function returned, as JSON; None unless it is kept. Set by `tracked`."""
     label: str | None
     """A new name of the task; None keeps its name."""
     no_cancel: str | None
@@ -113,7 +116,7 @@ class Tracker:
         """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
         self._is_counting = False
         self.current, self.total, self.message, self.unit = 0, None, "", ""
-        self.result = self.label = self.no_cancel = None
+        self.result = self.return_json = self.label = self.no_cancel = None
         self.cancel_requested = self.stopping = False
 
     @contextmanager

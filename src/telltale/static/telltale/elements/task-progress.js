@@ -6,7 +6,8 @@
  * created again, and the newest snapshot is shown again before the page paints. The attributes `state`, `health` and
  * `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with the snapshot as
  * `detail`. The bar never moves backwards within an attempt, and is never full before the end. Attribute `mine`: the
- * task is the visitor's own.
+ * task is the visitor's own; `owner`: the topic of its owner, by which the page follows it. A task that the page may
+ * not follow stays as it is, and the element says so.
  */
 import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
@@ -22,6 +23,7 @@ import { connect } from "telltale/index.js"
 import { supersedes } from "telltale/live/snapshots.js"
 import { csrfToken, urlFor } from "telltale/page.js"
 import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
+import { withReturnValue } from "telltale/return-value.js"
 /** @import { Parts } from "telltale/elements/progress-parts.js" */
 /** @import { Live, LiveState } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
@@ -49,7 +51,7 @@ const CONNECTION_MESSAGES = {
 export class TaskProgress extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page, or gets another task */
   #controller = null
-  /** @type {{task: string | null, mine: boolean} | null} what is followed, or was last */
+  /** @type {{task: string | null, mine: boolean | string} | null} what is followed, or was last */
   #followed = null
   /** @type {Parts} */
   #parts
@@ -63,6 +65,8 @@ export class TaskProgress extends HTMLElement {
   #pending = null
   /** The reason why the last action failed; empty if none did. */
   #error = ""
+  /** Whether the server lets this page follow the task; true until it has decided. */
+  #isGranted = true
   /** The state of the connection, for people; empty while it is fine. */
   #connectionText = ""
   #position = new BarPosition()
@@ -109,8 +113,14 @@ export class TaskProgress extends HTMLElement {
     this.#controller = null
   }
 
+  /** Whether one of the visitor's own topics covers the task; or which one does. */
+  get #coveredBy() {
+    return this.mine && (this.getAttribute("owner") || true)
+  }
+
   #follow() {
-    const { task, mine } = this
+    const task = this.task
+    const mine = this.#coveredBy
     this.#controller?.abort()
     this.#controller = new AbortController()
     const { signal } = this.#controller
@@ -122,7 +132,10 @@ export class TaskProgress extends HTMLElement {
     this.#live = connect()
     this.#changes.ignore(() => this.#readContent())
     this.#live.states(state => this.#onConnectionState(state), { signal })
-    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine })
+    this.#isGranted = true
+    const hasEnded = this.#rendered?.ended
+    const onGranted = (/** @type {boolean} */ isGranted) => this.#onGranted(isGranted)
+    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine, hasEnded, onGranted })
     this.#onConnectionState(this.#live.state)
     this.addEventListener("submit", event => this.#submit(event), { signal })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
@@ -177,8 +190,8 @@ export class TaskProgress extends HTMLElement {
   }
 
   #onForeignChange() {
-    const { task, mine } = this
-    if (this.#followed?.task !== task || this.#followed.mine !== mine) return this.#follow()
+    const { task } = this
+    if (this.#followed?.task !== task || this.#followed.mine !== this.#coveredBy) return this.#follow()
     if (!task) return
     this.#changes.ignore(() => this.#readContent())
     this.#show()
@@ -195,12 +208,22 @@ export class TaskProgress extends HTMLElement {
     this.#show()
     this.#dispatch("telltale:change")
     const hasJustEnded = snapshot.ended && previous && !(previous.ended && previous.attempt === snapshot.attempt)
-    if (hasJustEnded) this.#dispatch("telltale:end")
+    if (hasJustEnded) this.#dispatchEnd(snapshot)
   }
 
-  /** @param {string} name */
-  #dispatch(name) {
-    this.dispatchEvent(new CustomEvent(name, { bubbles: true, detail: this.#snapshot }))
+  /**
+   * @param {string} name
+   * @param {Snapshot | null} detail
+   */
+  #dispatch(name, detail = this.#snapshot) {
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }))
+  }
+
+  /** @param {Snapshot} snapshot */
+  async #dispatchEnd(snapshot) {
+    if (!snapshot.has_return_value || !this.mine) return this.#dispatch("telltale:end")
+    const detail = await withReturnValue(this.#live.page, snapshot)
+    if (this.isConnected && this.task === snapshot.id) this.#dispatch("telltale:end", detail)
   }
 
   /** Times and health change without a new snapshot. */
@@ -222,7 +245,7 @@ export class TaskProgress extends HTMLElement {
   /** @param {Snapshot} snapshot */
   #showSnapshot(snapshot) {
     const { label, figure, bar, status, detail } = this.#parts
-    const now = this.#live.now
+    const now = this.#live.nowOf(snapshot.id)
     const taskHealth = health(snapshot, now, this.#live.limits)
     const text = pageText().describe(snapshot, taskHealth, now, this.#steadied(pageText().moving(snapshot, now)))
 
@@ -339,13 +362,22 @@ export class TaskProgress extends HTMLElement {
     this.#showConnection()
   }
 
+  /** @param {boolean} isGranted */
+  #onGranted(isGranted) {
+    this.#isGranted = isGranted
+    this.#showConnection()
+    this.#show()
+  }
+
   #showConnection() {
     const { line } = this.#parts
     const { state } = this.#live
-    const isShown = this.#connectionText !== "" && !this.#snapshot?.ended
+    const isConnected = this.#isGranted && (state === "live" || state === "polling")
+    const text = this.#isGranted ? this.#connectionText : refusalText(state)
+    const isShown = text !== "" && !this.#snapshot?.ended
     this.#changes.ignore(() => {
-      setAttribute(this, "connected", state === "live" || state === "polling" ? state : null)
-      if (isShown) setText(line, this.#connectionText)
+      setAttribute(this, "connected", isConnected ? state : null)
+      if (isShown) setText(line, text)
       line.hidden = !isShown
     })
   }
@@ -370,6 +402,10 @@ function takeOwnProperty(element, name) {
   delete element[name]
   element[name] = value
 }
+
+/** @param {LiveState} state of the connection */
+const refusalText = state =>
+  state === "signed out" ? pageText().message("connection_ended") : pageText().message("not_followed")
 
 /** @param {unknown} error of an action */
 function reasonOf(error) {
