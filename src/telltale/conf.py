@@ -26,7 +26,8 @@ class Settings:
     follow: Mapping[str, str | None] = field(default_factory=dict)
     """Tasks to track without a decorator: name patterns such as "newsletter.tasks.*", each with its label or None."""
     database: str = "default"
-    """The alias of the database that holds Telltale's tables."""
+    """The alias of the database that holds Telltale's tables: that to which users are written, whose transactions
+    decide whether a task starts. All reads go there too, whatever a router says of replicas."""
 
     beat_s: float = 8.0
     """A worker renews its leases this often."""
@@ -49,6 +50,9 @@ class Settings:
     """How long ended tasks and shown notices are kept."""
     keep_unseen_s: float = 90 * 86_400.0
     """How long a notice that was not shown is kept, together with its task."""
+    unstarted_s: float | None = 1_800.0
+    """A waiting task that no worker starts for this long, although nothing is in the way, ends as failed: its runner
+    has probably lost it. None: only `keep_queued_s` counts."""
     keep_queued_s: float = 7 * 86_400.0
     """A task that no worker starts within this time, counted from when it was due, ends as failed."""
     prune_every_s: float | None = 3_600.0

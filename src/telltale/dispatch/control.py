@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from telltale import conf, store
+from telltale.core.health import MISSING_S, may_be_lost
 from telltale.core.states import RETRIABLE, State
 from telltale.core.topics import CANCELLATIONS
 from telltale.core.wire import Envelope
@@ -67,7 +68,9 @@ def _cancel_at_runner(task_id: UUID, *, force: bool) -> None:
 
 
 def retry(task: TaskState) -> TaskState:
-    """Queue the next attempt of a task that failed, was cancelled or was lost; returns its row as it is then.
+    """Queue the next attempt of a task that failed, was cancelled, was lost, or may have been lost while it waited.
+
+    Returns its row as it is then.
 
     Raises `CannotRetry`. Raises `EnqueueFailed` if the runner can't take the task; then the new attempt has failed.
     """
@@ -75,6 +78,8 @@ def retry(task: TaskState) -> TaskState:
     runner = by_name(task.runner)
     if reason is not None or runner is None:
         raise CannotRetry(reason or "")
+    missing = store.end_missing(task.pk, missing_s=MISSING_S)
+    announce(missing.envelopes if missing else [])
     runner_id = new_runner_id(runner)
     deadline = start_by(runner, runner.find(task.name), now=store.now())
     changed = store.requeue(task.pk, runner_id=runner_id, start_by=deadline)
@@ -84,7 +89,7 @@ def retry(task: TaskState) -> TaskState:
     transaction.on_commit(
         partial(_submit_again, runner, task, changed.snapshot.attempt, runner_id), using=conf.settings().database
     )
-    task.refresh_from_db()
+    task.refresh_from_db(using=conf.settings().database)  # A router may send other reads to a replica, which lags.
     return task
 
 
@@ -102,7 +107,7 @@ def _submit_again(runner: Runner, row: TaskState, attempt: int, runner_id: str |
 
 def why_no_retry(task: TaskState) -> str | None:
     """Why the task can't be run again, as a text for people; None if it can."""
-    if State(task.state) not in RETRIABLE:
+    if State(task.state) not in RETRIABLE and not may_be_lost(task.snapshot, now=store.now()):
         return _("Only a task that failed, was cancelled or was interrupted can be run again.")
     if not _is_known_here(task):
         return _("This task can only be run again from where it was started.")

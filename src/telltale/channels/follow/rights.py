@@ -17,6 +17,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
+from telltale import conf
 from telltale.pages.permissions import followable
 
 Scope = Mapping[str, Any]
@@ -91,5 +92,6 @@ def _auth_hashes(user: Any) -> Iterator[str]:
 
 def _active_user(pk: Any) -> Any:
     """Return the user with this key, or None if there is none or the account is disabled."""
-    user = get_user_model()._default_manager.filter(pk=pk).first()
+    # Where users are written: a replica, to which a router may send other reads, lags.
+    user = get_user_model()._default_manager.using(conf.settings().database).filter(pk=pk).first()
     return user if getattr(user, "is_active", True) else None
