@@ -74,6 +74,7 @@ MESSAGES: Final = {
     "connection_polling": gettext_noop("Updates every few seconds"),
     "connection_offline": gettext_noop("Offline. Showing the last known state."),
     "connection_ended": gettext_noop("Live updates stopped. Reload the page."),
+    "not_followed": gettext_noop("No live updates for this task. Reload the page."),
     # Tray and toasts
     "tray": gettext_noop("Your tasks"),
     "tray_empty": gettext_noop("No tasks to show. Tasks you start appear here."),

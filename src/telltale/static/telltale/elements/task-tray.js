@@ -60,6 +60,8 @@ export class TaskTray extends HTMLElement {
   #empty
   /** @type {HTMLButtonElement} */
   #clear
+  /** @type {HTMLElement} says that the visitor's tasks are not followed any more */
+  #line
   /** @type {() => boolean} whether button and panel are as they were created */
   #isIntact = () => false
   /** Whether the panel should be open: one that is removed from the page is closed without an event. */
@@ -74,7 +76,11 @@ export class TaskTray extends HTMLElement {
     this.#staysOpen = false
     this.#changes.observe(signal)
     this.#changes.ignore(() => this.#restoreContent())
-    this.#live.tasks(() => this.#showSoon(), { signal })
+    const onGranted = (/** @type {boolean} */ isGranted) => {
+      this.#changes.ignore(() => (this.#line.hidden = isGranted))
+      this.#showSoon()
+    }
+    this.#live.tasks(() => this.#showSoon(), { signal, onGranted })
     // A toggle event does not bubble.
     const onToggle = (/** @type {Event} */ event) => this.#onToggle(/** @type {ToggleEvent} */ (event))
     this.addEventListener("toggle", onToggle, { signal, capture: true })
@@ -136,10 +142,13 @@ export class TaskTray extends HTMLElement {
     this.#empty = createElement("p", { className: "telltale-detail" }, texts.message("tray_empty"))
     this.#clear = createElement("button", { type: "button", className: "telltale-clear" }, texts.message("clear"))
     this.#clear.addEventListener("click", () => this.#clearEnded())
+    const isLineHidden = this.#line?.hidden ?? true
+    this.#line = createElement("p", { className: "telltale-detail", hidden: isLineHidden }, texts.message("connection_ended"))
     this.#panel = createElement(
       "div",
       { id, popover: "auto", className: "telltale-tray-panel", role: "dialog", "aria-label": title },
       createElement("div", { className: "telltale-top" }, createElement("p", { className: "telltale-label" }, title), close),
+      this.#line,
       this.#list,
       this.#empty,
       this.#clear,
@@ -227,8 +236,9 @@ export class TaskTray extends HTMLElement {
 
   /** @param {Snapshot} snapshot */
   #showRow(snapshot) {
-    const taskHealth = health(snapshot, this.#live.now, this.#live.limits)
-    const text = pageText().describe(snapshot, taskHealth, this.#live.now)
+    const now = this.#live.nowOf(snapshot.id)
+    const taskHealth = health(snapshot, now, this.#live.limits)
+    const text = pageText().describe(snapshot, taskHealth, now)
     const row = this.#rows.get(snapshot.id) ?? this.#createRow(snapshot)
     const { element, link, figure, status, bar } = row
     setAttribute(element, "state", snapshot.state)

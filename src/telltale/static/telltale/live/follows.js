@@ -137,6 +137,11 @@ export class Follows {
     return [...this.#granted].filter(isOwnTopic)
   }
 
+  /** Whether the visitor has topics of their own, and none of them is granted. */
+  get isOwnRefused() {
+    return this.#own.size > 0 && !this.ownGranted.length && [...this.#own].every(topic => this.#decided.has(topic))
+  }
+
   /** How many topics the ticket grants. */
   get grantedCount() {
     return this.#granted.size

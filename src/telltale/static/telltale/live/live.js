@@ -199,6 +199,7 @@ export class Live {
   tasks(listener, { signal, onGranted } = {}) {
     this.#listeners.add("tasks", listener, signal)
     if (onGranted) this.#listeners.add("own", onGranted, signal)
+    if (this.#follows.isOwnRefused) onGranted?.(false)
     for (const snapshot of this.#snapshots.tasks.values()) listener(snapshot)
     this.#start()
   }
