@@ -99,7 +99,7 @@ else
 endif
 
 databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
-	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py tests/runners/test_open_transactions.py
 	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
 
 runners: $(VENV)/.dev services ## every runner, with its real workers

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -79,17 +79,20 @@ def test_a_task_whose_row_is_not_committed_yet_runs_and_its_end_follows(
 
 
 def test_a_running_task_is_shown_once_its_row_is_committed() -> None:
-    call, is_shown = call_of(uuid4()), threading.Event()
+    call, begun, is_shown = call_of(uuid4()), threading.Event(), threading.Event()
 
     def work() -> None:
         with run_attempt(task_id=call.task_id, create_row=lambda: create_row_unless_there(call)):
+            begun.set()
             for _ in telltale.progress(iter(int, 1)):
                 if is_shown.wait(0.01):
                     break
 
-    with in_thread(work):
+    with ExitStack() as stack:
         with transaction.atomic():
             store.queue(runner=call.runner, runner_id=call.runner_id, name=call.name, task_id=call.task_id)
+            stack.enter_context(in_thread(work))
+            assert begun.wait(30)
         try:
             assert_eventually(lambda: TaskState.objects.get().state == "running")
         finally:
