@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
 
 from telltale import store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
+from telltale.store.pruning import DELETED_TOGETHER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,3 +105,42 @@ def test_the_command_deletes_everything_that_is_too_old_and_reports_the_numbers(
     call_command("telltale", "prune", stdout=output)
     assert "Deleted 3 tasks that ended more than 10 days ago, and 0 notices." in output.getvalue()
     assert remaining_ids() == set()
+
+
+class Transactions:
+    """The rows that each transaction of this thread's connection deletes and changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.row_counts = [0]
+        self._commit = connection._commit
+        monkeypatch.setattr(connection, "_commit", self._next)
+
+    def _next(self) -> None:
+        self._commit()
+        self.row_counts.append(0)
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith(("DELETE", "UPDATE")):
+            assert connection.in_atomic_block
+            self.row_counts[-1] += context["cursor"].rowcount
+        return result
+
+
+def test_many_old_rows_are_deleted_in_transactions_of_a_few_rows_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = User.objects.create(username="ada")
+    tasks = TaskState.objects.bulk_create(
+        TaskState(runner="tests", name="x", label="x", state=State.FAILED, created_at=0.0, ended_at=1.0, owner=ada)
+        for _ in range(3 * DELETED_TOGETHER)
+    )
+    StoredNotice.objects.bulk_create(
+        StoredNotice(task=task, attempt=1, topic="user:1", level="info", text="x", created_at=1.0, shown_at=5 * DAY_S)
+        for task in tasks
+    )
+    transactions = Transactions(monkeypatch)
+    with connection.execute_wrapper(transactions):
+        pruned = [store.prune(now=now) for now in (11 * DAY_S, 16 * DAY_S)]
+    assert [(each.tasks, each.notices) for each in pruned] == [(len(tasks), 0), (0, len(tasks))]
+    assert remaining_ids() == set()
+    # The deletion of a task clears the reference of its notice.
+    assert transactions.row_counts == [2 * DELETED_TOGETHER] * 3 + [DELETED_TOGETHER] * 3 + [0]

@@ -4,20 +4,30 @@ A task whose notice was not shown is kept longer. A worker process calls this no
 `manage.py telltale prune`.
 """
 
-from typing import Final
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db import connections
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from telltale import conf
+from telltale import conf, native
 from telltale.core.states import State, sources
 from telltale.store.clock import or_now
 from telltale.store.ending import end_if
-from telltale.store.rows import in_transaction, notice_rows, task_rows
+from telltale.store.rows import database, in_transaction, notice_rows, task_rows
 from telltale.store.values import Changed, Pruned
 
 PRUNED_AT_ONCE: Final = 1_000
-"""How many rows of each kind one call deletes: a larger deletion would block other writers for too long."""
+"""How many rows of each kind one call deletes. A worker does other work between two calls."""
+
+DELETED_TOGETHER: Final = 50
+"""How many rows share a transaction. It takes some milliseconds, for which SQLite locks out all other writers."""
+
+MAX_PAUSE_S: Final = 0.05
+"""The longest pause after a transaction on SQLite, in which others write."""
 
 
 def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
@@ -35,12 +45,23 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     old_tasks = Q(ended_at__lt=instant - settings.keep_ended_s)
     ended_long_ago = task_rows().filter(~Exists(not_shown), old_tasks).order_by("ended_at")
     tasks = list(ended_long_ago.values_list("pk", flat=True)[:most])
-    with in_transaction():
-        notice_rows().filter(pk__in=notices).delete()
-        # With the condition again, because a person may have restarted the task in the meantime. Only the ids are
-        # read, because other writers wait meanwhile.
-        task_rows().filter(old_tasks, pk__in=tasks).only("pk").delete()
+    _delete(notice_rows(), notices)
+    # With the condition again, because a person may have restarted the task in the meantime.
+    _delete(task_rows().filter(old_tasks), tasks)
     return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(instant, most))
+
+
+def _delete(rows: "QuerySet[Any]", ids: Sequence[UUID]) -> None:
+    """Delete those of `rows` in short transactions, so that many old rows lock out other writers no longer than few."""
+    connection = connections[database()]
+    for start in range(0, len(ids), DELETED_TOGETHER):
+        began_at = time.monotonic()
+        with in_transaction():
+            # Only the ids are read, because other writers wait meanwhile.
+            rows.filter(pk__in=ids[start : start + DELETED_TOGETHER]).only("pk").delete()
+        if connection.vendor == "sqlite" and not connection.in_atomic_block:
+            # As long as the transaction was, so that others get half of the time.
+            native.sleep(min(MAX_PAUSE_S, time.monotonic() - began_at))
 
 
 def _give_up(instant: float, most: int) -> list[Changed]:
