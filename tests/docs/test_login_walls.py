@@ -76,8 +76,9 @@ def test_nginx_accepts_the_documented_location(tmp_path: Path) -> None:
 
 def test_the_page_names_the_text_the_time_and_the_limit_of_the_code() -> None:
     assert f'"{MESSAGES["connection_ended"]}"' in PAGE
+    assert f'"{MESSAGES["not_followed"]}"' in PAGE
     assert f"{HANDED_OVER:,} tasks" in PAGE
     assert conf.Settings().ticket_s == 300.0
     script = (ROOT / "src/telltale/static/telltale/refusal.js").read_text()
-    [temporary] = re.findall(r"new Set\(\[(.*?)\]\)", script)
-    assert f"| {temporary}, 5xx" in PAGE
+    [refusals] = re.findall(r"new Set\(\[(.*?)\]\)", script)
+    assert f"in place of JSON, {refusals} |" in PAGE

@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 
 from telltale import store
 from telltale.core.states import ENDS, State
+from telltale.core.topics import user_topic
 from telltale.live import tickets
 from telltale.models import TaskState
 from telltale.templatetags.telltale import MODULES, bar_value, import_map, safe_url
@@ -342,6 +343,14 @@ def test_a_failed_task_that_can_run_again_offers_retry() -> None:
     forms = {str(form["class"]): form for form in bar(failed, ada).all("form")}
     assert "hidden" not in forms["telltale-retry"]
     assert "hidden" in forms["telltale-cancel"]
+
+
+@pytest.mark.django_db
+def test_a_bar_of_ones_own_names_the_topic_that_covers_it_and_no_other_bar_does() -> None:
+    ada = person("ada")
+    task = task_of(ada)
+    assert bar(task, ada).all("task-progress")[0]["owner"] == user_topic(ada.pk)
+    assert "owner" not in bar(task, person("eve")).all("task-progress")[0]
 
 
 @pytest.mark.django_db
