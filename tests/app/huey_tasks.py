@@ -43,6 +43,12 @@ def follow_me(log: str) -> None:
 
 
 @db_task()
+@telltale.tracked
+def handle_error(log: str, error: BaseException | None = None) -> None:
+    append_line(log, "handle_error")
+
+
+@db_task()
 def untracked(log: str) -> None:
     append_line(log, "untracked")
 

@@ -65,6 +65,19 @@ class TestImmediate:
         assert TaskState.objects.count() == 1
 
 
+@pytest.mark.parametrize("first", [huey_tasks.count, huey_tasks.fail])
+def test_all_tasks_of_a_pipeline_have_the_same_owner(first: Any, tmp_path: Path) -> None:
+    ada, log = User.objects.create_user("ada"), str(tmp_path / "log")
+    arguments = (log, 1, 0.0) if first is huey_tasks.count else (log,)
+    following = huey_tasks.count.s(log, 2, 0.0)
+    with huey_storage_at(str(tmp_path / "huey.sqlite3")):
+        with owned_by(ada):
+            HUEY.enqueue(first.s(*arguments).then(following).error(huey_tasks.handle_error.s(log)))
+        for _ in range(2):  # as a consumer does, outside of any request
+            HUEY.execute(HUEY.dequeue())
+    assert [row.owner for row in TaskState.objects.all()] == [ada, ada]
+
+
 def test_without_its_storage_every_call_raises_and_leaves_no_row() -> None:
     with huey_storage_at(f"redis://127.0.0.1:{free_port()}/0"):
         with pytest.raises(redis.exceptions.ConnectionError):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from telltale.dispatch.import_paths import dotted_name, find_task
 from telltale.dispatch.patching import patch
 from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
+from telltale.owners import Owner, current_owner
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -198,7 +200,18 @@ def _create_row(task: Task) -> None:
     rows = store.task_rows().filter(runner=HueyRunner.name, runner_id=str(task.id))
     if not rows.exists():
         with suppress(store.RowLocked), store.limited_lock_waits():
-            create_row_unless_there(_call(task))
+            create_row_unless_there(replace(_call(task), owner=_owner_of_running_task()))
+
+
+def _owner_of_running_task() -> Owner | None:
+    """The owner of a run that has just ended: Huey then enqueues the next task of its pipeline. None for another."""
+    from telltale.dispatch.rows import find_row
+
+    running = _running.get()
+    if running is None or current_owner() != Owner():
+        return None
+    found = find_row(replace(_call(running), row_wait_s=0.0))
+    return None if found is None else found[1]
 
 
 def _execute(original: Callable[..., Any], self: Huey, task: Any, *args: Any, **kwargs: Any) -> Any:
