@@ -184,6 +184,32 @@ test("where another user signs in on the same page, nothing of the first one sta
   assert.deepEqual([[...page.live.snapshots.keys()], notices, theirs.granted.at(-1)], [["b"], [], false])
 })
 
+test("a bar that is inserted just before the page is left is followed when the page is restored", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  const task = bar(page, "a")
+  page.live.suspend()
+  await page.pass(60)
+  page.live.resume()
+  await page.pass(1)
+  assert.deepEqual([page.ticketRequests, task.granted], [[["user:1", "task:a"]], [true]])
+})
+
+test("a connection that replaces another with a better transport has what was added meanwhile", async () => {
+  const page = await SimulatedPage.following({ transports: ["best", "last"] })
+  await page.fallBack()
+  const lower = page.connection
+  lower.takesTickets = true
+  while (page.connection === lower) {
+    lower.receive({ type: "poll", now: page.now, poll_after_s: 0 })
+    await page.pass(2)
+  }
+  bar(page, "a")
+  await page.pass(0.1)
+  page.connection.hello()
+  assert.deepEqual([lower.isOpen, page.connection.newTickets], [false, ["ticket 1"]])
+})
+
 // What is given up --------------------------------------------------------------------------------
 
 test("a topic is given up when the last element that follows it has left the page", async () => {

@@ -73,3 +73,23 @@ test("a ticket with other topics is used at once, although the server holds the 
   assert.deepEqual([holds.length, recorder.ends], [3, 0])
   transport.close()
 })
+
+test("an answer that comes just before a ticket with other topics is passed on, because its events come only once", async () => {
+  const recorder = new Recorder()
+  let transport = null
+  let count = 0
+  const fetch = async () => {
+    count += 1
+    if (count > 1) return new Promise(() => {})
+    const response = new Response('{"type":"poll","events":[{"topic":"project:7","name":"x"}]}')
+    response.text = async () => {
+      queueMicrotask(() => transport.updateTicket("T2", true))
+      return '{"type":"poll","events":[{"topic":"project:7","name":"x"}]}'
+    }
+    return response
+  }
+  transport = polling(recorder.options, envWith(fetch))
+  await until(() => count === 2)
+  assert.deepEqual([recorder.messages.length, recorder.ends], [1, 0])
+  transport.close()
+})

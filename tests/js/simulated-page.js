@@ -58,7 +58,8 @@ export class SimulatedPage {
   #timers = new Timers(START, 1_000)
 
   /**
-   * `transports`: their names, best first. Only "best" takes a new ticket while it is open.
+   * `transports`: their names, best first. Only "best", and a connection with `takesTickets`, takes a new ticket while
+   * it is open.
    * `forbidden`: those that throw when opened. `establishMs`: by transport, how long it may take to be established.
    * `channels`: of the ticket that the page is rendered with.
    */
@@ -117,7 +118,7 @@ export class SimulatedPage {
     return {
       close: () => (connection.isOpen = false),
       pollNow: () => (connection.hasPolledNow = true),
-      updateTicket: ticket => name === "best" && connection.newTickets.push(ticket) > 0,
+      updateTicket: ticket => (name === "best" || connection.takesTickets) && connection.newTickets.push(ticket) > 0,
     }
   }
 

@@ -259,6 +259,9 @@ export class Live {
     this.#isSuspended = false
     this.#fallback.resetBackoff()
     if (this.#isStopped || this.#state === "idle") return
+    // What was added just before the page was left was not requested.
+    this.#tickets.onAdded()
+    this.#tickets.onGivenUp()
     // The visitor may have signed in on another page.
     if (this.#follows.hasRefused) this.#tickets.renew()
     const isFresh = this.#clock.now - this.#lastMessageAt < FRESH_S
@@ -504,7 +507,10 @@ export class Live {
     const isChanged = topics.length !== this.#follows.grantedCount || !topics.every(it => this.#follows.isGranted(it))
     // A connection belongs to one person.
     const isSamePerson = this.#settle(requested, topics)
-    if (isSamePerson && this.#connection?.transport?.updateTicket(ticket, isChanged)) return
+    if (isSamePerson && this.#connection?.transport?.updateTicket(ticket, isChanged)) {
+      if (this.#upgrade && !this.#upgrade.transport?.updateTicket(ticket, isChanged)) this.#cancelUpgrade()
+      return
+    }
     this.#closeConnection()
     this.#connect()
   }
@@ -560,6 +566,13 @@ export class Live {
       },
     })
     this.#setTimer("upgrade", this.#establishMs(target), onFailure)
+  }
+
+  /** The second connection has an outdated ticket: try again later. */
+  #cancelUpgrade() {
+    if (this.#upgrade) close(this.#upgrade)
+    this.#upgrade = null
+    this.#scheduleUpgrade()
   }
 
   /**

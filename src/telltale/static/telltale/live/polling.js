@@ -47,10 +47,10 @@ export function polling(options, env) {
         if (!signal.aborted) throw error
         return null
       })
-      if (signal.aborted) continue
-      if (!message || closing.signal.aborted) return
-      options.onMessage(message)
-      await pause(Math.max(SHORTEST_PAUSE_MS, (message.poll_after_s ?? 0) * 1000))
+      if (closing.signal.aborted || (!message && !signal.aborted)) return
+      // An answer that came before the restart counts: its events come only once.
+      if (message) options.onMessage(message)
+      if (!signal.aborted) await pause(Math.max(SHORTEST_PAUSE_MS, (message?.poll_after_s ?? 0) * 1000))
     }
   }
 
