@@ -8,8 +8,9 @@ import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from math import inf
+from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -21,6 +22,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from telltale import authentication, brokers, conf
+from telltale.brokers.base import BrokerUnavailable
+from telltale.brokers.local.directory import SocketDirectory, default_path
 from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core import origins
 from telltale.core.topics import MAX_LENGTH, user_topic
@@ -28,6 +31,7 @@ from telltale.dispatch import registry
 from telltale.dispatch.runner import Ability, abilities
 from telltale.pusher import app_registry, app_settings
 from telltale.pusher.publisher.checks import check_publisher
+from telltale.setting_bounds import check_bounds
 
 MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 PUSHER_TABLE: Final = "telltale.pusher.models.apps"
@@ -50,7 +54,7 @@ _CHECKED_APART: Final = {"PUSHER_APPS"}
 
 @register("telltale")
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check the `TELLTALE` dict: known keys, values of the right type, durations in order."""
+    """Check the `TELLTALE` dict: known keys, values of the right type, within bounds and in order."""
     given = getattr(django_settings, "TELLTALE", {})
     if not isinstance(given, dict):
         return [
@@ -63,7 +67,13 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     errors = [*_unknown_keys(given), *_wrong_values(given)]
     # The other checks need all settings to have the right types.
     settings = conf.settings()
-    return errors or [*_order(settings), *_broker(settings), *_references(settings), *check_publisher(settings)]
+    return errors or [
+        *check_bounds(settings),
+        *_follow(settings),
+        *_broker(settings),
+        *_references(settings),
+        *check_publisher(settings),
+    ]
 
 
 @register("telltale")
@@ -228,16 +238,15 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
-def _order(settings: Settings) -> Iterator[CheckMessage]:
-    if settings.beat_s < settings.stalled_s < settings.lease_s:
-        return
-    yield Error(
-        f"TELLTALE has BEAT_S = {settings.beat_s:g}, STALLED_S = {settings.stalled_s:g}, "
-        f"LEASE_S = {settings.lease_s:g}: healthy tasks would look lost.",
-        hint="BEAT_S must be a few times smaller than STALLED_S, because a beat may be late; STALLED_S must be smaller "
-        "than LEASE_S.",
-        id=_id(4),
-    )
+def _follow(settings: Settings) -> Iterator[CheckMessage]:
+    given: Mapping[Any, Any] = settings.follow
+    for pattern, label in given.items():
+        if not isinstance(pattern, str) or not isinstance(label, str | None):
+            yield Error(
+                f"TELLTALE['FOLLOW'] has {pattern!r}: {label!r}, which is no name pattern with a label.",
+                hint='For example: {"newsletter.tasks.*": "Newsletter"}; a label of None is made from the name.',
+                id=_id(2),
+            )
 
 
 def _broker(settings: Settings) -> Iterator[CheckMessage]:
@@ -247,6 +256,35 @@ def _broker(settings: Settings) -> Iterator[CheckMessage]:
         # A third-party broker may raise any exception for a wrong URL; the setting must be corrected in each case.
         known = ", ".join(f"{scheme}://" for scheme in sorted(brokers.SCHEMES))
         yield Error(str(error), hint=f"Use one of {known}, or the dotted path of a broker class.", id=_id(3))
+        return
+    yield from _local_directory(settings.broker)
+
+
+def _local_directory(url: str) -> Iterator[CheckMessage]:
+    """Whether this process may use the directory of `local://`; only if it exists already."""
+    if not url.startswith("local://"):
+        return
+    path = unquote(urlsplit(url).path)
+    try:
+        SocketDirectory(Path(path) if path.strip("/") else default_path()).version()
+    except BrokerUnavailable as error:
+        hint = "Until then, pages get updates later, from the database."
+        yield Warning(f"TELLTALE['BROKER'] is {url!r}: {error}", hint=hint, id="telltale.W011")
+
+
+@register("telltale", deploy=True)
+def check_reach(**_: Any) -> list[CheckMessage]:
+    """Check, for `check --deploy`, that updates leave the process that publishes them."""
+    if _given().get("BROKER") != "memory://":
+        return []
+    return [
+        Warning(
+            "TELLTALE['BROKER'] is 'memory://', which reaches this process only: pages get what workers and other web "
+            "processes publish later, from the database.",
+            hint="Use local:// on one machine, or redis:// or postgres:// on several: docs/brokers.md.",
+            id="telltale.W012",
+        )
+    ]
 
 
 def _references(settings: Settings) -> Iterator[CheckMessage]:

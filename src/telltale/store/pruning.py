@@ -5,12 +5,13 @@ A task whose notice was not shown is kept longer. A worker process calls this no
 """
 
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
 from telltale import conf, native
@@ -45,23 +46,29 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     old_tasks = Q(ended_at__lt=instant - settings.keep_ended_s)
     ended_long_ago = task_rows().filter(~Exists(not_shown), old_tasks).order_by("ended_at")
     tasks = list(ended_long_ago.values_list("pk", flat=True)[:most])
-    _delete(notice_rows(), notices)
-    # With the condition again, because a person may have restarted the task in the meantime.
-    _delete(task_rows().filter(old_tasks), tasks)
+    for ids in _batches(notices):
+        with _short_transaction():
+            notice_rows().filter(pk__in=ids).delete()
+    for ids in _batches(tasks):
+        with _short_transaction():
+            # With the condition again, because a person may have restarted the task in the meantime. Only the ids are
+            # read, because other writers wait meanwhile.
+            task_rows().filter(old_tasks, pk__in=ids).only("pk").delete()
     return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(instant, most))
 
 
-def _delete(rows: "QuerySet[Any]", ids: Sequence[UUID]) -> None:
-    """Delete those of `rows` in short transactions, so that many old rows lock out other writers no longer than few."""
-    connection = connections[database()]
-    for start in range(0, len(ids), DELETED_TOGETHER):
-        began_at = time.monotonic()
-        with in_transaction():
-            # Only the ids are read, because other writers wait meanwhile.
-            rows.filter(pk__in=ids[start : start + DELETED_TOGETHER]).only("pk").delete()
-        if connection.vendor == "sqlite" and not connection.in_atomic_block:
-            # As long as the transaction was, so that others get half of the time.
-            native.sleep(min(MAX_PAUSE_S, time.monotonic() - began_at))
+def _batches(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    return (ids[start : start + DELETED_TOGETHER] for start in range(0, len(ids), DELETED_TOGETHER))
+
+
+@contextmanager
+def _short_transaction() -> Iterator[None]:
+    """A transaction, and on SQLite a pause after it, as long as it was: others get half of the time."""
+    connection, began_at = connections[database()], time.monotonic()
+    with in_transaction():
+        yield
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        native.sleep(min(MAX_PAUSE_S, time.monotonic() - began_at))
 
 
 def _give_up(instant: float, most: int) -> list[Changed]:
