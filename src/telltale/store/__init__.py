@@ -7,6 +7,7 @@ clock.
 
 In the order of a task's life:
 
+- `calls`: a task's arguments
 - `queueing`: creates a task's row, joins the open task with the same key, queues another attempt
 - `running`: a delivery claims an attempt, or gives it back to be retried; a worker takes back an attempt presumed lost
 - `saving`: saves reports and renews leases, many tasks at a time
@@ -22,8 +23,9 @@ write), `durations` (how long runs usually take), `time_limit` (for a worker's c
 below.
 """
 
+from telltale.store.calls import call_arguments
 from telltale.store.clock import now
-from telltale.store.ending import end, expire, is_cancel_requested, request_cancel
+from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
 from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
@@ -69,12 +71,14 @@ __all__ = [
     "add_notice",
     "add_source",
     "add_unsaved",
+    "call_arguments",
     "claim",
     "confirm_notice",
     "count_before",
     "delete_queued",
     "end",
     "end_expired",
+    "end_missing",
     "expire",
     "get_task",
     "hand_over",

@@ -26,6 +26,7 @@ NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "due_at": None,
     "ahead": None,
     "is_listening": None,
+    "missing_since": None,
     "started_at": None,
     "moved_at": None,
     "beat_at": None,
@@ -33,7 +34,7 @@ NEW_ATTEMPT: Final[Mapping[str, Any]] = {
 }
 """Resets what the row says about the previous attempt."""
 
-NOT_WAITING: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None}
+NOT_WAITING: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None, "missing_since": None}
 """Resets what the row says only while the task waits."""
 
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import F, Q
-from django.db.models.functions import Greatest
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded
@@ -19,6 +18,7 @@ from telltale.models import TaskState
 from telltale.store.clock import or_now
 from telltale.store.groups import count_end
 from telltale.store.rows import in_transaction, is_uuid, read_change, task_rows, valid_ids
+from telltale.store.statements import NextSeq
 from telltale.store.unsaved import alive_ids
 from telltale.store.values import Changed
 from telltale.store.write_end import write_end
@@ -57,7 +57,7 @@ def end(
         "reference": reference,
     }
     if seq is not None:
-        fields["seq"] = Greatest(F("seq") + 1, seq)
+        fields["seq"] = NextSeq(seq)
     if progress is not None:
         fields["progress"] = progress.to_json()
     if result is not None:
@@ -70,7 +70,7 @@ def end(
         task_id,
         state,
         from_states=sources(state),
-        condition=Q(attempt=attempt) if worker is None else Q(attempt=attempt, worker=worker),
+        condition={"attempt": attempt} if worker is None else {"attempt": attempt, "worker": worker},
         fields=fields,
         ended_at=or_now(now),
         is_owned=is_owned,
@@ -136,7 +136,7 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
 
 
 def _end_lost(pk: UUID, attempt: int, instant: float) -> Changed | None:
-    condition = Q(attempt=attempt, lease_until__lt=instant)
+    condition = {"attempt": attempt, "lease_until__lt": instant}
     return end_if(pk, State.LOST, from_states=sources(State.LOST), condition=condition, ended_at=instant)
 
 
@@ -145,8 +145,21 @@ def _end_unstarted(pk: UUID, attempt: int, instant: float) -> Changed | None:
         pk,
         State.FAILED,
         from_states=frozenset({State.QUEUED}),
-        condition=Q(attempt=attempt, lease_until__lt=instant),
+        condition={"attempt": attempt, "lease_until__lt": instant},
         fields={"error": _("No worker started this task.")},
+        ended_at=instant,
+    )
+
+
+def end_missing(task_id: UUID | str, *, missing_s: float, now: float | None = None) -> Changed | None:
+    """End a waiting task that was missing (`set_queue_status`) for `missing_s` as failed; None if it wasn't."""
+    instant = or_now(now)
+    return end_if(
+        task_id,
+        State.FAILED,
+        from_states=frozenset({State.QUEUED, State.RETRYING}),
+        condition={"missing_since__lt": instant - missing_s},
+        fields={"error": _("No worker started this task. It may have been lost.")},
         ended_at=instant,
     )
 
@@ -161,7 +174,7 @@ def end_if(
     state: State,
     *,
     from_states: frozenset[State],
-    condition: Q | None = None,
+    condition: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     ended_at: float,
     is_owned: bool = True,
@@ -171,7 +184,7 @@ def end_if(
         task_id,
         state,
         from_states=from_states,
-        condition=condition or Q(),
+        condition=condition or {},
         fields=fields or {},
         ended_at=ended_at,
         is_owned=is_owned,

@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from django.db import connections
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.utils.translation import gettext as _
 
 from telltale import conf
@@ -23,6 +23,7 @@ from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.store.calls import call_to_json
 from telltale.store.clock import or_now
 from telltale.store.columns import NOT_WAITING
 from telltale.store.rows import MAX_TRIES, database, in_transaction, read_change, task_rows
@@ -66,7 +67,7 @@ def queue_group(
             runner_id=member.runner_id,
             name=bounded(member.name, SHORT_BYTES),
             label=bounded(member.label, SHORT_BYTES),
-            call={"args": None if member.args is None else list(member.args), "kwargs": dict(member.kwargs)},
+            call=call_to_json(member.args, member.kwargs),
             group_id=group_id,
             step=step,
             **shared,
@@ -100,12 +101,14 @@ def _open_members(group_ids: Collection[UUID]) -> "QuerySet[TaskState]":
     return task_rows().filter(group_id__in=group_ids, ended_at=None)
 
 
-def start_group(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
-    """Mark the group as running, because a member began; None if it was not queued."""
+def start_group(group_id: UUID | str, *, member_id: UUID | None = None, now: float | None = None) -> Changed | None:
+    """Mark the group as running, because a member began; None if it was not queued, or this is no member of it."""
     instant = or_now(now)
     queued = task_rows().filter(pk=group_id, state=State.QUEUED.value)
     if not queued.exists():
         return None  # Most members find it running. An UPDATE could lock its row, for which other members would wait.
+    if member_id is not None and not task_rows().filter(pk=member_id, group_id=group_id).exists():
+        return None
     with in_transaction():
         columns = {"started_at": instant, "moved_at": instant, **NOT_WAITING, **_long_lease(instant)}
         if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **columns):
@@ -210,7 +213,7 @@ def _end_group(group: TaskState, state: State, fields: Mapping[str, Any], instan
         group.pk,
         state,
         from_states=sources(state),
-        condition=Q(attempt=group.attempt),
+        condition={"attempt": group.attempt},
         fields=fields,
         ended_at=instant,
     )

@@ -84,7 +84,7 @@ def _give_up(instant: float, most: int) -> list[Changed]:
             pk,
             State.FAILED,
             from_states=sources(State.FAILED) - {State.RUNNING},
-            condition=Q(attempt=attempt),
+            condition={"attempt": attempt},
             fields={"error": _("No worker started this task.")},
             ended_at=instant,
         )

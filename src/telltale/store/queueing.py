@@ -10,11 +10,13 @@ from uuid import UUID
 
 from django.db import IntegrityError
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from telltale.core.snapshot import SHORT_BYTES, bounded
 from telltale.core.states import RETRIABLE, State
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.store.calls import call_to_json, storable_key
 from telltale.store.clock import now, or_now
 from telltale.store.columns import NEW_ATTEMPT, open_key_of
 from telltale.store.ending import expire, has_expired
@@ -47,6 +49,7 @@ def queue(
     no such limit. Raises `IntegrityError` if `task_id` or the runner's id has a row
     already, and `ValueError` if the key is too long.
     """
+    key = None if key is None else storable_key(key)
     if key is not None and len(key) > KEY_LENGTH:
         raise ValueError(
             f"The key {key[:40]!r}… has {len(key):,} characters; a key has at most {KEY_LENGTH}. Use a hash of it."
@@ -60,7 +63,7 @@ def queue(
         "label": bounded(str(label) or name, SHORT_BYTES),
         "key": key,
         "open_key": open_key_of(name, key),
-        "call": {"args": None if args is None else list(args), "kwargs": dict(kwargs or {})},
+        "call": call_to_json(args, kwargs),
         "owner_id": owner.user_id,
         "session": owner.session,
         "due_at": due_at,
@@ -109,7 +112,7 @@ def queue_many(
         "created_at": or_now(now),
     }
     rows = [
-        TaskState(id=task_id, runner_id=runner_id, call={"args": list(args), "kwargs": {}}, **shared)
+        TaskState(id=task_id, runner_id=runner_id, call=call_to_json(args, {}), **shared)
         for task_id, runner_id, args in calls
     ]
     return task_rows().bulk_create(rows)
@@ -159,24 +162,40 @@ def set_runner_id(task_id: UUID | str, runner_id: str) -> None:
     task_rows().filter(~Q(runner_id=runner_id), pk=task_id).update(runner_id=runner_id)
 
 
-def reschedule(task_id: UUID | str, due_at: float | None) -> Changed | None:
-    """Store when a waiting task is due, as its runner says; None if it isn't waiting, or nothing changed."""
+def reschedule(task_id: UUID | str, due_at: float | None, *, runner_id: str | None = None) -> Changed | None:
+    """Store when a waiting task is due, as its runner says; None if it isn't waiting, or nothing changed.
+
+    `runner_id`: only if this is the runner's id of the task.
+    """
     with in_transaction():
         waiting = task_rows().filter(pk=task_id, state__in=[State.QUEUED.value, State.RETRYING.value])
+        if runner_id is not None:
+            waiting = waiting.filter(runner_id=runner_id)
         if not waiting.exclude(equals("due_at", due_at)).update(due_at=due_at, seq=F("seq") + 1):
             return None
         return read_change(task_id)
 
 
-def set_queue_status(task_id: UUID | str, *, ahead: int | None, is_listening: bool | None) -> Changed | None:
+def set_queue_status(
+    task_id: UUID | str,
+    *,
+    ahead: int | None,
+    is_listening: bool | None,
+    is_missing: bool = False,
+    now: float | None = None,
+) -> Changed | None:
     """Store why a task waits: how many tasks are ahead of it, and whether a worker is listening (None: unknown).
 
-    None if the task isn't queued, or nothing changed.
+    `is_missing`: no worker begins it although nothing is in the way; stored with the time from which that is so. None
+    if the task isn't waiting, or nothing changed.
     """
     with in_transaction():
-        waiting = task_rows().filter(pk=task_id, state=State.QUEUED.value)
+        waiting = task_rows().filter(pk=task_id, state__in=[State.QUEUED.value, State.RETRYING.value])
         same = equals("ahead", ahead) & equals("is_listening", is_listening)
-        if not waiting.exclude(same).update(ahead=ahead, is_listening=is_listening, seq=F("seq") + 1):
+        same &= Q(missing_since__isnull=not is_missing)
+        missing_since = Coalesce(F("missing_since"), or_now(now)) if is_missing else None
+        columns = {"ahead": ahead, "is_listening": is_listening, "missing_since": missing_since}
+        if not waiting.exclude(same).update(**columns, seq=F("seq") + 1):
             return None
         return read_change(task_id)
 

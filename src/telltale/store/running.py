@@ -5,6 +5,7 @@ The race: of many deliveries of one task, one begins the attempt. The UPDATE req
 unless a delivery or a person has begun that one.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -32,7 +33,10 @@ from telltale.store.rows import (
     task_rows,
     values_of,
 )
+from telltale.store.statements import find_row, update_row
 from telltale.store.values import Changed, Claim, Refusal
+
+logger = logging.getLogger(__name__)
 
 
 def claim(
@@ -40,6 +44,7 @@ def claim(
     task_id: UUID | str | None = None,
     runner: str | None = None,
     runner_id: str | None = None,
+    name: str | None = None,
     worker: str,
     at_most_once: bool = False,
     now: float | None = None,
@@ -48,12 +53,16 @@ def claim(
 
     Name the task by `task_id`, or by `runner` and `runner_id`. A task that succeeded or was cancelled refuses another
     delivery; with `at_most_once`, so does every task that is not queued. If a cancellation was requested, the task ends
-    here as cancelled instead of beginning again.
+    here as cancelled instead of beginning again. A row that is not of this runner, or of neither this `runner_id` nor
+    this `name`, refuses too: the message was forged, or names a wrong row.
     """
     for _try in range(MAX_TRIES):
         row = _find(task_id, runner, runner_id)
         if row is None:
             return Refusal(state=None, is_superseded=at_most_once)
+        if _is_of_other_task(row, runner, runner_id, name):
+            logger.warning("%s %s (%s) names the row of another task: %s.", runner, name, runner_id, row.pk)
+            return Refusal(state=State(row.state), is_superseded=at_most_once)
         if task_id is not None and None not in (runner_id, row.runner_id) and runner_id != row.runner_id:
             return Refusal(state=State(row.state), is_superseded=True)
         if at_most_once and row.state != State.QUEUED:
@@ -71,15 +80,21 @@ def claim(
     return Refusal(state=State.RUNNING, is_superseded=at_most_once)
 
 
+def _is_of_other_task(row: TaskState, runner: str | None, runner_id: str | None, name: str | None) -> bool:
+    if runner is not None and row.runner != runner:
+        return True
+    return name is not None and row.runner_id != runner_id and row.name != bounded(name, SHORT_BYTES)
+
+
 def _find(task_id: UUID | str | None, runner: str | None, runner_id: str | None) -> TaskState | None:
     if task_id is not None:
-        return task_rows().filter(pk=task_id).first()
+        return find_row({"id": task_id})
     if runner is None or runner_id is None:
         raise ValueError(
             f"claim(runner={runner!r}, runner_id={runner_id!r}) names no task: pass task_id, or both runner and "
             "runner_id."
         )
-    return task_rows().filter(runner=runner, runner_id=runner_id).first()
+    return find_row({"runner_id": runner_id, "runner": runner})
 
 
 def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
@@ -154,8 +169,8 @@ def _reopen(row: TaskState, instant: float) -> bool:
 
 
 def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any]) -> Claim | None:
-    unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, seq=row.seq, state=row.state, cancel_requested=False)
-    if not unchanged.update(**columns):
+    as_read = {name: getattr(row, name) for name in ("id", "attempt", "seq", "state", "cancel_requested")}
+    if not update_row(as_read, columns):
         return None
     # The condition includes everything that can change, so the new row is known without reading it again.
     for name, value in columns.items():
