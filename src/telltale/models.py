@@ -71,6 +71,7 @@ class TaskState(models.Model):
     due_at = models.FloatField(_("due"), null=True, blank=True)
     ahead = models.PositiveIntegerField(_("tasks ahead"), null=True, blank=True)
     is_listening = models.BooleanField(_("worker listening"), null=True, blank=True)
+    missing_since = models.FloatField(_("missing since"), null=True, blank=True)
 
     created_at = models.FloatField(_("queued"))
     started_at = models.FloatField(_("started"), null=True, blank=True)

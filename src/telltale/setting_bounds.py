@@ -37,7 +37,6 @@ BOUNDS: Final[dict[str, Bound]] = {
     "KEEP_ENDED_S": Bound(MINUTE_S, inf, "people would not find a task that has just ended"),
     "KEEP_UNSEEN_S": Bound(MINUTE_S, inf, "notices would be deleted before people come back"),
     "UNSTARTED_S": Bound(10.0, inf, "tasks would fail while their workers restart"),
-    "UNSTARTED_S": Bound(MINUTE_S, inf, "tasks would fail while they wait for a busy worker"),
     "KEEP_QUEUED_S": Bound(MINUTE_S, inf, "tasks would fail while they wait for a busy worker"),
     "PRUNE_EVERY_S": Bound(10.0, 7 * DAY_S, "pruning would keep the database busy, or rows would pile up"),
     "TICKET_S": Bound(5.0, DAY_S, "pages would renew tickets all the time, or go on after a right was withdrawn"),

@@ -98,8 +98,8 @@ def test_an_error_of_the_runner_leaves_the_status_unknown_until_it_works_again(
     wait_until(lambda: queue_status(row)[0] == 0, "the position is known as soon as the runner answers")
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.QUEUED])
-def test_the_runner_is_asked_only_about_queued_tasks(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.QUEUED, State.RETRYING)])
+def test_the_runner_is_asked_only_about_tasks_that_wait(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
     monkeypatch.setattr(QueueStatusPoller, "request", lambda self, ids, *, every_s: requested.extend(ids))
     fields = {"attempt": 1, "seq": 1, "created_at": 0.0}

@@ -5,6 +5,7 @@ no message can tell it so. `health.js` has the same rules for the browser; both 
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import Health, State
@@ -44,6 +45,16 @@ def health(snapshot: Snapshot, *, now: float, limits: Limits) -> Health | None:
     if now - moved_at > limits.quiet_s:
         return Health.QUIET
     return Health.OK
+
+
+MISSING_S: Final = 60.0
+"""A waiting task that is missing for longer than this may have been lost by its runner: a page says so."""
+
+
+def may_be_lost(snapshot: Snapshot, *, now: float) -> bool:
+    """Whether the runner of a waiting task has probably lost it, so that no worker will begin it."""
+    is_waiting = snapshot.state in (State.QUEUED, State.RETRYING)
+    return is_waiting and snapshot.missing_since is not None and now - snapshot.missing_since > MISSING_S
 
 
 def offers_cancel(snapshot: Snapshot) -> bool:

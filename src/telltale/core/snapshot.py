@@ -135,6 +135,9 @@ class Snapshot:
     """While queued: how many tasks are before it; None while unknown."""
     is_listening: bool | None = None
     """While queued: whether any worker listens to its queue; None while unknown."""
+    missing_since: float | None = None
+    """While queued or retrying: since when no worker begins it although nothing is in the way, so that its runner may
+    have lost it; None while nothing says so."""
     remaining_s: float | None = None
     """Seconds left; None while there is no reliable estimate."""
     remaining_spread: float | None = None

@@ -9,13 +9,16 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
+from uuid import UUID
 
 from django.db import close_old_connections
 
 from telltale import conf, store
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
+from telltale.dispatch.missing import given_up_after_s, has_message, is_passed_over
 from telltale.dispatch.registry import by_name
 from telltale.dispatch.runner import KnowsPosition, KnowsWorkers, Runner
 from telltale.messages import announce
@@ -29,6 +32,9 @@ MIN_WAIT_S: Final = 2.0
 
 BATCH_SIZE: Final = 50
 """How many tasks are looked up together."""
+
+MISSING_IDS: Final = 10_000
+"""How many missing tasks are remembered."""
 
 LISTENING_FOR_S: Final = 15.0
 """How long the answer whether a worker is listening is reused: the question is slow."""
@@ -45,7 +51,9 @@ def request_queue_status(snapshots: Iterable[Snapshot], *, now: float) -> None:
 
 
 def _is_waiting(snapshot: Snapshot, now: float) -> bool:
-    if snapshot.state is not State.QUEUED or now - snapshot.created_at < MIN_WAIT_S:
+    if snapshot.state not in (State.QUEUED, State.RETRYING):
+        return False
+    if now - max(snapshot.created_at, snapshot.beat_at or 0.0) < MIN_WAIT_S:
         return False
     return snapshot.due_at is None or snapshot.due_at < now - MIN_WAIT_S
 
@@ -59,6 +67,8 @@ class QueueStatusPoller:
         self._asked_at: dict[str, float] = {}
         self._is_listening_cache: dict[tuple[str, str], tuple[float, bool | None]] = {}
         """By runner and task name: when the runner was asked, and its answer."""
+        self._missing_ids: set[UUID] = set()
+        """The tasks that were missing when this thread looked last."""
         self._lock = threading.Lock()
         self._has_requests = threading.Event()
         self._thread: threading.Thread | None = None
@@ -72,10 +82,15 @@ class QueueStatusPoller:
             if not new_ids:
                 return
             self._requested |= dict.fromkeys(new_ids)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="telltale-waiting", daemon=True)
-                self._thread.start()
+            self._start_thread()
         self._has_requests.set()
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="telltale-waiting", daemon=True)
+            with suppress(RuntimeError):  # The system has no thread to give: the next request starts it.
+                thread.start()
+                self._thread = thread
 
     def _work(self) -> None:
         while True:
@@ -99,14 +114,37 @@ class QueueStatusPoller:
             return ids
 
     def _update(self, ids: list[str]) -> None:
-        for row in store.task_rows().filter(pk__in=ids, state=State.QUEUED.value):
+        for row in store.task_rows().filter(pk__in=ids, state__in=[State.QUEUED.value, State.RETRYING.value]):
             runner = by_name(row.runner)
             task = runner.find(row.name) if runner is not None else None
             if runner is None or task is None:
                 continue
             ahead, is_listening = _ahead(runner, task, row), self._is_listening(runner, task, row.name)
-            changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening)
-            announce(changed.envelopes if changed else [])
+            answer = has_message(runner, task, row)
+            is_gone = answer is False
+            is_missing = is_gone or (answer is None and is_passed_over(row, ahead=ahead, is_listening=is_listening))
+            if row.state == State.RETRYING:
+                ahead = is_listening = None  # Shown of tasks that were never begun.
+            changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening, is_missing=is_missing)
+            ended = self._give_up(row, is_missing=is_missing, is_gone=is_gone)
+            for change in (changed, ended):
+                announce(change.envelopes if change else [])
+
+    def _give_up(self, row: TaskState, *, is_missing: bool, is_gone: bool) -> store.Changed | None:
+        """End the task if it was missing for too long, and was at the last look of this process already.
+
+        A worker that has just returned, after a time in which no page asked, is about to begin what it finds.
+        """
+        missing_s, was_missing = given_up_after_s(is_gone=is_gone), row.pk in self._missing_ids
+        if not is_missing:
+            self._missing_ids.discard(row.pk)
+            return None
+        if len(self._missing_ids) >= MISSING_IDS:
+            self._missing_ids.clear()  # Most are of tasks that no page asks about any more.
+        self._missing_ids.add(row.pk)
+        if missing_s is None or not was_missing:
+            return None
+        return store.end_missing(row.pk, missing_s=missing_s)
 
     def _is_listening(self, runner: Runner, task: object, name: str) -> bool | None:
         if not isinstance(runner, KnowsWorkers):

@@ -213,6 +213,15 @@ class KnowsWorkers(Protocol):
 
 
 @runtime_checkable
+class KnowsMessages(Protocol):
+    """Knows whether it still has a waiting task. Not in the docs' table."""
+
+    def has_message(self, task: object, runner_id: str) -> bool | None:
+        """Whether a worker can still begin it; False if none will, such as after its worker was killed; None if
+        unknown. May block briefly."""
+
+
+@runtime_checkable
 class Revokes(Protocol):
     """Can take a waiting task out of its queue, so that no worker receives it."""
 

@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
                 ("due_at", models.FloatField(blank=True, null=True, verbose_name="due")),
                 ("ahead", models.PositiveIntegerField(blank=True, null=True, verbose_name="tasks ahead")),
                 ("is_listening", models.BooleanField(blank=True, null=True, verbose_name="worker listening")),
+                ("missing_since", models.FloatField(blank=True, null=True, verbose_name="missing since")),
                 ("created_at", models.FloatField(verbose_name="queued")),
                 ("started_at", models.FloatField(blank=True, null=True, verbose_name="started")),
                 ("moved_at", models.FloatField(blank=True, null=True, verbose_name="last progress")),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.utils.formats import get_format
 from django.utils.translation import get_language, gettext, gettext_noop, ngettext
 
+from telltale.core.health import may_be_lost
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health, State
 
@@ -25,6 +26,7 @@ MESSAGES: Final = {
     "still_waiting": gettext_noop("Still waiting to start"),
     "scheduled_in": gettext_noop("Starts in {time}"),
     "no_worker": gettext_noop("Waiting for a worker"),
+    "may_be_lost": gettext_noop("No worker has started it. It may have been lost."),
     "working": gettext_noop("Working"),
     "step": gettext_noop("Step {step}: {activity}"),
     "step_of": gettext_noop("Step {step} of {steps}: {activity}"),
@@ -161,6 +163,8 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
         return message(state.value)
     if snapshot.cancel_requested:
         return message("cancelling")
+    if may_be_lost(snapshot, now=now):
+        return message("may_be_lost")
     if state is State.QUEUED:
         return _waiting_status(snapshot, now)
     if state is State.RETRYING:

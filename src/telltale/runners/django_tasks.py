@@ -21,10 +21,12 @@ from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, suppress_and
 from telltale.dispatch.task_header import sending, take_header
 
 try:
-    from django.tasks.base import Task
+    from django.tasks.base import Task, TaskResultStatus
+    from django.tasks.exceptions import TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
 except ModuleNotFoundError:
-    from django_tasks.base import Task  # type: ignore[assignment]
+    from django_tasks.base import Task, TaskResultStatus  # type: ignore[assignment]
+    from django_tasks.exceptions import TaskResultDoesNotExist  # type: ignore[assignment]
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
 if TYPE_CHECKING:
@@ -74,6 +76,15 @@ class DjangoTasksRunner:
         """Call `task.enqueue`; the signal's handler links the row, before an immediate backend runs the task."""
         with sending(task_id):
             return str(task.enqueue(*args, **kwargs).id)
+
+    def has_message(self, task: Any, runner_id: str) -> bool | None:
+        """Whether the task's result is ready to run. One that runs, but was not claimed, has lost its worker."""
+        try:
+            return bool(task.get_result(runner_id).status == TaskResultStatus.READY)
+        except TaskResultDoesNotExist:
+            return False
+        except NotImplementedError:  # The backend stores no results.
+            return None
 
     def current_call(self) -> Call | None:
         """The innermost call that this thread or coroutine is running."""

@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 from rq import Queue, Worker, get_current_job
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.timeouts import JobTimeoutException
 from rq.worker import BaseWorker
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 _horse_pid: ContextVar[int] = ContextVar("telltale_rq_horse_pid", default=0)
 """The work horse for which this worker waits; 0 if there is none."""
+
+
+_OVER: Final = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED})
 
 
 class RQRunner(FunctionRunner):
@@ -142,6 +145,19 @@ class RQRunner(FunctionRunner):
         origin = Queue(job.origin, connection=queue.connection)
         position: int | None = origin.get_job_position(runner_id)
         return position
+
+    def has_message(self, task: object, runner_id: str) -> bool | None:
+        """Whether the job waits. One that depends on a job that failed will not begin, unless that one is repeated."""
+        job = _queue(task).fetch_job(runner_id)
+        status = job.get_status() if job is not None else None
+        if job is None or status is None or status in _OVER:
+            return False
+        if status is JobStatus.STARTED:
+            return None  # RQ itself notices within ten minutes that a worker was killed.
+        if status is not JobStatus.DEFERRED:
+            return True
+        bad = {JobStatus.CANCELED, JobStatus.STOPPED, *([] if job.allow_dependency_failures else [JobStatus.FAILED])}
+        return not any(dependency.get_status() in bad for dependency in job.fetch_dependencies())
 
     def is_listening(self, task: object) -> bool | None:
         """Whether a worker of its queue is subscribed to RQ's commands.

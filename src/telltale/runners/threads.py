@@ -1,7 +1,7 @@
 """Tasks in threads of this process, for the views of small sites, and for tests.
 
 Reach: this process. Nothing to install. Limits: tasks that wait or run are lost when the process ends; one that was
-running is then shown as lost and can be retried, one that waited stays queued until it is cancelled. Owns every
+running is then shown as lost and can be retried; so can one that waited, once a later one has begun. Owns every
 tracked function that no other runner owns.
 """
 

@@ -22,7 +22,7 @@ from django.utils.translation import get_language
 
 from telltale import store
 from telltale.conf import settings
-from telltale.core.health import can_cancel, health, offers_cancel
+from telltale.core.health import can_cancel, health, may_be_lost, offers_cancel
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
@@ -84,7 +84,7 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "is_own": permissions.is_owner(request, task),
         "offers_cancel": offers_cancel(snapshot),
         "can_cancel": can_cancel(snapshot),
-        "may_retry": snapshot.state in RETRIABLE,
+        "may_retry": snapshot.state in RETRIABLE or may_be_lost(snapshot, now=now),
         "is_repeatable": is_repeatable(task),
         "result": safe_url(snapshot.result),
         "was_cancelled": snapshot.state is State.CANCELLED,

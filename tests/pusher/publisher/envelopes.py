@@ -63,6 +63,7 @@ def largest_snapshot(character: str) -> Envelope:
         due_at=1_790_000_000.123456,
         ahead=2**31,
         is_listening=False,
+        missing_since=1_790_000_000.123456,
         remaining_s=1e300,
         usual_s=(1e300, 1e300),
         no_cancel=bounded(character * REASON_BYTES, REASON_BYTES),

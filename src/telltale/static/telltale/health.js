@@ -24,6 +24,17 @@ export function health(snapshot, now, limits) {
   return "ok"
 }
 
+const MISSING_S = 60
+
+/**
+ * Whether the runner of a waiting task has probably lost it, so that no worker will begin it.
+ *
+ * @param {Snapshot} snapshot
+ * @param {number} now by the server's clock, in seconds
+ */
+export const mayBeLost = ({ state, missing_since }, now) =>
+  ["queued", "retrying"].includes(state) && missing_since != null && now - missing_since > MISSING_S
+
 /**
  * Whether the button that cancels is shown; it is disabled while `canCancel` is false.
  *

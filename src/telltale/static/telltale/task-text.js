@@ -9,6 +9,7 @@
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
  */
+import { mayBeLost } from "telltale/health.js"
 /** @import { Health } from "telltale/health.js" */
 /** @import { Progress, Snapshot } from "telltale/live/snapshots.js" */
 
@@ -99,6 +100,7 @@ export class Texts {
     if (state === "failed") return snapshot.error || this.message("failed")
     if (snapshot.ended) return this.message(state)
     if (snapshot.cancel_requested) return this.message("cancelling")
+    if (mayBeLost(snapshot, now)) return this.message("may_be_lost")
     if (state === "queued") return this.#waitingStatus(snapshot, now)
     if (state === "retrying") {
       const { due_at } = snapshot

@@ -18,7 +18,7 @@ import { pageText } from "telltale/elements/page-text.js"
 import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
-import { canCancel, health, offersCancel } from "telltale/health.js"
+import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { supersedes } from "telltale/live/snapshots.js"
 import { csrfToken, urlFor } from "telltale/page.js"
@@ -258,7 +258,7 @@ export class TaskProgress extends HTMLElement {
     setAttribute(bar, "aria-valuetext", text.valueText)
     setText(status, text.status)
     setText(detail, text.detail)
-    this.#showControls(snapshot)
+    this.#showControls(snapshot, now)
 
     const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
     if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
@@ -270,8 +270,11 @@ export class TaskProgress extends HTMLElement {
     return { count: this.#count.next(count, now), timeLeft: this.#timeLeft.next(timeLeft, now) }
   }
 
-  /** @param {Snapshot} snapshot */
-  #showControls(snapshot) {
+  /**
+   * @param {Snapshot} snapshot
+   * @param {number} now
+   */
+  #showControls(snapshot, now) {
     const { result, cancel, retry } = this.#parts
     const texts = pageText()
     const cancelButton = cancel?.querySelector("button")
@@ -284,7 +287,7 @@ export class TaskProgress extends HTMLElement {
     setResultLink(result, snapshot.ended ? snapshot.result : null, texts.message("open_result"))
     setShown(this, [
       [cancel, isOffered],
-      [retry, ["failed", "cancelled", "lost"].includes(snapshot.state)],
+      [retry, ["failed", "cancelled", "lost"].includes(snapshot.state) || mayBeLost(snapshot, now)],
     ])
   }
 

@@ -9,7 +9,7 @@
  * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, label: string,
  *   progress: Progress, error: string | null, reference: string | null, result: string | null, has_return_value: boolean,
  *   created_at: number, started_at: number | null, moved_at: number | null, beat_at: number | null,
- *   ended_at: number | null, due_at: number | null, ahead: number | null, is_listening: boolean | null, remaining_s: number | null,
+ *   ended_at: number | null, due_at: number | null, ahead: number | null, is_listening: boolean | null, missing_since: number | null, remaining_s: number | null,
  *   remaining_spread: number | null, usual_s: number[] | null, cancel_requested: boolean, no_cancel: string | null}} Snapshot
  * @typedef {{id: string, topic: string, level: string, text: string, url: string | null, task: string | null}} Notice
  * @typedef {{topic: string, name: string, data: any}} TopicEvent
