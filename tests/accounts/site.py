@@ -18,8 +18,9 @@ from tests.transports.sites import PATIENCE_S, Site
 COMMANDS = {
     "asgi": "uvicorn tests.accounts.asgi:application --port {port} --timeout-graceful-shutdown 2",
     "wsgi": "django runserver 127.0.0.1:{port} --noreload --nothreading",
+    "plain asgi": "uvicorn --factory django.core.asgi:get_asgi_application --port {port} --lifespan off",
 }
-READY = {"asgi": "running on", "wsgi": "Quit the server"}
+READY = {"asgi": "running on", "wsgi": "Quit the server", "plain asgi": "running on"}
 
 
 class AccountsSite(Server, Site):

@@ -69,3 +69,28 @@ test("better transports are tried in turn, from the next to the best", () => {
   fallback.upgraded(1)
   assert.deepEqual([fallback.current, fallback.upgradeTarget], [1, 0])
 })
+
+test("without a server that holds connections, the transports that need it are left out", () => {
+  const fallback = new Fallback(4, () => 0, { held: [1, 2], canHold: false })
+  assert.equal(fallback.current, 0)
+  for (let i = 0; i < 2; i++) fallback.attemptFailed()
+  assert.deepEqual([fallback.current, fallback.isLast, fallback.upgradeTarget], [3, true, 0])
+  const polls = new Fallback(3, () => 0, { held: [0, 1], canHold: false })
+  for (let i = 0; i < 9; i++) {
+    assert.deepEqual([polls.current, polls.upgradeAfterMs], [2, null])
+    polls.attemptFailed()
+  }
+})
+
+test("once the server is known to hold connections, what was not tried yet is tried at once, best first", () => {
+  const fallback = new Fallback(3, () => 0, { held: [0, 1], canHold: false })
+  fallback.established()
+  assert.deepEqual([fallback.learn(true), fallback.learn(true)], [true, false])
+  assert.deepEqual([fallback.upgradeTarget, fallback.upgradeAfterMs], [0, 0])
+  fallback.upgradeFailed()
+  assert.deepEqual([fallback.upgradeTarget, fallback.upgradeAfterMs], [1, 0])
+  fallback.upgradeFailed()
+  assert.deepEqual([fallback.upgradeTarget, fallback.upgradeAfterMs], [1, 30_000])
+  assert.equal(fallback.learn(false), true)
+  assert.equal(fallback.upgradeAfterMs, null)
+})

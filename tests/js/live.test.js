@@ -126,6 +126,53 @@ test("a transport that the browser forbids by an exception counts as failed", as
   assert.deepEqual(transportsOf(page), ["middle"])
 })
 
+const withoutHolding = { held: ["best", "middle"], can_hold: false }
+const poll = (page, poll_after_s) => page.connection.receive({ type: "poll", now: page.now, poll_after_s })
+
+test("a page whose server can't hold connections polls at once, and tries nothing else while answers say so", async () => {
+  const page = await SimulatedPage.following(withoutHolding)
+  assert.deepEqual(transportsOf(page), ["last"])
+  for (let i = 0; i < 100; i++) {
+    poll(page, 2)
+    assert.equal(page.live.state, "polling")
+    await page.pass(10)
+  }
+  assert.deepEqual([...new Set(transportsOf(page))], ["last"])
+})
+
+test("such a page still only polls after its server was gone for a while", async () => {
+  const page = await SimulatedPage.following(withoutHolding)
+  poll(page, 2)
+  for (let i = 0; i < 8; i++) {
+    page.connection.end()
+    await page.pass(40)
+  }
+  assert.deepEqual([...new Set(transportsOf(page))], ["last"])
+})
+
+test("if an answer shows that connections can be held, the best transport is tried at once", async () => {
+  const page = await SimulatedPage.following(withoutHolding)
+  const polling = page.connection
+  poll(page, 0)
+  await page.pass(0)
+  assert.deepEqual([transportsOf(page), polling.isOpen], [["last", "best"], true])
+  page.connection.hello()
+  assert.deepEqual([polling.isOpen, page.live.state], [false, "live"])
+})
+
+test("a page that has fallen back to a server that can't hold connections tries no better transport again", async () => {
+  const page = await SimulatedPage.following({ held: ["best", "middle"] })
+  await page.fallBack()
+  await page.fallBack()
+  assert.equal(page.connection.name, "last")
+  const opened = page.connections.length
+  for (let i = 0; i < 100; i++) {
+    poll(page, 2)
+    await page.pass(10)
+  }
+  assert.deepEqual([...new Set(transportsOf(page).slice(opened - 1))], ["last"])
+})
+
 test("a better transport is tried beside the connection, which is replaced when the better one answers", async () => {
   const page = await SimulatedPage.following()
   await page.fallBack()

@@ -61,15 +61,17 @@ export class SimulatedPage {
    * `transports`: their names, best first. Only "best", and a connection with `takesTickets`, takes a new ticket while
    * it is open.
    * `forbidden`: those that throw when opened. `establishMs`: by transport, how long it may take to be established.
-   * `channels`: of the ticket that the page is rendered with.
+   * `channels`: of the ticket that the page is rendered with. `held`: transports that need a server which can hold
+   * connections; `can_hold`: whether the page says that its server can.
    */
   constructor({ topics = ["user:1"], transports = ["best", "middle", "last"], ...more } = {}) {
-    const { forbidden = [], establishMs = {}, channels } = more
+    const { forbidden = [], establishMs = {}, channels, held = [], can_hold } = more
     this.forbidden = forbidden
     this.page = {
       ticket: "ticket 0",
       topics,
       channels,
+      can_hold,
       expires_at: START + 300,
       now: START,
       limits: { quiet_s: 60, stalled_s: 45, lease_s: 105 },
@@ -78,7 +80,10 @@ export class SimulatedPage {
     }
     this.live = new Live(this.page, {
       transports: transports.map(name =>
-        Object.assign(options => this.#open(name, options), { establishMs: establishMs[name] }),
+        Object.assign(options => this.#open(name, options), {
+          establishMs: establishMs[name],
+          isHeld: held.includes(name),
+        }),
       ),
       env: this.#env(),
     })

@@ -15,7 +15,7 @@ from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.management import call_command
 from django.http import HttpRequest
 from django.template import Context, Template, TemplateSyntaxError
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils import translation
 from django.utils.module_loading import import_string
 
@@ -23,6 +23,7 @@ from telltale import store
 from telltale.core.states import ENDS, State
 from telltale.core.topics import user_topic
 from telltale.live import tickets
+from telltale.live.application import LiveApplication
 from telltale.models import TaskState
 from telltale.templatetags.telltale import MODULES, bar_value, import_map, safe_url
 from tests.factories import ended, person, started, task_of
@@ -410,6 +411,19 @@ def test_a_label_can_be_a_heading_and_a_link_to_the_tasks_page() -> None:
 
 def test_the_tags_need_no_database() -> None:
     assert rendered("{% telltale %}{% task_progress task %}", request_of(), task=row()).all("progress")
+
+
+@pytest.mark.parametrize(
+    ("factory", "is_mounted", "can_hold"),
+    [(AsyncRequestFactory, True, True), (AsyncRequestFactory, False, False), (RequestFactory, True, False)],
+    ids=["telltale.asgi", "Django's own ASGI application", "WSGI"],
+)
+def test_the_page_says_whether_its_server_can_hold_connections(
+    monkeypatch: pytest.MonkeyPatch, db: None, factory: Any, is_mounted: bool, can_hold: bool
+) -> None:
+    monkeypatch.setattr(LiveApplication, "is_mounted", is_mounted)
+    data = json.loads(rendered("{% telltale %}", factory().get("/")).script("application/json"))
+    assert data["can_hold"] is can_hold
 
 
 def _fresh(task_id: UUID) -> TaskState:

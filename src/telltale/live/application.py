@@ -7,7 +7,7 @@ imported late: a site's `asgi.py` imports this module before Django is set up. `
 """
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 from telltale import conf
 from telltale.core import origins
@@ -19,8 +19,12 @@ from telltale.transports.http import Application, LiveRequest, Receive, Scope, S
 class LiveApplication:
     """An ASGI application that wraps another and serves the live address."""
 
+    is_mounted: ClassVar[bool] = False
+    """Whether this process has one: then its ASGI server can hold connections open at the live address."""
+
     def __init__(self, application: Application, *, owns_lifespan: bool = True) -> None:
         """`owns_lifespan`: the wrapped application handles neither lifespan events nor sockets, as Django."""
+        LiveApplication.is_mounted = True
         self._application = application
         self._owns_lifespan = owns_lifespan
         self._handles_shutdown = False

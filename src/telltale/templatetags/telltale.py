@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django import template
 from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.templatetags.static import static
@@ -25,6 +26,7 @@ from telltale.conf import settings
 from telltale.core.health import can_cancel, health, may_be_lost, offers_cancel
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
+from telltale.live.application import LiveApplication
 from telltale.models import TaskState
 from telltale.owners import django_request
 from telltale.pages import permissions, task_text
@@ -126,6 +128,8 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
     return {
         **ticket.to_json(),
         **({} if service is None else {"pusher": service}),
+        # Under WSGI, and under ASGI with Django's own application, the page polls at once.
+        "can_hold": LiveApplication.is_mounted and isinstance(django_request(request), ASGIRequest),
         "now": store.now(),
         "limits": settings().limits.to_json(),
         "urls": {

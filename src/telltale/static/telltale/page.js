@@ -6,6 +6,7 @@
  * @property {string[]} topics the topics that the ticket covers
  * @property {Object<string, string>} [channels] these topics, each by its channel at a Pusher service
  * @property {Service} [pusher] the Pusher service that the page listens to
+ * @property {boolean} [can_hold] whether the server that rendered the page can hold connections open
  * @property {number} expires_at when the ticket expires, by the server's clock
  * @property {number} now the server's clock when the page was rendered
  * @property {Limits} limits

@@ -107,7 +107,8 @@ export class Live {
     this.#clock = new Clock(env.now)
     this.#clock.update(page.now)
     this.#lastMessageAt = page.now
-    this.#fallback = new Fallback(transports.length, env.random)
+    const held = [...transports.keys()].filter(index => transports[index].isHeld)
+    this.#fallback = new Fallback(transports.length, env.random, { held, canHold: page.can_hold })
     this.#follows = new Follows(page.topics)
     this.#grants = new Grants(this.#follows, this.#snapshots, () => this.now)
     this.#tickets = new Tickets(
@@ -433,6 +434,7 @@ export class Live {
     } else if (message.type !== "bye") this.#lastMessageAt = this.#clock.now
     if (message.type === "bye") connection.bye = message
     if (message.limits?.stalled_s) this.limits = message.limits
+    if (message.type === "poll" && connection === this.#connection) this.#learn(message)
     if (message.type === "hello" || message.type === "poll") {
       if (!connection.isEstablished) {
         connection.isEstablished = true
@@ -543,9 +545,18 @@ export class Live {
 
   // Back to a better transport ------------------------------------------------------------------
 
+  /**
+   * A server that asks for the next poll after a pause can't hold connections open; one that can holds its answers.
+   * @param {ServerMessage} message
+   */
+  #learn({ poll_after_s = 0 }) {
+    if (this.#fallback.learn(poll_after_s === 0) && !this.#upgrade) this.#scheduleUpgrade()
+  }
+
   #scheduleUpgrade() {
     const ms = this.#fallback.upgradeAfterMs
-    if (ms !== null) this.#setTimer("upgrade", ms, () => this.#tryUpgrade())
+    if (ms === null) this.#clearTimer("upgrade")
+    else this.#setTimer("upgrade", ms, () => this.#tryUpgrade())
   }
 
   /** Try a better transport while the connection goes on; switch to it at its first answer. */
@@ -554,7 +565,7 @@ export class Live {
       if (!this.#upgrade) return
       close(this.#upgrade)
       this.#upgrade = null
-      this.#fallback.upgradeFailed()
+      this.#fallback.upgradeFailed(target)
       this.#scheduleUpgrade()
     }
     const target = this.#fallback.upgradeTarget

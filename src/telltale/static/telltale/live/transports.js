@@ -10,7 +10,8 @@
  * connection ends, unless `close` was called before.
  *
  * @typedef {(options: TransportOptions, env: Environment) => OpenTransport} Open
- * @typedef {Open & {establishMs?: number}} Transport `establishMs`: how long it may take until the server's first answer
+ * @typedef {Open & {establishMs?: number, isHeld?: boolean}} Transport `establishMs`: how long it may take until the
+ *   server's first answer; `isHeld`: it needs a server that can hold connections open
  *
  * @typedef {object} TransportOptions
  * @property {string} url the absolute address, which begins with "http"
@@ -34,6 +35,9 @@ import { websocket } from "telltale/live/websocket.js"
 /** @import { Environment } from "telltale/live/live.js" */
 /** @import { ServerMessage } from "telltale/live/protocol.js" */
 
+/** @type {Transport[]} */
+const [heldSocket, heldStream] = [websocket, sse].map(open => Object.assign(open, { isHeld: true }))
+
 /**
  * The transports to try, best first.
  * @param {string} protocol as `nextHopProtocol` gives it: "h2", "http/1.1", or "" if unknown
@@ -42,7 +46,7 @@ import { websocket } from "telltale/live/websocket.js"
  */
 export const transportsFor = (protocol, pusher = null) => [
   ...(pusher ? [pusher] : []),
-  ...(/^h[23]/.test(protocol) ? [sse, websocket, polling] : [websocket, sse, polling]),
+  ...(/^h[23]/.test(protocol) ? [heldStream, heldSocket, polling] : [heldSocket, heldStream, polling]),
 ]
 
 /**
