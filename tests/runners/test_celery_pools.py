@@ -72,6 +72,26 @@ class TestPools:
         )
 
 
+@pytest.fixture(scope="class")
+def gevent_worker(redis: Redis, run_worker: RunWorker) -> Iterator[WorkerProcess]:
+    redis.forget()
+    yield from run_worker(celery_tasks, celery_command(pool="gevent"), " ready.")
+
+
+class TestGevent:
+    def test_a_task_that_is_cancelled_by_force_is_cancelled_and_the_worker_continues(
+        self, gevent_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        gevent_worker.start()
+        row = telltale.enqueue(celery_tasks.sleep, str(tmp_path / "log"))
+        wait_until(lambda: reload(row).state == State.RUNNING and logged_lines(tmp_path) == ["sleep"], "it runs")
+        assert telltale.cancel(row, force=True)
+        assert (wait_for_end(row).state, reload(row).error) == (State.CANCELLED, None)
+        later = telltale.enqueue(celery_tasks.count, str(tmp_path / "log_of_later"), 1, 0.0)
+        assert wait_for_end(later).state == State.SUCCEEDED
+        assert (reload(row).state, reload(row).attempt) == (State.CANCELLED, 1)
+
+
 @pytest.fixture(scope="class", params=["rabbitmq", "files"])
 def worker(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_worker: RunWorker

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from greenlet import GreenletExit
 
 import telltale
 from telltale import store
@@ -17,6 +18,7 @@ from telltale.core.states import State
 from telltale.core.wire import Envelope
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
+from telltale.pages.task_text import describe
 from telltale.worker.run import Verdict, run_attempt
 from tests.worker.conftest import assert_eventually
 
@@ -66,13 +68,40 @@ def test_the_text_of_any_other_error_is_for_staff_and_people_get_a_reference(que
     assert "ZeroDivisionError: the secret is 42" in task.detail
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), CancelledError()])
+INTERRUPTIONS = [KeyboardInterrupt(), SystemExit(1), CancelledError(), GreenletExit()]
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS, ids=repr)
 def test_an_interrupted_task_has_failed(queue, error: BaseException) -> None:
     task = queue()
     with pytest.raises(type(error)):
         run(task, error)
     task.refresh_from_db()
     assert (task.state, task.error) == ("failed", "The task was stopped before it finished.")
+
+
+@pytest.mark.parametrize("error", INTERRUPTIONS, ids=repr)
+def test_a_task_that_is_interrupted_after_it_was_asked_to_stop_is_cancelled(queue, error: BaseException) -> None:
+    task = queue()
+    with pytest.raises(type(error)), run_attempt(task_id=task.pk):
+        store.request_cancel(task.pk)
+        raise error
+    task.refresh_from_db()
+    assert (task.state, task.error) == ("cancelled", None)
+
+
+def test_a_task_that_was_asked_to_stop_and_ran_on_has_succeeded_and_its_owner_is_told_so(queue) -> None:
+    task = queue(owner=Owner(user_id=User.objects.create_user("ada").pk))
+    with run_attempt(task_id=task.pk) as tracker:
+        store.request_cancel(task.pk)
+        tracker.request_cancel()
+        for _row in range(3):
+            with suppress(BaseException):  # as a library that lets nothing pass
+                telltale.check_cancelled()
+    task.refresh_from_db()
+    assert (task.state, task.snapshot.cancel_requested) == ("succeeded", True)
+    assert describe(task.snapshot, None, now=store.now()).status == "Done. It was asked to stop, but ran on."
+    assert StoredNotice.objects.get().text == f"{task.label}: finished. It was asked to stop, but ran on."
 
 
 def test_a_cancelled_task_is_cancelled(queue) -> None:

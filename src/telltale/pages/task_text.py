@@ -37,6 +37,7 @@ MESSAGES: Final = {
     "retrying_in": gettext_noop("Something went wrong. Trying again in {time}."),
     "cancelling": gettext_noop("Cancelling…"),
     "succeeded": gettext_noop("Done"),
+    "ran_on": gettext_noop("Done. It was asked to stop, but ran on."),
     "failed": gettext_noop("Failed"),
     "cancelled": gettext_noop("Cancelled"),
     "lost": gettext_noop("Interrupted before it finished"),
@@ -159,6 +160,8 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
     state = snapshot.state
     if state is State.FAILED:
         return snapshot.error or message("failed")
+    if state is State.SUCCEEDED and snapshot.cancel_requested:
+        return message("ran_on")
     if snapshot.ended:
         return message(state.value)
     if snapshot.cancel_requested:

@@ -140,6 +140,8 @@ def _end_text(row: TaskState) -> tuple[str, str]:
     """The level and the text."""
     values = {"label": row.label, "error": row.error}
     match State(row.state):
+        case State.SUCCEEDED if row.cancel_requested:
+            return "success", _("%(label)s: finished. It was asked to stop, but ran on.") % values
         case State.SUCCEEDED:
             return "success", _("%(label)s: finished.") % values
         case State.CANCELLED:

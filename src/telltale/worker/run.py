@@ -49,6 +49,8 @@ TRACK: Final = "track"
 """The value of `TaskState.runner` for work without a runner."""
 
 _INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, CancelledError)
+_KILLED_GREENLET: Final = "GreenletExit"
+"""The exception that ends a greenlet by force. By name, because gevent need not be installed."""
 
 
 class TaskError(Exception):
@@ -201,9 +203,13 @@ def _verdict_of(error: BaseException) -> Verdict:
         return Verdict(state=State.CANCELLED)
     if isinstance(error, TaskError):
         return Verdict(state=State.FAILED, error=str(error))
-    if isinstance(error, _INTERRUPTIONS):
+    if _is_interruption(error):
         return Verdict(state=State.FAILED, error=_("The task was stopped before it finished."))
     return Verdict(state=State.FAILED)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    return isinstance(error, _INTERRUPTIONS) or type(error).__name__ == _KILLED_GREENLET
 
 
 # The end
@@ -279,7 +285,7 @@ def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, 
 def _write_state(
     state: State, fields: dict[str, Any], error: BaseException | None, claim: store.Claim
 ) -> store.Changed | None:
-    if isinstance(error, _INTERRUPTIONS) and state is not State.RETRYING and store.is_cancel_requested(claim.id):
+    if _is_interruption(error) and state is not State.RETRYING and store.is_cancel_requested(claim.id):
         # The process was stopped, and the cancellation had been requested before.
         state, fields = State.CANCELLED, {name: fields[name] for name in ("seq", "progress", "label")}
     if state is State.RETRYING:

@@ -98,6 +98,7 @@ export class Texts {
   #status(snapshot, health, now) {
     const { state } = snapshot
     if (state === "failed") return snapshot.error || this.message("failed")
+    if (state === "succeeded" && snapshot.cancel_requested) return this.message("ran_on")
     if (snapshot.ended) return this.message(state)
     if (snapshot.cancel_requested) return this.message("cancelling")
     if (mayBeLost(snapshot, now)) return this.message("may_be_lost")
