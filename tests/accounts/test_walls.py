@@ -69,7 +69,7 @@ const poll = () => new Promise(resolve => {
 const results = {
   ticket: await outcome(fetchTicket(page, topics), TicketRefused),
   cancel: await outcome(submitAction({ action: `${prefix}tasks/${task}/cancel/` }, csrf), ActionRefused),
-  take: await outcome(takeNotice({ page, ticket }, "00000000-0000-0000-0000-000000000000")),
+  take: await outcome(takeNotice({ page, ticket }, "00000000-0000-0000-0000-000000000000", "A")),
   live: await poll(),
 }
 console.log(JSON.stringify(results))

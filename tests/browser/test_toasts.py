@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from demo import run
 from tests.browser.steps import wait_until, wait_until_live
@@ -25,13 +25,13 @@ def _no_other_notices(site: Site) -> None:
 def test_of_five_notices_two_wait_and_are_shown_later(site: Site, open_context: Callable[..., BrowserContext]) -> None:
     page = signed_in(open_context, "Ada")
     takes: list[str] = []
-    page.on("request", lambda request: takes.append(request.url) if "/take/" in request.url else None)
+    page.on("request", lambda request: takes.append(request.url) if is_take(request) else None)
     notify(site, "ada", "First", 5)
     expect(page.locator(".telltale-toast")).to_have_count(3)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
     page.wait_for_timeout(3_000)  # long enough for the server to read the waiting notices from the store again
     assert toasts(page) == ["First 1.", "First 2.", "First 3."]
-    assert taken(site, "First") == ["First 1.", "First 2.", "First 3."]
+    wait_until_taken(page, site, "First", 1, 2, 3)
     assert len(takes) == 3
 
     page.locator(".telltale-more").click()  # opens the tray; the other notices still wait
@@ -41,11 +41,11 @@ def test_of_five_notices_two_wait_and_are_shown_later(site: Site, open_context: 
     expect(page.locator(".telltale-toast", has_text="First 4.")).to_be_visible()
     expect(page.locator(".telltale-more")).to_have_text("and 1 more")
     assert toasts(page) == ["First 1.", "First 3.", "First 4."]
-    assert taken(site, "First") == [f"First {n}." for n in (1, 2, 3, 4)]
+    wait_until_taken(page, site, "First", 1, 2, 3, 4)
 
     page.reload()
     expect(page.locator(".telltale-toast")).to_have_text(["First 5.×"])
-    wait_until(page, lambda: len(taken(site, "First")) == 5)
+    wait_until_taken(page, site, "First", 1, 2, 3, 4, 5)
     assert len(takes) == 5
     page.reload()
     wait_until_live(page)
@@ -61,7 +61,7 @@ def test_two_tabs_show_each_waiting_notice_once(site: Site, open_context: Callab
     notify(site, "grace", "Second", 9)
     wait_until(tabs[0], lambda: sum(len(toasts(tab)) for tab in tabs) == 6)
     shown = [text for tab in tabs for text in toasts(tab)]
-    assert sorted(shown) == taken(site, "Second")
+    wait_until(tabs[0], lambda: sorted(shown) == taken(site, "Second"))
     while len(shown) < 9:
         tab = max(tabs, key=lambda tab: len(toasts(tab)))
         before = len(taken(site, "Second"))
@@ -82,16 +82,20 @@ def test_without_a_tray_the_more_button_shows_more_toasts(
     page.locator(".telltale-more").click()
     expect(page.locator(".telltale-toast")).to_have_count(6)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
-    assert taken(site, "Third") == [f"Third {n}." for n in range(1, 7)]
+    wait_until_taken(page, site, "Third", *range(1, 7))
 
 
-def test_an_element_that_replaces_another_shows_the_waiting_notices(
+def test_an_element_that_replaces_another_shows_its_toasts_and_then_the_waiting_notices(
     site: Site, open_context: Callable[..., BrowserContext]
 ) -> None:
     page = signed_in(open_context, "Grace")
     notify(site, "grace", "Fourth", 5)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
     page.evaluate("document.querySelector('task-toasts').replaceWith(document.createElement('task-toasts'))")
+    expect(page.locator(".telltale-more")).to_have_text("and 2 more")
+    assert toasts(page) == ["Fourth 1.", "Fourth 2.", "Fourth 3."]
+    for n in (1, 2, 3):
+        page.locator(".telltale-toast", has_text=f"Fourth {n}.").get_by_role("button").click()
     expect(page.locator(".telltale-toast")).to_have_count(2)
     assert toasts(page) == ["Fourth 4.", "Fourth 5."]
 
@@ -119,9 +123,20 @@ for n in range(1, {count + 1}):
     subprocess.run(command, env=site.environment, cwd=run.ROOT, check=True)
 
 
+def is_take(request: Request) -> bool:
+    """Whether the page asks whether it may show a notice; when it has shown it, it sends another request."""
+    return "/take/" in request.url and "shown" not in (request.post_data or "")
+
+
 def toasts(page: Page) -> list[str]:
     """Return the texts of the toasts that the page shows."""
     return page.locator(".telltale-toast p").all_inner_texts()
+
+
+def wait_until_taken(page: Page, site: Site, text: str, *numbers: int) -> None:
+    """Wait until just these notices are stored as shown: a page confirms a toast after it has painted it."""
+    expected = [f"{text} {n}." for n in numbers]
+    wait_until(page, lambda: taken(site, text) == expected)
 
 
 def taken(site: Site, text: str) -> list[str]:

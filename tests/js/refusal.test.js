@@ -53,7 +53,7 @@ for (const [name, answer] of Object.entries(REFUSALS)) {
   })
 
   test(`a notice keeps its place at ${name}`, async () => {
-    await assert.rejects(takeNotice(live, "n1", { fetch: async () => answer() }), /Undecided/)
+    await assert.rejects(takeNotice(live, "n1", "A", { fetch: async () => answer() }), /Undecided/)
   })
 
   test(`an action says that the page must be loaded again after ${name}`, async t => {
@@ -81,7 +81,7 @@ for (const [name, answer] of Object.entries(OUTAGES)) {
     assert.equal(isRefusal(answer()), false)
     const isOutage = error => !(error instanceof TicketRefused)
     await assert.rejects(fetchTicket(page, ["user:1"], { fetch: async () => answer() }), isOutage)
-    await assert.rejects(takeNotice(live, "n1", { fetch: async () => answer() }), /Undecided/)
+    await assert.rejects(takeNotice(live, "n1", "A", { fetch: async () => answer() }), /Undecided/)
     const recorder = new Recorder()
     polling(recorder.options, quickEnv(async () => answer()))
     await until(() => recorder.ends > 0)

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { ActionFailed, TicketRefused, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
+import { ActionFailed, TicketRefused, confirmNotice, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 
 const page = {
   urls: {
@@ -14,42 +14,40 @@ const page = {
 const liveWith = ticket => ({ ticket, page })
 const answering = (status, content = {}) => ({ fetch: async () => Response.json(content, { status }) })
 
-/** Decides as the real server does: the first request may show the notice. */
-const noticeServer = () => {
-  const taken = new Set()
+test("a granted notice must be confirmed within some time, and one that another page holds may be free later", async () => {
+  const take = content => takeNotice(liveWith("T"), "n1", "A", answering(200, content))
+  assert.deepEqual(await take({ granted: true, confirm_within_s: 10 }), { granted: true, confirmWithinMs: 10_000 })
+  assert.deepEqual(await take({ granted: false, retry_after_s: 4.5 }), { granted: false, retryAfterMs: 4_500 })
+  assert.deepEqual(await take({ granted: false }), { granted: false, retryAfterMs: null })
+})
+
+test("the ticket goes in a header, never in the address, and the page's name in the body", async () => {
   const requests = []
-  return {
-    requests,
-    async fetch(url, { method, headers }) {
-      requests.push({ url, method, ...headers })
-      const granted = !taken.has(url)
-      taken.add(url)
-      return Response.json({ granted })
-    },
+  const server = { fetch: async (url, init) => (requests.push({ url, ...init }), Response.json({ granted: true })) }
+  await takeNotice(liveWith("T1CKET"), "n1", "A", server)
+  await confirmNotice(liveWith("T1CKET"), "n1", "A", server)
+  for (const { url, method, headers } of requests) {
+    assert.deepEqual([url, method, headers.Authorization], ["/telltale/notices/n1/take/", "POST", "Bearer T1CKET"])
   }
-}
-
-test("of two tabs that take the same notice, one may show it", async () => {
-  const server = noticeServer()
-  const granted = await Promise.all(["first tab", "second tab"].map(tab => takeNotice(liveWith(tab), "n1", server)))
-  assert.deepEqual(granted, [true, false])
+  assert.deepEqual(requests.map(({ body }) => JSON.parse(body)), [{ holder: "A" }, { holder: "A", shown: true }])
 })
 
-test("the ticket goes in a header, never in the address", async () => {
-  const server = noticeServer()
-  await takeNotice(liveWith("T1CKET"), "n1", server)
-  const [{ url, method, Authorization }] = server.requests
-  assert.deepEqual([url, method, Authorization], ["/telltale/notices/n1/take/", "POST", "Bearer T1CKET"])
+test("a confirmation is sent also if its page is closed meanwhile", async () => {
+  let init
+  await confirmNotice(liveWith("T"), "n1", "A", { fetch: async (_url, given) => ((init = given), Response.json({})) })
+  assert.equal(init.keepalive, true)
 })
 
-for (const status of [401, 429, 500, 503]) {
+for (const status of [401, 429, 500, 502, 503]) {
   test(`an answer of ${status} decides nothing about a notice, so that the request can be repeated`, async () => {
-    await assert.rejects(takeNotice(liveWith("T"), "n1", answering(status)), /Undecided/)
+    await assert.rejects(takeNotice(liveWith("T"), "n1", "A", answering(status)), /Undecided/)
+    await assert.rejects(confirmNotice(liveWith("T"), "n1", "A", answering(status)), /Undecided/)
   })
 }
 
 test("a notice that does not exist, or is another visitor's, is not shown", async () => {
-  assert.equal(await takeNotice(liveWith("T"), "n1", answering(404)), false)
+  assert.deepEqual(await takeNotice(liveWith("T"), "n1", "A", answering(404)), { granted: false, retryAfterMs: null })
+  await confirmNotice(liveWith("T"), "n1", "A", answering(404))
 })
 
 test("a ticket is fetched with the CSRF token and the topics", async () => {

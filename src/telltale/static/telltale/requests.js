@@ -1,8 +1,15 @@
 /**
- * The page's requests to the server's views: fetch a ticket, take a notice, cancel or retry a task.
+ * The page's requests to the server's views: fetch a ticket, take and confirm a notice, cancel or retry a task.
  *
  * @typedef {{ticket: string, topics: string[], channels?: Object<string, string>, expires_at: number}} Ticket
+ * @typedef {{page: Pick<Page, "urls" | "csrf">, ticket: string}} Bearer
+ *
+ * @typedef {object} Taking the server's answer to a page that wants to show a notice
+ * @property {boolean} granted
+ * @property {number} [confirmWithinMs] granted: this long after the request another page may show it
+ * @property {number | null} [retryAfterMs] not granted: when to ask again; null if the notice was shown
  */
+import { ACTION_MS, ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
 import { csrfToken, urlFor } from "telltale/page.js"
 import { REDIRECT, isJson, isRefusal } from "telltale/refusal.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
@@ -26,45 +33,68 @@ export class ActionRefused extends Error {}
  * @returns {Promise<Ticket>}
  */
 export async function fetchTicket(page, topics, env = globalThis) {
-  const response = await env.fetch(page.urls.ticket, {
-    method: "POST",
-    headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrfToken(page) },
-    body: JSON.stringify({ topics: [...topics] }),
-    credentials: "same-origin",
-    cache: "no-store",
-    redirect: REDIRECT,
+  const init = jsonRequest({ "X-CSRFToken": csrfToken(page) }, { topics: [...topics] })
+  return limitedFetch(page.urls.ticket, init, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (isRefusal(response)) throw new TicketRefused(`The request for a ticket was refused with ${response.status}.`)
+      if (!response.ok) throw new Error(`The request for a ticket was answered with ${response.status}.`)
+      const ticket = await response.json()
+      if (!ticket.topics?.length) throw new TicketRefused("The ticket covers no topic.")
+      return ticket
+    },
   })
-  if (isRefusal(response)) throw new TicketRefused(`The request for a ticket was refused with ${response.status}.`)
-  if (!response.ok) throw new Error(`The request for a ticket was answered with ${response.status}.`)
-  const ticket = await response.json()
-  if (!ticket.topics?.length) throw new TicketRefused("The ticket covers no topic.")
-  return ticket
 }
 
 /**
- * Take a notice. Resolves to whether this page may show it. Rejects while the server can't be reached or answers
- * with an error: then nothing is decided, and the request may be repeated.
- * @param {{page: Pick<Page, "urls" | "csrf">, ticket: string}} live
+ * Take a notice in order to show it. Rejects while the server can't be reached or answers with an error: then nothing
+ * is known, and the request may be repeated, by the same `holder`.
+ * @param {Bearer} live
  * @param {string} id
+ * @param {string} holder names the page, and no other can guess it
  * @param {{fetch: typeof fetch}} [env]
- * @returns {Promise<boolean>}
+ * @returns {Promise<Taking>}
  */
-export async function takeNotice(live, id, env = globalThis) {
-  const response = await env.fetch(urlFor(live.page.urls.take, id), {
-    method: "POST",
-    headers: {
-      Accept: "application/json",
-      Authorization: `Bearer ${live.ticket}`,
-      "X-CSRFToken": csrfToken(live.page),
+export async function takeNotice(live, id, holder, env = globalThis) {
+  const { granted, confirm_within_s, retry_after_s } = await postNotice(live, id, { holder }, env)
+  if (granted === true) return { granted, confirmWithinMs: confirm_within_s && confirm_within_s * 1000 }
+  return { granted: false, retryAfterMs: retry_after_s === undefined ? null : retry_after_s * 1000 }
+}
+
+/**
+ * Tell the server that a page has shown a notice. Rejects as `takeNotice` does.
+ * @param {Bearer} live
+ * @param {string} id
+ * @param {string} holder as it was taken by
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<void>}
+ */
+export async function confirmNotice(live, id, holder, env = globalThis) {
+  // The page may be closed at any moment: the browser sends the request nevertheless.
+  await postNotice(live, id, { holder, shown: true }, env, { keepalive: true })
+}
+
+/**
+ * @param {Bearer} live
+ * @param {string} id
+ * @param {{holder: string, shown?: boolean}} body
+ * @param {{fetch: typeof fetch}} env
+ * @param {RequestInit} [more]
+ * @returns {Promise<{granted?: boolean, confirm_within_s?: number, retry_after_s?: number}>} empty after a refusal
+ */
+async function postNotice(live, id, body, env, more = {}) {
+  const init = jsonRequest({ Authorization: `Bearer ${live.ticket}`, "X-CSRFToken": csrfToken(live.page) }, body)
+  return limitedFetch(urlFor(live.page.urls.take, id), { ...init, ...more }, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      // 401: the ticket has expired; the next one is on its way. What is not JSON is not the server's own answer.
+      const isDecided = isJson(response) && (response.ok || isRefusal(response)) && response.status !== 401
+      if (!isDecided) throw new Error(`Undecided: ${response.status}.`)
+      return response.ok ? response.json() : {}
     },
-    credentials: "same-origin",
-    cache: "no-store",
-    redirect: REDIRECT,
   })
-  // 401: the ticket has expired; the next one is on its way. What is not JSON is not the server's own answer.
-  const isDecided = isJson(response) && (response.ok || isRefusal(response)) && response.status !== 401
-  if (!isDecided) throw new Error(`Undecided: ${response.status}.`)
-  return response.ok && (await response.json()).granted === true
 }
 
 /**
@@ -75,17 +105,34 @@ export async function takeNotice(live, id, env = globalThis) {
  * @returns {Promise<Snapshot>}
  */
 export async function submitAction(form, token) {
-  const response = await fetch(form.action, {
-    method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": token },
-    credentials: "same-origin",
-    redirect: REDIRECT,
+  const init = jsonRequest({ "X-CSRFToken": token })
+  return limitedFetch(form.action, init, {
+    limitMs: ACTION_MS,
+    read: async response => {
+      if (!isJson(response)) {
+        if (isRefusal(response)) throw new ActionRefused(`The action was refused with ${response.status}.`)
+        throw new ActionFailed("")
+      }
+      const content = await response.json()
+      if (!response.ok) throw new ActionFailed(content.error ?? "")
+      return content
+    },
   })
-  if (!isJson(response)) {
-    if (isRefusal(response)) throw new ActionRefused(`The action was refused with ${response.status}.`)
-    throw new ActionFailed("")
+}
+
+/**
+ * @param {Object<string, string>} headers
+ * @param {object} [body]
+ * @returns {RequestInit}
+ */
+function jsonRequest(headers, body) {
+  const type = body && { "Content-Type": "application/json" }
+  return {
+    method: "POST",
+    headers: { Accept: "application/json", ...type, ...headers },
+    body: body && JSON.stringify(body),
+    credentials: "same-origin",
+    cache: "no-store",
+    redirect: REDIRECT,
   }
-  const content = await response.json()
-  if (!response.ok) throw new ActionFailed(content.error ?? "")
-  return content
 }

@@ -1,10 +1,11 @@
 /**
  * `<task-toasts>`: shows the visitor's notices, each on only one of the visitor's pages.
  *
- * A notice is taken when it can be seen and there is room for it, and shown only if the server grants it. The others
- * wait until a toast leaves, on this page, another or the next. Good news leaves after a while, except while the
- * pointer or the focus is on it or the page is hidden; errors and warnings stay until dismissed. F6 moves the focus
- * here, Esc dismisses a toast. A task's end that a visible `<task-progress>` shows gets no toast.
+ * A notice is taken when it can be seen and there is room for it, shown only if the server grants it, and confirmed
+ * when it has been painted. The others wait until a toast leaves, on this page, another or the next. Good news leaves
+ * after a while, except while the pointer or the focus is on it or the page is hidden; errors and warnings stay until
+ * dismissed. F6 moves the focus here, Esc dismisses a toast. A task's end that a visible `<task-progress>` shows gets no
+ * toast.
  *
  * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
  * one, ends none of them.
@@ -13,11 +14,11 @@ import { createElement, focusFirst, setAttribute, setText } from "telltale/eleme
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
+import { noticeServer } from "telltale/elements/notice-server.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PageToasts } from "telltale/elements/page-toasts.js"
 import { connect } from "telltale/index.js"
 import { readPage } from "telltale/page.js"
-import { takeNotice } from "telltale/requests.js"
 /** @import { Display } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Notice } from "telltale/live/snapshots.js" */
@@ -82,14 +83,12 @@ export class TaskToasts extends HTMLElement {
       isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),
       hasRoom: () => this.#toasts.length < this.#room,
       isShownElsewhere: isShownByTask,
-      // A hidden page paints no frame: this waits until a taken notice can be seen.
-      nextPaint: () => new Promise(resolve => requestAnimationFrame(() => resolve())),
-      take: async id => {
-        const isGranted = await takeNotice(this.#live, id)
-        this.#live.forgetNotice(id)
-        return isGranted
+      ...noticeServer(this.#live),
+      show: notice => {
+        if (connected.size === 0) return false
+        this.#show(notice)
+        return true
       },
-      show: notice => this.#show(notice),
       onChange: () => this.#showCount(),
     }
   }
@@ -187,6 +186,8 @@ const queueEnvironment = () => ({
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: timer => clearTimeout(timer),
   random: Math.random,
+  now: () => performance.now(),
+  wallNow: Date.now,
 })
 
 /**
