@@ -13,6 +13,7 @@ from redis import Redis
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
+from tests.app import crash_points
 
 
 @shared_task
@@ -232,3 +233,9 @@ def write_firmware(log: str, file: str) -> None:
 @telltale.tracked
 def add_up(values: list[object], log: str) -> None:
     append_line(log, "add_up")
+
+
+@shared_task
+@telltale.tracked
+def stop_at(log: str, point: str) -> None:
+    crash_points.stop_at(log, point)

@@ -2,6 +2,7 @@
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
+from tests.app import crash_points
 from tests.app.compat import task
 
 
@@ -71,3 +72,9 @@ def runs_another(log: str) -> None:
     append_line(log, "runs_another")
     count.using(backend="immediate").enqueue(log, 2, 0.0)
     telltale.current().result = "/outer/"
+
+
+@task
+@telltale.tracked
+def stop_at(log: str, point: str) -> None:
+    crash_points.stop_at(log, point)

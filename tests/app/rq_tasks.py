@@ -9,6 +9,7 @@ from rq import Retry
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
+from tests.app import crash_points
 
 
 @job
@@ -94,3 +95,9 @@ def sleep(log: str) -> None:
 @telltale.tracked
 def wait_for_file_with_retries(log: str, file: str) -> None:
     TaskFunctions.wait_for_file(log, file)
+
+
+@job
+@telltale.tracked
+def stop_at(log: str, point: str) -> None:
+    crash_points.stop_at(log, point)
