@@ -86,6 +86,25 @@ test("after a sign-in without a new page, the first task makes the page follow t
   assert.deepEqual([task.granted, task.seqs, page.live.state], [[true], [3], "live"])
 })
 
+test("the bars from before a sign-in are covered by the topic that the server adds", async () => {
+  const page = pageWith(() => false, { topics: ["session:x"] })
+  const before = bar(page, "a", { mine: "session:x" })
+  await settle()
+  page.connection.hello()
+  page.grant(topic => topic === "user:7", ["user:7"])
+  page.expireTicket()
+  await page.pass(1)
+  page.connection.hello()
+  page.connection.receive({ type: "update", tasks: [snapshot("a", 9)] })
+  const again = bar(page, "a", { mine: "session:x" })
+  await page.pass(1)
+  assert.deepEqual(page.ticketRequests, [["session:x"]])
+  assert.deepEqual([before.seqs, before.granted.at(-1), again.granted.at(-1), page.live.state], [[9], true, true, "live"])
+  page.expireTicket()
+  await page.pass(10)
+  assert.deepEqual(page.ticketRequests.at(-1), ["user:7"])
+})
+
 test("a bar of one's own that does not name its owner requests its task if no snapshot comes", async () => {
   const page = pageWith(() => true)
   const missing = bar(page, "a", { mine: true })

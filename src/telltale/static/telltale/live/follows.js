@@ -32,6 +32,8 @@ export class Follows {
   #granted
   /** @type {Set<string>} the topics that the last ticket granted or refused */
   #decided
+  /** @type {Map<string, string>} the user's topic by that of the session, whose tasks became the user's at the sign-in */
+  #successors = new Map()
   /** @type {Set<string>} followed topics of tasks that have succeeded */
   #final = new Set()
   /** @type {Set<string>} followed topics of tasks that have ended otherwise: a retry may change them */
@@ -57,7 +59,7 @@ export class Follows {
     const follower = { topic, mine, hasEnded, isMissing: false, onGranted, isGranted: null }
     this.#rendered.delete(topic)
     this.#followers.set(topic, (this.#followers.get(topic) ?? new Set()).add(follower))
-    if (typeof mine === "string") {
+    if (typeof mine === "string" && !this.#isOwnerGranted(mine)) {
       this.#own.add(mine)
       this.#askAgain(mine)
     }
@@ -165,9 +167,24 @@ export class Follows {
   settle(requested, granted) {
     this.#granted = new Set(granted)
     this.#decided = new Set([...requested, ...granted])
-    // After a sign-in the server adds the topic of the user.
-    for (const topic of granted.filter(isOwnTopic)) this.#own.add(topic)
+    this.#takeOver(requested)
     this.tell()
+  }
+
+  /**
+   * After a sign-in the server adds the topic of the user, in place of the session's.
+   * @param {string[]} requested
+   */
+  #takeOver(requested) {
+    const added = this.ownGranted.filter(topic => !this.#own.has(topic))
+    for (const topic of added) {
+      this.#own.add(topic)
+      const left = requested.filter(it => it.startsWith("session:") && !this.#granted.has(it))
+      for (const session of left) {
+        this.#own.delete(session)
+        this.#successors.set(session, topic)
+      }
+    }
   }
 
   /** Tell the followers of which it has changed whether they are granted. */
@@ -189,7 +206,7 @@ export class Follows {
   #isFollowerGranted(follower, requested) {
     const { topic, mine } = follower
     if (this.#final.has(topic) || this.#granted.has(topic)) return true
-    if (this.#isCovered(follower)) return typeof mine === "string" && !this.#decided.has(mine) ? null : true
+    if (this.#isCovered(follower)) return mine === true || this.#isOwnerGranted(mine) ? true : null
     return this.#decided.has(topic) || !requested.has(topic) ? false : null
   }
 
@@ -200,7 +217,12 @@ export class Follows {
   #isCovered({ mine, isMissing }) {
     if (!mine || isMissing) return false
     if (mine === true) return this.ownGranted.length > 0
-    return this.#granted.has(mine) || !this.#decided.has(mine)
+    return this.#isOwnerGranted(mine) || !this.#decided.has(mine)
+  }
+
+  /** @param {boolean | string} mine the topic of a task's owner */
+  #isOwnerGranted(mine) {
+    return this.#granted.has(String(mine)) || this.#granted.has(this.#successors.get(String(mine)) ?? "")
   }
 
   get #wanted() {
