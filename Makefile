@@ -138,6 +138,7 @@ $(VENV_BENCH)/.peers: benchmarks/contenders/peer_apps/requirements.txt
 
 bench: $(VENV)/.dev $(VENV_BENCH)/.peers services ## ratios against other libraries, in one run (QUICK=1 make bench: 6 minutes instead of 20)
 	$(BIN)/python -m benchmarks.reporting.progress
+	$(BIN)/python -W ignore -m benchmarks.reporting.runs
 	$(BIN)/python -W ignore -m benchmarks.reporting.short_tasks
 	$(BIN)/python -W ignore -m benchmarks.reporting
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from telltale.core.states import State
 from telltale.models import TaskState
-from telltale.store.statements import NextSeq, find_row, update_and_read_row, update_row
+from telltale.store.statements import NextSeq, find_row, insert_row, update_and_read_row, update_row
 from tests.store.factories import queue
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,6 +90,21 @@ def test_a_row_that_is_returned_is_committed() -> None:
     update_and_read_row({"id": task.pk}, {"label": "new"})
     connection.close()
     assert TaskState.objects.get(pk=task.pk).label == "new"
+
+
+def test_a_row_is_inserted_as_the_orm_inserts_it() -> None:
+    rows = [TaskState(runner="thread", name="n", created_at=1.5, **VALUES) for _each in range(2)]
+    rows[1].runner_id = "another"
+    rows[0].save(force_insert=True)
+    insert_row(rows[1])
+    for row in rows:
+        assert columns_of(TaskState.objects.get(pk=row.pk)) == columns_of(row)
+    rows[1].label = "new"
+    rows[1].save()
+    assert TaskState.objects.get(pk=rows[1].pk).label == "new"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert_row(TaskState(runner="thread", runner_id="another", name="n", created_at=1.5))
+    assert TaskState.objects.count() == 2
 
 
 def test_an_error_in_a_transaction_rolls_it_back() -> None:

@@ -26,6 +26,7 @@ from telltale.core.wire import Notice
 from telltale.models import StoredNotice, TaskState
 from telltale.store.clock import or_now
 from telltale.store.rows import database, in_transaction, is_uuid, notice_rows, valid_ids
+from telltale.store.statements import insert_row
 from telltale.store.values import NoticeHold
 from telltale.store.write_on_read import write_on_read
 
@@ -121,7 +122,7 @@ def add_end_notice(row: TaskState, instant: float) -> Notice | None:
     url = row.result if row.state == State.SUCCEEDED and row.result else _page_of(row.pk)
     stored = StoredNotice(topic=row.owner_topic, level=level, text=bounded(text), url=url, created_at=instant)
     stored.task, stored.attempt = row, row.attempt
-    stored.save(using=database(), force_insert=True)
+    insert_row(stored)
     return stored.notice
 
 

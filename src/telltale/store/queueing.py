@@ -22,6 +22,7 @@ from telltale.store.columns import NEW_ATTEMPT, open_key_of
 from telltale.store.ending import expire, has_expired
 from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, valid_ids, values_of
 from telltale.store.sign_in import owner_now
+from telltale.store.statements import insert_row
 from telltale.store.values import Changed, Queued
 
 KEY_LENGTH: Final = 255
@@ -76,7 +77,8 @@ def queue(
             return Queued(task=open_task, joined=True)
         try:
             with in_transaction():
-                return Queued(task=task_rows().create(**columns), joined=False)
+                insert_row(task := TaskState(**columns))
+                return Queued(task=task, joined=False)
         except IntegrityError:
             # Another call with the same key was faster; then its task can be joined. Any other conflict is an error.
             if _open_task(columns["open_key"], instant) is None:
