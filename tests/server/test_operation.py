@@ -7,8 +7,9 @@ import ssl
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from websockets.sync.client import connect
 
 import telltale
 from telltale.live import tickets
+from telltale.server.child import FIRST_BEAT_S, Silence
+from telltale.server.options import CannotServe, Options
 from tests.factories import moved, started, task_of
 from tests.runners.workers import descendants
 from tests.servers import ROOT, free_port
@@ -97,6 +100,33 @@ def test_contradicting_options_are_reported(fails: Any, tmp_path: Path) -> None:
     assert "--processes is 2 and --uds is given" in fails("--processes", "2", "--uds", str(tmp_path / "socket"))
     assert "--processes is 0: give at least 1" in fails("--processes", "0")
     assert "--fd names file descriptor 77, which is no socket" in fails("--fd", "77")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--port", "86737"], "--port is 86737: give a number from 0 to 65535"),
+        (["--port", "-1"], "--port is -1: give a number from 0 to 65535"),
+        (["--status-port", "70000"], "--status-port is 70000: give a number from 1 to 65535"),
+        (["--status-port", "65535", "--processes", "2"], "--status-port is 65535: give a number from 1 to 65534"),
+        (["--drain-s", "-5"], "--drain-s is -5: give a number from 0 to 3600"),
+        (["--hung-s", "0"], "--hung-s is 0: give a number from 2 to 3600"),
+        (["--fd", "-1"], "--fd is -1: give a number from 0 to "),
+        (["--fd", "3", "--uds", "x"], "--fd is 3 and --uds is x: give one of the two"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_with_the_range(options: list[str], problem: str) -> None:
+    parser = ArgumentParser()
+    Options.add_to(parser)
+    with pytest.raises(CannotServe) as refused:
+        Options.of(vars(parser.parse_args(options)))
+    assert problem in str(refused.value)
+
+
+def test_a_port_that_does_not_exist_is_not_taken_for_another(fails: Any) -> None:
+    assert "--port is 86737: give a number from 0 to 65535" in fails("--port", "86737")
+    app = ["--app-id", "1", "--key", "key", "--secret", "secret"]
+    assert "--port is 86737" in fails("--port", "86737", *app, command="-m telltale.pusher")
 
 
 def test_another_file_at_the_path_of_the_socket_is_not_removed(fails: Any, tmp_path: Path) -> None:
@@ -284,6 +314,57 @@ def test_both_processes_serve_clients_and_a_killed_one_is_restarted(starts: Star
         client.close()
 
 
+def test_a_process_that_hangs_is_replaced(starts: Starts) -> None:
+    status = free_port(2)
+    server = starts("--processes", "2", "--status-port", str(status), "--hung-s", "5")
+    wait_until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
+    hung, *_ = descendants(server.pid)
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        wait_until(lambda: not _is_alive(hung), "the process that stands still is killed")
+        assert "stood still for 5 s; it is killed" in server.output()
+        wait_until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(hung, signal.SIGKILL)
+    client = SocketClient(server, tickets.issue(["project:7"]))
+    client.message("hello")
+    client.close()
+
+
+class Watched:
+    """A process that has just been started, and its parent, which runs every second."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.silence = Silence(10.0, now=self.now)
+
+    def hangs_after(self, seconds: float, *, has_beaten: bool = False) -> bool:
+        """Let time pass; return whether the process counts as hung at the end."""
+        answers = []
+        for _ in range(round(seconds)):
+            self.now += 1.0
+            answers.append(self.silence.is_too_long(has_beaten=has_beaten, now=self.now))
+        return answers[-1]
+
+
+def test_silence_counts_only_after_the_start_and_while_the_parent_runs_too() -> None:
+    watched = Watched()
+    assert not watched.hangs_after(FIRST_BEAT_S), "it may take long to start"
+    assert not watched.hangs_after(60, has_beaten=True)
+    assert not watched.hangs_after(10)
+    assert watched.hangs_after(1), "silent for more than 10 s"
+    assert not watched.hangs_after(1, has_beaten=True)
+    watched.now += 1_000.0
+    assert not watched.hangs_after(1), "both were suspended"
+    assert not watched.hangs_after(10)
+    assert watched.hangs_after(1)
+
+
+def test_a_process_that_never_starts_counts_as_hung() -> None:
+    assert Watched().hangs_after(FIRST_BEAT_S + 1)
+
+
 def test_processes_exit_with_their_parent(starts: Starts) -> None:
     server = starts("--processes", "2")
     wait_until(lambda: len(descendants(server.pid)) == 2, "both have started")
@@ -350,6 +431,18 @@ def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(sta
     staying.socket.close()
     with pytest.raises(OSError, match="refused"):
         Socket(server)
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"]], ids=["one", "two"])
+def test_sighup_drains_as_sigterm_does(starts: Starts, options: list[str]) -> None:
+    server = starts(*options)
+    client = SocketClient(server, tickets.issue(["project:7"]))
+    client.message("hello")
+    os.kill(server.pid, signal.SIGHUP)
+    bye = client.message("bye")
+    assert (bye["code"], bye["again"]) == (4000, "later")
+    server.wait_for_exit(40)
+    client.close()
 
 
 def test_metrics_are_in_prometheus_format_and_on_the_status_port_alone(starts: Starts) -> None:

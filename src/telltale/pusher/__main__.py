@@ -14,7 +14,7 @@ import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from telltale.server.options import EXIT_CANNOT_SERVE, CannotServe
+from telltale.server.options import EXIT_CANNOT_SERVE, LAST_PORT, CannotServe, check_range
 
 
 def main(words: list[str] | None = None) -> int:
@@ -54,6 +54,7 @@ def parser() -> ArgumentParser:
 
 def configure(options: Namespace) -> None:
     """Set Django up with the options; raises `CannotServe`."""
+    check_range("--port", options.port, 0, LAST_PORT)
     apps = _read_apps(options.apps) if options.apps is not None else [_app(options)]
     settings.configure(
         SECRET_KEY=_secret_key(apps),

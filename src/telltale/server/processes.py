@@ -1,4 +1,4 @@
-"""Runs the live server: in this process, or in several processes behind one port, which are restarted if they die.
+"""Runs the live server: in this process, or in several behind one port, which are restarted if they die or hang.
 
 Each process has its own listening socket on the shared port (`SO_REUSEPORT`), and the kernel spreads the clients over
 them. On platforms without that option, or if a socket was passed in, all processes share one socket. The sockets
@@ -18,6 +18,8 @@ from typing import Final
 
 from django.conf import settings as django_settings
 
+from telltale.server.child import Child
+from telltale.server.hangup import on_hangup
 from telltale.server.options import EXIT_CANNOT_SERVE, CannotServe, Options
 from telltale.server.serve import check, run
 from telltale.server.sockets import bind, is_passed_a_socket, listen
@@ -51,14 +53,15 @@ class Supervisor:
         self._sockets = _open_sockets(options)
         # Nothing is written to this pipe: its end tells the children that this process has exited, however it did.
         self._pipe, self._pipe_end = os.pipe()
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._children: dict[int, Child] = {}
         self._died_at: dict[int, float] = {}
         self._is_stopping = False
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT; return when all children have exited. Raises `CannotServe`."""
+        """Run until SIGTERM, SIGINT or SIGHUP; return when all children have exited. Raises `CannotServe`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        on_hangup(self._stop)
         try:
             while not self._is_stopping:
                 self._start_missing()
@@ -69,19 +72,24 @@ class Supervisor:
     def _start_missing(self) -> None:
         for k in range(self._options.processes):
             child = self._children.get(k)
-            if child is not None and child.poll() is not None:
-                self._remove_dead(k, child.returncode)
+            if child is not None and child.process.poll() is not None:
+                self._remove_dead(k, child.process.returncode)
+            elif child is not None and child.is_hung():
+                logger.error(
+                    "Process %d of the live server stood still for %d s; it is killed.", k, self._options.hung_s
+                )
+                child.process.kill()
             if k not in self._children and time.monotonic() - self._died_at.get(k, float("-inf")) >= RESTART_S:
                 self._children[k] = self._start(k)
 
     def _remove_dead(self, k: int, exit_code: int) -> None:
-        del self._children[k]
+        self._children.pop(k).close()
         if exit_code == EXIT_CANNOT_SERVE:
             raise CannotServe(f"Process {k} of the live server can't start; its own message is above.")
         logger.error("Process %d of the live server died (exit code %d); it is restarted.", k, exit_code)
         self._died_at[k] = time.monotonic()
 
-    def _start(self, k: int) -> "subprocess.Popen[bytes]":
+    def _start(self, k: int) -> Child:
         fd = self._sockets[k % len(self._sockets)].fileno()
         command = [sys.executable, "-m", "telltale.server", "--fd", str(fd), "--parent-pipe", str(self._pipe)]
         command += _child_options(self._options, k)
@@ -89,8 +97,7 @@ class Supervisor:
             "DJANGO_SETTINGS_MODULE": django_settings.SETTINGS_MODULE,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
-        # A session of its own: Ctrl-C reaches only the parent, which then stops the children.
-        return subprocess.Popen(command, env=env, pass_fds=[fd, self._pipe], start_new_session=True)  # noqa: S603 (no outside input)
+        return Child(command, fds=[fd, self._pipe], env=env, hung_s=self._options.hung_s)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_stopping = True
@@ -98,15 +105,15 @@ class Supervisor:
     def _stop_children(self) -> None:
         """Stop the children and close the sockets at once, so that no client waits in a queue that is not served."""
         for child in self._children.values():
-            child.terminate()
+            child.process.terminate()
         for bound in self._sockets:
             bound.close()
         kill_at = time.monotonic() + self._options.drain_s + KILL_AFTER_S
         for child in self._children.values():
             try:
-                child.wait(max(0.1, kill_at - time.monotonic()))
+                child.process.wait(max(0.1, kill_at - time.monotonic()))
             except subprocess.TimeoutExpired:
-                child.kill()
+                child.process.kill()
 
 
 def _child_options(options: Options, k: int) -> list[str]:

@@ -3,8 +3,8 @@
     manage.py telltale serve          python -m telltale.server
 
 It needs no views, only the settings (the tickets' key, the broker) and the database, which it reads in bounded
-batches. One process is one event loop on one core; `processes.py` runs several. SIGTERM closes all clients in
-batches, with a hint that spreads their return.
+batches. One process is one event loop on one core; `processes.py` runs several. SIGTERM and SIGHUP close all
+clients in batches, with a hint that spreads their return.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from typing import Final
 
 import uvicorn
 
@@ -22,11 +23,15 @@ from telltale.live.application import LiveApplication
 from telltale.live.driver import driver
 from telltale.server import routes
 from telltale.server.configuration import loaded_config
+from telltale.server.hangup import on_hangup
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.options import CannotServe, Options
 from telltale.server.sockets import address_text, bind, listen, raise_file_limit
 from telltale.server.status import StatusApplication, start_status_server
 from telltale.server.websocket_protocol import WebSocketProtocol
+
+BEAT_S: Final = 0.5
+"""The time between two beats to the parent process."""
 
 
 def check(options: Options) -> None:
@@ -43,7 +48,10 @@ def run(options: Options) -> None:
     check(options)
     client_socket = listen(options)
     status_socket = None if options.status_port is None else bind("127.0.0.1", options.status_port)
-    server = LiveServer(uvicorn_config(options), status_socket, options.parent_pipe)
+    server = LiveServer(
+        uvicorn_config(options), status_socket, parent_pipe=options.parent_pipe, beat_pipe=options.beat_pipe
+    )
+    on_hangup(server.handle_exit)
     raise_file_limit()
     # All objects so far stay for ever: the garbage collector need not examine them again and again.
     gc.collect()
@@ -68,9 +76,16 @@ def uvicorn_config(options: Options) -> uvicorn.Config:
 class LiveServer(uvicorn.Server):
     """uvicorn's server, with a status port that answers until the process exits."""
 
-    def __init__(self, config: uvicorn.Config, status_socket: socket.socket | None, parent_pipe: int | None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        status_socket: socket.socket | None,
+        *,
+        parent_pipe: int | None,
+        beat_pipe: int | None,
+    ) -> None:
         super().__init__(config)
-        self._status_socket, self._parent_pipe = status_socket, parent_pipe
+        self._status_socket, self._parent_pipe, self._beat_pipe = status_socket, parent_pipe, beat_pipe
         self._status_server: asyncio.Server | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -80,6 +95,8 @@ class LiveServer(uvicorn.Server):
             self._status_server = await start_status_server(self._status_socket, driver())
         if self._parent_pipe is not None:
             asyncio.get_running_loop().add_reader(self._parent_pipe, self._exit_with_parent)
+        if self._beat_pipe is not None:
+            self._beat(self._beat_pipe)
         served = live_path() or "its clients"
         for bound in sockets or []:
             sys.stderr.write(f"Telltale serves {served} on {address_text(bound)} (process {os.getpid()}).\n")
@@ -95,3 +112,9 @@ class LiveServer(uvicorn.Server):
         assert self._parent_pipe is not None  # noqa: S101 (its end was read)
         asyncio.get_running_loop().remove_reader(self._parent_pipe)
         self.handle_exit(signal.SIGTERM, None)
+
+    def _beat(self, pipe: int) -> None:
+        """Show the parent process that this event loop turns, also while it drains."""
+        with contextlib.suppress(OSError):  # The pipe is full while the parent is stopped, and closed after its death.
+            os.write(pipe, b".")
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat, pipe)

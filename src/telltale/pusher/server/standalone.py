@@ -20,6 +20,7 @@ from telltale.pusher.server.server import close_server
 from telltale.pusher.server.websocket import refuse
 from telltale.server import routes
 from telltale.server.configuration import loaded_config
+from telltale.server.hangup import on_hangup
 from telltale.server.options import CannotServe
 from telltale.server.sockets import address_text, bind, raise_file_limit
 from telltale.server.upgrade_protocol import UpgradeProtocol
@@ -44,8 +45,10 @@ def serve(
     raise_file_limit()
     gc.collect()
     gc.freeze()
+    server = StandaloneServer(config)
+    on_hangup(server.handle_exit)
     with contextlib.suppress(KeyboardInterrupt):  # After SIGINT uvicorn shuts down, and then raises the signal again.
-        StandaloneServer(config).run(sockets=[bound])
+        server.run(sockets=[bound])
 
 
 def uvicorn_config(prefix: str, *, ssl_certfile: str | None, ssl_keyfile: str | None) -> uvicorn.Config:
