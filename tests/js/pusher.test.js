@@ -361,9 +361,11 @@ test("a read that is answered by a bye passes it on and ends", async () => {
 const authorizerWith = answer => {
   const requests = []
   const authorizer = new Authorizer("/pusher/auth/", CSRF)
-  authorizer.fetch = async (url, options) => {
-    requests.push({ url, ...options })
-    return answer()
+  authorizer.env = {
+    fetch: async (url, options) => {
+      requests.push({ url, ...options })
+      return answer()
+    },
   }
   const ask = (channelName, socketId = "1.2") =>
     new Promise(resolve => authorizer.authorize({ socketId, channelName }, (...result) => resolve(result)))

@@ -50,7 +50,7 @@ export class SimulatedPage {
   connections = []
   /** The topics of each request for a ticket. */
   ticketRequests = []
-  /** How the server answers a request for a ticket; an `Error` means that it can't be reached. */
+  /** How the server answers a request for a ticket; an `Error` means that it can't be reached, a promise that it hangs. */
   answerTicketRequest = topics => ({
     status: 200,
     body: { ticket: `ticket ${this.ticketRequests.length}`, topics, expires_at: this.now + 300 },
@@ -136,7 +136,7 @@ export class SimulatedPage {
       fetch: async (_url, { body }) => {
         const { topics } = JSON.parse(body)
         this.ticketRequests.push(topics)
-        const answer = this.answerTicketRequest(topics)
+        const answer = await this.answerTicketRequest(topics)
         if (answer instanceof Error) throw answer
         return { ok: answer.status < 400, status: answer.status, json: async () => answer.body }
       },

@@ -115,3 +115,17 @@ test("without a Pusher service, a ticket has no channels", async () => {
   const page = await SimulatedPage.following()
   assert.equal(page.connection.channels(), null)
 })
+
+test("a request for a ticket that hangs is given up, and the next one makes the page live again", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.answerTicketRequest = () => new Promise(() => {})
+  page.expireTicket()
+  await page.pass(10)
+  assert.equal(page.ticketRequests.length, 1)
+  page.answerTicketRequest = topics => ({ status: 200, body: { ticket: "good", topics, expires_at: page.now + 300 } })
+  await page.pass(8)
+  assert.deepEqual([page.ticketRequests.length, page.connection.ticket], [2, "good"])
+  page.connection.hello()
+  assert.equal(page.live.state, "live")
+})

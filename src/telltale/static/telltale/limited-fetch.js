@@ -41,25 +41,23 @@ export async function limitedFetch(url, init, { limitMs, read, signal, env = glo
   let timer
   /** @type {(error: Error) => void} */
   let fail = () => {}
-  // Raced with the answer, because a hanging body is not ended by every browser's `abort`.
-  const failure = new Promise((_resolve, reject) => (fail = reject))
-  /** @param {Error} error */
-  const end = error => {
-    fail(error)
-    controller.abort()
-  }
+  // Raced with the answer, because not everything that reads it ends by `abort`.
+  const timeout = new Promise((_resolve, reject) => (fail = reject))
+  const abort = () => controller.abort()
   const restart = () => {
     clearTimeout(timer)
-    timer = setTimeout(() => end(new TimedOut(`No answer within ${limitMs / 1000} s.`)), limitMs)
+    timer = setTimeout(() => {
+      fail(new TimedOut(`No answer within ${limitMs / 1000} s.`))
+      abort()
+    }, limitMs)
   }
-  const abort = () => end(new Error("The request was aborted."))
   const send = async () => read(await fetch(url, { ...init, signal: controller.signal }), restart)
 
   restart()
   signal?.addEventListener("abort", abort, { once: true })
   if (signal?.aborted) abort()
   try {
-    return await Promise.race([failure, send()])
+    return await Promise.race([timeout, send()])
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener("abort", abort)

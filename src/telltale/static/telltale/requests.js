@@ -102,12 +102,14 @@ async function postNotice(live, id, body, env, more = {}) {
  * `ActionRefused`, or another error if the server can't be reached.
  * @param {HTMLFormElement} form
  * @param {string} token the CSRF token; the form's own may be outdated
+ * @param {{fetch: typeof fetch}} [env]
  * @returns {Promise<Snapshot>}
  */
-export async function submitAction(form, token) {
+export async function submitAction(form, token, env = globalThis) {
   const init = jsonRequest({ "X-CSRFToken": token })
   return limitedFetch(form.action, init, {
     limitMs: ACTION_MS,
+    env,
     read: async response => {
       if (!isJson(response)) {
         if (isRefusal(response)) throw new ActionRefused(`The action was refused with ${response.status}.`)

@@ -1,25 +1,35 @@
 /** The requests of event streams and polling, and the server's refusals of them. */
+import { limitedFetch } from "telltale/limited-fetch.js"
 import { AGAIN, decode } from "telltale/live/protocol.js"
 import { REDIRECT, isRefusal } from "telltale/refusal.js"
+/** @import { FetchEnv } from "telltale/limited-fetch.js" */
 /** @import { TransportOptions } from "telltale/live/transports.js" */
 
 /**
  * POST to the live endpoint, with the ticket in a header: addresses are logged, headers are not.
+ * @template T
  * @param {TransportOptions} options
- * @param {{fetch: typeof fetch}} env
- * @param {{accept: string, body: object, signal: AbortSignal}} request
- * @returns {Promise<Response>}
+ * @param {FetchEnv} env
+ * @param {object} request
+ * @param {string} request.accept
+ * @param {object} request.body
+ * @param {AbortSignal} request.signal
+ * @param {number} request.limitMs as in `limitedFetch`
+ * @param {(response: Response, onPart: () => void) => Promise<T>} request.read as in `limitedFetch`
+ * @returns {Promise<T>}
  */
-export const post = (options, env, { accept, body, signal }) =>
-  env.fetch(options.url, {
+export function post(options, env, { accept, body, signal, limitMs, read }) {
+  /** @type {RequestInit} */
+  const init = {
     method: "POST",
     headers: { Accept: accept, Authorization: `Bearer ${options.ticket()}`, "Content-Type": "application/json" },
     body: JSON.stringify(body),
     cache: "no-store",
     credentials: "omit",
     redirect: REDIRECT,
-    signal,
-  })
+  }
+  return limitedFetch(options.url, init, { limitMs, read, signal, env })
+}
 
 /**
  * Pass on the `bye` of a refused request, if it has one: it says when to reconnect.

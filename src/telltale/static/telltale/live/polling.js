@@ -82,18 +82,15 @@ export function polling(options, env) {
  * @param {number} holdS how long the server may hold the answer
  */
 export async function requestPoll(options, env, signal, holdS) {
-  const timeout = new AbortController()
-  const abort = () => timeout.abort()
-  const timer = env.setTimeout(abort, holdS * 1000 + GRACE_MS)
-  signal.addEventListener("abort", abort, { once: true })
-  try {
-    const body = { have: options.have(), seen: options.seen(), wait_s: holdS }
-    const response = await post(options, env, { accept: "application/json", body, signal: timeout.signal })
-    if (response.ok && !isRefusal(response)) return decode(await response.text())
-    await passOnRefusal(options, response)
-    return null
-  } finally {
-    env.clearTimeout(timer)
-    signal.removeEventListener("abort", abort)
-  }
+  return post(options, env, {
+    accept: "application/json",
+    body: { have: options.have(), seen: options.seen(), wait_s: holdS },
+    signal,
+    limitMs: holdS * 1000 + GRACE_MS,
+    read: async response => {
+      if (response.ok && !isRefusal(response)) return decode(await response.text())
+      await passOnRefusal(options, response)
+      return null
+    },
+  })
 }

@@ -3,8 +3,10 @@
  *
  * pusher-js would send one for each channel.
  */
+import { ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
 import { csrfToken } from "telltale/page.js"
 import { REDIRECT, isRefusal } from "telltale/refusal.js"
+/** @import { FetchEnv } from "telltale/limited-fetch.js" */
 /** @import { Page } from "telltale/page.js" */
 
 /**
@@ -13,8 +15,8 @@ import { REDIRECT, isRefusal } from "telltale/refusal.js"
  */
 
 export class Authorizer {
-  /** @type {typeof fetch} */
-  fetch
+  /** @type {FetchEnv} the page's, set by the transport */
+  env
   #url
   #page
   /** @type {Map<string, [string, Callback][]>} channels and callbacks of the next request, by socket id */
@@ -75,17 +77,24 @@ export class Authorizer {
    */
   async #request(socketId, names) {
     const body = new URLSearchParams([["socket_id", socketId], ...names.map(name => ["channel_name", name])])
-    const response = await this.fetch(this.#url, {
+    /** @type {RequestInit} */
+    const init = {
       method: "POST",
       headers: { Accept: "application/json", "X-CSRFToken": csrfToken(this.#page) },
       body,
       credentials: "same-origin",
       cache: "no-store",
       redirect: REDIRECT,
+    }
+    return limitedFetch(this.#url, init, {
+      limitMs: ANSWER_MS,
+      env: this.env,
+      read: async response => {
+        if (isRefusal(response)) return {}
+        if (!response.ok) throw new Error(`The request for signatures was answered with ${response.status}.`)
+        const answer = await response.json()
+        return names.length === 1 ? { [names[0]]: answer } : answer.channels
+      },
     })
-    if (isRefusal(response)) return {}
-    if (!response.ok) throw new Error(`The request for signatures was answered with ${response.status}.`)
-    const answer = await response.json()
-    return names.length === 1 ? { [names[0]]: answer } : answer.channels
   }
 }

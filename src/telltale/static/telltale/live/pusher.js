@@ -49,7 +49,7 @@ export function pusherTransport(service, page, find = findPusher) {
 
   /** @type {Open} */
   const pusher = (options, env) => {
-    authorizer.fetch = env.fetch
+    authorizer.env = env
     const connection = new PusherConnection(options, env, authorizer)
     findClient().then(
       found => connection.open(found),
