@@ -7,6 +7,7 @@ waits for it. Of gevent this module uses `get_original` and `get_hub`, and impor
 
 import _socket
 import _thread
+import logging
 import os
 import select
 import socket
@@ -19,6 +20,8 @@ from contextlib import suppress
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.05
 """How often a native thread checks an `Event` under gevent, whose own events don't work between threads."""
@@ -42,6 +45,38 @@ def start_thread(target: Callable[[], None], name: str) -> None:
         _original(_thread, "start_new_thread")(target, ())
     else:
         threading.Thread(target=target, name=name, daemon=True).start()
+
+
+class LazyThread:
+    """A thread that runs `target` for as long as the process lives, from the first `start` on."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        self._target, self._name = target, name
+        self._lock = lock()
+        self._is_started = self._has_failed = False
+
+    def start(self) -> bool:
+        """Start the thread, unless it runs; never raises.
+
+        False if the system has no thread to give, such as at a limit of processes. Call it again later.
+        """
+        if self._has_started():
+            return True
+        with self._lock:
+            if self._has_started():
+                return True
+            try:
+                start_thread(self._target, self._name)
+            except RuntimeError as error:
+                if not self._has_failed:
+                    logger.warning("The thread %s can't be started now (%s); it is tried again.", self._name, error)
+                self._has_failed = True
+                return False
+            self._is_started = True
+            return True
+
+    def _has_started(self) -> bool:
+        return self._is_started
 
 
 def destroy_gevent_hub() -> None:

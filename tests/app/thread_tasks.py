@@ -1,6 +1,7 @@
 """The tests' tasks for the thread runner: plain tracked functions."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import telltale
@@ -35,6 +36,12 @@ def catch_exceptions(log: str) -> None:
 @telltale.tracked(label="Count twice", key=lambda log, file: f"wait-for-{file}")
 def wait_with_key(log: str, file: str) -> None:
     TaskFunctions.wait_for_file(log, file)
+
+
+@telltale.tracked
+def log_argument(log: str, value: object) -> None:
+    append_line(log, json.dumps(value).replace(" ", ""))
+    raise telltale.TaskError("once")
 
 
 @telltale.tracked

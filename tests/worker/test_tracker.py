@@ -43,6 +43,19 @@ def test_a_generator_is_not_consumed_for_its_length(tracker: Tracker) -> None:
     assert tracker.sample().total is None
 
 
+@pytest.mark.parametrize("error", [NotImplementedError, TypeError, ValueError, OverflowError, RuntimeError])
+def test_a_length_that_cannot_be_told_is_unknown(tracker: Tracker, error: type[Exception]) -> None:
+    class Rows:
+        def __len__(self) -> int:
+            raise error("not known")
+
+        def __iter__(self) -> Iterator[int]:
+            return iter([1, 2])
+
+    assert list(telltale.progress(Rows())) == [1, 2]
+    assert (tracker.current, tracker.total) == (2, None)
+
+
 def test_a_given_total_is_used(tracker: Tracker) -> None:
     for _ in telltale.progress(iter("ab"), total=4, message="Reading", unit="letters"):
         pass

@@ -100,7 +100,7 @@ def _submit_again(runner: Runner, row: TaskState, attempt: int, runner_id: str |
         changed = store.end(task_id, attempt, State.FAILED, error=message, detail=repr(error))
         announce(changed.envelopes if changed else [])
 
-    args, kwargs = row.call["args"], row.call.get("kwargs") or {}
+    args, kwargs = store.call_arguments(row.call) or ((), {})
     call = PendingCall(args=args, kwargs=kwargs, task_id=row.pk, runner_id=runner_id)
     submit(runner, runner.find(row.name), call, owner=row.belongs_to, undo=end_as_failed)
 
@@ -127,4 +127,4 @@ def _is_known_here(task: TaskState) -> bool:
 
 
 def _has_stored_arguments(task: TaskState) -> bool:
-    return task.call.get("args") is not None
+    return store.call_arguments(task.call) is not None

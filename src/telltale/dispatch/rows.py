@@ -84,9 +84,9 @@ def complete_row(task_id: UUID, *, runner_id: str, due_at: float | None) -> None
         store.reschedule(task_id, due_at)
 
 
-def reschedule(task_id: UUID, due_at: float) -> None:
-    """Write when the next attempt is due, in seconds since 1970, and publish it."""
-    changed = store.reschedule(task_id, due_at)
+def reschedule(task_id: UUID, due_at: float, *, runner_id: str) -> None:
+    """Write when the next attempt is due, in seconds since 1970, and publish it. `runner_id`: that of the message."""
+    changed = store.reschedule(task_id, due_at, runner_id=runner_id)
     announce(changed.envelopes if changed else [])
 
 
@@ -102,12 +102,22 @@ def find_or_create_row(call: Call) -> tuple[UUID | None, Owner | None]:
         with store.time_limit():
             return find_row(call) or _create_row_soon(call)
     except IntegrityError:
-        return find_row(call) or (None, call.owner)
+        return _find_row_again(call)
     except store.RowLocked:
         return None, call.owner
     except DatabaseError as error:
         logger.warning("The row of %s (%s) can't be read yet: %s", call.name, call.runner_id, error)
         return None, call.owner
+    except Exception:
+        logger.exception("The row of %s (%s) can't be written.", call.name, call.runner_id)
+        return None, call.owner
+
+
+def _find_row_again(call: Call) -> tuple[UUID | None, Owner | None]:
+    try:
+        return find_row(call) or (None, call.owner)
+    except DatabaseError:
+        return None, call.owner  # The attempt looks again.
 
 
 def _create_row_soon(call: Call) -> tuple[UUID, Owner]:
@@ -171,6 +181,6 @@ def storable_arguments(
     """The arguments as the row stores them; (None, None) if JSON can't hold them: then it can't be retried."""
     try:
         json.dumps([list(args), dict(kwargs)], allow_nan=False)
-    except (TypeError, ValueError):
-        return None, None
+    except Exception:
+        return None, None  # Whatever an object raises that is no JSON.
     return list(args), dict(kwargs)

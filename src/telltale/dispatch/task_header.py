@@ -4,7 +4,8 @@ With it, a worker that receives the message before the row is committed can crea
 runners' own files. Knows no runner.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -13,8 +14,13 @@ from uuid import UUID, uuid4
 
 from telltale.owners import Owner, current_owner
 
+logger = logging.getLogger(__name__)
+
 HEADER: Final = "telltale"
 """The name of the header in a message."""
+
+SESSION_CHARS: Final = 64
+"""The longest name of a session that a row can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +45,37 @@ class TaskHeader:
 
     @classmethod
     def from_json(cls, data: object) -> Self | None:
-        """The reverse of `to_json`; None for anything else, such as a message that was sent without Telltale."""
+        """The reverse of `to_json`; None for anything else, such as a message that was sent without Telltale.
+
+        Never raises: a message may come from anything that can write to the runner's queue.
+        """
         if not isinstance(data, Mapping) or "task" not in data:
             return None
-        user_id, session = data.get("owner") or (None, "")
-        owner = Owner(user_id=user_id, session=session)
-        group = UUID(data["group"]) if data.get("group") else None
-        return cls(task_id=UUID(data["task"]), owner=owner, needs_row=bool(data.get("fresh")), group=group)
+        try:
+            group = UUID(data["group"]) if data.get("group") else None
+            return cls(
+                task_id=UUID(data["task"]),
+                owner=_owner_from_json(data.get("owner") or (None, "")),
+                needs_row=bool(data.get("fresh")),
+                group=group,
+            )
+        except Exception as error:
+            logger.warning("A message's header %r is ignored, because it is malformed: %.80r", HEADER, error)
+            return None
+
+
+def _owner_from_json(data: Sequence[Any]) -> Owner:
+    """The owner in a header; raises if the pair can't be a user's primary key and a session's name."""
+    from django.contrib.auth import get_user_model
+
+    user_id, session = data
+    if not isinstance(session, str) or not session.isprintable() or len(session) > SESSION_CHARS:
+        raise ValueError(f"{session!r:.80} is no name of a session.")
+    if user_id is None:
+        return Owner(session=session)
+    if isinstance(user_id, bool) or not isinstance(user_id, int | str):
+        raise ValueError(f"{user_id!r:.80} is no primary key.")
+    return Owner(user_id=get_user_model()._meta.pk.to_python(user_id), session=session)
 
 
 _headers: ContextVar[tuple[TaskHeader, ...]] = ContextVar("telltale_task_headers", default=())

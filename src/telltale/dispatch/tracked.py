@@ -6,6 +6,7 @@ as if it had no wrapper. Models are imported late, because modules with tasks ar
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from telltale.dispatch.runner import Runner
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,10 +149,19 @@ def _find_run(options: TaskOptions) -> "tuple[Runner, Call] | None":
     from telltale.dispatch.registry import all_runners
 
     for runner in all_runners():
-        call = runner.current_call()
+        call = _call_of(runner)
         if call is not None and call.options is options and _identity(call) != _tracked_run.get():
             return runner, call
     return None
+
+
+def _call_of(runner: "Runner") -> Call | None:
+    try:
+        return runner.current_call()
+    except Exception:
+        # Such as a forged message: the task runs all the same.
+        logger.exception("A run can't be shown, because the runner %s can't describe it.", runner.name)
+        return None
 
 
 def _identity(call: Call) -> Identity:
@@ -164,6 +176,7 @@ def _attempt(runner: "Runner", call: Call, task_id: UUID | None) -> "AbstractCon
         task_id=task_id,
         runner=call.runner,
         runner_id=call.runner_id,
+        name=call.name,
         verdict=runner.verdict,
         # A call that runs at most once had its row before it was sent: if there is none now, the call was taken back.
         create_row=None if call.at_most_once else partial(create_row_unless_there, call),
@@ -188,9 +201,18 @@ def _cancellation_converted(runner: "Runner") -> Iterator[None]:
     try:
         yield
     except Cancelled as error:
-        if isinstance(runner, ConvertsCancellation):
-            raise runner.convert_cancellation(error) from error
-        raise
+        converted = _converted(runner, error)
+        if converted is error:
+            raise
+        raise converted from error
+
+
+def _converted(runner: "Runner", error: BaseException) -> BaseException:
+    try:
+        return runner.convert_cancellation(error) if isinstance(runner, ConvertsCancellation) else error
+    except Exception:
+        logger.exception("The runner %s can't convert a cancellation.", runner.name)
+        return error
 
 
 class _InThread:

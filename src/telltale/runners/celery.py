@@ -262,7 +262,7 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
     if headers.get("retries"):
         # `autoretry_for` computes its delay after our wrapper has returned, so only the message has the time.
         if due_at is not None:
-            reschedule(header.task_id, due_at)
+            reschedule(header.task_id, due_at, runner_id=str(headers["id"]))
         return
     if not header.needs_row:
         return
@@ -294,7 +294,7 @@ def _start_group(*, task: Any, **_ignored: object) -> None:
     if header is None or header.group is None:
         return
     with store.time_limit():
-        changed = store.start_group(header.group)
+        changed = store.start_group(header.group, member_id=header.task_id)
     announce(changed.envelopes if changed else [])
 
 

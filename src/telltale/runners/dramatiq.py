@@ -188,7 +188,7 @@ def _before_enqueue(broker: Any, message: Any, delay: int | None) -> None:
         message.options[HEADER] = header.to_json()
         _publishing.set(message.message_id if header.needs_row else None)
     elif delay:
-        reschedule(header.task_id, store.now() + delay / 1000)
+        reschedule(header.task_id, store.now() + delay / 1000, runner_id=str(message.message_id))
 
 
 @suppress_and_log

@@ -48,6 +48,7 @@ class Attempt:
         "_early_save_counts_at",
         "_has_logged",
         "_lock",
+        "_name",
         "_pace",
         "_published",
         "_published_at",
@@ -73,16 +74,19 @@ class Attempt:
         task_id: UUID | None = None,
         runner: str | None = None,
         runner_id: str | None = None,
+        name: str | None = None,
         create_row: Callable[[], object] | None = None,
         at_most_once: bool = False,
     ) -> None:
         """The task is found by its id, or by `runner` and `runner_id`. Without either, the attempt can't be claimed.
 
+        `name`: the task's name by its message.
         `create_row` is called if the task has no row yet. `at_most_once`: a task that is not queued refuses the run.
         """
         self._task_id = task_id
         self._runner = runner
         self._runner_id = runner_id
+        self._name = name
         self._create_row = create_row
         self._at_most_once = at_most_once
         self._claim_lock = native.lock()
@@ -151,6 +155,7 @@ class Attempt:
             task_id=self._task_id,
             runner=self._runner,
             runner_id=self._runner_id,
+            name=self._name,
             worker=worker_name(os.getpid()),
             at_most_once=self._at_most_once,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import OperationalError, connections
 
 from telltale import conf, native, store
 from telltale.core.states import State
@@ -48,7 +48,10 @@ def run_outside(function: Callable[[], T]) -> T:
             connections[conf.settings().database].close()
             is_done.set()
 
-    native.start_thread(call, name="telltale-outside")
+    try:
+        native.start_thread(call, name="telltale-outside")
+    except RuntimeError as error:
+        raise OperationalError(f"No thread could be started to write outside of the transaction: {error}.") from error
     is_done.wait()
     if errors:
         raise errors[0]

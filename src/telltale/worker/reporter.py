@@ -39,13 +39,12 @@ class Reporter:
     """One for each process; see `reporter()`. Its thread is a daemon: the ends of tasks don't depend on it."""
 
     def __init__(self) -> None:
-        self.saver = Saver(self._attempts)
+        self._thread = native.LazyThread(self._work, "telltale-reporter")
+        self.saver = Saver(self._attempts, start_reporter=self._thread.start)
         self._running: dict[int, Attempt] = {}
         self._clock_offset_s = 0.0
         """The store's clock minus this process's."""
         self._has_attempts = native.Event()
-        self._start_lock = native.lock()
-        self._is_started = False
         self._listened_broker: Broker | None = None
         self._failed_broker: Broker | None = None
         self._listen_again_at = 0.0
@@ -59,12 +58,14 @@ class Reporter:
         if attempt.claim is not None:
             self._clock_offset_s = store.now() - time.time()
         self._running[id(attempt)] = attempt
-        with self._start_lock:
-            if not self._is_started:
-                self._is_started = True
-                native.start_thread(self._work, name="telltale-reporter")
+        if not self._start_threads():
+            attempt.tracker.start_reporting = self._start_threads
         self._has_attempts.set()
         self.saver.wake()
+
+    def _start_threads(self) -> bool:
+        """Start both threads, unless they run; False if the system has none to give at the moment."""
+        return self._thread.start() and self.saver.start()
 
     def remove(self, attempt: Attempt) -> None:
         """Stop publishing and saving the attempt's progress."""
@@ -86,6 +87,7 @@ class Reporter:
             if not self._running:
                 self._has_attempts.wait()
             try:
+                self.saver.start()
                 self._listen()
                 self._publish_changes()
             except Exception:

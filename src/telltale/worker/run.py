@@ -79,6 +79,7 @@ def run_attempt(
     task_id: UUID | None = None,
     runner: str | None = None,
     runner_id: str | None = None,
+    name: str | None = None,
     verdict: ErrorToVerdict | None = None,
     create_row: Callable[[], object] | None = None,
     at_most_once: bool = False,
@@ -88,10 +89,16 @@ def run_attempt(
     A cancellation leaves as `RunCancelled`; it is raised at once if it was requested before the run began. If there is
     no such task, or it may not run again (it succeeded), the block runs without publishing anything. `create_row` is
     called if the task has no row; it must not raise if another process creates the row first. `at_most_once`: unless
-    the task is queued, `RunCancelled` is raised and the block does not run.
+    the task is queued, `RunCancelled` is raised and the block does not run. `runner`, `runner_id`, `name`: those of
+    the message; a row of another task, which a forged message may name, is left alone.
     """
     attempt = Attempt(
-        task_id=task_id, runner=runner, runner_id=runner_id, create_row=create_row, at_most_once=at_most_once
+        task_id=task_id,
+        runner=runner,
+        runner_id=runner_id,
+        name=name,
+        create_row=create_row,
+        at_most_once=at_most_once,
     )
     with _run(attempt, verdict) as tracker:
         yield tracker
@@ -148,7 +155,7 @@ def _run(attempt: Attempt, verdict: ErrorToVerdict | None = None) -> Iterator[Tr
         except BaseException as error:
             outside_error = out_of_run(error)
             # A cancellation is one for every runner, also for one that would retry after any other error.
-            runner_verdict = verdict(outside_error) if verdict and not isinstance(outside_error, Cancelled) else None
+            runner_verdict = None if isinstance(outside_error, Cancelled) else _ask_runner(verdict, outside_error)
             _end(attempt, runner_verdict or _verdict_of(outside_error), outside_error)
             if outside_error is error or outer.stopping:
                 raise  # If the run around this one is cancelled too, the cancellation goes on to the outer block.
@@ -163,8 +170,16 @@ def _begin(attempt: Attempt) -> None:
             refusal = _claim(attempt)
     except store.RowLocked:
         return  # The row is in a transaction of the publisher; the saver claims it after that.
+    except REJECTED:
+        attempt.log_once("It can't be claimed")
+        attempt.is_refused = True
+        return
     except db.Error as error:
         reporter().saver.outage.begin(error, now=time.monotonic())
+        return
+    except Exception:
+        attempt.log_once("It can't be shown")
+        attempt.is_refused = True
         return
     if refusal is not None and (refusal.state is State.CANCELLED or refusal.is_superseded):
         announce(refusal.changed.envelopes if refusal.changed else [])
@@ -198,11 +213,20 @@ def _reported(attempt: Attempt) -> Iterator[None]:
         process_reporter.remove(attempt)
 
 
+def _ask_runner(verdict: ErrorToVerdict | None, error: BaseException) -> Verdict | None:
+    try:
+        return verdict(error) if verdict is not None else None
+    except Exception:
+        # A runner may call the site's code, such as a hook that says whether to retry. The task's own error goes on.
+        logger.exception("The runner can't say how a run ends; it has failed.")
+        return None
+
+
 def _verdict_of(error: BaseException) -> Verdict:
     if isinstance(error, Cancelled):
         return Verdict(state=State.CANCELLED)
     if isinstance(error, TaskError):
-        return Verdict(state=State.FAILED, error=str(error))
+        return Verdict(state=State.FAILED, error=_text(error))
     if _is_interruption(error):
         return Verdict(state=State.FAILED, error=_("The task was stopped before it finished."))
     return Verdict(state=State.FAILED)
@@ -255,7 +279,7 @@ def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | 
 def _prepare_end(attempt: Attempt, verdict: Verdict, error: BaseException | None) -> tuple[State, dict[str, Any]]:
     """Finish the attempt; returns its end as it is known now: the state, and the fields to write."""
     tracker = attempt.tracker
-    label = None if tracker.label is None else str(tracker.label)
+    label = _text(tracker.label)
     if verdict.state is State.SUCCEEDED:
         tracker.forget_place()
     seq, progress = attempt.finish()
@@ -264,11 +288,20 @@ def _prepare_end(attempt: Attempt, verdict: Verdict, error: BaseException | None
         fields |= {"due_at": verdict.due_at, "error": verdict.error}
     elif verdict.state is State.SUCCEEDED:
         fields["progress"] = replace(progress, fraction=1.0)
-        fields["result"] = None if tracker.result is None else str(tracker.result)
+        fields["result"] = _text(tracker.result)
         fields["return_json"] = tracker.return_json
     elif verdict.state is State.FAILED:
         fields |= _failure_fields(verdict, error)
     return verdict.state, fields
+
+
+def _text(value: object) -> str | None:
+    """The value as text; None for None, and for an object that can't be converted: a task may set anything."""
+    try:
+        return None if value is None else str(value)
+    except Exception:
+        logger.exception("A text of a task is left out: its %s can't be converted.", type(value).__name__)
+        return None
 
 
 def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, Any]:

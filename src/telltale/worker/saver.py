@@ -54,25 +54,26 @@ REJECTED: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, Overf
 
 
 class Saver:
-    """One for each process. `attempts` returns the running attempts."""
+    """One for each process. `attempts` returns the running attempts; `start_reporter` starts the reporter's thread."""
 
-    def __init__(self, attempts: Callable[[], list[Attempt]]) -> None:
+    def __init__(self, attempts: Callable[[], list[Attempt]], start_reporter: Callable[[], bool] = bool) -> None:
         self.outage = Outage(logger, "Writing to the database", "Tasks go on; what people see catches up.")
         self._attempts = attempts
         self._ends: deque[Callable[[], None]] = deque()
         """Functions that each write the end of one attempt."""
         self._has_work = native.Event()
-        self._start_lock = native.lock()
-        self._is_started = False
+        self._thread = native.LazyThread(self._work, "telltale-saver")
+        self._start_reporter = start_reporter
         self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
 
     def wake(self) -> None:
         """Have the thread work, now that an attempt runs or an end is to be written."""
-        with self._start_lock:
-            if not self._is_started:
-                self._is_started = True
-                native.start_thread(self._work, name="telltale-saver")
+        self.start()
         self._has_work.set()
+
+    def start(self) -> bool:
+        """Start the thread, unless it runs; False if the system has none to give at the moment."""
+        return self._thread.start()
 
     def end_later(self, write_end: Callable[[], None]) -> None:
         """Call `write_end` until the database accepts it."""
@@ -85,6 +86,7 @@ class Saver:
         while True:
             if self._is_idle():
                 self._wait_for_work()
+            self._start_reporter()
             native.sleep(CHECK_EVERY_S if self._run_once() else RETRY_S)
 
     def _is_idle(self) -> bool:

@@ -6,7 +6,7 @@ Outside a run, everything here does nothing. Knows the arithmetic of stages; mus
 """
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import is_
@@ -78,6 +78,7 @@ class Tracker:
         "no_cancel",
         "result",
         "return_json",
+        "start_reporting",
         "stopping",
         "total",
         "unit",
@@ -102,6 +103,8 @@ class Tracker:
     cancel_requested: bool
     stopping: bool
     """Whether cancellation was requested and is allowed now; loops check this."""
+    start_reporting: Callable[[], object] | None
+    """Called where a loop or a stage begins, if the reporter could not start its threads; else None. Never raises."""
 
     def __init__(self) -> None:
         self._lock = native.lock()
@@ -118,6 +121,7 @@ class Tracker:
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.return_json = self.label = self.no_cancel = None
         self.cancel_requested = self.stopping = False
+        self.start_reporting = None
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator["Tracker"]:
@@ -126,6 +130,8 @@ class Tracker:
         Within it, `current`, `total`, `unit` and `message` belong to the stage. Afterwards the earlier values return.
         If an exception leaves the stage, the reported progress stays where it was until the task reports more.
         """
+        if self.start_reporting is not None:
+            self.start_reporting()
         with self._lock:
             self._copy_to_stage(self.raw_values())
             self._outer_stages.append(
@@ -350,6 +356,8 @@ async def _count_async(
 
 
 def _start_counting(tracker: Tracker, total: float | None, message: str | None, unit: str | None) -> None:
+    if tracker.start_reporting is not None:
+        tracker.start_reporting()
     tracker._is_counting = True
     tracker.current, tracker.total = 0, total
     if message is not None:
@@ -365,8 +373,8 @@ def _length(iterable: object) -> int | None:
     """
     try:
         return len(cast("Any", iterable))
-    except TypeError:
-        return None
+    except Exception:
+        return None  # It has none, or can't tell it. An error of the iterable itself is raised by the iteration.
 
 
 async def _length_async(iterable: object) -> int | None:
