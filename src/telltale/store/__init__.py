@@ -12,7 +12,7 @@ In the order of a task's life:
 - `running`: a delivery claims an attempt, or gives it back to be retried; a worker takes back an attempt presumed lost
 - `saving`: saves reports and renews leases, many tasks at a time
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
-- `groups`: many tasks under one bar
+- `groups`: many tasks under one bar; `group_reopening`: a lost member comes back
 - `notices`: messages for owners, each shown once
 - `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet

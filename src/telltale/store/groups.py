@@ -110,7 +110,7 @@ def start_group(group_id: UUID | str, *, member_id: UUID | None = None, now: flo
     if member_id is not None and not task_rows().filter(pk=member_id, group_id=group_id).exists():
         return None
     with in_transaction():
-        columns = {"started_at": instant, "moved_at": instant, **NOT_WAITING, **_long_lease(instant)}
+        columns = {"started_at": instant, "moved_at": instant, **NOT_WAITING, **long_lease(instant)}
         if not queued.update(state=State.RUNNING.value, seq=F("seq") + 1, **columns):
             return None
         return read_change(group_id)
@@ -175,7 +175,7 @@ def recount(group_id: UUID | str, *, now: float | None = None, tries: int = MAX_
         if ended_count == group.progress.get("current") or number >= tries:
             return None
         unchanged = task_rows().filter(pk=group.pk, seq=group.seq, ended_at=None)
-        if unchanged.update(seq=group.seq + 1, progress=progress, moved_at=instant, **_long_lease(instant)):
+        if unchanged.update(seq=group.seq + 1, progress=progress, moved_at=instant, **long_lease(instant)):
             return read_change(group.pk)
     return None
 
@@ -233,7 +233,7 @@ def _progress(done: int, total: int) -> Progress:
     return Progress(current=done, total=total, fraction=done / total if total else None)
 
 
-def _long_lease(instant: float) -> dict[str, float]:
+def long_lease(instant: float) -> dict[str, float]:
     """A beat in the future and a lease that long, because no worker renews the lease of a group."""
     until = instant + conf.settings().keep_queued_s
     return {"beat_at": until, "lease_until": until}

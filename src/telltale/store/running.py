@@ -23,6 +23,7 @@ from telltale.store.clock import or_now
 from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
 from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
+from telltale.store.group_reopening import reopen_group
 from telltale.store.notices import add_recovery_notice, is_free
 from telltale.store.rows import (
     MAX_TRIES,
@@ -74,8 +75,11 @@ def claim(
             return Refusal(state=State.CANCELLED, changed=ended)
         if State(row.state) not in CLAIMABLE:
             return Refusal(state=State(row.state))
+        is_again = row.ended_at is not None
         claimed = _begin_attempt(row, worker, or_now(now))
         if claimed is not None:
+            if is_again:
+                reopen_group(row, now=now)
             return claimed
     return Refusal(state=State.RUNNING, is_superseded=at_most_once)
 
@@ -146,7 +150,8 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
         snapshot=snapshot,
         cancel_requested=row.cancel_requested,
     )
-    return taken_back, Changed(snapshot=snapshot, topics=row.topics, notice=notice)
+    group = reopen_group(row, now=instant)
+    return taken_back, Changed(snapshot=snapshot, topics=row.topics, notice=notice, group=group)
 
 
 def _reopen(row: TaskState, instant: float) -> bool:
