@@ -146,6 +146,14 @@ def test_a_cancelled_loop_ends_before_its_next_item(tracker: Tracker) -> None:
             if n == 2:
                 tracker.request_cancel()
     assert done == [0, 1, 2]
+    assert tracker.current == 3
+
+
+def test_a_loop_that_is_cancelled_before_its_first_item_has_counted_none(tracker: Tracker) -> None:
+    tracker.request_cancel()
+    with pytest.raises(telltale.Cancelled):
+        list(telltale.progress(range(10)))
+    assert (tracker.current, tracker.total) == (0, 10)
 
 
 def test_a_cancelled_async_loop_ends_before_its_next_item(tracker: Tracker) -> None:
@@ -160,6 +168,7 @@ def test_a_cancelled_async_loop_ends_before_its_next_item(tracker: Tracker) -> N
     with pytest.raises(telltale.Cancelled):
         asyncio.run(work())
     assert done == [10, 9, 8]
+    assert tracker.current == 3
 
 
 def test_a_cancellation_waits_for_the_end_of_a_no_cancel_block(tracker: Tracker) -> None:

@@ -321,14 +321,15 @@ def _count(
                 raise Cancelled
         return
     _start_counting(tracker, _length(iterable) if total is None else total, message, unit)
-    tracker.current = -1
     try:
         if tracker.stopping:
             raise Cancelled
+        tracker.current = -1
         # The loop variable is the tracker's own attribute: during an iteration it is the number of items before.
         for tracker.current, item in enumerate(iterable):
             yield item
             if tracker.stopping:
+                tracker.current += 1
                 raise Cancelled
         tracker.current += 1
     finally:
