@@ -1,13 +1,17 @@
 """Stages: the fraction of the whole, which never goes back and is None while unknown."""
 
+import json
 import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telltale.core.progress import Stages
+from telltale.core.progress import Stages, number
 
 
 def at(stages: Stages, current: Any, total: Any) -> float | None:
@@ -105,8 +109,49 @@ def test_leaving_without_a_stage_is_harmless() -> None:
     assert at(stages, 1, 2) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Decimal("2.5"), 2.5),
+        (Decimal(10), 10),
+        (Fraction(5, 2), 2.5),
+        (numpy.int64(7), 7),
+        (numpy.uint8(7), 7),
+        (numpy.float32(2.5), 2.5),
+        (numpy.float64(2.5), 2.5),
+        (numpy.array(7), 7),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_numbers_of_any_type_are_converted(value: Any, shown: float) -> None:
+    stages = Stages()
+    stages.root.current, stages.root.total = value, 2 * value
+    progress = stages.sample()
+    assert (progress.current, progress.total, progress.fraction) == (shown, 2 * shown, 0.5)
+    assert json.loads(json.dumps(progress.to_json())) == progress.to_json()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["7", b"7", True, None, math.nan, -math.inf, Decimal("NaN"), -1, 10**400, 1j, [], numpy.array([1, 2])],
+    ids=repr,
+)
+def test_what_is_no_number_from_0_to_a_quadrillion_is_not_shown(value: Any) -> None:
+    assert number(value) is None
+
+
 ANYTHING = st.one_of(
-    st.none(), st.integers(), st.floats(), st.text(), st.booleans(), st.binary(), st.just(10**400), st.lists(st.none())
+    st.none(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.booleans(),
+    st.binary(),
+    st.just(10**400),
+    st.lists(st.none()),
+    st.decimals(),
+    st.fractions(),
+    st.complex_numbers(),
 )
 STEP = st.one_of(
     st.tuples(st.just("enter"), st.floats(0.01, 5), st.one_of(st.none(), st.floats(0.1, 10))),
@@ -128,8 +173,8 @@ def test_with_any_values_of_a_task_a_sample_never_raises_and_the_fraction_never_
             stage = present[-1] if present else stages.root
             stage.current, stage.total, stage.message = values
         progress = stages.sample()
-        for number in (progress.current, progress.total):
-            assert number is None or math.isfinite(number)
+        for figure in (progress.current, progress.total):
+            assert figure is None or math.isfinite(figure)
         if progress.fraction is not None:
             assert before <= progress.fraction <= 1
             before = progress.fraction

@@ -10,6 +10,8 @@ the same time: the sample may be a moment old, it never raises, and the fraction
 
 import math
 from dataclasses import dataclass, field
+from operator import index
+from typing import Any
 
 from telltale.core.snapshot import MESSAGE_BYTES, SHORT_BYTES, Progress, bounded
 
@@ -72,8 +74,8 @@ class Stages:
         """Return the fraction of the whole, and the count and message of the present stage."""
         path = self._path
         present = path[-1] if path else self.root
-        total = _number(present.total)
-        current = _number(present.current)
+        total = number(present.total)
+        current = number(present.current)
         if total is not None and current is not None and current > total:
             total = None  # There is more than the task said, so the total is unknown.
         if not current and total is None and not present.unit:
@@ -115,20 +117,32 @@ def _own_fraction(stage: Stage) -> float | None:
     """The fraction of a stage while none of its children is the present stage."""
     if stage.children:
         return stage.done_share
-    total, current = _number(stage.total), _number(stage.current)
+    total, current = number(stage.total), number(stage.current)
     if not total or current is None or current > total:
         return None
     return current / total
 
 
-def _number(value: object) -> float | None:
-    """Return `value` if it is a number that can be shown, else None: a task may set anything."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+def number(value: object) -> float | None:
+    """Return `value` as a number from 0 to 1e15, or None: a task may set anything.
+
+    What has a conversion is converted, such as `Decimal`, `Fraction` and the scalars of numpy.
+    """
     try:
-        return value if math.isfinite(value) and 0 <= value < 1e15 else None
-    except OverflowError:
+        plain = value if type(value) in (int, float) else _converted(value)
+        return plain if math.isfinite(plain) and 0 <= plain < 1e15 else None
+    except Exception:
         return None
+
+
+def _converted(value: Any) -> float:
+    """The value as an `int` if it is a whole number, else as a `float`; raises for texts, truth values and the like."""
+    if isinstance(value, bool | str | bytes | bytearray):
+        raise TypeError(f"A {type(value).__name__} is no number.")
+    if hasattr(type(value), "__index__"):
+        return index(value)
+    plain = float(value)
+    return int(plain) if plain.is_integer() else plain
 
 
 def _positive(value: object, name: str) -> float:

@@ -19,6 +19,7 @@ from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
 from telltale.store import Changed, Claim, Refusal, Report, Saved
 from telltale.worker.tracker import RawValues, Tracker
+from telltale.worker.unusable_figures import log_unusable_figures
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +244,8 @@ class Attempt:
             self.log_once("Its progress can't be read")
             return self._sample
         self._raw_values = raw_values
+        if self.claim is not None:
+            log_unusable_figures(self.claim.snapshot.name, raw_values)
         return sample
 
     def _advance(self, last: Snapshot, sample: Sample, now: float) -> Snapshot:
