@@ -17,10 +17,11 @@ from tests.transports.sites import PATIENCE_S, Site
 
 COMMANDS = {
     "asgi": "uvicorn tests.accounts.asgi:application --port {port} --timeout-graceful-shutdown 2",
+    "asgi with a root path": "uvicorn tests.accounts.asgi:application --port {port} --root-path /app",
     "wsgi": "django runserver 127.0.0.1:{port} --noreload --nothreading",
     "plain asgi": "uvicorn --factory django.core.asgi:get_asgi_application --port {port} --lifespan off",
 }
-READY = {"asgi": "running on", "wsgi": "Quit the server", "plain asgi": "running on"}
+READY = {kind: "Quit the server" if kind == "wsgi" else "running on" for kind in COMMANDS}
 
 
 class AccountsSite(Server, Site):

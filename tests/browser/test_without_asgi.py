@@ -1,21 +1,22 @@
 """Pages of a site whose server can hold no connections: they poll at once, and the browser's console shows no error."""
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.accounts.bar import JSON, assert_bar_moves
-from tests.accounts.site import AccountsSite, environment
-from tests.browser.conftest import opening_contexts
+from tests.accounts.deployment import LiveServer, OpenPage, open_page
+from tests.accounts.site import AccountsSite
 from tests.browser.steps import wait_until
 from tests.server.test_nginx import blocks
-from tests.servers import Nginx, Server, running
+from tests.servers import Nginx, running
+
+__all__ = ["open_page"]
 
 pytestmark = pytest.mark.service
 
@@ -27,24 +28,11 @@ WHITENOISE_USE_FINDERS = True
 TELLTALE = {"BROKER": "local://"}
 """
 
-OpenPage = Callable[[str], Page]
-
 
 @pytest.fixture(scope="module", params=["wsgi", "plain asgi"])
 def site(request: pytest.FixtureRequest) -> Iterator[AccountsSite]:
     with running(partial(AccountsSite, server=request.param, files={"site_settings.py": SETTINGS})) as started:
         yield started
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens a page of a site. Any error or warning in its console fails the test."""
-    with ExitStack() as stack:
-
-        def open_one(url: str) -> Page:
-            return stack.enter_context(contextmanager(opening_contexts)(browser, url, ()))().new_page()
-
-        yield open_one
 
 
 def live_requests(page: Page) -> list[Request]:
@@ -84,15 +72,6 @@ def test_a_bar_moves_to_its_end_by_polls_alone(site: AccountsSite, open_page: Op
     assert_bar_moves(page, is_live=False)
     assert {request.headers["accept"] for request in requests} == {"application/json"}
     assert sockets == []
-
-
-class LiveServer(Server):
-    """`telltale serve`, for the site in this directory."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "live")
-        command = [sys.executable, "-W", "ignore", "-m", "telltale.server", "--port", str(self.port)]
-        self._start(command, "Telltale serves", environment(directory))
 
 
 def test_with_a_live_server_beside_it_a_page_of_a_wsgi_site_is_live_after_one_poll(open_page: OpenPage) -> None:

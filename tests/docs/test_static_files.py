@@ -1,25 +1,21 @@
 """docs/static-files.md: every storage of static files, each seen moving a bar in a real browser."""
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import pytest
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.accounts.bar import assert_bar_moves
-from tests.accounts.site import AccountsSite, environment
-from tests.browser.conftest import browser, opening_contexts
-from tests.servers import ROOT, Nginx, running
+from tests.accounts.deployment import Deploy, OpenPage, deploy, open_page
+from tests.accounts.site import AccountsSite
+from tests.browser.conftest import browser
+from tests.servers import ROOT, running
 
-__all__ = ["browser"]
+__all__ = ["browser", "deploy", "open_page"]
 
 pytestmark = pytest.mark.service
 
@@ -36,7 +32,6 @@ class AggregatingStorage(ManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
 
-MIME: Final = "include /etc/nginx/mime.types;\n"
 BEFORE_THE_SITE = """
 server {
     listen 127.0.0.1:%(port)d;
@@ -50,64 +45,6 @@ server {
     }
 }
 """
-SETTINGS = """
-from tests.accounts.settings import *
-DEBUG = False
-STATIC_ROOT = DIRECTORY / "static"
-"""
-
-
-class Deployment:
-    """A directory with the collected static files of a site, and the servers that a test starts there."""
-
-    def __init__(self, directory: Path, lines: str) -> None:
-        """`lines`: of the site's settings."""
-        self.directory = directory
-        self._stack = ExitStack()
-        (directory / "site_settings.py").write_text(SETTINGS + lines)
-        self.manage("collectstatic", "--noinput", "-v0")
-
-    def site(self, **settings: str) -> str:
-        """Start the site; return its URL."""
-        site = AccountsSite(self.directory, **settings)
-        self._stack.callback(site.stop)
-        return site.url
-
-    def nginx(self, block: str, **names: str) -> str:
-        """Start nginx with this server block, in which %(port)d and the like are replaced; return its URL."""
-        known = {"files": f"{self.directory}/static", **names}
-        nginx = Nginx(self.directory, lambda port: MIME + block % {**known, "port": port})
-        self._stack.callback(nginx.stop)
-        return nginx.url
-
-    def manage(self, *command: str, **settings: str) -> str:
-        """Run a command of the site's; return what it printed."""
-        env = {**os.environ, **environment(self.directory, **settings)}
-        words = [sys.executable, "-m", "django", *command]
-        finished = subprocess.run(words, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
-        return finished.stdout + finished.stderr
-
-    def stop(self) -> None:
-        """End the servers."""
-        self._stack.close()
-
-
-@pytest.fixture
-def deploy() -> Iterator[Callable[[str], Deployment]]:
-    with ExitStack() as stack:
-        yield lambda lines: stack.enter_context(running(partial(Deployment, lines=lines)))
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a page of a site. An error or a warning in its console fails the test, unless it is `expected`."""
-    with ExitStack() as stack:
-
-        def open_one(url: str, *expected: str) -> Page:
-            open_context = stack.enter_context(contextmanager(opening_contexts)(browser, url, expected))
-            return open_context().new_page()
-
-        yield open_one
 
 
 def requests_of(page: Page) -> list[str]:
@@ -126,7 +63,7 @@ def requests_of(page: Page) -> list[str]:
     ],
 )
 def test_with_each_storage_of_django_a_bar_moves_and_nothing_is_set(
-    deploy: Callable[[str], Deployment], open_page: Callable[..., Page], storage: str
+    deploy: Deploy, open_page: OpenPage, storage: str
 ) -> None:
     deployment = deploy(f'STORAGES = {{"staticfiles": {{"BACKEND": "{storage}"}}}}')
     page = open_page(deployment.nginx(BEFORE_THE_SITE, site=deployment.site()))
@@ -138,9 +75,7 @@ def test_with_each_storage_of_django_a_bar_moves_and_nothing_is_set(
     assert len(urls) == len(set(urls)) > 20
 
 
-def test_with_whitenoise_and_its_documented_lines_a_bar_moves(
-    deploy: Callable[[str], Deployment], open_page: Callable[..., Page]
-) -> None:
+def test_with_whitenoise_and_its_documented_lines_a_bar_moves(deploy: Deploy, open_page: OpenPage) -> None:
     deployment = deploy(BLOCKS["settings.py: WhiteNoise"].replace("    ...,\n", "    *MIDDLEWARE,\n"))
     page = open_page(deployment.site())
     urls = requests_of(page)
@@ -161,7 +96,7 @@ def documented_block() -> str:
 
 
 def test_with_static_files_of_another_origin_and_its_documented_header_a_bar_moves(
-    deploy: Callable[[str], Deployment], open_page: Callable[..., Page]
+    deploy: Deploy, open_page: OpenPage
 ) -> None:
     deployment = deploy("")
     static = deployment.nginx(documented_block())
@@ -172,7 +107,7 @@ def test_with_static_files_of_another_origin_and_its_documented_header_a_bar_mov
 
 
 def test_without_the_header_the_browser_names_it_and_the_check_for_deployments_does_too(
-    deploy: Callable[[str], Deployment], open_page: Callable[..., Page]
+    deploy: Deploy, open_page: OpenPage
 ) -> None:
     assert NGINX.count(CORS) == 1
     deployment = deploy("")
@@ -239,7 +174,7 @@ def site_with_maps() -> Iterator[AccountsSite]:
 
 @pytest.mark.parametrize("place", HEADS)
 def test_with_names_of_the_sites_own_in_an_import_map_both_modules_run(
-    site_with_maps: AccountsSite, open_page: Callable[..., Page], place: str
+    site_with_maps: AccountsSite, open_page: OpenPage, place: str
 ) -> None:
     conflicts = ["as it conflicted with an existing rule"] if place == "with-ours" else []
     page = open_page(site_with_maps.url, *conflicts)

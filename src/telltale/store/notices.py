@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
+from django.conf import settings as django_settings
 from django.db.models import Q
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 from django.utils.translation import gettext as _
 
 from telltale.core.snapshot import bounded
@@ -154,7 +155,12 @@ def _end_text(row: TaskState) -> tuple[str, str]:
 
 
 def _page_of(task_id: UUID) -> str | None:
+    """The address of the task's page. Django's prefix is set for the main thread, not for others, which end tasks."""
+    prefix = get_script_prefix()
+    set_script_prefix(django_settings.FORCE_SCRIPT_NAME or prefix)
     try:
         return reverse("telltale:task", args=[task_id])
     except NoReverseMatch:
         return None
+    finally:
+        set_script_prefix(prefix)
