@@ -153,3 +153,21 @@ def test_every_module_of_the_import_map_loads(page: Page) -> None:
 def toasts_since_load(page: Page) -> int:
     """Return how many toasts the page has shown since it was loaded."""
     return int(page.evaluate("toasts"))
+
+
+PUT_CLOCK_FORWARD = """
+  const plainNow = Date.now
+  Date.now = () => plainNow() + 50_000
+  const element = document.querySelector("task-progress")
+  window.healths = []
+  new MutationObserver(() => window.healths.push(element.getAttribute("health")))
+    .observe(element, { attributeFilter: ["health"] })
+"""
+
+
+def test_a_visitor_who_puts_the_clock_forward_sees_no_stalled_task(page: Page, airports: bytes) -> None:
+    upload(page, airports)
+    wait_until_moving(page)
+    page.evaluate(PUT_CLOCK_FORWARD)
+    bar_positions_until_success(page)
+    assert "stalled" not in page.evaluate("window.healths")

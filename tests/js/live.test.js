@@ -358,3 +358,21 @@ test("of the notices that no page takes, the newest thousand are kept", async ()
   page.live.notices(({ id }) => received.push(id))
   assert.deepEqual([received.length, received[0], received.at(-1)], [1_000, "n200", "n1199"])
 })
+
+test("a visitor who returns after the machine slept gets a new connection, although the page's own clock stood still", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.live.resume()
+  assert.equal(page.connections.length, 1)
+  page.sleptS = 3_600
+  page.live.resume()
+  await settle()
+  assert.equal(page.connections.length, 2)
+})
+
+test("when the server's clock is put back, its time is the page's at once", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.connection.receive({ type: "ping", now: page.now - 50 })
+  assert.equal(page.live.now, page.now - 50)
+})

@@ -46,6 +46,8 @@ export class Timers {
 
 export class SimulatedPage {
   isOnline = true
+  /** How long the machine slept, by the visitor's clock: the page's own stood still. */
+  sleptS = 0
   /** @type {any[]} every connection that was opened, over whatever transport */
   connections = []
   /** The topics of each request for a ticket. */
@@ -131,6 +133,7 @@ export class SimulatedPage {
     return {
       ...this.#timers.env,
       now: () => this.now,
+      wallNow: () => this.now + this.sleptS,
       isOnline: () => this.isOnline,
       absoluteUrl: address => `https://site.example${address}`,
       fetch: async (_url, { body }) => {

@@ -39,7 +39,8 @@ const browserEnvironment = () => ({
   setTimeout: (callback, ms) => setTimeout(callback, ms),
   clearTimeout: timer => clearTimeout(timer),
   random: Math.random,
-  now: () => Date.now() / 1000,
+  now: () => performance.now() / 1000,
+  wallNow: () => Date.now() / 1000,
   isOnline: () => navigator.onLine !== false,
   absoluteUrl: address => new URL(address, location.href).href,
 })

@@ -1,21 +1,22 @@
 /**
  * The server's clock, estimated from its messages. Pure: the local clock is passed in.
  *
- * Messages arrive late, never early, so the largest offset seen is the most accurate. A visitor's own clock may be
- * wrong by hours, or be corrected while the page is open: an offset that shrinks by more than any delay
- * replaces the old one at once.
+ * The local clock is one that no person and no time server sets, so a visitor's wrong or corrected clock has no effect.
+ * Messages arrive late, hardly ever early, so the largest offset seen is the most accurate. An offset that is smaller by
+ * more than usual delays replaces it at once: the server's clock was put back. If it was only a late message, the next
+ * one corrects that, and until then tasks look younger than they are, not stalled.
  */
 
-/** No message is delayed for longer than this. */
-const MAX_DELAY_S = 60
+/** Messages are seldom delayed for longer than this. */
+const USUAL_DELAY_S = 5
 
 export class Clock {
   #localNow
   /** @type {number | null} what to add to the local clock, in seconds */
   #offset = null
 
-  /** @param {() => number} localNow seconds since 1970 by this machine */
-  constructor(localNow = () => Date.now() / 1000) {
+  /** @param {() => number} localNow seconds by a clock that is never set; it may stand still while the machine sleeps */
+  constructor(localNow = () => performance.now() / 1000) {
     this.#localNow = localNow
   }
 
@@ -26,7 +27,7 @@ export class Clock {
   update(serverNow) {
     if (serverNow === undefined || !Number.isFinite(serverNow)) return
     const offset = serverNow - this.#localNow()
-    if (this.#offset === null || offset > this.#offset || this.#offset - offset > MAX_DELAY_S) this.#offset = offset
+    if (this.#offset === null || offset > this.#offset || this.#offset - offset > USUAL_DELAY_S) this.#offset = offset
   }
 
   /** Seconds since 1970 by the server. */

@@ -46,7 +46,8 @@ const MAX_NOTICES = 1_000
  * @property {(callback: () => void, ms: number) => number} setTimeout
  * @property {(timer: number | undefined) => void} clearTimeout
  * @property {() => number} random in [0, 1)
- * @property {() => number} now seconds since 1970 by this machine
+ * @property {() => number} now seconds by a clock that is never set; it may stand still while the machine sleeps
+ * @property {() => number} wallNow seconds since 1970 by this machine, for a visitor who may set its clock
  * @property {() => boolean} isOnline
  * @property {(address: string) => string} absoluteUrl
  *
@@ -55,7 +56,7 @@ const MAX_NOTICES = 1_000
  * @property {boolean} isEstablished whether the server has answered
  * @property {boolean} isClosed its later messages are ignored
  * @property {ServerMessage | null} bye the server's reason for closing it
- * @property {number} openedAt seconds since 1970 by this machine
+ * @property {number} openedAt by the environment's `now`
  * @property {ConnectionCallbacks} callbacks
  *
  * @typedef {object} ConnectionCallbacks
@@ -94,6 +95,8 @@ export class Live {
   /** How often in a row the server has closed a connection; one that had worked begins a new row. */
   #byesInARow = 0
   #lastMessageAt
+  /** When the last message arrived, by the environment's `wallNow`. */
+  #heardAt = 0
 
   /**
    * @param {Page} page
@@ -265,7 +268,9 @@ export class Live {
     this.#tickets.onGivenUp()
     // The visitor may have signed in on another page.
     if (this.#follows.hasRefused) this.#tickets.renew()
-    const isFresh = this.#clock.now - this.#lastMessageAt < FRESH_S
+    // By two clocks: one may have stood still while the machine slept.
+    const silentS = Math.max(this.#clock.now - this.#lastMessageAt, Math.abs(this.#env.wallNow() - this.#heardAt))
+    const isFresh = silentS < FRESH_S
     if (this.#connection?.isEstablished && isFresh) return this.#connection.transport?.pollNow?.()
     this.#closeConnection()
     this.#connect()
@@ -428,6 +433,7 @@ export class Live {
    * @param {ServerMessage} message
    */
   #onMessage(connection, message) {
+    this.#heardAt = this.#env.wallNow()
     if (message.now !== undefined && Number.isFinite(message.now)) {
       this.#clock.update(message.now)
       this.#lastMessageAt = message.now

@@ -64,7 +64,7 @@ export class PusherConnection {
   #isReading = false
   /** A read was asked for during another, which may have begun too early. */
   #isReadDue = false
-  /** When the last read began, in seconds since 1970 by this machine. */
+  /** When the last read began, by the environment's `now`. */
   #readAt = 0
   /** @type {number | undefined} */
   #ticking
