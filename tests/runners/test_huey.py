@@ -75,6 +75,7 @@ def test_all_tasks_of_a_pipeline_have_the_same_owner(first: Any, tmp_path: Path)
             HUEY.enqueue(first.s(*arguments).then(following).error(huey_tasks.handle_error.s(log)))
         for _ in range(2):  # as a consumer does, outside of any request
             HUEY.execute(HUEY.dequeue())
+        HUEY.storage.close()
     assert [row.owner for row in TaskState.objects.all()] == [ada, ada]
 
 

@@ -322,8 +322,7 @@ def _count(
         return
     _start_counting(tracker, _length(iterable) if total is None else total, message, unit)
     try:
-        if tracker.stopping:
-            raise Cancelled
+        tracker.check_cancelled()
         tracker.current = -1
         # The loop variable is the tracker's own attribute: during an iteration it is the number of items before.
         for tracker.current, item in enumerate(iterable):
