@@ -1,0 +1,1 @@
+"""What grows with what: the cost of an operation at several sizes, and the exponent that follows."""
