@@ -89,13 +89,13 @@ quick: lint types js ## lint, types and all tests that need no service, in two p
 browser: $(VENV)/.dev services ## the pages in a real browser
 	$(BIN)/pytest -q tests/browser
 
-newest: ## the quick tests, and Django's own tasks with their worker, on the newest Python and Django
+newest: ## the quick tests, Django's own tasks with their worker, and its own policy, on the newest Python and Django
 ifeq ($(NEWEST),)
 	@echo 'NOT RUN: Django 6 needs Python 3.12 or newer, and none was found on this machine.'
 else
 	$(MAKE) $(VENV6)/.dev
 	$(VENV6)/bin/pytest -q -m 'not service'
-	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py
+	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py tests/docs/test_content_security_policy.py
 endif
 
 databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
