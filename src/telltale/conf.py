@@ -44,6 +44,10 @@ class Settings:
     end_retry_s: float = 30.0
     """How long a worker retries saving a task's end while the database is unavailable, before the runner goes on."""
 
+    spool: str | None = None
+    """A directory for ends that a process could not write before it exits; None: one of the worker's user in the
+    system's directory for temporary files."""
+
     queue_status_every_s: float | None = 5.0
     """How often a runner is asked why a task that a page shows waits; None: never."""
     keep_ended_s: float = 30 * 86_400.0

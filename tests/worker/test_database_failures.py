@@ -150,6 +150,25 @@ def test_an_end_that_is_refused_for_longer_than_the_runner_waits_is_written_by_t
     worker.await_state("succeeded")
 
 
+def test_an_end_that_is_refused_until_the_process_exits_is_written_by_the_next_process(
+    postgres: Postgres, start: Any, read_only: Any
+) -> None:
+    worker = start(BEAT_S=60, SAVE_EVERY_S=60, END_RETRY_S=0.5)
+    worker.step()
+    worker.await_word("begun")
+    worker.await_state("running")
+    read_only("on")
+    worker.step()
+    worker.await_word("over")
+    worker.step()
+    worker.process.wait(PATIENCE_S)
+    assert worker.state() == "running"
+    read_only("off")
+    next_worker = start()
+    next_worker.step()
+    worker.await_state("succeeded")
+
+
 def test_a_server_that_hangs_at_the_end_of_a_task_holds_the_runner_no_longer_than_the_setting_says(
     postgres: Postgres, start: Any
 ) -> None:

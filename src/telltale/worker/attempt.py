@@ -120,6 +120,11 @@ class Attempt:
         self._has_logged = False
 
     @property
+    def row_key(self) -> tuple[UUID | None, str | None, str | None]:
+        """What names the row: the task's id, or its runner and its runner's id."""
+        return self.claim.id if self.claim else self._task_id, self._runner, self._runner_id
+
+    @property
     def id(self) -> UUID | None:
         """The task's id; None while the attempt is not claimed."""
         return self.claim.id if self.claim else None

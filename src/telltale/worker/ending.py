@@ -24,7 +24,8 @@ from telltale.messages import announce
 from telltale.worker.attempt import Attempt
 from telltale.worker.outside import end_if_rolled_back, is_in_site_transaction, run_outside
 from telltale.worker.reporter import reporter
-from telltale.worker.saver import REJECTED
+from telltale.worker.saver import REJECTED, PendingEnd
+from telltale.worker.spool import SpooledEnd
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,10 @@ def end_attempt(attempt: Attempt, verdict: Verdict, error: BaseException | None 
     if attempt.is_refused or attempt.is_over:
         return
     state, fields = _prepare_end(attempt, verdict, error)
-    write_end = partial(_write_end, attempt, partial(_write_state, state, fields, error))
+    write_end = PendingEnd(
+        write=partial(_write_end, attempt, partial(_write_state, state, fields, error)),
+        to_spool=partial(_to_spool, attempt, state, fields),
+    )
     is_outside = attempt.is_outside and _connection().in_atomic_block
     if is_outside and state is State.SUCCEEDED:
         # If it is rolled back, the work is not done: then the lease ends the attempt.
@@ -71,6 +75,18 @@ def end_attempt(attempt: Attempt, verdict: Verdict, error: BaseException | None 
     _write_or_log(attempt, state, write_end, is_outside=is_outside)
     if error is not None and state is not State.RETRYING and not is_outside and is_in_site_transaction():
         reporter().saver.end_later(partial(end_if_rolled_back, attempt, state, fields))
+
+
+def _to_spool(attempt: Attempt, state: State, fields: dict[str, Any]) -> SpooledEnd:
+    task_id, runner, runner_id = attempt.row_key
+    return SpooledEnd(
+        task_id=None if task_id is None else str(task_id),
+        runner=runner,
+        runner_id=runner_id,
+        attempt=attempt.claim.attempt if attempt.claim else None,
+        state=state.value,
+        fields=fields,
+    )
 
 
 def _write_or_log(attempt: Attempt, state: State, write_end: Callable[[], None], *, is_outside: bool = False) -> None:

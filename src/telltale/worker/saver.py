@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from random import uniform
 from typing import Any, Final, TypeVar
@@ -25,7 +25,9 @@ from telltale import conf, native, store
 from telltale.core.outage import Outage
 from telltale.core.states import State
 from telltale.messages import announce
+from telltale.worker import spool
 from telltale.worker.attempt import Attempt
+from telltale.worker.spool import SpooledEnd
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +48,27 @@ RETRY_S: Final = 1.0
 EXIT_PATIENCE_S: Final = 5.0
 """How long a process that exits tries to write the remaining ends."""
 
+SPOOL_EVERY_S: Final = 10.0
+"""The time between two looks into the spool, while anything runs."""
+
 PRUNE_S: Final = 60.0
 """The time limit for pruning, which deletes up to some thousand rows."""
 
 REJECTED: Final = (db.DataError, db.IntegrityError, TypeError, ValueError, OverflowError)
 """The errors that say that the database works but rejects the values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PendingEnd:
+    """The end of an attempt that is still to be written."""
+
+    write: Callable[[], None]
+    to_spool: Callable[[], SpooledEnd]
+    """Returns what another process needs to write it."""
+
+    def __call__(self) -> None:
+        """Write it."""
+        self.write()
 
 
 class Saver:
@@ -61,6 +79,8 @@ class Saver:
         self._attempts = attempts
         self._ends: deque[Callable[[], None]] = deque()
         """Functions that each write the end of one attempt."""
+        self._read_spool_at = 0.0
+        """When to look into the spool again, by the monotonic clock: at the first work, too."""
         self._has_work = native.Event()
         self._thread = native.LazyThread(self._work, "telltale-saver")
         self._start_reporter = start_reporter
@@ -105,6 +125,7 @@ class Saver:
             self._save()
             self._claim()
             self.write_ends()
+            self._read_spool()
             self._prune()
         except db.Error as error:
             self.outage.begin(error, now=time.monotonic())
@@ -188,7 +209,7 @@ class Saver:
                 self._ends.remove(write_end)
 
     def write_last_ends(self) -> None:
-        """Write all ends that are left over, because the process exits; give up after `EXIT_PATIENCE_S`."""
+        """Write all ends that are left over, because the process exits; after `EXIT_PATIENCE_S`, to the spool."""
         deadline = time.monotonic() + EXIT_PATIENCE_S
         while self._ends and time.monotonic() < deadline:
             try:
@@ -197,6 +218,16 @@ class Saver:
                 # Of any class, as for the first tries.
                 _connection().close()
                 time.sleep(RETRY_S)
+        while self._ends:
+            with suppress(IndexError):  # The saver's thread may have written it just now.
+                end = self._ends.popleft()
+                if isinstance(end, PendingEnd):
+                    spool.put(end.to_spool())
+
+    def _read_spool(self) -> None:
+        if time.monotonic() >= self._read_spool_at:
+            self._read_spool_at = time.monotonic() + SPOOL_EVERY_S
+            spool.write_all()
 
     def _prune(self) -> None:
         every_s = conf.settings().prune_every_s

@@ -1,0 +1,103 @@
+"""Ends in the spool: what a later process makes of them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telltale import store
+from telltale.core.snapshot import Progress
+from telltale.core.states import State
+from telltale.models import TaskState
+from telltale.worker import spool
+from telltale.worker.spool import SpooledEnd
+from tests.worker.conftest import QUICK
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Any, quick: None, tmp_path: Path) -> Path:
+    settings.TELLTALE = {**QUICK, "SPOOL": str(tmp_path / "spool")}
+    return tmp_path / "spool"
+
+
+def end_of(task: TaskState, *, attempt: int | None = 1, state: State = State.FAILED) -> SpooledEnd:
+    fields = {"seq": 7, "progress": Progress(current=3), "label": None, "error": "Row 7 has no name."}
+    return SpooledEnd(
+        task_id=str(task.pk), runner=None, runner_id=None, attempt=attempt, state=state.value, fields=fields
+    )
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.*"))
+
+
+def row(task: TaskState) -> TaskState:
+    return TaskState.objects.get(pk=task.pk)
+
+
+def test_an_end_is_written_with_all_that_it_says_and_its_file_is_deleted(queue, folder: Path) -> None:
+    task = queue()
+    store.claim(task_id=task.pk, worker="w")
+    spool.put(end_of(task))
+    [file] = files(folder)
+    assert (file.stat().st_mode & 0o077, folder.stat().st_mode & 0o077) == (0, 0), "only its user can read it"
+    spool.write_all()
+    after = row(task)
+    assert (after.state, after.error, after.snapshot.progress.current) == ("failed", "Row 7 has no name.", 3)
+    assert files(folder) == []
+
+
+def test_an_attempt_that_was_never_claimed_is_claimed_and_ended(queue) -> None:
+    task = queue()
+    spool.put(end_of(task, attempt=None))
+    spool.write_all()
+    assert (row(task).state, row(task).attempt) == ("failed", 1)
+
+
+def test_an_end_takes_back_that_the_task_was_presumed_lost(queue) -> None:
+    task = queue()
+    store.claim(task_id=task.pk, worker="w")
+    store.expire(now=store.now() + 1_000)
+    spool.put(end_of(task))
+    spool.write_all()
+    assert (row(task).state, row(task).attempt) == ("failed", 2)
+
+
+def test_a_retry_is_written_as_well(queue) -> None:
+    task = queue()
+    store.claim(task_id=task.pk, worker="w")
+    spool.put(end_of(task, state=State.RETRYING))
+    spool.write_all()
+    assert (row(task).state, row(task).error) == ("retrying", "Row 7 has no name.")
+
+
+@pytest.mark.parametrize("attempt", [1, None])
+def test_a_newer_attempt_is_not_ended(queue, attempt: int | None) -> None:
+    task = queue()
+    for worker in ("w1", "w2"):
+        store.claim(task_id=task.pk, worker=worker)
+    spool.put(end_of(task, attempt=attempt))
+    spool.write_all()
+    assert (row(task).state, row(task).attempt) == ("running", 2)
+
+
+def test_a_task_that_was_deleted_and_a_file_that_is_no_end_are_dropped(queue, folder: Path) -> None:
+    task = queue()
+    spool.put(end_of(task))
+    task.delete()
+    [file] = files(folder)
+    (file.parent / "broken.json").write_text("{")
+    spool.write_all()
+    assert files(folder) == []
+
+
+def test_a_directory_that_others_can_write_to_is_not_used(queue, folder: Path, caplog: Any) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+    with caplog.at_level(logging.ERROR):
+        spool.put(end_of(queue()))
+    assert files(folder) == []
+    assert "Others can write to" in caplog.text
