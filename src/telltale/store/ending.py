@@ -17,7 +17,7 @@ from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.store.clock import or_now
 from telltale.store.groups import count_end
-from telltale.store.rows import in_transaction, is_uuid, read_change, task_rows, valid_ids
+from telltale.store.rows import free_ids, in_transaction, is_uuid, read_change, task_rows, valid_ids
 from telltale.store.statements import NextSeq
 from telltale.store.unsaved import alive_ids
 from telltale.store.values import Changed
@@ -81,7 +81,7 @@ def _link(result: str) -> str | None:
     if bounded(result) == result:
         return result
     # A link that is cut off leads nowhere.
-    logger.warning("A result's link is left out, because it has more than %d bytes: %.80s…", TEXT_BYTES, result)
+    logger.warning("A result's link is left out, because it has more than %d bytes: %.80r…", TEXT_BYTES, result)
     return None
 
 
@@ -119,6 +119,7 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
 
     Every read calls this, so no scheduler is needed. The condition is part of the UPDATE: a worker that renews its
     lease in between keeps its task. So does one that can't save at the moment and publishes nevertheless (`unsaved`).
+    A row that another transaction has locked is left to a later read, because a read waits for no writer.
     """
     instant = or_now(now)
     expired = task_rows().filter(ended_at=None, lease_until__lt=instant)
@@ -127,10 +128,11 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
     rows = list(expired.values_list("pk", "attempt", "state", "beat_at"))
     running = {pk: (attempt, beat_at or 0.0) for pk, attempt, state, beat_at in rows if state == State.RUNNING}
     alive = alive_ids(running, instant)
+    free = free_ids([pk for pk, *_ in rows])
     changes = [
         _end_unstarted(pk, attempt, instant) if state == State.QUEUED else _end_lost(pk, attempt, instant)
         for pk, attempt, state, _beat_at in rows
-        if pk not in alive
+        if pk in free and pk not in alive
     ]
     return [change for change in changes if change is not None]
 

@@ -3,11 +3,11 @@
 This module knows nothing about a task's life: the conditions of the races are in the modules that decide them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 
 from telltale import conf
@@ -49,6 +49,15 @@ def notice_rows() -> "QuerySet[StoredNotice]":
 def in_transaction() -> transaction.Atomic:
     """A transaction in the database of the settings; a savepoint within an outer one."""
     return transaction.atomic(using=database())
+
+
+def free_ids(ids: Collection[UUID]) -> Collection[UUID]:
+    """Return those of the tasks whose rows no other transaction has locked, as far as the database can tell."""
+    if not ids or not connections[database()].features.has_select_for_update_skip_locked:
+        return ids
+    with in_transaction():
+        free = task_rows().filter(pk__in=ids).select_for_update(skip_locked=True)
+        return set(free.values_list("pk", flat=True))
 
 
 def read_change(task_id: UUID | str) -> Changed | None:
