@@ -122,7 +122,7 @@ TASKS = {
     "dummy": {"BACKEND": f"{_tasks}.backends.dummy.DummyBackend"},
 }
 
-_DURATIONS = ("BEAT_S", "STALLED_S", "LEASE_S", "QUIET_S", "SAVE_EVERY_S", "END_RETRY_S")
+_DURATIONS = ("BEAT_S", "STALLED_S", "LEASE_S", "QUIET_S", "SAVE_EVERY_S", "END_RETRY_S", "POLL_S")
 TELLTALE = {
     "BROKER": os.environ.get("TELLTALE_BROKER", "memory://"),
     "FOLLOW": {"*.follow_me": "Something of another package"},

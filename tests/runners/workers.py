@@ -18,7 +18,7 @@ from telltale.runners.threads import THREADS, _pool
 from tests.app import celery_app
 from tests.servers import ROOT, await_text, spawn
 
-SHORT_DURATIONS = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 5.0, "SAVE_EVERY_S": 0.3}
+SHORT_DURATIONS = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 5.0, "SAVE_EVERY_S": 0.3, "POLL_S": 0.5}
 """Settings with which a killed worker is noticed soon, in the tests' process and in the workers."""
 
 
