@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore, Reject
+from django.db import transaction
 from redis import Redis
 
 import telltale
@@ -239,3 +240,11 @@ def add_up(values: list[object], log: str) -> None:
 @telltale.tracked
 def stop_at(log: str, point: str) -> None:
     crash_points.stop_at(log, point)
+
+
+@shared_task
+@transaction.atomic
+@telltale.tracked
+def fail_in_transaction(log: str) -> None:
+    """The site's transaction is rolled back."""
+    TaskFunctions.fail(log)

@@ -1,5 +1,7 @@
 """The tests' tasks for `django.tasks`, built in or from the backport."""
 
+from django.db import transaction
+
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
 from tests.app import crash_points
@@ -78,3 +80,11 @@ def runs_another(log: str) -> None:
 @telltale.tracked
 def stop_at(log: str, point: str) -> None:
     crash_points.stop_at(log, point)
+
+
+@task
+@transaction.atomic
+@telltale.tracked
+def fail_in_transaction(log: str) -> None:
+    """The site's transaction is rolled back."""
+    TaskFunctions.fail(log)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+from django.db import transaction
 from django_rq import job
 from rq import Retry
 
@@ -101,3 +102,11 @@ def wait_for_file_with_retries(log: str, file: str) -> None:
 @telltale.tracked
 def stop_at(log: str, point: str) -> None:
     crash_points.stop_at(log, point)
+
+
+@job
+@transaction.atomic
+@telltale.tracked
+def fail_in_transaction(log: str) -> None:
+    """The site's transaction is rolled back."""
+    TaskFunctions.fail(log)

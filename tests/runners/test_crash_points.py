@@ -96,6 +96,14 @@ class TestCelery:
     def worker(self, celery_crash_worker: WorkerProcess) -> WorkerProcess:
         return celery_crash_worker
 
+    def test_a_task_whose_failure_rolls_back_a_transaction_around_it_has_failed(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.start()
+        row = telltale.enqueue(celery_tasks.fail_in_transaction, str(tmp_path / "log"))
+        assert (*outcome(row), reload(row).attempt) == (State.FAILED, "Row 7 has no name.", 1)
+        assert logged_lines(tmp_path) == ["fail"]
+
     def stop_at_all(self, folder: Path) -> dict[str, tuple[TaskState, int]]:
         return {point: stop_at(celery_tasks, folder / point, point) for point in POINTS}
 
@@ -137,6 +145,14 @@ class TestRQ:
     @pytest.fixture
     def worker(self, rq_crash_worker: WorkerProcess) -> WorkerProcess:
         return rq_crash_worker
+
+    def test_a_task_whose_failure_rolls_back_a_transaction_around_it_has_failed(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.start()
+        row = telltale.enqueue(rq_tasks.fail_in_transaction, str(tmp_path / "log"))
+        assert (*outcome(row), reload(row).attempt) == (State.FAILED, "Row 7 has no name.", 1)
+        assert logged_lines(tmp_path) == ["fail"]
 
     def test_the_end_of_a_job_whose_work_horse_is_killed_is_reported_at_once(
         self, worker: WorkerProcess, tmp_path: Path
@@ -184,6 +200,14 @@ class TestDjangoTasks:
     @pytest.fixture
     def worker(self, django_tasks_crash_worker: WorkerProcess) -> WorkerProcess:
         return django_tasks_crash_worker
+
+    def test_a_task_whose_failure_rolls_back_a_transaction_around_it_has_failed(
+        self, worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        worker.start()
+        row = telltale.enqueue(django_tasks.fail_in_transaction, str(tmp_path / "log"))
+        assert (*outcome(row), reload(row).attempt) == (State.FAILED, "Row 7 has no name.", 1)
+        assert logged_lines(tmp_path) == ["fail"]
 
     # At the other points the row and the result are as at one of these.
     @pytest.mark.parametrize("point", ["before claim", "after save", "after end"])
