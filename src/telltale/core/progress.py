@@ -35,20 +35,33 @@ class Stage:
     """The sum of the weights of all its children; None until a child names it."""
     children_total: int | None = None
     """How many children there will be, if all have weight 1."""
+    parent: "Stage | None" = None
+    number: int = 0
+    """Its place among the children of its parent, from 1; 0 for the root."""
+    open: dict[int, "Stage"] = field(default_factory=dict)
+    """Its children that are not over, in the order in which they were entered: several, if they run in parallel."""
 
 
 @dataclass(eq=False, slots=True)
 class Stages:
-    """The stages of one attempt, from the root to the present one."""
+    """The stages of one attempt: a tree. The present one is the innermost of the task's own line."""
 
     root: Stage = field(default_factory=Stage)
-    _path: tuple[Stage, ...] = ()
+    _present: Stage | None = None
     _highest: float | None = None
 
-    def enter(self, name: str, weight: float = 1, of: float | None = None) -> Stage:
-        """Begin a stage within the present one; raise `ValueError` for a weight that is no positive number."""
+    @property
+    def present(self) -> Stage:
+        """The innermost stage that was entered without a `parent` and is not over."""
+        return self._present or self.root
+
+    def enter(self, name: str, weight: float = 1, of: float | None = None, *, parent: Stage | None = None) -> Stage:
+        """Begin a stage within the present one; raise `ValueError` for a weight that is no positive number.
+
+        `parent`: begin it within this one instead, in parallel; the present one stays.
+        """
         weight = _positive(weight, "weight")
-        parent = self._present
+        is_parallel, parent = parent is not None, parent or self.present
         if of is not None:
             parent.weights_sum = _positive(of, "of")
         weights_sum = parent.weights_sum
@@ -56,56 +69,58 @@ class Stages:
         if weights_sum is not None and weight == 1 and weights_sum == int(weights_sum):
             parent.children_total = int(weights_sum)
         divisor = weights_sum if weights_sum is not None else (1.0 if weight < 1 else None)
-        stage = Stage(name=name, share=None if divisor is None else min(1.0, weight / divisor))
-        self._path = (*self._path, stage)
+        share = None if divisor is None else min(1.0, weight / divisor)
+        stage = Stage(name=name, share=share, parent=parent, number=parent.children)
+        parent.open[id(stage)] = stage
+        if not is_parallel:
+            self._present = stage
         return stage
 
-    def leave(self) -> None:
-        """End the present stage as completed; its parent is the present stage again."""
-        if not self._path:
+    def leave(self, stage: Stage | None = None) -> None:
+        """End the stage, by default the present one, as completed. Harmless for the root and when repeated."""
+        stage = stage or self.present
+        parent = stage.parent
+        if parent is None or parent.open.pop(id(stage), None) is None:
             return
-        stage = self._path[-1]
-        parent = self._path[-2] if len(self._path) > 1 else self.root
         is_known = parent.done_share is not None and stage.share is not None
         parent.done_share = min(1.0, (parent.done_share or 0.0) + (stage.share or 0.0)) if is_known else None
-        self._path = self._path[:-1]
+        if stage is self._present:
+            self._present = parent
 
-    def sample(self) -> Progress:
-        """Return the fraction of the whole, and the count and message of the present stage."""
-        path = self._path
-        present = path[-1] if path else self.root
-        total = number(present.total)
-        current = number(present.current)
+    def open_ancestor(self, stage: Stage | None) -> Stage:
+        """The stage itself, if it is not over, else the innermost of those around it that is not."""
+        while stage is not None and stage.parent is not None:
+            if id(stage) in stage.parent.open:
+                return stage
+            stage = stage.parent
+        return self.root
+
+    def sample(self, shown: Stage | None = None) -> Progress:
+        """Return the fraction of the whole, and the count and message of one stage.
+
+        `shown`: by default the present stage. If its children run in parallel, the first of them stands for all.
+        """
+        if shown is None:
+            shown = self.present
+            while children := list(shown.open.values()):
+                shown = children[0]
+        total = number(shown.total)
+        current = number(shown.current)
         if total is not None and current is not None and current > total:
             total = None  # There is more than the task said, so the total is unknown.
-        if not current and total is None and not present.unit:
+        if not current and total is None and not shown.unit:
             current = None  # The stage does not count, so 0 would be misleading.
-        outermost = path[0] if path else None
+        outermost = _outermost(shown)
         return Progress(
-            fraction=self._highest_of(self._fraction(path)),
+            fraction=self._highest_of(_fraction(self.root)),
             current=current,
             total=total,
-            unit=bounded(str(present.unit), SHORT_BYTES),
-            message=bounded(str(present.message), MESSAGE_BYTES),
-            stage=bounded(outermost.name, SHORT_BYTES) if outermost else "",
-            step=self.root.children if outermost else 0,
+            unit=bounded(str(shown.unit), SHORT_BYTES),
+            message=bounded(str(shown.message), MESSAGE_BYTES),
+            stage=bounded(outermost.name, SHORT_BYTES),
+            step=outermost.number,
             steps=self.root.children_total,
         )
-
-    @property
-    def _present(self) -> Stage:
-        return self._path[-1] if self._path else self.root
-
-    def _fraction(self, path: tuple[Stage, ...]) -> float | None:
-        """The fraction of the whole, worked out from the present stage outwards."""
-        parents = (self.root, *path)
-        fraction = _own_fraction(path[-1] if path else self.root)
-        for parent, child in zip(reversed(parents[: len(path)]), reversed(path), strict=True):
-            if parent.done_share is None or child.share is None:
-                return None
-            # A stage that does not count is taken as not begun until it is over.
-            fraction = parent.done_share + child.share * (fraction or 0.0)
-        return fraction
 
     def _highest_of(self, fraction: float | None) -> float | None:
         if fraction is not None:
@@ -113,8 +128,27 @@ class Stages:
         return self._highest
 
 
+def _outermost(stage: Stage) -> Stage:
+    """The child of the root that contains the stage; the root itself for the root."""
+    while stage.parent is not None and stage.parent.parent is not None:
+        stage = stage.parent
+    return stage
+
+
+def _fraction(stage: Stage) -> float | None:
+    """How much of the stage is done, with its children that are not over; None while that is unknown."""
+    fraction = _own_fraction(stage)
+    for child in list(stage.open.values()):
+        part = _fraction(child)
+        if fraction is None or child.share is None or (part is None and child.open):
+            return None
+        # A stage that does not count is taken as not begun until it is over.
+        fraction += child.share * (part or 0.0)
+    return fraction
+
+
 def _own_fraction(stage: Stage) -> float | None:
-    """The fraction of a stage while none of its children is the present stage."""
+    """The fraction of a stage without its children that are not over."""
     if stage.children:
         return stage.done_share
     total, current = number(stage.total), number(stage.current)
@@ -123,7 +157,7 @@ def _own_fraction(stage: Stage) -> float | None:
     return current / total
 
 
-def number(value: object) -> float | None:
+def number(value: Any) -> float | None:
     """Return `value` as a number from 0 to 1e15, or None: a task may set anything.
 
     What has a conversion is converted, such as `Decimal`, `Fraction` and the scalars of numpy.

@@ -6,7 +6,9 @@ Outside a run, everything here does nothing. Knows the arithmetic of stages; mus
 """
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+import sys
+import weakref
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import is_
@@ -16,15 +18,16 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
 from telltale import native
-from telltale.core.progress import Stages
+from telltale.core.progress import Stage, Stages
 from telltale.core.snapshot import Progress
 
 T = TypeVar("T")
 
-RawValues = tuple[int, Any, Any, Any, Any, Any, Any, Any]
+RawValues = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 """A tracker's attributes as the task set them, unconverted.
 
-In this order: stage_changes, current, total, unit, message, label, no_cancel, cancel_requested.
+In this order: stage_changes (with the values of stages that run in parallel), current, total, unit, message, label,
+no_cancel, cancel_requested.
 """
 
 
@@ -63,14 +66,16 @@ class Tracker:
     """The progress of one attempt. The task sets the attributes at any time, from its own thread."""
 
     __slots__ = (
-        "_is_counting",
+        "_branches",
         "_lock",
+        "_loop",
         "_outer_stages",
         "_place",
         "_place_values",
         "_stage",
         "_stage_changes",
         "_stages",
+        "_thread",
         "cancel_requested",
         "current",
         "label",
@@ -108,61 +113,113 @@ class Tracker:
 
     def __init__(self) -> None:
         self._lock = native.lock()
+        self._thread = native.get_ident()
         self._stages = Stages()
         self._stage = self._stages.root
         self._outer_stages: list[tuple[Any, ...]] = []
+        """For each stage that is not over: the stage, and what was before it."""
+        self._branches: dict[int, Branch] = {}
+        """The stages that run in parallel to this line of stages."""
         self._stage_changes = 0
         """How often a stage began or ended, so that the raw values differ whenever the progress may."""
         self._place: Progress | None = None
         """The progress at the moment when an exception left a stage; None once the task has reported more."""
         self._place_values: tuple[Any, ...] = ()
         """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
-        self._is_counting = False
+        self._loop: CountingLoop | None = None
+        """The loop that counts here; None if there was none."""
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.return_json = self.label = self.no_cancel = None
         self.cancel_requested = self.stopping = False
         self.start_reporting = None
+
+    @property
+    def _whole(self) -> "Tracker":
+        """The tracker of the whole attempt: this one, unless it is a branch."""
+        return self
+
+    def advance(self, n: float = 1) -> None:
+        """Add `n` to `current`. Safe from several threads and coroutines at once."""
+        with self._lock:
+            self.current = (self.current or 0) + n
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator["Tracker"]:
         """A part of the task with its own progress. Stages nest; `core/progress.py` explains `weight` and `of`.
 
         Within it, `current`, `total`, `unit` and `message` belong to the stage. Afterwards the earlier values return.
-        If an exception leaves the stage, the reported progress stays where it was until the task reports more.
+        If an exception leaves the stage, the reported progress stays where it was until the task reports more. Stages
+        of several threads or coroutines add up: each gets a tracker of its own, which `current()` returns there.
         """
-        if self.start_reporting is not None:
-            self.start_reporting()
+        whole = self._whole
+        if whole.start_reporting is not None:
+            whole.start_reporting()
         with self._lock:
-            self._copy_to_stage(self.raw_values())
-            self._outer_stages.append(
-                (self._stage, self._is_counting, self.current, self.total, self.message, self.unit)
-            )
-            self._stage = self._stages.enter(str(name), weight, of)
-            self._stage_changes += 1
-            self._is_counting = False
-            self.current, self.total, self.message, self.unit = 0, None, "", ""
+            tracker, stage = whole._enter(str(name), weight, of)
+        outer = _tracker.get(), _stage.get()
+        _tracker.set(tracker)
+        _stage.set(stage)
         try:
-            yield self
+            yield tracker
         except BaseException:
             with self._lock:
-                place = self._place_now()
-                self._leave_stage()
-                self._place, self._place_values = place, self.raw_values()[:5]
+                place = whole._place_at(tracker, stage)
+                tracker._leave(stage)
+                whole._place, whole._place_values = place, whole.raw_values()[:5]
             raise
         else:
             with self._lock:
-                self._copy_to_stage(self.raw_values())
-                self._leave_stage()
+                tracker._leave(stage)
+        finally:
+            # Not `reset(token)`: see `tracking`.
+            _tracker.set(outer[0])
+            _stage.set(outer[1])
 
-    def _leave_stage(self) -> None:
-        self._stages.leave()
+    # Call these with the lock held.
+
+    def _enter(self, name: str, weight: float, of: float | None) -> tuple["Tracker", Stage]:
+        """Begin a stage, in this line of stages or in parallel to it; return its tracker, and the stage."""
+        here, parent = _tracker.get(), _stage.get()
+        is_of_this_run = here is not None and here._whole is self
+        if is_of_this_run or native.get_ident() == self._thread:
+            line = here if here is not None and is_of_this_run else self
+            parent = self._stages.open_ancestor(parent if is_of_this_run else line._stage)
+        else:
+            # Another thread, which has no copy of the context: all that is known is where the task is.
+            line, parent = None, self._stage
+        if line is None or parent is not line._stage:
+            branch = Branch(self, self._stages.enter(name, weight, of, parent=parent))
+            self._branches[id(branch)] = branch
+            self._stage_changes += 1
+            return branch, branch._stage
+        line._copy_to_stage(line.raw_values())
+        outer = (line._stage, line._loop, line.current, line.total, line.message, line.unit)
+        line._stage = self._stages.enter(name, weight, of, parent=None if line is self else parent)
+        line._outer_stages.append((line._stage, *outer))
         self._stage_changes += 1
-        self._stage, self._is_counting, self.current, self.total, self.message, self.unit = self._outer_stages.pop()
+        line._loop = None
+        line.current, line.total, line.message, line.unit = 0, None, "", ""
+        return line, line._stage
+
+    def _leave(self, stage: Stage) -> None:
+        """End a stage of this line. Those within it that still run end with it."""
+        whole = self._whole
+        for number, (entered, *_outer) in enumerate(self._outer_stages):
+            if entered is stage:
+                self._copy_to_stage(self.raw_values())
+                for inner, *_inner_outer in reversed(self._outer_stages[number:]):
+                    whole._stages.leave(inner)
+                _entered, self._stage, self._loop, self.current, self.total, self.message, self.unit = (
+                    self._outer_stages[number]
+                )
+                del self._outer_stages[number:]
+                whole._stage_changes += 1
+                return
 
     def raw_values(self) -> RawValues:
         """The values by which the reporter sees whether anything has changed. No lock, and a tenth of `read`'s time."""
         return (
-            self._stage_changes,
+            (self._stage_changes, *self._branch_values()) if self._branches else self._stage_changes,
             self.current,
             self.total,
             self.unit,
@@ -171,6 +228,9 @@ class Tracker:
             self.no_cancel,
             self.cancel_requested,
         )
+
+    def _branch_values(self) -> list[tuple[Any, ...]]:
+        return [branch.raw_values() for branch in list(self._branches.values())]
 
     def read(self) -> tuple[RawValues, Progress]:
         """The raw values, and the progress made from them. Called from the reporter's thread."""
@@ -195,12 +255,24 @@ class Tracker:
         if self._place is not None and all(map(is_, raw_values, self._place_values)):
             return self._place
         self._place = None
-        self._copy_to_stage(raw_values)
+        self._copy_all(raw_values)
         return self._stages.sample()
 
-    def _place_now(self) -> Progress | None:
+    def _copy_all(self, raw_values: RawValues) -> None:
+        self._copy_to_stage(raw_values)
+        for branch in list(self._branches.values()):
+            branch._copy_to_stage(branch.raw_values())
+
+    def _place_at(self, tracker: "Tracker", stage: Stage) -> Progress | None:
+        """The progress at the moment when an exception leaves the stage of that tracker."""
         try:
-            return self._sample(self.raw_values())
+            if stage is not tracker._stage:
+                return None
+            raw_values = self.raw_values()
+            if tracker is self and self._place is not None and all(map(is_, raw_values, self._place_values)):
+                return self._place
+            self._copy_all(raw_values)
+            return self._stages.sample(None if tracker is self else stage)
         except Exception:
             return None  # The task may set any object. Its own exception is the one that must leave the stage.
 
@@ -230,6 +302,70 @@ class Tracker:
             self.stopping = self.cancel_requested and outer_reason is None
 
 
+def _of_whole(name: str) -> Any:
+    """An attribute that a branch shares with the tracker of the whole attempt."""
+
+    def get(branch: "Branch") -> Any:
+        return getattr(branch._main, name)
+
+    def set_(branch: "Branch", value: object) -> None:
+        setattr(branch._main, name, value)
+
+    return property(get, set_)
+
+
+class Branch(Tracker):
+    """The tracker of a stage that runs in parallel to others: its own figures and message, all else the attempt's."""
+
+    __slots__ = ("_main",)
+
+    cancel_requested = _of_whole("cancel_requested")
+    label = _of_whole("label")
+    no_cancel = _of_whole("no_cancel")
+    result = _of_whole("result")
+    return_json = _of_whole("return_json")
+    start_reporting = _of_whole("start_reporting")
+    stopping = _of_whole("stopping")
+
+    def __init__(self, main: Tracker, stage: Stage) -> None:
+        self._main = main
+        self._lock, self._stages, self._stage = main._lock, main._stages, stage
+        self._outer_stages = []
+        self._loop = None
+        self.current, self.total, self.message, self.unit = 0, None, "", ""
+
+    @property
+    def _whole(self) -> Tracker:
+        return self._main
+
+    def _leave(self, stage: Stage) -> None:
+        if any(entered is stage for entered, *_outer in self._outer_stages):
+            super()._leave(stage)
+            return
+        self._copy_to_stage(self.raw_values())
+        for inner, *_outer in reversed(self._outer_stages):
+            self._stages.leave(inner)
+        self._stages.leave(stage)
+        self._main._branches.pop(id(self), None)
+        self._main._stage_changes += 1
+
+    def raw_values(self) -> RawValues:
+        """Its own values; the others are those of the whole attempt."""
+        return (0, self.current, self.total, self.unit, self.message, None, None, False)
+
+    def read(self) -> tuple[RawValues, Progress]:
+        """Those of the whole attempt."""
+        return self._main.read()
+
+    def forget_place(self) -> None:
+        """That of the whole attempt."""
+        self._main.forget_place()
+
+    def request_cancel(self) -> None:
+        """That of the whole attempt."""
+        self._main.request_cancel()
+
+
 class NoTracker(Tracker):
     """The tracker outside a run: ignores everything that is set."""
 
@@ -239,6 +375,9 @@ class NoTracker(Tracker):
         # Only the initial value of each attribute is kept.
         if not hasattr(self, name):
             super().__setattr__(name, value)
+
+    def advance(self, n: float = 1) -> None:
+        """Does nothing."""
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator[Tracker]:
@@ -252,6 +391,8 @@ class NoTracker(Tracker):
 
 
 _tracker: ContextVar[Tracker | None] = ContextVar("telltale_tracker", default=None)
+_stage: ContextVar[Stage | None] = ContextVar("telltale_stage", default=None)
+"""The stage in this context, of the run of `_tracker`; None outside of stages."""
 _NO_TRACKER = NoTracker()
 
 
@@ -263,13 +404,15 @@ def current() -> Tracker:
 @contextmanager
 def tracking(tracker: Tracker) -> Iterator[None]:
     """Within it, `current()` is `tracker`."""
-    outer = _tracker.get()
+    outer = _tracker.get(), _stage.get()
     _tracker.set(tracker)
+    _stage.set(None)
     try:
         yield
     finally:
         # Not `reset(token)`: an async task begins and ends in two threads, each with its own copy of the context.
-        _tracker.set(outer)
+        _tracker.set(outer[0])
+        _stage.set(outer[1])
 
 
 def stage(name: str, weight: float = 1, *, of: float | None = None) -> Any:
@@ -307,20 +450,64 @@ def progress(iterable: Any, total: float | None = None, message: str | None = No
         return iterable
     is_async = hasattr(iterable, "__aiter__") and (_in_coroutine() or not hasattr(iterable, "__iter__"))
     if is_async:
-        return _count_async(tracker, iterable, total, message, unit)
-    return _count(tracker, iterable, total, message, unit)
+        return _AsyncCount(tracker, iterable, total, message, unit)
+    loop = CountingLoop()
+    counted = _count(loop, tracker, iterable, total, message, unit)
+    loop.iterator = weakref.ref(counted)
+    return counted
+
+
+class CountingLoop:
+    """A loop over what `progress` returned. It lives until it ends, or is left early by `break`.
+
+    A loop that is left may keep its iterator: in a variable, or because nothing closes async iterators at once. So the
+    references to the iterator are counted: a loop that runs has one more than its variables.
+    """
+
+    __slots__ = ("iterator", "references")
+
+    iterator: "weakref.ref[Any]"
+    references: int
+    """How many there were while the loop ran."""
+
+    def begin(self, *, own_references: int = 0) -> None:
+        """The loop has asked for its first item. `own_references`: those of the caller, which are not the loop's."""
+        self.references = self._count_references() - own_references
+
+    def is_running(self) -> bool:
+        """Whether it has not been left. Without counts of references: until the iterator is gone."""
+        count = self._count_references()
+        return count > 0 and count >= self.references
+
+    def _count_references(self) -> int:
+        iterator = self.iterator()
+        return 0 if iterator is None else _getrefcount(iterator)
+
+
+_getrefcount: Callable[[object], int] = getattr(sys, "getrefcount", lambda _object: 1)
+
+
+def _is_counting(tracker: Tracker) -> bool:
+    """Whether a loop counts here now, around the one that asks."""
+    return tracker._loop is not None and tracker._loop.is_running()
 
 
 def _count(
-    tracker: Tracker, iterable: Iterable[T], total: float | None, message: str | None, unit: str | None
+    loop: CountingLoop,
+    tracker: Tracker,
+    iterable: Iterable[T],
+    total: float | None,
+    message: str | None,
+    unit: str | None,
 ) -> Iterator[T]:
-    if tracker._is_counting:
+    if _is_counting(tracker):
         for item in iterable:
             yield item
             if tracker.stopping:
                 raise Cancelled
         return
-    _start_counting(tracker, _length(iterable) if total is None else total, message, unit)
+    loop.begin()
+    _start_counting(loop, tracker, _length(iterable) if total is None else total, message, unit)
     try:
         tracker.check_cancelled()
         tracker.current = -1
@@ -332,33 +519,66 @@ def _count(
                 raise Cancelled
         tracker.current += 1
     finally:
-        tracker._is_counting = False
+        if tracker._loop is loop:
+            tracker._loop = None
 
 
-async def _count_async(
-    tracker: Tracker, iterable: AsyncIterable[T], total: float | None, message: str | None, unit: str | None
-) -> AsyncIterator[T]:
-    is_outermost = not tracker._is_counting
-    if is_outermost:
-        _start_counting(tracker, await _length_async(iterable) if total is None else total, message, unit)
-    try:
-        if tracker.stopping:
-            raise Cancelled
-        async for item in iterable:
-            yield item
-            if is_outermost:
-                tracker.current += 1
-            if tracker.stopping:
-                raise Cancelled
-    finally:
+class _AsyncCount(AsyncIterator[T]):
+    """Counts the items of an async iterable. No generator: one that a loop leaves lives on until it is closed."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        iterable: AsyncIterable[T],
+        total: float | None,
+        message: str | None,
+        unit: str | None,
+    ) -> None:
+        self._tracker, self._iterable = tracker, iterable
+        self._total, self._message, self._unit = total, message, unit
+        self._items: AsyncIterator[T] | None = None
+        self._loop = CountingLoop()
+        self._loop.iterator = weakref.ref(self)
+
+    def __anext__(self) -> Awaitable[T]:
+        if self._items is not None:
+            return self._next(self._items)
+        is_outermost = not _is_counting(self._tracker)
         if is_outermost:
-            tracker._is_counting = False
+            self._loop.begin(own_references=1)
+        return self._first(is_outermost)
+
+    async def _first(self, is_outermost: bool) -> T:
+        tracker, iterable = self._tracker, self._iterable
+        if is_outermost:
+            total = await _length_async(iterable) if self._total is None else self._total
+            _start_counting(self._loop, tracker, total, self._message, self._unit)
+        tracker.check_cancelled()
+        self._items = aiter(iterable)
+        return await self._item(self._items)
+
+    async def _next(self, items: AsyncIterator[T]) -> T:
+        if self._tracker._loop is self._loop:
+            self._tracker.current += 1
+        self._tracker.check_cancelled()
+        return await self._item(items)
+
+    async def _item(self, items: AsyncIterator[T]) -> T:
+        try:
+            return await anext(items)
+        except BaseException:
+            # The loop ends, normally or not.
+            if self._tracker._loop is self._loop:
+                self._tracker._loop = None
+            raise
 
 
-def _start_counting(tracker: Tracker, total: float | None, message: str | None, unit: str | None) -> None:
+def _start_counting(
+    loop: CountingLoop, tracker: Tracker, total: float | None, message: str | None, unit: str | None
+) -> None:
     if tracker.start_reporting is not None:
         tracker.start_reporting()
-    tracker._is_counting = True
+    tracker._loop = loop
     tracker.current, tracker.total = 0, total
     if message is not None:
         tracker.message = message
