@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { health } from "telltale/health.js"
+import { health, mayBeLost } from "telltale/health.js"
 
 import { shared } from "./traces.js"
 
@@ -11,3 +11,12 @@ for (const { about, snapshot, now, expected } of shared.healths) {
     assert.equal(health({ created_at: 0, ...snapshot }, now, shared.limits), expected)
   })
 }
+
+test("a waiting task may be lost once it has been missing for more than a minute", () => {
+  const missing = { state: "queued", missing_since: 100 }
+  assert.equal(mayBeLost(missing, 160), false)
+  assert.equal(mayBeLost(missing, 160.1), true)
+  assert.equal(mayBeLost({ ...missing, state: "retrying" }, 161), true)
+  assert.equal(mayBeLost({ ...missing, state: "failed" }, 161), false)
+  assert.equal(mayBeLost({ ...missing, missing_since: null }, 161), false)
+})

@@ -347,6 +347,19 @@ def test_a_failed_task_that_can_run_again_offers_retry() -> None:
 
 
 @pytest.mark.django_db
+def test_a_waiting_task_that_may_have_been_lost_offers_retry_and_one_that_waits_does_not() -> None:
+    ada = person()
+    fields = {"owner": ada, "name": "tests.app.thread_tasks.fail", "call": {"args": [], "kwargs": {}}}
+    missing = row(State.QUEUED, missing_since=store.now() - 100, **fields)
+    waiting = row(State.QUEUED, **fields)
+    retry_forms = [
+        next(form for form in bar(task, ada).all("form") if form["class"] == "telltale-retry")
+        for task in (missing, waiting)
+    ]
+    assert ["hidden" in form for form in retry_forms] == [False, True]
+
+
+@pytest.mark.django_db
 def test_a_bar_of_ones_own_names_the_topic_that_covers_it_and_no_other_bar_does() -> None:
     ada = person("ada")
     task = task_of(ada)

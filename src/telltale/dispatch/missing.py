@@ -32,9 +32,10 @@ def is_passed_over(row: TaskState, *, ahead: int | None, is_listening: bool | No
     """Whether a worker could begin the task and does not, as far as the store knows."""
     if ahead != 0 or is_listening is False:
         return False
-    running = store.task_rows().filter(ended_at=None, state=State.RUNNING.value, runner=row.runner)
-    ended = store.task_rows().filter(ended_at__isnull=False).order_by("-ended_at")[:COMPARED]
-    if any(_has_overtaken(other, row) for rows in (running[:COMPARED], ended) for other in rows):
+    rows = store.task_rows().only("runner", "name", "created_at", "started_at")
+    running = rows.filter(ended_at=None, state=State.RUNNING.value, runner=row.runner)
+    ended = rows.filter(ended_at__isnull=False).order_by("-ended_at")[:COMPARED]
+    if any(_has_overtaken(other, row) for others in (running[:COMPARED], ended) for other in others):
         return True
     return is_listening is True and not running.exists()
 
