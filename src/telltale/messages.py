@@ -11,6 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 from telltale import conf, store
@@ -46,9 +47,19 @@ def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -
     return notice
 
 
+async def anotify(to: Any, text: str, *, level: str = "info", url: str | None = None) -> Notice:
+    """As `notify`, for coroutines."""
+    return await sync_to_async(notify)(to, text, level=level, url=url)
+
+
 def publish(topic: str, name: str, data: Any = None) -> None:
     """Send an event to the current followers of `topic`; it is not stored. `data`: plain JSON of at most 8 KiB."""
     announce([event_envelope(topic, name, data)])
+
+
+async def apublish(topic: str, name: str, data: Any = None) -> None:
+    """As `publish`, for coroutines: a broker may block for a moment."""
+    await sync_to_async(publish)(topic, name, data)
 
 
 def event_envelope(topic: str, name: str, data: Any) -> Envelope:
