@@ -79,6 +79,11 @@ $(HTMX)/node_modules/.installed: $(HTMX)/package.json $(HTMX)/package-lock.json
 	npm --prefix $(HTMX) ci --no-audit --no-fund --silent
 	touch $@
 
+SOFT := tests/docs/soft
+$(SOFT)/node_modules/.installed: $(SOFT)/package.json $(SOFT)/package-lock.json
+	npm --prefix $(SOFT) ci --no-audit --no-fund --silent
+	touch $@
+
 js: node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
@@ -118,11 +123,11 @@ pusher-clients: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the 
 	$(BIN)/pytest $(PUSHER)/clients
 	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
-others: $(VENV)/.dev services $(HTMX)/node_modules/.installed ## all other tests, on SQLite, with more simulated histories
+others: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## all other tests, on SQLite, with more simulated histories
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
 
 # Three at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
-test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
+test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
 	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target others pusher channels runners network newest pusher-clients databases
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
@@ -157,4 +162,4 @@ example-pusher: ## the example with Pusher's own libraries against the stand-in 
 	@$(MAKE) --no-print-directory -C examples/pusher run PORT=$(PORT)
 
 clean: ## remove what the other targets create
-	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules $(HTMX)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules $(HTMX)/node_modules $(SOFT)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -75,6 +75,8 @@ export class TaskToasts extends HTMLElement {
     connected.delete(this)
     this.#controller?.abort()
     this.#controller = null
+    // A new page's element may have come before the old page's went.
+    for (const element of connected) element.#restoreContent()
   }
 
   /** @returns {Display} */
