@@ -159,7 +159,7 @@ def test_only_the_store_writes_task_states() -> None:
 
 def test_the_rule_about_writers_sees_those_that_there_are() -> None:
     seen = {path.stem for room, path in modules() if room == "store" and any(writes_to_task_states(path))}
-    assert {"groups", "pruning", "queueing", "write_end"} <= seen
+    assert {"groups", "pruning", "queueing"} <= seen
 
 
 def test_the_store_is_entered_by_its_public_names_alone() -> None:

@@ -92,6 +92,13 @@ def test_an_event_that_cant_be_published_is_refused_with_the_fix(
         telltale.publish(topic, name, data)
 
 
+@pytest.mark.parametrize("url", ["/" + "x" * 2_048, "/a\0b", "/a\r\nb"])
+def test_a_link_that_can_not_be_stored_is_refused_with_the_rule(ada: User, url: str) -> None:
+    with pytest.raises(ValueError, match="at most 2,048 bytes and no control characters"):
+        telltale.notify(ada, "Hello", url=url)
+    assert not StoredNotice.objects.exists()
+
+
 def test_a_message_without_level_or_recipient_is_refused_with_the_fix(ada: User) -> None:
     with pytest.raises(ValueError, match="info, success, warning, error"):
         telltale.notify(ada, "Hello", level="loud")

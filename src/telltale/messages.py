@@ -18,7 +18,7 @@ from telltale import conf, store
 from telltale.brokers import broker
 from telltale.brokers.base import Message
 from telltale.core.outage import Outage
-from telltale.core.snapshot import SHORT_BYTES
+from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, bounded
 from telltale.core.topics import parse_open
 from telltale.core.wire import LEVELS, Envelope, Event, Notice, encode
 from telltale.owners import Owner
@@ -34,11 +34,17 @@ _outage = Outage(logger, "Publishing to the broker", "Pages get updates later, f
 def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -> Notice:
     """Send a person a message, which is kept until one of their pages has shown it.
 
-    `to`: a user, a request or an `Owner`. `level`: info, success, warning or error. `url`: a page to link to. Raises
-    the database's errors: a message that can't be stored is not sent.
+    `to`: a user, a request or an `Owner`. `level`: info, success, warning or error. `url`: a page to link to, in at
+    most 2,048 bytes. Raises the database's errors: a message that can't be stored is not sent.
     """
     if level not in LEVELS:
         raise ValueError(f"notify(level={level!r}) is not a level: use one of {', '.join(LEVELS)}.")
+    if url is not None and bounded(url) != url:
+        # A link that is cut off leads nowhere.
+        raise ValueError(
+            f"notify(url={url[:80]!r}…) has {len(url.encode('utf-8', 'replace')):,} bytes or control characters: a URL "
+            f"has at most {TEXT_BYTES:,} bytes and no control characters. Link to a page that leads on."
+        )
     topic = store.owner_now(Owner.of(to, create_session=True)).topic
     if topic is None:
         raise ValueError(f"notify({to!r}, …) has no recipient: pass a saved user, or a request with a session.")

@@ -55,3 +55,21 @@ def test_the_interval_of_rereads_depends_on_the_reach(reach: Reach, seconds: flo
 def test_a_site_may_set_its_own_interval(settings) -> None:
     settings.TELLTALE = {"RECHECK_S": 0.7}
     assert brokers.recheck_s(Reach.SITE) == 0.7
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://me:hush@host",
+        "local://me:hush@host/x",
+        "none://?password=hush",
+        "missing.module.Broker?password=hush",
+        "telltale.brokers.memory.MemoryBroker?api_key=hush",
+        "channels://me:hush@missing",
+    ],
+)
+def test_no_error_shows_a_secret(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refused:
+        brokers.build(url)
+    assert "TELLTALE['BROKER']" in str(refused.value)
+    assert "hush" not in str(refused.value)

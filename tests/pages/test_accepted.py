@@ -75,7 +75,7 @@ def test_a_client_that_waits_gets_the_end_if_it_comes_in_time() -> None:
 
     worker = threading.Thread(target=work)
     worker.start()
-    response: Any = telltale.accepted(request_with(Prefer="respond-async, wait=30"), task)
+    response: Any = telltale.accepted(request_with(Prefer="respond-async, wait=30"), task, wait=30)
     worker.join()
     assert response.status_code == 200
     assert response["Preference-Applied"] == "respond-async, wait=30"
@@ -85,23 +85,25 @@ def test_a_client_that_waits_gets_the_end_if_it_comes_in_time() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_client_that_waits_gets_a_response_when_the_time_is_up() -> None:
     began = time.monotonic()
-    response: Any = telltale.accepted(request_with(Prefer="wait=1"), task_of())
+    response: Any = telltale.accepted(request_with(Prefer="wait=1"), task_of(), wait=30)
     assert response.status_code == 202
     assert 0.9 < time.monotonic() - began < 20
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_view_waits_for_clients_without_a_preference_only() -> None:
+def test_a_client_may_prefer_a_shorter_wait_than_the_view_allows_and_no_longer_one() -> None:
     began = time.monotonic()
     telltale.accepted(request_with(Prefer="respond-async"), task_of(), wait=30)
     telltale.accepted(request_with(Prefer="wait=0"), task_of(), wait=30)
+    response = telltale.accepted(request_with(Prefer="wait=30"), task_of())
+    assert response["Preference-Applied"] == "wait=0"
     assert time.monotonic() - began < 20
 
 
 @pytest.mark.django_db
 def test_inside_a_transaction_the_response_does_not_wait_for_a_task_that_cannot_start() -> None:
     began = time.monotonic()
-    response: Any = telltale.accepted(request_with(Prefer="wait=30"), task_of())
+    response: Any = telltale.accepted(request_with(Prefer="wait=30"), task_of(), wait=30)
     assert response.status_code == 202
     assert time.monotonic() - began < 20
 
@@ -109,21 +111,19 @@ def test_inside_a_transaction_the_response_does_not_wait_for_a_task_that_cannot_
 @pytest.mark.parametrize(
     ("header", "is_async", "wait_s", "applied"),
     [
-        ("", False, None, ""),
-        ("respond-async", True, None, "respond-async"),
+        ("", False, 20, ""),
+        ("respond-async", True, 0, "respond-async"),
         ('wait="5"', False, 5, "wait=5"),
         ("WAIT=5, wait=9", False, 5, "wait=5"),
-        ("wait=999999999999", False, 999_999_999, "wait=30"),
-        ("wait=-1", False, None, ""),
-        ("wait=soon; return=minimal", False, None, ""),
+        ("wait=999999999999", False, 20, "wait=20"),
+        ("wait=-1", False, 20, ""),
+        ("wait=soon; return=minimal", False, 20, ""),
         ("return=minimal, respond-async; x, wait = 3", True, 3, "respond-async, wait=3"),
     ],
 )
-def test_preferences_are_read_as_in_the_standard(
-    header: str, is_async: bool, wait_s: float | None, applied: str
-) -> None:
+def test_preferences_are_read_as_in_the_standard(header: str, is_async: bool, wait_s: float, applied: str) -> None:
     preference = Preference(header)
-    assert (preference.is_async, preference.wait_s, preference.applied) == (is_async, wait_s, applied)
+    assert (preference.is_async, preference.wait_s(20), preference.applied(20)) == (is_async, wait_s, applied)
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """A task in one long transaction on SQLite: its worker can't save, and every page shows how far it is all the same."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health
 from telltale.core.topics import user_topic
 from telltale.core.wire import Envelope
-from telltale.live import tickets
+from telltale.live import heard, tickets
 from telltale.models import TaskState
 from telltale.store import write_on_read
 from telltale.worker.run import run_attempt
@@ -197,3 +198,17 @@ def test_no_view_of_ours_takes_the_write_lock_because_of_atomic_requests(url: st
         assert BaseHandler().make_view_atomic(view) is view
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
+
+
+def test_a_process_stops_listening_when_no_page_asks_for_a_late_task_any_more(ada: Any) -> None:
+    threads = {thread for thread in threading.enumerate() if thread.name == "telltale-heard"}
+    task = task_of(ada)
+    started(task)
+    TaskState.objects.filter(pk=task.pk).update(beat_at=store.now() - 60.0)
+    polled(ada)
+    [thread] = {thread for thread in threading.enumerate() if thread.name == "telltale-heard"} - threads
+    assert_eventually(lambda: broker()._listeners)  # type: ignore[attr-defined]
+    heard.forget()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert broker()._listeners == ()  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -208,11 +209,23 @@ def test_a_browser_is_redirected_back_to_its_page_on_this_site(ada: Any, signed_
     assert (response.status_code, response["Location"]) == (303, "/telltale/tasks/?page=2")
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "", "/a\r\nX: b", "/a\0"]
+)
 def test_a_browser_is_never_redirected_to_another_site(ada: Any, signed_in: Client, elsewhere: str) -> None:
     task = task_of(ada)
     response = signed_in.post(url_of(task, "cancel/"), {"next": elsewhere}, headers={"Accept": BROWSER})
     assert (response.status_code, response["Location"]) == (303, url_of(task))
+
+
+@pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
+def test_nothing_in_the_response_tells_whether_another_persons_task_exists(
+    ada: Any, client: Client, accept: str
+) -> None:
+    theirs = client.get(url_of(task_of(ada)), headers={"Accept": accept})
+    missing = client.get(url_of(TaskState(pk=uuid4())), headers={"Accept": accept})
+    assert theirs.status_code == missing.status_code == 404
+    assert theirs.headers == missing.headers
 
 
 @pytest.mark.parametrize(

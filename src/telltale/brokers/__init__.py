@@ -116,8 +116,8 @@ def _build_by_path(url: str) -> Broker:
         new_broker: Broker = import_string(path)(**dict(parse_qsl(query, keep_blank_values=True)))
     except (ImportError, TypeError) as error:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url!r}: {error}. Use one of {_known_schemes()}, or the dotted path of a broker "
-            "class, with its arguments after a question mark."
+            f"TELLTALE['BROKER'] is {redact(url)!r}: {error}. Use one of {_known_schemes()}, or the dotted path of a "
+            "broker class, with its arguments after a question mark."
         ) from error
     return new_broker
 

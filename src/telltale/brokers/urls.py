@@ -27,4 +27,6 @@ def redact(url: str) -> str:
 def require_scheme_only(url: SplitResult, form: str) -> None:
     """Raise `ImproperlyConfigured` unless `url` is its scheme alone: a silently ignored part would mislead."""
     if url.netloc or url.path or url.query or url.fragment:
-        raise ImproperlyConfigured(f"TELLTALE['BROKER'] is {url.geturl()!r}: write {form}, which takes nothing more.")
+        raise ImproperlyConfigured(
+            f"TELLTALE['BROKER'] is {redact(url.geturl())!r}: write {form}, which takes nothing more."
+        )

@@ -39,8 +39,9 @@ def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wa
 
     `request`: Django's, or a wrapper around it such as Django REST framework's. `task`: the result of
     `telltale.enqueue`, or of the runner's own call. `next_url`: where browsers are redirected instead of the task's
-    page. `wait`: seconds to wait for the task's end if the client states no preference, at most 30. Raises
-    `LookupError` if the task has no row, because its function is not tracked.
+    page. `wait`: seconds to wait for the task's end, at most 30; a client may prefer less (`Prefer: wait=5`), not more,
+    because each wait holds a thread of the server. Raises `LookupError` if the task has no row, because its function is
+    not tracked.
     """
     row = _row_of(task)
     is_for_htmx = is_from_htmx(request) and request.headers.get("HX-Boosted") != "true"
@@ -49,12 +50,12 @@ def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wa
     if not is_for_htmx and (wants_page(request) or (accepts_anything(request) and not _is_from_program(request))):
         return no_store(HttpResponse(status=303, headers={"Location": next_url or _page_url(row)}))
     preference = Preference.of(request)
-    row = _row_after_waiting(row, preference.wait_s_or(wait))
+    row = _row_after_waiting(row, preference.wait_s(wait))
     status = 200 if row.snapshot.ended else 202
     response = _bar(request, row, status) if is_for_htmx else task_answer(request, row, status=status)
     response.headers["Location"] = _page_url(row)
-    if preference.applied:
-        response.headers["Preference-Applied"] = preference.applied
+    if applied := preference.applied(wait):
+        response.headers["Preference-Applied"] = applied
     patch_vary_headers(response, ["Prefer"])
     return response
 
@@ -70,25 +71,25 @@ class Preference:
             preferences.setdefault(name.strip().lower(), value.strip().strip('"'))
         self.is_async = "respond-async" in preferences
         wait = preferences.get("wait", "")
-        self.wait_s = float(wait[:9]) if wait.isascii() and wait.isdigit() else None
+        self._wait_s = float(wait[:9]) if wait.isascii() and wait.isdigit() else None
 
     @classmethod
     def of(cls, request: HttpRequest) -> "Preference":
         """Return the request's preference."""
         return cls(request.headers.get("Prefer", ""))
 
-    def wait_s_or(self, default_s: float) -> float:
-        """Return how long to wait, in seconds, at most 30; `default_s` if the client states no preference."""
-        if self.wait_s is not None:
-            return min(self.wait_s, MAX_WAIT_S)
-        return 0.0 if self.is_async else min(default_s, MAX_WAIT_S)
+    def wait_s(self, longest_s: float) -> float:
+        """Return how long to wait, in seconds: what the client prefers, but at most `longest_s` and `MAX_WAIT_S`."""
+        longest_s = min(longest_s, MAX_WAIT_S)
+        if self._wait_s is not None:
+            return min(self._wait_s, longest_s)
+        return 0.0 if self.is_async else longest_s
 
-    @property
-    def applied(self) -> str:
+    def applied(self, longest_s: float) -> str:
         """The value of `Preference-Applied`."""
         applied = ["respond-async"] if self.is_async else []
-        if self.wait_s is not None:
-            applied.append(f"wait={min(self.wait_s, MAX_WAIT_S):.0f}")
+        if self._wait_s is not None:
+            applied.append(f"wait={self.wait_s(longest_s):.0f}")
         return ", ".join(applied)
 
 

@@ -19,6 +19,7 @@ from telltale.core.states import State
 from telltale.core.wire import INBOUND_BYTES, Malformed, decode
 from telltale.dispatch.control import why_no_retry
 from telltale.models import TaskState
+from telltale.owners import Owner
 from telltale.pages.permissions import is_owner
 
 MIN_RETRY_S: Final = 1
@@ -62,6 +63,8 @@ def json_error(status: int, message: str) -> JsonResponse:
 def not_found(request: HttpRequest) -> HttpResponseBase:
     """Return 404, the same for a task that does not exist and for one that the visitor may not see."""
     message = _("This task doesn't exist, or it isn't yours.")
+    # Reading who asks makes Django add `Vary: Cookie`, which it does for a task that exists.
+    Owner.of(request)
     if wants_page(request):
         raise Http404(message)
     return no_store(json_error(404, message))

@@ -265,7 +265,10 @@ def _action_done(request: HttpRequest, row: TaskState) -> HttpResponseBase:
 
 def _return_url(request: HttpRequest, row: TaskState) -> str:
     url = request.POST.get("next", "")
-    is_safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    # A header holds no control characters, such as the end of a line.
+    is_safe = url.isprintable() and url_has_allowed_host_and_scheme(
+        url, {request.get_host()}, require_https=request.is_secure()
+    )
     return url if is_safe else reverse("telltale:task", args=[row.pk])
 
 

@@ -27,6 +27,7 @@ from telltale.brokers.local.bundles import pack_bundles
 from telltale.brokers.local.directory import SocketDirectory, default_path
 from telltale.brokers.local.listener import LocalListener
 from telltale.brokers.none import NoneBroker
+from telltale.brokers.urls import redact
 from telltale.native import call_after_fork
 
 SUPPORTED: Final = hasattr(socket, "AF_UNIX")
@@ -181,8 +182,8 @@ def build(url: SplitResult) -> Broker:
     """For `local://`, or `local:///a/directory` that only this site uses."""
     if url.netloc or url.query or url.fragment:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url.geturl()!r}: write local://, or local:///run/mysite with three slashes "
-            "and the absolute path of a directory that only this site uses."
+            f"TELLTALE['BROKER'] is {redact(url.geturl())!r}: write local://, or local:///run/mysite with three "
+            "slashes and the absolute path of a directory that only this site uses."
         )
     if not SUPPORTED:
         return NoneBroker()

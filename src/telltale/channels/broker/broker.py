@@ -133,7 +133,7 @@ def build(url: SplitResult) -> ChannelsBroker:
         from channels.layers import InMemoryChannelLayer, channel_layers
     except ImportError as error:
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url.geturl()!r}, which needs Channels: "
+            f"TELLTALE['BROKER'] is {redact(url.geturl())!r}, which needs Channels: "
             f"pip install 'django-telltale[channels]'. ({error})"
         ) from error
     alias = url.netloc or DEFAULT_ALIAS
@@ -141,7 +141,7 @@ def build(url: SplitResult) -> ChannelsBroker:
     if alias not in configured:
         has = f"it has {', '.join(map(repr, configured))}" if configured else "the setting is empty or missing"
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url.geturl()!r}, but CHANNEL_LAYERS has no layer {alias!r}: {has}. "
+            f"TELLTALE['BROKER'] is {redact(url.geturl())!r}, but CHANNEL_LAYERS has no layer {alias!r}: {has}. "
             f'Use an alias that it has, or add: CHANNEL_LAYERS = {{"{alias}": {_EXAMPLE}}}.'
         )
 
@@ -154,7 +154,7 @@ def build(url: SplitResult) -> ChannelsBroker:
     except Exception as error:
         # A layer may be any package's code, and may refuse its CONFIG by any exception.
         raise ImproperlyConfigured(
-            f"TELLTALE['BROKER'] is {url.geturl()!r}, but CHANNEL_LAYERS[{alias!r}] can't be used: {error!r}. "
+            f"TELLTALE['BROKER'] is {redact(url.geturl())!r}, but CHANNEL_LAYERS[{alias!r}] can't be used: {error!r}. "
             "Correct its BACKEND and CONFIG."
         ) from error
     return ChannelsBroker(alias, make_layer, Reach.PROCESS if isinstance(layer, InMemoryChannelLayer) else Reach.SITE)
