@@ -5,6 +5,7 @@ import os
 import hypothesis
 import pytest
 
+from telltale.live import heard
 from telltale.store import durations
 
 # A busy machine may take a second for one example.
@@ -14,9 +15,10 @@ hypothesis.settings.load_profile("tests")
 
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
-    """The store keeps for some seconds what it knows of durations."""
+    """The store keeps for some seconds what it knows of durations, and reads listen to late workers for a minute."""
     durations._cached.clear()
     durations._unwritten.clear()
+    heard.forget()
 
 
 SECOND_TRIES = 3

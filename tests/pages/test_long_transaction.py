@@ -200,13 +200,17 @@ def test_no_view_of_ours_takes_the_write_lock_because_of_atomic_requests(url: st
         connection.settings_dict["ATOMIC_REQUESTS"] = False
 
 
+def listening_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "telltale-heard"]
+
+
 def test_a_process_stops_listening_when_no_page_asks_for_a_late_task_any_more(ada: Any) -> None:
-    threads = {thread for thread in threading.enumerate() if thread.name == "telltale-heard"}
+    assert_eventually(lambda: listening_threads() == [])
     task = task_of(ada)
     started(task)
     TaskState.objects.filter(pk=task.pk).update(beat_at=store.now() - 60.0)
     polled(ada)
-    [thread] = {thread for thread in threading.enumerate() if thread.name == "telltale-heard"} - threads
+    [thread] = listening_threads()
     assert_eventually(lambda: broker()._listeners)  # type: ignore[attr-defined]
     heard.forget()
     thread.join(30)

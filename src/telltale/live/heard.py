@@ -66,6 +66,12 @@ class Heard:
                 snapshots.append(envelope.snapshot)
         return [snapshot for snapshot in snapshots if snapshot is not None]
 
+    def forget(self) -> None:
+        """Forget all tasks; the thread stops listening soon."""
+        with self._lock:
+            self._asked_at, self._newest = {}, {}
+        self._has_new_tasks.set()
+
     def _ask_for(self, task_ids: Collection[str]) -> None:
         new_ids = [task_id for task_id in task_ids if task_id not in self._asked_at]
         new_ids = new_ids[: MAX_TASKS - len(self._asked_at)]
@@ -139,3 +145,8 @@ _heard = PerProcess(Heard)
 def install() -> None:
     """Have the store's reads in this process ask for what is heard."""
     store.add_source(lambda beats: _heard.get().snapshots_of(beats))
+
+
+def forget() -> None:
+    """Forget what this process has heard. For tests."""
+    _heard.get().forget()
