@@ -65,12 +65,12 @@ def start(request):
     return redirect("imports")
 
 def page(request, title):
-    tasks = [TaskState.objects.get(pk=pk) for pk in request.session["tasks"]]
-    context = {"title": title, "tasks": tasks, "task": tasks[0] if title == "Imports" else None}
+    tasks = [TaskState.objects.get(pk=pk) for pk in request.session.get("tasks", [])]
+    context = {"title": title, "tasks": tasks, "task": tasks[0] if tasks and title == "Imports" else None}
     return render(request, request.COOKIES["library"] + ".html", context)
 
 def reach(request, name, number):
-    advance(request.session["run"], name, number)
+    advance(request.GET.get("run") or request.session["run"], name, number)
     return HttpResponse()
 
 def notify(request, level):

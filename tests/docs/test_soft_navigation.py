@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, product
 from typing import Final
 
 import pytest
@@ -83,12 +83,14 @@ def open_page(browser: Browser, site: AccountsSite) -> Iterator[Callable[[str], 
     """Each call opens the first page of a new visitor, who has started two tasks, with this library."""
     context = browser.new_context(base_url=site.url)
     errors: list[str] = []
+    opened: list[int] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
 
     def open_with(library: str) -> Page:
         context.add_cookies([{"name": "library", "value": library, "url": site.url}])
         page = context.new_page()
-        answer = page.goto(f"/start/?run={next(runs)}")
+        opened.append(next(runs))
+        answer = page.goto(f"/start/?run={opened[-1]}")
         assert answer is not None
         assert answer.ok, page.content()
         wait_until_live(page)
@@ -96,8 +98,8 @@ def open_page(browser: Browser, site: AccountsSite) -> Iterator[Callable[[str], 
         return page
 
     yield open_with
-    for name in ("First", "Second"):
-        context.request.get(f"/reach/{name}/100/")
+    for run, name in product(opened, ("First", "Second")):
+        assert context.request.get(f"/reach/{name}/100/?run={run}").ok
     context.close()
     assert errors == []
 
@@ -293,6 +295,25 @@ def test_the_end_of_a_task_is_an_event_also_if_it_comes_before_the_first_live_da
     page.route("/", lambda route: route.fulfill(body=running[1].replace("</head>", script), content_type="text/html"))
     page.goto("/")
     wait_until(page, lambda: page.evaluate("window.ended") == "succeeded")
+
+
+def test_a_toast_of_a_visitor_is_not_shown_on_the_page_of_another(open_page: Callable[[str], Page]) -> None:
+    page = open_page("turbo")
+    notify(page, "error", "Disk full")
+    expect(page.locator(TOAST)).to_have_count(1)
+    page.request.get("/sign-out/")
+    page.evaluate("Turbo.visit('/about/')")
+    expect(page.locator("h1")).to_have_text("About")
+    expect(page.locator("task-toasts")).to_have_attribute("role", "region")
+    assert page.locator(TOAST).count() == 0
+
+
+@pytest.mark.parametrize("library", ["turbo", "htmx2", "htmx4"])
+def test_the_documented_form_of_the_sign_out_loads_the_page(library: str, open_page: Callable[[str], Page]) -> None:
+    page = open_page(library)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("h1")).to_have_text("About")
+    assert page.evaluate("window.wasNotReloaded") is None
 
 
 def bring(page: Page, way: Way, content: str) -> None:
