@@ -72,21 +72,24 @@ def create_queued_row(call: Call) -> tuple[UUID, Owner]:
 def create_row_unless_there(call: Call) -> None:
     """Write the call's row. The process at the other end of the message may have written it first."""
     try:
-        create_queued_row(call)
+        with store.time_limit():
+            create_queued_row(call)
     except IntegrityError:
         logger.debug("The row of %s %s exists already.", call.runner, call.runner_id)
 
 
 def complete_row(task_id: UUID, *, runner_id: str, due_at: float | None) -> None:
     """Add to a row what the runner has decided while it enqueued the task: its id, and when the run is due."""
-    store.set_runner_id(task_id, runner_id)
-    if due_at is not None:
-        store.reschedule(task_id, due_at)
+    with store.time_limit():
+        store.set_runner_id(task_id, runner_id)
+        if due_at is not None:
+            store.reschedule(task_id, due_at)
 
 
 def reschedule(task_id: UUID, due_at: float, *, runner_id: str) -> None:
     """Write when the next attempt is due, in seconds since 1970, and publish it. `runner_id`: that of the message."""
-    changed = store.reschedule(task_id, due_at, runner_id=runner_id)
+    with store.time_limit():
+        changed = store.reschedule(task_id, due_at, runner_id=runner_id)
     announce(changed.envelopes if changed else [])
 
 
