@@ -9,7 +9,7 @@ import pytest
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from playwright.sync_api import Page, expect
 
-from tests.accounts.bar import assert_bar_moves
+from tests.accounts.bar import JSON, assert_bar_moves
 from tests.accounts.deployment import Deploy, OpenPage, deploy, open_page
 from tests.accounts.site import AccountsSite
 from tests.browser.conftest import browser
@@ -81,6 +81,14 @@ def test_with_whitenoise_and_its_documented_lines_a_bar_moves(deploy: Deploy, op
     urls = requests_of(page)
     assert_bar_moves(page)
     assert all(re.search(r"\.[0-9a-f]{12}\.(js|css)$", url) for url in urls)
+    assert text_after_bar(page) == ("none", False)
+
+
+def text_after_bar(page: Page) -> tuple[str, bool]:
+    """The text below a bar whose modules have not run, and whether it can be seen."""
+    script = "bar => { const { content, height } = getComputedStyle(bar, '::after'); return [content, height] }"
+    content, height = page.locator("task-progress").evaluate(script)
+    return content.strip('"'), height not in {"0px", "auto"}
 
 
 def documented_block() -> str:
@@ -113,8 +121,12 @@ def test_without_the_header_the_browser_names_it_and_the_check_for_deployments_d
     deployment = deploy("")
     static = deployment.nginx(documented_block().replace(CORS, ""))
     page = open_page(deployment.site(STATIC_URL=f"{static}/"), "blocked by CORS policy", "net::ERR_FAILED")
+    page.request.post("/start/", headers=JSON)
     with page.expect_console_message(lambda line: "Access-Control-Allow-Origin" in line.text):
-        page.goto("/")
+        page.goto("/bar/")
+    # Later, the bar says so as well.
+    page.evaluate("document.getAnimations().forEach(animation => animation.finish())")
+    assert text_after_bar(page) == ("Live updates stopped. Reload the page.", True)
     checked = deployment.manage("check", "--deploy", STATIC_URL=f"{static}/")
     assert f"(telltale.I001) STATIC_URL names the origin {static}." in checked
     assert "telltale.I001" not in deployment.manage("check", "--deploy")

@@ -83,6 +83,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "health": task_health,
         "text": task_text.describe(snapshot, task_health, now=now),
         "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
+        # Shown by the style sheet while the modules have not run.
+        "unloaded": task_text.message("connection_ended"),
         "is_own": permissions.is_owner(request, task),
         "offers_cancel": offers_cancel(snapshot),
         "can_cancel": can_cancel(snapshot),
