@@ -1,6 +1,9 @@
 """A task in one long transaction on SQLite: its worker can't save, and every page shows how far it is all the same."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -8,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.handlers.base import BaseHandler
 from django.db import connection
 from django.test import Client
@@ -26,6 +30,7 @@ from telltale.models import TaskState
 from telltale.store import write_on_read
 from telltale.worker.run import run_attempt
 from tests.factories import person, started, task_of
+from tests.servers import ROOT
 from tests.worker.conftest import assert_eventually
 
 pytestmark = [
@@ -216,3 +221,38 @@ def test_a_process_stops_listening_when_no_page_asks_for_a_late_task_any_more(ad
     thread.join(30)
     assert not thread.is_alive()
     assert broker()._listeners == ()  # type: ignore[attr-defined]
+
+
+WORKER = """
+import sys
+import django
+django.setup()
+from django.contrib.auth.models import Group
+from django.db import transaction
+from telltale.worker.run import run_attempt
+
+with run_attempt(task_id=sys.argv[1]) as tracker:
+    tracker.current = 1
+    with transaction.atomic():
+        Group.objects.create(name="In the transaction")
+        tracker.current = 37
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.service
+def test_a_page_under_wsgi_shows_what_a_worker_process_does_in_its_transaction(ada: Any, settings: Any) -> None:
+    settings.TELLTALE = {"BROKER": "local://", "BEAT_S": 0.5}
+    task = task_of(ada)
+    database = str(connection.settings_dict["NAME"])
+    env = {**os.environ, "TELLTALE_TEST_DB": database, "TELLTALE_BROKER": "local://", "TELLTALE_BEAT_S": "0.5"}
+    command = [sys.executable, "-W", "ignore", "-c", WORKER, str(task.pk)]
+    worker = subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE)
+    try:
+        assert_eventually(lambda: polled(ada)["progress"]["current"] == 37)
+        assert TaskState.objects.get(pk=task.pk).progress.get("current") != 37, "it can't be saved"
+        assert (polled(ada)["state"], health_of(polled(ada))) == ("running", Health.OK)
+    finally:
+        worker.communicate(b"\n", timeout=60)
+    assert polled(ada)["state"] == "succeeded"
+    assert Group.objects.count() == 1
