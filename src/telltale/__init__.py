@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from telltale.pages.async_forms import aaccepted as aaccepted
     from telltale.pages.async_forms import aticket_for as aticket_for
     from telltale.pages.permissions import ticket_for as ticket_for
+    from telltale.worker.loops import progress as progress
     from telltale.worker.run import Cancelled as Cancelled
     from telltale.worker.run import TaskError as TaskError
     from telltale.worker.run import track as track
     from telltale.worker.tracker import check_cancelled as check_cancelled
     from telltale.worker.tracker import current as current
     from telltale.worker.tracker import no_cancel as no_cancel
-    from telltale.worker.tracker import progress as progress
     from telltale.worker.tracker import stage as stage
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ _HOMES = {
     "no_cancel": "telltale.worker.tracker",
     "notify": "telltale.messages",
     "owned_by": "telltale.owners",
-    "progress": "telltale.worker.tracker",
+    "progress": "telltale.worker.loops",
     "publish": "telltale.messages",
     "retry": "telltale.dispatch.control",
     "stage": "telltale.worker.tracker",

@@ -25,7 +25,7 @@ def mapped_task(name: str, kwargs: Mapping[str, Any] | None) -> str | None:
 
 def with_progress(run: Callable[..., Any]) -> Callable[..., Any]:
     """Celery's function of `map` or `starmap`, which then reports how many elements are done."""
-    from telltale.worker.tracker import progress
+    from telltale.worker.loops import progress
 
     @wraps(run)
     def run_with_progress(task: Any, it: Sequence[Any]) -> Any:

@@ -5,23 +5,16 @@ no I/O here, and a lock only where a stage begins or ends, so an iteration of a 
 Outside a run, everything here does nothing. Knows the arithmetic of stages; must not know store or broker.
 """
 
-import inspect
-import sys
-import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import is_
-from typing import Any, TypeVar, cast, overload
-
-from asgiref.sync import sync_to_async
-from django.db.models import QuerySet
+from typing import Any
 
 from telltale import native
 from telltale.core.progress import Stage, Stages
 from telltale.core.snapshot import Progress
-
-T = TypeVar("T")
+from telltale.worker.counting_loop import CountingLoop
 
 RawValues = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 """A tracker's attributes as the task set them, unconverted.
@@ -68,7 +61,6 @@ class Tracker:
     __slots__ = (
         "_branches",
         "_lock",
-        "_loop",
         "_outer_stages",
         "_place",
         "_place_values",
@@ -79,6 +71,7 @@ class Tracker:
         "cancel_requested",
         "current",
         "label",
+        "loop",
         "message",
         "no_cancel",
         "result",
@@ -126,7 +119,7 @@ class Tracker:
         """The progress at the moment when an exception left a stage; None once the task has reported more."""
         self._place_values: tuple[Any, ...] = ()
         """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
-        self._loop: CountingLoop | None = None
+        self.loop: CountingLoop | None = None
         """The loop that counts here; None if there was none."""
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.return_json = self.label = self.no_cancel = None
@@ -193,11 +186,11 @@ class Tracker:
             self._stage_changes += 1
             return branch, branch._stage
         line._copy_to_stage(line.raw_values())
-        outer = (line._stage, line._loop, line.current, line.total, line.message, line.unit)
+        outer = (line._stage, line.loop, line.current, line.total, line.message, line.unit)
         line._stage = self._stages.enter(name, weight, of, parent=None if line is self else parent)
         line._outer_stages.append((line._stage, *outer))
         self._stage_changes += 1
-        line._loop = None
+        line.loop = None
         line.current, line.total, line.message, line.unit = 0, None, "", ""
         return line, line._stage
 
@@ -209,7 +202,7 @@ class Tracker:
                 self._copy_to_stage(self.raw_values())
                 for inner, *_inner_outer in reversed(self._outer_stages[number:]):
                     whole._stages.leave(inner)
-                _entered, self._stage, self._loop, self.current, self.total, self.message, self.unit = (
+                _entered, self._stage, self.loop, self.current, self.total, self.message, self.unit = (
                     self._outer_stages[number]
                 )
                 del self._outer_stages[number:]
@@ -331,7 +324,7 @@ class Branch(Tracker):
         self._main = main
         self._lock, self._stages, self._stage = main._lock, main._stages, stage
         self._outer_stages = []
-        self._loop = None
+        self.loop = None
         self.current, self.total, self.message, self.unit = 0, None, "", ""
 
     @property
@@ -428,181 +421,3 @@ def check_cancelled() -> None:
 def no_cancel(reason: str) -> Any:
     """`with telltale.no_cancel("The ledger is being written"):` within it, a cancellation is delayed."""
     return current().uncancellable(reason)
-
-
-@overload
-def progress(
-    iterable: Iterable[T], total: float | None = None, message: str | None = None, unit: str | None = None
-) -> Iterable[T]: ...
-@overload
-def progress(
-    iterable: AsyncIterable[T], total: float | None = None, message: str | None = None, unit: str | None = None
-) -> AsyncIterable[T]: ...
-def progress(iterable: Any, total: float | None = None, message: str | None = None, unit: str | None = None) -> Any:
-    """Yield the items of `iterable` and count them; raise `Cancelled` when the task is cancelled.
-
-    `total`: the number of items; by default the iterable's length, if that costs nothing more. No item is fetched
-    ahead. A `progress` within another `progress` is not counted: give it its own `stage`. Outside a run, the iterable
-    itself is returned.
-    """
-    tracker = current()
-    if isinstance(tracker, NoTracker):
-        return iterable
-    is_async = hasattr(iterable, "__aiter__") and (_in_coroutine() or not hasattr(iterable, "__iter__"))
-    if is_async:
-        return _AsyncCount(tracker, iterable, total, message, unit)
-    loop = CountingLoop()
-    counted = _count(loop, tracker, iterable, total, message, unit)
-    loop.iterator = weakref.ref(counted)
-    return counted
-
-
-class CountingLoop:
-    """A loop over what `progress` returned. It lives until it ends, or is left early by `break`.
-
-    A loop that is left may keep its iterator: in a variable, or because nothing closes async iterators at once. So the
-    references to the iterator are counted: a loop that runs has one more than its variables.
-    """
-
-    __slots__ = ("iterator", "references")
-
-    iterator: "weakref.ref[Any]"
-    references: int
-    """How many there were while the loop ran."""
-
-    def begin(self, *, own_references: int = 0) -> None:
-        """The loop has asked for its first item. `own_references`: those of the caller, which are not the loop's."""
-        self.references = self._count_references() - own_references
-
-    def is_running(self) -> bool:
-        """Whether it has not been left. Without counts of references: until the iterator is gone."""
-        count = self._count_references()
-        return count > 0 and count >= self.references
-
-    def _count_references(self) -> int:
-        iterator = self.iterator()
-        return 0 if iterator is None else _getrefcount(iterator)
-
-
-_getrefcount: Callable[[object], int] = getattr(sys, "getrefcount", lambda _object: 1)
-
-
-def _is_counting(tracker: Tracker) -> bool:
-    """Whether a loop counts here now, around the one that asks."""
-    return tracker._loop is not None and tracker._loop.is_running()
-
-
-def _count(
-    loop: CountingLoop,
-    tracker: Tracker,
-    iterable: Iterable[T],
-    total: float | None,
-    message: str | None,
-    unit: str | None,
-) -> Iterator[T]:
-    if _is_counting(tracker):
-        for item in iterable:
-            yield item
-            if tracker.stopping:
-                raise Cancelled
-        return
-    loop.begin()
-    _start_counting(loop, tracker, _length(iterable) if total is None else total, message, unit)
-    try:
-        tracker.check_cancelled()
-        tracker.current = -1
-        # The loop variable is the tracker's own attribute: during an iteration it is the number of items before.
-        for tracker.current, item in enumerate(iterable):
-            yield item
-            if tracker.stopping:
-                tracker.current += 1
-                raise Cancelled
-        tracker.current += 1
-    finally:
-        if tracker._loop is loop:
-            tracker._loop = None
-
-
-class _AsyncCount(AsyncIterator[T]):
-    """Counts the items of an async iterable. No generator: one that a loop leaves lives on until it is closed."""
-
-    def __init__(
-        self,
-        tracker: Tracker,
-        iterable: AsyncIterable[T],
-        total: float | None,
-        message: str | None,
-        unit: str | None,
-    ) -> None:
-        self._tracker, self._iterable = tracker, iterable
-        self._total, self._message, self._unit = total, message, unit
-        self._items: AsyncIterator[T] | None = None
-        self._loop = CountingLoop()
-        self._loop.iterator = weakref.ref(self)
-
-    def __anext__(self) -> Awaitable[T]:
-        if self._items is not None:
-            return self._next(self._items)
-        is_outermost = not _is_counting(self._tracker)
-        if is_outermost:
-            self._loop.begin(own_references=1)
-        return self._first(is_outermost)
-
-    async def _first(self, is_outermost: bool) -> T:
-        tracker, iterable = self._tracker, self._iterable
-        if is_outermost:
-            total = await _length_async(iterable) if self._total is None else self._total
-            _start_counting(self._loop, tracker, total, self._message, self._unit)
-        tracker.check_cancelled()
-        self._items = aiter(iterable)
-        return await self._item(self._items)
-
-    async def _next(self, items: AsyncIterator[T]) -> T:
-        if self._tracker._loop is self._loop:
-            self._tracker.current += 1
-        self._tracker.check_cancelled()
-        return await self._item(items)
-
-    async def _item(self, items: AsyncIterator[T]) -> T:
-        try:
-            return await anext(items)
-        except BaseException:
-            # The loop ends, normally or not.
-            if self._tracker._loop is self._loop:
-                self._tracker._loop = None
-            raise
-
-
-def _start_counting(
-    loop: CountingLoop, tracker: Tracker, total: float | None, message: str | None, unit: str | None
-) -> None:
-    if tracker.start_reporting is not None:
-        tracker.start_reporting()
-    tracker._loop = loop
-    tracker.current, tracker.total = 0, total
-    if message is not None:
-        tracker.message = message
-    if unit is not None:
-        tracker.unit = unit
-
-
-def _length(iterable: object) -> int | None:
-    """The number of items; None if only consuming the iterable would tell.
-
-    `len` of a query set fetches all its rows. The iteration would fetch them anyway, so this costs nothing more.
-    """
-    try:
-        return len(cast("Any", iterable))
-    except Exception:
-        return None  # It has none, or can't tell it. An error of the iterable itself is raised by the iteration.
-
-
-async def _length_async(iterable: object) -> int | None:
-    return await sync_to_async(_length)(iterable) if isinstance(iterable, QuerySet) else _length(iterable)
-
-
-def _in_coroutine() -> bool:
-    """Whether the caller of `progress` is a coroutine, which iterates a query set with `async for`."""
-    frame = inspect.currentframe()
-    caller = frame.f_back.f_back if frame and frame.f_back else None
-    return bool(caller and caller.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
