@@ -51,6 +51,9 @@ LOOK_S: Final = 5.0
 RETRY_S: Final = 1.0
 """Least time until a layer that failed is listened to again; at most three times that."""
 
+LAYER_S: Final = 3.0
+"""Time for the layer to carry out one call, except to receive; then it counts as failed."""
+
 _OWN_TYPES: Final = "telltale."
 """Messages of Telltale itself, which are for no page."""
 
@@ -166,7 +169,8 @@ class GroupListener:
         """Listen until nobody follows the topic; a layer that fails is listened to again."""
         while self._is_followed():
             try:
-                channel = await self._layer.new_channel()
+                async with asyncio.timeout(LAYER_S):
+                    channel = await self._layer.new_channel()
             except Exception as error:
                 await self._wait_after(error)
                 continue
@@ -174,7 +178,8 @@ class GroupListener:
                 await self._listen(channel)
             finally:
                 with suppress(Exception):
-                    await self._layer.group_discard(self._group, channel)
+                    async with asyncio.timeout(LAYER_S):
+                        await self._layer.group_discard(self._group, channel)
 
     def _is_followed(self) -> bool:
         return self._driver.hub.has_followers(self._topic)
@@ -187,7 +192,8 @@ class GroupListener:
             while self._is_followed():
                 try:
                     if time.monotonic() >= renew_at:
-                        await self._layer.group_add(self._group, channel)
+                        async with asyncio.timeout(LAYER_S):
+                            await self._layer.group_add(self._group, channel)
                         renew_at = time.monotonic() + self._renew_s
                         _outage.end(now=time.monotonic())
                     if receiving is None:

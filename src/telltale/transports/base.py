@@ -143,6 +143,9 @@ async def admit_or_refuse(client: Client, request: LiveRequest, receive: Receive
     except Malformed:
         client.close(reasons.MALFORMED)
         hello = None
+    except TimeoutError:
+        client.close(reasons.SILENT)
+        hello = None
     if hello is None:
         await send_refusal(send, client.connection)
     return hello
@@ -156,6 +159,7 @@ _STATUS: Final = {
     reasons.EXPIRED: 401,
     reasons.FORBIDDEN: 403,
     reasons.RESYNC: 503,
+    reasons.SILENT: 408,
 }
 
 

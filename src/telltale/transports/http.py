@@ -15,6 +15,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 FLUSH_S: Final = 0.1
 """Time for a server that is shutting down to send the last message, or the end of a response."""
 
+BODY_S: Final = 9.0
+"""Time for a client to send the body of its request, which is small. Less than `ConnectionPolicy.admit_s`, after which
+it would count as a client without a ticket."""
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Names, in any case, and values, as servers parse them."""
 
@@ -78,17 +82,21 @@ class Disconnected(Exception):
 
 
 async def read_body(receive: Receive, *, limit: int = INBOUND_BYTES) -> bytes:
-    """Return the body of a request; raises `Malformed` beyond `limit` bytes, `Disconnected` if the client leaves."""
+    """Return the body of a request.
+
+    Raises `Malformed` beyond `limit` bytes, `Disconnected` if the client leaves, `TimeoutError` after `BODY_S`.
+    """
     body = bytearray()
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise Disconnected
-        body += event.get("body", b"")
-        if len(body) > limit:
-            raise Malformed(f"The body of a request has more than {limit:,} bytes; send at most that.")
-        if not event.get("more_body", False):
-            return bytes(body)
+    async with asyncio.timeout(BODY_S):
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise Disconnected
+            body += event.get("body", b"")
+            if len(body) > limit:
+                raise Malformed(f"The body of a request has more than {limit:,} bytes; send at most that.")
+            if not event.get("more_body", False):
+                return bytes(body)
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
