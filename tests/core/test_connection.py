@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.core import reasons
+from telltale.core.clock_offset import ClockOffset
 from telltale.core.connection import Connection
 from telltale.core.health import Limits
 from telltale.core.hub import due_frames, fan_out
@@ -486,3 +487,18 @@ def test_a_driver_that_sleeps_until_wake_at_is_neither_woken_for_nothing_nor_lat
             before = connection.phase, connection.has_pending
             frames = sent(connection, now, ack=False)
             assert frames or connection.phase is Phase.CLOSED, f"woken for nothing, at {before}"
+
+
+def test_instants_are_by_the_clock_of_the_store_and_durations_by_the_clock_of_the_connection() -> None:
+    offset = ClockOffset(1_000.0)
+    connection = Connection(opened_at=0.0, policy=ConnectionPolicy(credit=None), offset=offset)
+    connection.admit(grant(until=1_300.0), now=0.0)
+    connection.catch_up([])
+    assert [frame["now"] for frame in sent(connection, 1.0)] == [1_001.0]
+    offset.seconds = 970.0  # The store's clock was put back by half a minute.
+    connection.offer(at(1))
+    assert [frame["now"] for frame in sent(connection, 2.0)] == [972.0]
+    connection.close_if_overdue(329.0)
+    assert connection.closed is None
+    connection.close_if_overdue(331.0)
+    assert connection.closed is reasons.EXPIRED

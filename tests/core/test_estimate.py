@@ -147,3 +147,14 @@ def test_only_the_newest_durations_are_kept() -> None:
 def test_values_that_are_no_duration_are_left_out(nonsense: float) -> None:
     assert DurationHistory.from_list([1.0, nonsense, "x", None]).to_list() == [1.0]
     assert DurationHistory().add(nonsense).to_list() == []
+
+
+def test_a_clock_that_is_put_back_changes_no_estimate() -> None:
+    steady, put_back = Pace(), Pace()
+    for second in range(60):
+        steady.add(second / 100, now=1_000.0 + second)
+        put_back.add(second / 100, now=(1_000.0 if second < 30 else 970.0) + second)
+    expected = steady.remaining_s(now=1_059.0)
+    assert expected is not None
+    # The second at which the clock was put back is lost.
+    assert put_back.remaining_s(now=1_029.0) == pytest.approx(expected, rel=0.1)

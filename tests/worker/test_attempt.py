@@ -302,3 +302,22 @@ def test_a_new_label_is_published_and_saved_within_its_bound() -> None:
     attempt.tracker.label = "x" * 10_000
     assert len(publish(attempt, 100.2).label.encode()) <= 255
     assert len(report(attempt, 104.0).label.encode()) <= 255
+
+
+def test_a_clock_that_is_put_back_holds_neither_beats_nor_saves_back() -> None:
+    attempt = begun()
+    publish(attempt, 100.1)
+    attempt.tracker.current, attempt.tracker.total = 1, 4
+    publish(attempt, 110.0)
+    save(attempt, 110.0)
+    assert publish(attempt, 80.0) is not None  # Nothing has changed, but its last beat seems to be in the future.
+    assert publish(attempt, 80.1) is None
+    attempt.tracker.current = 2
+    published = publish(attempt, 80.2)
+    assert published is not None
+    assert published.progress.fraction == 0.5
+    save(attempt, 80.2)
+    attempt.tracker.current = 3
+    publish(attempt, 80.3)
+    assert report(attempt, 80.4) is None
+    save(attempt, 80.2 + SAVE_S)

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Final
 
 from telltale.core import protocol, reasons
+from telltale.core.clock_offset import ClockOffset
 from telltale.core.flow import FlowControl
 from telltale.core.health import Limits
 from telltale.core.outbox import Outbox
@@ -27,7 +28,7 @@ NEVER: Final = float("inf")
 
 
 class Connection(FlowControl):
-    """See the module. Instants are the store's clock, in seconds."""
+    """See the module. `now` is in seconds by a clock that is never set; `offset` leads to the store's clock."""
 
     __slots__ = (
         "__weakref__",
@@ -43,6 +44,7 @@ class Connection(FlowControl):
         "is_ready",
         "limits",
         "newest",
+        "offset",
         "outbox",
         "outlet",
         "phase",
@@ -57,11 +59,13 @@ class Connection(FlowControl):
         policy: ConnectionPolicy = ConnectionPolicy(),  # noqa: B008 (a value)
         limits: Limits = Limits(),  # noqa: B008 (a value)
         frame_numbers: Iterator[int] | None = None,
+        offset: ClockOffset | None = None,
     ) -> None:
-        """`limits`: the thresholds of health, for the client. `frame_numbers`: its hub's, if it has a hub."""
+        """`limits`: the thresholds of health, for the client. `frame_numbers`, `offset`: its hub's, if it has a hub."""
         super().__init__(policy.credit)
         self.policy = policy
         self.limits = limits
+        self.offset = ClockOffset() if offset is None else offset
         self.phase = Phase.WAITING
         self.grant: Grant | None = None
         self.closed: Reason | None = None
@@ -101,7 +105,7 @@ class Connection(FlowControl):
         """
         if self.phase is Phase.CLOSED:
             return
-        if now >= grant.expires_at:
+        if self._store_time(now) >= grant.expires_at:
             return self.close(reasons.EXPIRED)
         given_up = frozenset() if self.grant is None else self.grant.topics - grant.topics
         self.grant = grant
@@ -138,7 +142,7 @@ class Connection(FlowControl):
                 self.close(reasons.NO_TICKET if self.grant is None else reasons.RESYNC)
             return
         assert self.grant is not None
-        if now >= self.grant.expires_at:
+        if self._store_time(now) >= self.grant.expires_at:
             self.close(reasons.EXPIRED)
         elif self.stopped_at is not None and now >= self.stopped_at + policy.slow_s:
             self.close(reasons.SLOW)
@@ -179,7 +183,7 @@ class Connection(FlowControl):
     def take(self, now: float) -> str | None:
         """Return the next frame, with all that waits; None while nothing is to be sent or it must wait."""
         self.close_if_overdue(now)
-        self.free_at = min(self.free_at, now + self.policy.pace_s)  # A clock that was put back must not silence it.
+        self.free_at = min(self.free_at, now + self.policy.pace_s)  # Also a clock that is put back must not silence it.
         if self.phase is not Phase.LIVE or self.is_blocked or now < self.free_at:
             return None
         if not self.has_credit:
@@ -188,12 +192,13 @@ class Connection(FlowControl):
             return self._hello(now)
         if not self.outbox.is_empty:
             tasks, notices, events = self.outbox.take(self.policy.max_frame)
-            return self._sent(protocol.update(self._number(), now, tasks=tasks, notices=notices, events=events), now)
+            at = self._store_time(now)
+            return self._sent(protocol.update(self._number(), at, tasks=tasks, notices=notices, events=events), now)
         if now >= self._ask_at:
             return self._question(now)
         if now >= self._ping_at:
             self.free_at = now + self.policy.pace_s
-            return protocol.ping(now)
+            return protocol.ping(self._store_time(now))
         return None
 
     def take_due(self, now: float) -> str | None:
@@ -206,7 +211,7 @@ class Connection(FlowControl):
         assert self.grant is not None
         self.is_greeted = True
         grant, limits, credit = self.grant, self.limits, self.policy.credit
-        frame = protocol.hello(self._number(), now, grant=grant, limits=limits, credit=credit)
+        frame = protocol.hello(self._number(), self._store_time(now), grant=grant, limits=limits, credit=credit)
         # The greeting does not count for the pace: what waits behind it goes at once.
         return self._sent(frame, now, pace_s=0.0)
 
@@ -215,7 +220,7 @@ class Connection(FlowControl):
         if self.is_ack_requested:
             return None
         self.is_ack_requested = True
-        return self._sent(protocol.ping(now, n=self._number()), now)
+        return self._sent(protocol.ping(self._store_time(now), n=self._number()), now)
 
     def _number(self) -> int:
         self.last_number = next(self._frame_numbers)
@@ -248,7 +253,7 @@ class Connection(FlowControl):
         if self.phase is not Phase.LIVE:
             return self._heard_at + policy.admit_s
         assert self.grant is not None
-        times = [self.grant.expires_at]
+        times = [self.grant.expires_at - self.offset.seconds]
         if self.has_credit:
             times.append(self.free_at if self.has_pending else min(self._ping_at, max(self._ask_at, self.free_at)))
         elif not self.is_ack_requested and not self.is_blocked:
@@ -275,6 +280,9 @@ class Connection(FlowControl):
         self._note_stop(now)
         self.is_ready = self.phase is Phase.LIVE and self.has_credit and not self.has_pending
         self._set_due_at()
+
+    def _store_time(self, now: float) -> float:
+        return now + self.offset.seconds
 
     def _set_due_at(self) -> None:
         wake_at = self.wake_at

@@ -110,6 +110,8 @@ class Pace:
             self._began_at = self._moved_at = self._sample_at = now
             self._fraction = self._sample_fraction = fraction
             return
+        if now < self._moved_at:
+            self._put_back(self._moved_at - now)
         gap_s = now - self._moved_at
         if gap_s <= 0 or fraction <= self._fraction:
             return
@@ -123,6 +125,14 @@ class Pace:
         if now - self._sample_at >= SAMPLE_S:
             self._add_sample(now - self._sample_at, fraction - self._sample_fraction, half_life_s)
             self._sample_at, self._sample_fraction = now, fraction
+
+    def _put_back(self, by_s: float) -> None:
+        """The clock was put back: what was measured by it stays."""
+        assert self._began_at is not None
+        self._began_at, self._moved_at, self._sample_at = (
+            instant - by_s for instant in (self._began_at, self._moved_at, self._sample_at)
+        )
+        self._countdown = None
 
     def _half_life_s(self, elapsed_s: float) -> float:
         return max(HALF_LIFE_S, HALF_LIFE_SHARE * elapsed_s, HALF_LIFE_PAUSES * self._pause_s)

@@ -10,7 +10,7 @@ UNLIMITED: Final = 2**62
 
 
 class FlowControl:
-    """The credit of one client. Sizes are characters of encoded text, instants are seconds by the store's clock.
+    """The credit of one client. Sizes are characters of encoded text, instants are seconds by a clock that is not set.
 
     The base class of `Connection`, and not an attribute of it: `fan_out` updates `last_number` and `credit_left` at
     every delivery, and in a second object that takes 15 % longer.

@@ -17,6 +17,7 @@ from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import Final
 
+from telltale.core.clock_offset import ClockOffset
 from telltale.core.connection import Connection
 from telltale.core.protocol import update_of
 from telltale.core.snapshot import Order, supersedes
@@ -38,6 +39,8 @@ class Hub:
         """`pace_s`: least time between two deliveries of one task's snapshots."""
         self.frame_numbers = count(1)
         """For all its connections, because a frame that many share has one number."""
+        self.offset = ClockOffset()
+        """For all its connections; its driver sets it."""
         self._pace_s = pace_s
         self._followers: dict[str, set[Connection]] = {}
         self._topics: dict[Connection, frozenset[str]] = {}
@@ -133,7 +136,7 @@ class Hub:
                 self._deliveries.appendleft((envelope, remaining[limit:], free_at))
             limit -= len(followers)
             n = next(self.frame_numbers)
-            text = update_of(envelope, n, now)
+            text = update_of(envelope, n, now + self.offset.seconds)
             sharing, waiting = fan_out(followers, envelope, n=n, size=len(text), now=now, free_at=free_at)
             if sharing:
                 yield text, sharing

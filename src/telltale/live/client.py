@@ -23,6 +23,9 @@ class ClientHost(Protocol):
     def now(self) -> float:
         """Return the time of the store's clock."""
 
+    def monotonic(self) -> float:
+        """Return the time of the connection's clock, which is never set."""
+
     def is_full_for(self, person: str) -> bool:
         """Whether this person has as many connections as one person may have."""
 
@@ -83,7 +86,7 @@ class ConnectedClient:
         if previous is not None and previous.follower != grant.follower:
             # A connection belongs to one person; after signing in as another, a page opens another connection.
             return self.close(reasons.FORBIDDEN)
-        connection.admit(grant, have=have, seen=seen, now=host.now())
+        connection.admit(grant, have=have, seen=seen, now=host.monotonic())
         if connection.closed is not None:
             return self.end()
         # Attach first, read second: the order of snapshots sorts out the overlap.
@@ -100,16 +103,16 @@ class ConnectedClient:
 
     def ack(self, n: int) -> None:
         """See the contract."""
-        self.connection.ack(n, now=self._host.now())
+        self.connection.ack(n, now=self._host.monotonic())
         self._wake()
 
     def block(self) -> None:
         """See the contract."""
-        self.connection.block(self._host.now())
+        self.connection.block(self._host.monotonic())
 
     def unblock(self) -> None:
         """See the contract."""
-        self.connection.unblock(self._host.now())
+        self.connection.unblock(self._host.monotonic())
         self._wake()
 
     def close(self, reason: Reason, *, within_s: float | None = None) -> None:

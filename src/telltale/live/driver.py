@@ -29,6 +29,9 @@ from telltale.transports.base import Outlet
 SWEEP_S: Final = 1.0
 """How often connections are checked for what becomes due by time alone: a ping, an expired ticket, a time limit."""
 
+CLOCK_STEP_S: Final = 0.5
+"""A larger change of the store's clock is not a matter of measuring: it was set."""
+
 DRAIN_EVERY_S: Final = 0.05
 """Between two slices of connections that are closed while draining."""
 
@@ -82,13 +85,32 @@ class Driver:
 
     def now(self) -> float:
         """Return the time of the store's clock, by the last measured offset."""
-        return time.time() + self._refresher.offset_s
+        return time.monotonic() + self._measured_offset_s()
+
+    def monotonic(self) -> float:
+        """Return the time of the hub and its connections: a clock that is never set."""
+        self._measured_offset_s()
+        return time.monotonic()
+
+    def _measured_offset_s(self) -> float:
+        """Return the store's clock minus the hub's. If the store's clock was set, connections learn of it."""
+        offset_s, offset = self._refresher.offset_s, self.hub.offset
+        if offset_s != offset.seconds:
+            is_set = abs(offset_s - offset.seconds) > CLOCK_STEP_S
+            offset.seconds = offset_s
+            for connection in self._clients if is_set else ():
+                connection.due_at = float("-inf")  # The end of its ticket may have come nearer.
+        return offset_s
 
     def open(self, policy: ConnectionPolicy, outlet: Outlet, address: str = "") -> ConnectedClient:
         """Return a new client; it is closed already if this server is full or draining."""
         settings = conf.settings()
         connection = Connection(
-            opened_at=self.now(), policy=policy, limits=settings.limits, frame_numbers=self.hub.frame_numbers
+            opened_at=self.monotonic(),
+            policy=policy,
+            limits=settings.limits,
+            frame_numbers=self.hub.frame_numbers,
+            offset=self.hub.offset,
         )
         client = ConnectedClient(self, connection, outlet, address)
         self._clients[connection] = client
@@ -156,7 +178,7 @@ class Driver:
     def deliver(self, envelopes: Collection[Envelope]) -> None:
         """Send these envelopes to the clients that follow their topics."""
         self.counts["envelopes"] += len(envelopes)
-        self.hub.receive(envelopes, now=self.now())
+        self.hub.receive(envelopes, now=self.monotonic())
         self._turn()
 
     def _missed(self, topics: Collection[str] | None) -> None:
@@ -168,7 +190,7 @@ class Driver:
         # Frames for a single client each are made first and written in one go: a program that reads many of them
         # wakes once and finds them all, instead of once for each.
         unwritten: list[tuple[Callable[[Any], object], Any]] = []
-        for text, connections in self.hub.take(self.now()):
+        for text, connections in self.hub.take(self.monotonic()):
             if text and len(connections) == 1:
                 connection = connections[0]
                 unwritten.append((connection.write, connection.form(text)))
@@ -199,7 +221,7 @@ class Driver:
                 return  # That turn comes early enough and schedules the next; a timer for each message would cost more.
             timer.cancel()
         self._turn_at = wake_at
-        self._turn_timer = self._loop.call_later(max(0.0, wake_at - self.now()), self._timed_turn)
+        self._turn_timer = self._loop.call_later(max(0.0, wake_at - self.monotonic()), self._timed_turn)
 
     def _timed_turn(self) -> None:
         self._turn_timer = None
@@ -227,7 +249,7 @@ class Driver:
         """Send pings and close what is overdue, while there are clients."""
         while self._clients:
             await asyncio.sleep(SWEEP_S)
-            frames = due_frames(list(self._clients), self.now())
+            frames = due_frames(list(self._clients), self.monotonic())
             while batch := list(islice(frames, SLICE)):
                 for connection, frame in batch:
                     if frame is not None:

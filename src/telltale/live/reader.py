@@ -27,8 +27,8 @@ class Reader:
     """Reads for one event loop. `prepare` runs in the thread before each read, so that the broker is listened to."""
 
     def __init__(self, prepare: Callable[[Collection[str]], None]) -> None:
-        self.offset_s = 0.0
-        """The store's clock minus this machine's, as last measured."""
+        self.offset_s = time.time() - time.monotonic()
+        """The store's clock minus the monotonic clock, as last measured; before that, this machine's."""
         self._prepare = prepare
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="telltale-read")
 
@@ -46,7 +46,7 @@ class Reader:
         try:
             self._prepare(topics)
             now = store.now()
-            self.offset_s = now - time.time()
+            self.offset_s = now - time.monotonic()
             by_topic: EnvelopesByTopic = {}
             for start in range(0, len(topics), BATCH):
                 envelopes = store.read_topics(topics[start : start + BATCH])

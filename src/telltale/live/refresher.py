@@ -62,7 +62,7 @@ class Refresher:
 
     @property
     def offset_s(self) -> float:
-        """The store's clock minus this machine's, as last measured."""
+        """The store's clock minus the monotonic clock, as last measured."""
         return self._reader.offset_s
 
     @property

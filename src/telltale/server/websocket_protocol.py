@@ -115,7 +115,7 @@ class WebSocketProtocol(SocketProtocol):
         enable_keepalive(self._transport)
         host = driver()
         self._client = host.open(POLICY, self, client_address(self._transport, request, config))
-        self._messages, self._is_reading = ClientMessages(self._client, host), True
+        self._messages, self._is_reading = ClientMessages(self._client), True
         self._state.connections.add(self)  # type: ignore[arg-type]
         if self._client.connection.closed is not None:
             self.end()

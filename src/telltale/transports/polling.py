@@ -118,13 +118,14 @@ async def polling(request: LiveRequest, receive: Receive, send: Send, host: Tran
 
 async def _respond(client: Client, outlet: PollOutlet, hello: Hello, send: Send, host: TransportHost) -> None:
     connection, max_wait_s = client.connection, conf.settings().long_poll_s
-    respond_at = host.now() + max(0.0, max_wait_s if hello.wait_s is None else min(hello.wait_s, max_wait_s))
+    monotonic = asyncio.get_running_loop().time
+    respond_at = monotonic() + max(0.0, max_wait_s if hello.wait_s is None else min(hello.wait_s, max_wait_s))
     while not outlet.response.has_news and connection.closed is None:
         # Even a client that would not wait is answered from the store, so the read of its snapshots comes first.
         is_read = connection.phase is Phase.LIVE
-        if is_read and host.now() >= respond_at:
+        if is_read and monotonic() >= respond_at:
             break
-        await outlet.wait(max(0.0, respond_at - host.now()) if is_read else None)
+        await outlet.wait(max(0.0, respond_at - monotonic()) if is_read else None)
     if connection.closed is not None and not outlet.response.has_news:
         return await send_refusal(send, connection)
     await send_response(send, 200, outlet.response.text(connection, host.now(), poll_after_s=0))

@@ -5,6 +5,7 @@ bounded here in size and rate, because servers differ; pings and pongs are the s
 caller refuses the handshake of another site's page: no cookie opens a live connection, so this is defence in depth.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ async def websocket(request: LiveRequest, receive: Receive, send: Send, host: Tr
     outlet = AsgiOutlet(send, _message, _last_messages)
     client = host.open(POLICY, outlet, request.address)
     outlet.open(client)
-    messages = ClientMessages(client, host)
+    messages = ClientMessages(client)
     try:
         while (event := await outlet.listen(receive))["type"] == "websocket.receive":
             if not messages.allow():
@@ -56,15 +57,15 @@ async def websocket(request: LiveRequest, receive: Receive, send: Send, host: Tr
 class ClientMessages:
     """Handles the messages of one client, on any kind of socket; bounds their size and rate."""
 
-    __slots__ = ("_bucket", "_client", "_host")
+    __slots__ = ("_bucket", "_client")
 
-    def __init__(self, client: Client, host: TransportHost) -> None:
-        self._client, self._host = client, host
-        self._bucket = MessageBucket(filled_at=host.now())
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._bucket = MessageBucket(filled_at=time.monotonic())
 
     def allow(self) -> bool:
         """Count one message or control frame; False, and the connection is closed, if that is one too many."""
-        if self._bucket.spend(self._host.now()):
+        if self._bucket.spend(time.monotonic()):
             return True
         self._client.close(reasons.RATE)
         return False

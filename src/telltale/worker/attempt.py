@@ -218,7 +218,7 @@ class Attempt:
     def next_snapshot(self, *, now: float, beat_s: float) -> Snapshot | None:
         """The snapshot to publish at `now`; None if nothing has changed and the last one is less than `beat_s` old."""
         try:
-            if self.tracker.raw_values() == self._raw_values and now - self._published_at < beat_s:
+            if self.tracker.raw_values() == self._raw_values and not self._is_beat_due(now, beat_s):
                 return None
         except Exception:  # noqa: S110 (a task may set objects that can't be compared: then they are converted instead)
             pass
@@ -229,7 +229,7 @@ class Attempt:
                 self._published, self._published_at = self.claim.snapshot, self.claim.snapshot.beat_at or 0.0
                 return self._published
             sample = self._read_tracker()
-            if sample == self._sample and now - self._published_at < beat_s:
+            if sample == self._sample and not self._is_beat_due(now, beat_s):
                 return None
             self._published, self._published_at = self._advance(self._published, sample, now), now
             return self._published
@@ -281,6 +281,10 @@ class Attempt:
             self._has_logged = True
             logger.exception("Task %s: %s. It goes on, and so do all others.", self.id, problem)
 
+    def _is_beat_due(self, now: float, beat_s: float) -> bool:
+        # Also if the clock was put back: the last one seems to be in the future.
+        return not 0.0 <= now - self._published_at < beat_s
+
     # Saving
 
     def is_save_due(self, *, now: float, save_every_s: float) -> bool:
@@ -288,10 +292,14 @@ class Attempt:
         return (
             self._published is not None
             and self._published.seq > self.saved_seq
-            and now - self.saved_at >= save_every_s
+            and not self._is_saved_lately(now, save_every_s)
             and self.claim is not None
             and not self.is_over
         )
+
+    def _is_saved_lately(self, now: float, save_every_s: float) -> bool:
+        # An early save counts at most two periods ahead: if it seems to be later, the clock was put back.
+        return -2 * save_every_s <= now - self.saved_at < save_every_s
 
     def report(self) -> Report | None:
         """The newest published snapshot as the store saves it; None if the attempt is over or nothing was published."""
@@ -318,6 +326,7 @@ class Attempt:
         """Take note of the store's answer to `report`."""
         with self._lock:
             self.saved_seq, self.saved_at = report.seq, max(now, self._early_save_counts_at)
+            self._early_save_counts_at = 0.0  # Only the first save is early.
             self._seq = max(self._seq, outcome.seq)
             self.is_over = self.is_over or outcome.fenced or outcome.unknown
             self.topics = outcome.topics or self.topics

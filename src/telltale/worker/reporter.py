@@ -42,8 +42,6 @@ class Reporter:
         self._thread = native.LazyThread(self._work, "telltale-reporter")
         self.saver = Saver(self._attempts, start_reporter=self._thread.start)
         self._running: dict[int, Attempt] = {}
-        self._clock_offset_s = 0.0
-        """The store's clock minus this process's."""
         self._has_attempts = native.Event()
         self._listened_broker: Broker | None = None
         self._failed_broker: Broker | None = None
@@ -56,7 +54,7 @@ class Reporter:
     def add(self, attempt: Attempt) -> None:
         """Publish and save the attempt's progress from now on."""
         if attempt.claim is not None:
-            self._clock_offset_s = store.now() - time.time()
+            self.saver.measure_clock()
         self._running[id(attempt)] = attempt
         if not self._start_threads():
             attempt.tracker.start_reporting = self._start_threads
@@ -115,7 +113,7 @@ class Reporter:
 
     def _now(self) -> float:
         """The store's time, without asking the database."""
-        return time.time() + self._clock_offset_s
+        return time.monotonic() + self.saver.clock_offset_s
 
     # Cancellations
 

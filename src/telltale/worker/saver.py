@@ -75,6 +75,8 @@ class Saver:
     """One for each process. `attempts` returns the running attempts; `start_reporter` starts the reporter's thread."""
 
     def __init__(self, attempts: Callable[[], list[Attempt]], start_reporter: Callable[[], bool] = bool) -> None:
+        self.clock_offset_s = time.time() - time.monotonic()
+        """The store's clock minus the monotonic clock, as last measured; before that, this machine's."""
         self.outage = Outage(logger, "Writing to the database", "Tasks go on; what people see catches up.")
         self._attempts = attempts
         self._ends: deque[Callable[[], None]] = deque()
@@ -85,6 +87,12 @@ class Saver:
         self._thread = native.LazyThread(self._work, "telltale-saver")
         self._start_reporter = start_reporter
         self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
+
+    def measure_clock(self) -> float:
+        """Measure the clock, and return the time by the store's clock."""
+        now = store.now()
+        self.clock_offset_s = now - time.monotonic()
+        return now
 
     def wake(self) -> None:
         """Have the thread work, now that an attempt runs or an end is to be written."""
@@ -137,7 +145,7 @@ class Saver:
         return True
 
     def _save(self) -> None:
-        every_s, now = conf.settings().save_every_s, store.now()
+        every_s, now = conf.settings().save_every_s, self.measure_clock()
         due = [attempt for attempt in self._attempts() if attempt.is_save_due(now=now, save_every_s=every_s)]
         # Those saved longest ago come first, so that those left over at the end of this slice lead the next one.
         due.sort(key=attrgetter("saved_at"))
