@@ -39,6 +39,20 @@ export function setAttribute(element, name, value) {
 }
 
 /**
+ * Set properties again by the setters of the element's class: those set before the class was defined hide them.
+ * @param {any} element
+ * @param {string[]} names
+ */
+export function adoptProperties(element, names) {
+  for (const name of names) {
+    if (!Object.hasOwn(element, name)) continue
+    const value = element[name]
+    delete element[name]
+    element[name] = value
+  }
+}
+
+/**
  * Focus the first link or button inside.
  * @param {Element} element
  */

@@ -11,21 +11,22 @@
  */
 import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
-import { setAttribute, setText } from "telltale/elements/dom.js"
+import { ConnectionText } from "telltale/elements/connection-text.js"
+import { adoptProperties, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
+import { PendingAction, reasonOf } from "telltale/elements/pending-action.js"
 import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { supersedes } from "telltale/live/snapshots.js"
-import { csrfToken, urlFor } from "telltale/page.js"
-import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
+import { urlFor } from "telltale/page.js"
 import { withReturnValue } from "telltale/return-value.js"
 /** @import { Parts } from "telltale/elements/progress-parts.js" */
-/** @import { Live, LiveState } from "telltale/live/live.js" */
+/** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Moving } from "telltale/task-text.js" */
 
@@ -33,20 +34,9 @@ const TICK_MS = 1_000
 /** The count changes at most twice a second, the words of the time left every 5 s: what flickers is not read. */
 const COUNT_STAYS_S = 0.5
 const TIME_LEFT_STAYS_S = 5
-/** A connection that is back sooner than this is not shown as lost. */
-const SHOW_CONNECTION_AFTER_MS = 1_500
 
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, characterData: true, childList: true, subtree: true }
-
-/** @type {Object<string, string>} the message for each state of the connection that needs one */
-const CONNECTION_MESSAGES = {
-  reconnecting: "connection_reconnecting",
-  polling: "connection_polling",
-  offline: "connection_offline",
-  "signed out": "connection_ended",
-}
-
 
 export class TaskProgress extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page, or gets another task */
@@ -61,20 +51,15 @@ export class TaskProgress extends HTMLElement {
   #live
   /** @type {Snapshot | null} */
   #snapshot = null
-  /** @type {{action: "cancel" | "retry", attempt: number, ended: boolean} | null} submitted here, not yet confirmed */
+  /** @type {PendingAction | null} */
   #pending = null
   /** The reason why the last action failed; empty if none did. */
   #error = ""
-  /** Whether the server lets this page follow the task; true until it has decided. */
-  #isGranted = true
-  /** The state of the connection, for people; empty while it is fine. */
-  #connectionText = ""
+  #connection = new ConnectionText(() => this.#showConnection())
   #position = new BarPosition()
   #announcements = new Announcements()
   #count = new SteadyText(COUNT_STAYS_S)
   #timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
-  /** @type {number | undefined} */
-  #connectionTimer
   #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
 
   /** The id of the task. */
@@ -103,7 +88,7 @@ export class TaskProgress extends HTMLElement {
 
   connectedCallback() {
     // A framework may have set the properties before this class was defined.
-    for (const name of /** @type {const} */ (["task", "mine"])) takeOwnProperty(this, name)
+    adoptProperties(this, ["task", "mine"])
     this.#follow()
   }
 
@@ -131,17 +116,17 @@ export class TaskProgress extends HTMLElement {
     createLiveRegions()
     this.#live = connect()
     this.#changes.ignore(() => this.#readContent())
-    this.#live.states(state => this.#onConnectionState(state), { signal })
-    this.#isGranted = true
+    this.#connection.grant(true)
+    this.#live.states(state => this.#connection.update(state), { signal })
     const hasEnded = this.#rendered?.ended
     const onGranted = (/** @type {boolean} */ isGranted) => this.#onGranted(isGranted)
     this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine, hasEnded, onGranted })
-    this.#onConnectionState(this.#live.state)
+    this.#connection.update(this.#live.state)
     this.addEventListener("submit", event => this.#submit(event), { signal })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
-    signal.addEventListener("abort", () => clearTimeout(this.#connectionTimer))
+    signal.addEventListener("abort", () => this.#connection.stop())
   }
 
   /** The element gets another task. Its content is the old one's, unless the server has rendered the new one's. */
@@ -203,8 +188,7 @@ export class TaskProgress extends HTMLElement {
   #receive(snapshot) {
     const previous = this.#snapshot ?? this.#rendered
     this.#snapshot = snapshot
-    const pending = this.#pending
-    if (pending && (snapshot.attempt > pending.attempt || snapshot.ended !== pending.ended)) this.#pending = null
+    if (this.#pending?.isDoneIn(snapshot)) this.#pending = null
     this.#show()
     this.#dispatch("telltale:change")
     const hasJustEnded = snapshot.ended && previous && !(previous.ended && previous.attempt === snapshot.attempt)
@@ -233,11 +217,10 @@ export class TaskProgress extends HTMLElement {
 
   #show() {
     if (!this.#snapshot || (this.#isRenderedNewer && !this.#pending)) return
-    const snapshot = this.#withPendingAction(this.#snapshot)
-    const shown = this.#snapshot
+    const snapshot = this.#snapshot
     this.#changes.ignore(() => {
-      this.#showSnapshot(snapshot)
-      writeRendered(this, shown)
+      this.#showSnapshot(this.#pending?.applyTo(snapshot) ?? snapshot)
+      writeRendered(this, snapshot)
     })
     this.#showInTitle()
   }
@@ -298,18 +281,6 @@ export class TaskProgress extends HTMLElement {
     else if (bar.value !== position || !bar.hasAttribute("value")) bar.value = position
   }
 
-  /**
-   * The snapshot as it will be once the server has done the submitted action, so that a click is visible at once.
-   * @param {Snapshot} snapshot
-   * @returns {Snapshot}
-   */
-  #withPendingAction(snapshot) {
-    if (!this.#pending) return snapshot
-    if (this.#pending.action === "cancel") return { ...snapshot, cancel_requested: true }
-    const progress = { fraction: null, current: null, total: null, unit: "", message: "", stage: "", step: 0, steps: null }
-    return { ...snapshot, attempt: snapshot.attempt + 1, state: "queued", ended: false, cancel_requested: false, progress }
-  }
-
   /** @param {SubmitEvent} event */
   async #submit(event) {
     const form = /** @type {HTMLFormElement} */ (event.target)
@@ -318,17 +289,17 @@ export class TaskProgress extends HTMLElement {
     if (!action || !this.#snapshot) return
     event.preventDefault()
     if (this.#pending) return
-    const { id, attempt, ended } = this.#snapshot
-    this.#pending = { action, attempt, ended }
+    const { id } = this.#snapshot
+    const pending = (this.#pending = new PendingAction(action, this.#snapshot))
     this.#showError("")
     this.#show()
     try {
-      const snapshot = await submitAction(form, csrfToken(this.#live.page))
+      const snapshot = await pending.submit(form, this.#live.page)
       this.#live.receive({ tasks: [snapshot] })
       if (this.task !== id) return
-      // The task itself confirms a cancellation; a retry is a new attempt already.
-      if (snapshot.attempt > attempt || snapshot.ended || snapshot.cancel_requested) this.#pending = null
+      if (pending.isConfirmedBy(snapshot)) this.#pending = null
     } catch (error) {
+      // The element may have another task by now.
       if (this.task !== id) return
       this.#pending = null
       this.#showError(reasonOf(error))
@@ -351,35 +322,18 @@ export class TaskProgress extends HTMLElement {
     })
   }
 
-  /** @param {LiveState} state */
-  #onConnectionState(state) {
-    const message = CONNECTION_MESSAGES[state]
-    clearTimeout(this.#connectionTimer)
-    if (!message) this.#connectionText = ""
-    else {
-      this.#connectionTimer = setTimeout(() => {
-        this.#connectionText = pageText().message(message)
-        this.#showConnection()
-      }, SHOW_CONNECTION_AFTER_MS)
-    }
-    this.#showConnection()
-  }
-
   /** @param {boolean} isGranted */
   #onGranted(isGranted) {
-    this.#isGranted = isGranted
-    this.#showConnection()
+    this.#connection.grant(isGranted)
     this.#show()
   }
 
   #showConnection() {
     const { line } = this.#parts
-    const { state } = this.#live
-    const isConnected = this.#isGranted && (state === "live" || state === "polling")
-    const text = this.#isGranted ? this.#connectionText : refusalText(state)
+    const { text, connected } = this.#connection
     const isShown = text !== "" && !this.#snapshot?.ended
     this.#changes.ignore(() => {
-      setAttribute(this, "connected", isConnected ? state : null)
+      setAttribute(this, "connected", connected)
       if (isShown) setText(line, text)
       line.hidden = !isShown
     })
@@ -391,29 +345,6 @@ export class TaskProgress extends HTMLElement {
     const isShown = !this.#snapshot.ended && percent > 0
     setTitleProgress(this, isShown ? pageText().message("percent", { n: String(percent) }) : null)
   }
-}
-
-/**
- * Hand a property that hides the class's own to the class.
- * @template {"task" | "mine"} Name
- * @param {TaskProgress} element
- * @param {Name} name
- */
-function takeOwnProperty(element, name) {
-  if (!Object.hasOwn(element, name)) return
-  const value = element[name]
-  delete element[name]
-  element[name] = value
-}
-
-/** @param {LiveState} state of the connection */
-const refusalText = state =>
-  state === "signed out" ? pageText().message("connection_ended") : pageText().message("not_followed")
-
-/** @param {unknown} error of an action */
-function reasonOf(error) {
-  if (error instanceof ActionRefused) return pageText().message("connection_ended")
-  return (error instanceof ActionFailed && error.message) || pageText().message("unreachable")
 }
 
 /** @param {TaskProgress} element */
