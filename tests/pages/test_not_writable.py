@@ -1,6 +1,7 @@
 """A database that can be read but not written: tasks with an expired lease are shown as stalled; all pages work."""
 
 import asyncio
+import html
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.signals import connection_created
 from django.test import Client
 
+import telltale
 from telltale import store
 from telltale.core.states import State
 from telltale.core.topics import task_topic, user_topic
@@ -122,6 +124,29 @@ def test_a_page_shows_a_task_with_an_expired_lease_as_stalled(
         assert 'health="stalled"' in response.content.decode()
     signed_in.get(url)
     assert state_of(task) == "lost"
+
+
+@telltale.tracked
+def repeatable() -> None:
+    """A task that can be run again."""
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_an_action_that_cannot_be_saved_says_so(
+    ada: Any, signed_in: Client, not_writable: Callable[[], Any], action: str, accept: str
+) -> None:
+    name = f"{__name__}.repeatable"
+    task = store.queue(runner="thread", name=name, label="Import", owner=Owner.of(ada)).task
+    claim = started(task)
+    if action == "retry":
+        ended(claim, State.FAILED)
+    before = state_of(task)
+    with not_writable():
+        response = signed_in.post(f"/telltale/tasks/{task.pk}/{action}/", headers={"Accept": accept})
+    assert response.status_code == 503
+    assert "can't be saved at the moment" in html.unescape(response.content.decode())
+    assert state_of(task) == before
 
 
 def test_polling_works(ada: Any, not_writable: Callable[[], Any]) -> None:

@@ -8,9 +8,11 @@ templates make the responses. A task that does not exist and a task of another o
 background do not, since a script can't use a login page.
 """
 
+import logging
 from functools import partial
 from typing import Any, Final
 
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -46,6 +48,8 @@ from telltale.pages.responses import (
 )
 from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
+
+logger = logging.getLogger(__name__)
 
 NEWEST: Final = 50
 """The most tasks that the list shows."""
@@ -97,7 +101,11 @@ def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
         return _refuse_action(
             request, row, _("This task can't be cancelled now: %(reason)s") % {"reason": snapshot.no_cancel}
         )
-    if can_cancel(snapshot) and control.cancel(row):
+    try:
+        is_requested = can_cancel(snapshot) and control.cancel(row)
+    except DatabaseError as error:
+        return _refuse_unsaved(request, row, error)
+    if is_requested:
         row = store.get_task(row.pk) or row
     elif snapshot.ended:
         return _refuse_action(request, row, _("This task has already ended, so it can't be cancelled."))
@@ -115,6 +123,8 @@ def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
         row = control.retry(row)
     except control.CannotRetry as refusal:
         return _refuse_action(request, row, str(refusal))
+    except DatabaseError as error:
+        return _refuse_unsaved(request, row, error)
     except EnqueueFailed:
         return _refuse_action(request, row, _("The task couldn't be started. Try again later."), status=503)
     return _action_done(request, row)
@@ -270,6 +280,12 @@ def _return_url(request: HttpRequest, row: TaskState) -> str:
         url, {request.get_host()}, require_https=request.is_secure()
     )
     return url if is_safe else reverse("telltale:task", args=[row.pk])
+
+
+def _refuse_unsaved(request: HttpRequest, row: TaskState, error: DatabaseError) -> HttpResponseBase:
+    """Refuse an action that the database can't store: it is read-only, down, or locked by a long transaction."""
+    logger.warning("An action on task %s can't be saved: %r", row.pk, error)
+    return _refuse_action(request, row, _("This can't be saved at the moment. Try again later."), status=503)
 
 
 def _refuse_action(request: HttpRequest, row: TaskState, message: str, *, status: int = 409) -> HttpResponseBase:
