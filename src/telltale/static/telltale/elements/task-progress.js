@@ -171,7 +171,9 @@ export class TaskProgress extends HTMLElement {
   /** Whether the content is newer than the newest snapshot, because the server has rendered it since. */
   get #isRenderedNewer() {
     const rendered = this.#rendered
-    return rendered !== null && (!this.#snapshot || supersedes(rendered, this.#snapshot))
+    // An element that a soft navigation brings may show less than the page knows already.
+    const known = this.#snapshot ?? this.#live.snapshots.get(this.task ?? "")
+    return rendered !== null && supersedes(rendered, known)
   }
 
   #onForeignChange() {
