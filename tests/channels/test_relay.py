@@ -1,5 +1,6 @@
 """`relay`: what a project sends to its own groups reaches the pages that follow a topic."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
+from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -135,6 +136,28 @@ def test_a_message_to_a_group_is_an_event_for_the_followers_of_its_topic() -> No
         assert (event["name"], event["data"]) == ("headline", {"title": "Rain"})
         assert await page.silence(0.3)
         assert driver().counts["relayed"] == 2
+
+    run_with_page("async", "room:7", member("room:7"), scenario)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_layer_that_hangs_is_given_up_and_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relaying, "LAYER_S", 0.2)
+    group_add, calls = InMemoryChannelLayer.group_add, []
+
+    async def hang_once(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        await group_add(*arguments)
+
+    monkeypatch.setattr(InMemoryChannelLayer, "group_add", hang_once)
+    relay("room-{}", topic="room:{}")
+
+    async def scenario(page: Page) -> None:
+        await listening(1)
+        await send("room-7", type="chat.message", text="Hello")
+        await page.until(lambda m: "event" in m)
 
     run_with_page("async", "room:7", member("room:7"), scenario)
 
