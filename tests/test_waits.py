@@ -70,7 +70,7 @@ WAITS = {
     "pusher/server/standalone.py _run_lifespan send": STOPS,
     "pusher/server/websocket.py refuse receive": FIRST_EVENT,
     "pusher/server/websocket.py refuse send": RESPONSE,
-    "pusher/server/websocket.py serve_websocket listen": "the client's stay: pings, and PONG_S, 30 s, for their answers",
+    "pusher/server/websocket.py serve_websocket listen": "the client's stay: pings, and PONG_S, 30 s, for answers",
     "pusher/server/websocket.py serve_websocket receive": FIRST_EVENT,
     "pusher/server/websocket.py serve_websocket send": RESPONSE,
     "transports/asgi.py AsgiLine._finish _send": BLOCKED,

@@ -16,7 +16,7 @@ class TelltaleConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks by importing them, and connect each runner to its signals."""
-        from telltale import checks, database_checks  # noqa: F401
+        from telltale import checks  # noqa: F401
         from telltale.dispatch import registry
         from telltale.live import heard
         from telltale.pages.sign_in import on_sign_in

@@ -1,6 +1,6 @@
 """The settings dict `TELLTALE`: every key, its unit and its default.
 
-Code reads `conf.settings()`. `checks.py` reports wrong keys and values, `setting_bounds.py` has the bounds.
+Code reads `conf.settings()`. `checks/` reports wrong keys and values.
 """
 
 from collections.abc import Mapping

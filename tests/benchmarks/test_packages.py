@@ -9,7 +9,14 @@ import benchmarks
 ROOT = Path(benchmarks.__file__).parent
 
 # Each package imports only packages of earlier lines.
-ORDER = [{"rig"}, {"contenders"}, {"experiments"}, {"results"}, {"capacity", "channels", "growth", "reporting"}, {"__main__"}]
+ORDER = [
+    {"rig"},
+    {"contenders"},
+    {"experiments"},
+    {"results"},
+    {"capacity", "channels", "growth", "reporting"},
+    {"__main__"},
+]
 LEVELS = {package: level for level, packages in enumerate(ORDER) for package in packages}
 
 

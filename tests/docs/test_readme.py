@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 import telltale
 from telltale.brokers import build
 from telltale.brokers.base import Reach
-from telltale.database_checks import check_sqlite
+from telltale.checks import check_sqlite
 from telltale.management.commands.telltale import Command
 from telltale.models import TaskState
 from telltale.urls import urlpatterns

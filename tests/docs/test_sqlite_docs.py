@@ -15,7 +15,8 @@ from django.test import Client
 from django.urls import reverse
 
 import telltale
-from telltale import database_checks
+from telltale import checks
+from telltale.checks.database import SQLITE, SQLITE_TIMEOUT_S
 from telltale.conf import Settings
 from telltale.live.heard import LATE_BEATS
 from telltale.models import TaskState
@@ -69,13 +70,13 @@ def test_the_settings_pass_and_without_each_of_them_the_named_error_is_reported(
     exec(SETTINGS, names)  # noqa: S102 (our own page)
     database = names["DATABASES"]["default"]
     monkeypatch.setitem(settings.DATABASES, "default", database)
-    assert database_checks.check_sqlite() == []
+    assert checks.check_sqlite() == []
     ids = re.findall(r"^\| .*`(telltale\.E\d+)` \|$", PAGE, re.M)
     broken = [{**database, "OPTIONS": {**database["OPTIONS"], name: 1}} for name in database["OPTIONS"]]
     reported = []
     for changed in [broken[0], broken[2], broken[1], {**database, "ATOMIC_REQUESTS": True}]:
         monkeypatch.setitem(settings.DATABASES, "default", changed)
-        reported += [error.id for error in database_checks.check_sqlite()]
+        reported += [error.id for error in checks.check_sqlite()]
     assert reported == ids
 
 
@@ -105,5 +106,5 @@ def test_the_documented_numbers_are_those_of_the_code() -> None:
     assert f"for the first {LATE_BEATS * settings.beat_s:g} s" in PAGE
     assert f'"Lost contact with the worker" after {settings.stalled_s:g} s' in PAGE
     assert f"a save holds at most {SAVED_AT_ONCE} tasks" in PAGE
-    assert f"`timeout` of at least {database_checks.SQLITE_TIMEOUT_S:g} s" in PAGE
-    assert f"SQLite {'.'.join(map(str, database_checks.SQLITE))} or newer" in PAGE
+    assert f"`timeout` of at least {SQLITE_TIMEOUT_S:g} s" in PAGE
+    assert f"SQLite {'.'.join(map(str, SQLITE))} or newer" in PAGE

@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from telltale import checks
+from telltale.checks.settings import PUSHER_TABLE
 from telltale.pusher import app_registry
 from telltale.pusher.app_registry import AppRegistry, build, find_by_id, find_by_key, registry
 from telltale.pusher.pusher_apps import PusherApp
@@ -131,7 +132,7 @@ def test_right_settings_pass_the_check_and_no_function_is_called(site: Site, set
 
 
 def test_the_table_needs_its_app(settings: Any) -> None:
-    settings.TELLTALE = {"PUSHER_APPS": checks.PUSHER_TABLE}
+    settings.TELLTALE = {"PUSHER_APPS": PUSHER_TABLE}
     assert checks.check_pusher_apps() == []
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "telltale.pusher"]
     (message,) = checks.check_pusher_apps()

@@ -11,7 +11,7 @@ from django.core.checks import ERROR
 from django.core.management import call_command
 from django.db import connection, models
 
-from telltale import checks, database_checks
+from telltale import checks
 from tests.servers import ROOT
 
 
@@ -72,7 +72,7 @@ def test_follow_must_be_a_dict(settings: Any) -> None:
 
 def test_a_sqlite_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 31, 1))
-    found = [message for message in database_checks.check_sqlite() if message.id == "telltale.E008"]
+    found = [message for message in checks.check_sqlite() if message.id == "telltale.E008"]
     assert len(found) == (1 if connection.vendor == "sqlite" else 0)
 
 
@@ -93,9 +93,9 @@ def test_what_sqlite_needs_is_asked_for_by_an_error(
 ) -> None:
     engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
     monkeypatch.setitem(settings.DATABASES, "default", engine | {"OPTIONS": GOOD_OPTIONS})
-    assert database_checks.check_sqlite() == []
+    assert checks.check_sqlite() == []
     monkeypatch.setitem(settings.DATABASES, "default", engine | database)
-    (error,) = database_checks.check_sqlite()
+    (error,) = checks.check_sqlite()
     assert error.level == ERROR
     assert problem in error.msg
     assert fix in str(error.hint).replace('"', "'")
@@ -120,20 +120,20 @@ def test_tables_in_another_database_than_the_users_are_refused_with_the_fix(
 ) -> None:
     monkeypatch.setitem(settings.DATABASES, "main", settings.DATABASES["default"])
     settings.TELLTALE = {**settings.TELLTALE, "DATABASE": "main"}
-    (error,) = database_checks.check_database()
+    (error,) = checks.check_database()
     assert error.level == ERROR
     assert "TELLTALE['DATABASE'] is 'main', but users are written to 'default'" in error.msg
     assert "Set TELLTALE['DATABASE'] to 'default'" in str(error.hint)
-    settings.DATABASE_ROUTERS = ["tests.test_checks.UsersInMain"]
-    assert database_checks.check_database() == []
+    settings.DATABASE_ROUTERS = ["tests.checks.test_checks.UsersInMain"]
+    assert checks.check_database() == []
     settings.TELLTALE = {**settings.TELLTALE, "DATABASE": "default"}
-    (error,) = database_checks.check_database()
+    (error,) = checks.check_database()
     assert "Set TELLTALE['DATABASE'] to 'main'" in str(error.hint)
 
 
 def test_routers_that_keep_the_tables_out_of_the_database_are_named(settings: Any) -> None:
-    settings.DATABASE_ROUTERS = ["tests.test_checks.NoTablesOfTelltale"]
-    (error,) = database_checks.check_database()
+    settings.DATABASE_ROUTERS = ["tests.checks.test_checks.NoTablesOfTelltale"]
+    (error,) = checks.check_database()
     assert "The database routers allow no tables of Telltale in 'default'" in error.msg
 
 

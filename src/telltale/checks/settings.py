@@ -1,43 +1,28 @@
-"""System checks: they report each wrong setting at start-up, with the fix.
-
-`E`: Telltale can't work as documented. `W`: it works, but worse than it could. `I`: a reminder, of `check --deploy`
-only. `apps.py` registers the checks by importing this module. They read settings only, never the database.
-"""
+"""System checks of the `TELLTALE` dict: known keys, values of the right types, and what the values name."""
 
 import types
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from math import inf
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, Info, Warning, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
-from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from telltale import authentication, brokers, conf
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.local.directory import SocketDirectory, default_path
+from telltale.checks.bounds import check_bounds
 from telltale.conf import FIELD_BY_KEY, Settings
 from telltale.core import origins
-from telltale.core.topics import MAX_LENGTH, user_topic
-from telltale.dispatch import registry
-from telltale.dispatch.runner import Ability, abilities
 from telltale.pusher import app_registry, app_settings
 from telltale.pusher.publisher.checks import check_publisher
-from telltale.setting_bounds import check_bounds
 
-MIDDLEWARE: Final = "telltale.owners.OwnerMiddleware"
 PUSHER_TABLE: Final = "telltale.pusher.models.apps"
-DRAMATIQ_MIDDLEWARE: Final = "telltale.runners.dramatiq.TelltaleMiddleware"
-SESSIONS: Final = "django.contrib.sessions.middleware.SessionMiddleware"
-AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 _TYPES: Final = get_type_hints(Settings)
 _TYPE_NAMES: Final = {
@@ -64,7 +49,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 id=_id(1),
             )
         ]
-    errors = [*_unknown_keys(given), *_wrong_values(given)]
+    errors = [*_unknown_keys(given), *wrong_values(given)]
     # The other checks need all settings to have the right types.
     settings = conf.settings()
     return errors or [
@@ -79,7 +64,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 @register("telltale")
 def check_pusher_apps(**_: Any) -> list[CheckMessage]:
     """Check the apps of the Pusher stand-in. A function that returns them is not called, as it may use the database."""
-    given = _given().get("PUSHER_APPS")
+    given = given_settings().get("PUSHER_APPS")
     if isinstance(given, list | tuple):
         read = app_settings.read_apps(given, app_registry.SETTING)
         return [Error(problem.text, hint=problem.hint, id=_id(9)) for problem in read.problems]
@@ -94,110 +79,7 @@ def check_pusher_apps(**_: Any) -> list[CheckMessage]:
     return []
 
 
-@register("telltale")
-def check_urls(**_: Any) -> list[CheckMessage]:
-    """Check that the site's URLs include Telltale's."""
-    if not getattr(django_settings, "ROOT_URLCONF", None):
-        return []
-    try:
-        reverse("telltale:live")
-    except NoReverseMatch:
-        hint = 'Add path("telltale/", include("telltale.urls")) to the urlpatterns of ROOT_URLCONF.'
-        return [Error("The site's URLs do not include Telltale's.", hint=hint, id=_id(6))]
-    return []
-
-
-@register("telltale")
-def check_middleware(**_: Any) -> list[CheckMessage]:
-    """Check that the visitor owns the tasks that a view starts."""
-    present = list(django_settings.MIDDLEWARE)
-    if MIDDLEWARE not in present:
-        hint = f"Add {MIDDLEWARE!r} to MIDDLEWARE, after the session and authentication middleware."
-        message = "OwnerMiddleware is missing: a task that a view starts by .delay() or .enqueue() will have no owner."
-        return [Warning(message, hint=hint, id="telltale.W001")]
-    later = [name for name in (SESSIONS, AUTHENTICATION) if name in present[present.index(MIDDLEWARE) :]]
-    if later:
-        hint = f"Move {MIDDLEWARE!r} below {later[-1]!r} in MIDDLEWARE."
-        message = f"{MIDDLEWARE} comes before {later[-1]}, but depends on it."
-        return [Warning(message, hint=hint, id="telltale.W002")]
-    return []
-
-
-@register("telltale", deploy=True)
-def check_static_url(**_: Any) -> list[CheckMessage]:
-    """Remind of the header without which no module of another origin runs; the header itself can't be read here."""
-    url = urlsplit(django_settings.STATIC_URL or "")
-    if not url.netloc or not apps.is_installed("django.contrib.staticfiles"):
-        return []
-    origin = f"{url.scheme or 'https'}://{url.netloc}"
-    return [
-        Info(
-            f"STATIC_URL names the origin {origin}. If pages have another, browsers run the modules only if its server "
-            "sends the header Access-Control-Allow-Origin.",
-            hint='Have it send "Access-Control-Allow-Origin: *" (docs/static-files.md). If it does, add '
-            "'telltale.I001' to SILENCED_SYSTEM_CHECKS.",
-            id="telltale.I001",
-        )
-    ]
-
-
-@register("telltale")
-def check_user_key(**_: Any) -> list[CheckMessage]:
-    """Check that a user's topic can carry the longest primary key that the user model allows."""
-    key = get_user_model()._meta.pk
-    longest = MAX_LENGTH - len(user_topic("x")) + 1
-    if not isinstance(key, models.CharField | models.TextField) or (key.max_length or inf) <= longest:
-        return []
-    return [
-        Warning(
-            f"The primary key of {get_user_model()._meta.label} may have more than {longest} characters: then the "
-            "tasks of its user can't be followed.",
-            hint=f"Limit it: max_length={longest}. Letters outside of ASCII count 6 to 12 times.",
-            id="telltale.W007",
-        )
-    ]
-
-
-@register("telltale")
-def check_runners(**_: Any) -> list[CheckMessage]:
-    """Check that the runners can be loaded, and that one of them follows tasks by their names if `FOLLOW` has any."""
-    if list(_wrong_values(_given())):
-        return []
-    problem = registry.why_no_runners()
-    if problem is not None:
-        return [Error(problem, hint="Until then, no task is shown and none can be enqueued.", id="telltale.E015")]
-    runners = registry.all_runners()
-    if not conf.settings().follow or any(Ability.FOLLOWS in abilities(runner) for runner in runners):
-        return []
-    names = ", ".join(runner.name for runner in runners)
-    return [
-        Warning(
-            f"TELLTALE['FOLLOW'] has no effect: of the runners that are available here ({names}), none follows tasks "
-            "by their names.",
-            hint="Install the library that runs these tasks, and keep its runner in TELLTALE['RUNNERS'] if it is set. "
-            "Other tasks are shown by a tracked function around them: docs/other-tasks.md.",
-            id="telltale.W009",
-        )
-    ]
-
-
-@register("telltale")
-def check_dramatiq(**_: Any) -> list[CheckMessage]:
-    """Check that Telltale's middleware for Dramatiq comes first, if django-dramatiq is installed."""
-    if not apps.is_installed("django_dramatiq"):
-        return []
-    present = list(getattr(django_settings, "DRAMATIQ_BROKER", {}).get("MIDDLEWARE", []))
-    if present[:1] == [DRAMATIQ_MIDDLEWARE]:
-        return []
-    if DRAMATIQ_MIDDLEWARE in present:
-        message = "Telltale's middleware for Dramatiq is not the first one: tasks of pipelines will have no owner."
-    else:
-        message = "Telltale's middleware for Dramatiq is missing: actors' tasks will not be shown."
-    hint = f"Put {DRAMATIQ_MIDDLEWARE!r} first in DRAMATIQ_BROKER['MIDDLEWARE']."
-    return [Warning(message, hint=hint, id="telltale.W006")]
-
-
-def _given() -> dict[str, Any]:
+def given_settings() -> dict[str, Any]:
     given = getattr(django_settings, "TELLTALE", {})
     return given if isinstance(given, dict) else {}
 
@@ -211,7 +93,7 @@ def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
         yield Error(f"TELLTALE has the unknown key {key!r}.", hint=hint, id=_id(1))
 
 
-def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
+def wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for key, value in given.items():
         if key not in FIELD_BY_KEY or key in _CHECKED_APART:
             continue
@@ -275,7 +157,7 @@ def _local_directory(url: str) -> Iterator[CheckMessage]:
 @register("telltale", deploy=True)
 def check_reach(**_: Any) -> list[CheckMessage]:
     """Check, for `check --deploy`, that updates leave the process that publishes them."""
-    if _given().get("BROKER") != "memory://":
+    if given_settings().get("BROKER") != "memory://":
         return []
     return [
         Warning(

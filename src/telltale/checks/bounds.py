@@ -1,4 +1,4 @@
-"""The table of bounds of single settings, and of orders between two of them. `checks.py` reports what violates it.
+"""The table of bounds of single settings, and of orders between two of them. `settings.py` reports what violates it.
 
 Each row says why: a value outside loses healthy tasks, keeps a machine busy, or makes pages say what is not true.
 """

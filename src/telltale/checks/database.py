@@ -1,7 +1,4 @@
-"""System checks of the database that holds Telltale's tables: which alias it is, and what SQLite needs.
-
-They read the settings and the routers only, never the database. `apps.py` registers them by importing this module.
-"""
+"""System checks of the database that holds Telltale's tables: which alias it is, and what SQLite needs."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -106,7 +103,7 @@ def _is_in_memory(database: Mapping[str, Any]) -> bool:
 
 
 def _alias() -> str | None:
-    """The alias of the settings; None if it is none of DATABASES, which `checks.check_settings` reports."""
+    """The alias of the settings; None if it is none of DATABASES, which `check_settings` reports."""
     given = getattr(django_settings, "TELLTALE", {})
     alias = given.get("DATABASE", Settings().database) if isinstance(given, dict) else Settings().database
     return alias if isinstance(alias, str) and alias in django_settings.DATABASES else None

@@ -9,8 +9,8 @@ import pytest
 from django.core.checks import ERROR, WARNING
 
 from telltale import checks
+from telltale.checks.bounds import BOUNDS, ORDERS, Order, check_bounds
 from telltale.conf import FIELD_BY_KEY, Settings
-from telltale.setting_bounds import BOUNDS, ORDERS, Order, check_bounds
 
 
 def test_every_time_and_rate_has_bounds_and_the_defaults_are_within() -> None:
