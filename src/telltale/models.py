@@ -30,7 +30,9 @@ class TaskState(models.Model):
     label = models.CharField(max_length=255)
     key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (null: no key)
     open_key = models.CharField(_("open key"), max_length=64, null=True, blank=True, unique=True, editable=False)
-    """A digest of name and key while the task is open. A plain unique column works in every database."""
+    """A digest of name, key and owner while the task is open. A plain unique column works in every database."""
+    is_shared = models.BooleanField(_("shared"), default=False, editable=False)
+    """Whether calls of other owners join it by its key. Then its open key is without the owner."""
     call = models.JSONField(default=dict)
     """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", the number of members of each. Private."""
     group_id = models.UUIDField(null=True, blank=True, editable=False)
@@ -153,6 +155,27 @@ class TaskState(models.Model):
 
 
 _SAME_NAMES = tuple(name for name in Snapshot.__slots__ if name not in {"id", "state", "progress", "usual_s"})
+
+
+class TaskFollower(models.Model):
+    """A visitor who joined another visitor's shared task, and may follow it."""
+
+    # No constraint in the database: MariaDB would lock the task's row until the transaction that joined it ends, and
+    # its worker could save nothing. The index for the task is that of the unique constraint.
+    task = models.ForeignKey(
+        TaskState, on_delete=models.CASCADE, related_name="followers", db_index=False, db_constraint=False
+    )
+    topic = models.CharField(max_length=MAX_LENGTH)
+    """The topic of the user or the session, as in a notice."""
+
+    class Meta:
+        verbose_name = _("follower")
+        verbose_name_plural = _("followers")
+        indexes = [models.Index(fields=["topic"], name="telltale_follower_topic")]
+        constraints = [models.UniqueConstraint(fields=["task", "topic"], name="telltale_follower_once")]
+
+    def __str__(self) -> str:
+        return self.topic
 
 
 class UsualDuration(models.Model):

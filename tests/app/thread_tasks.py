@@ -38,6 +38,16 @@ def wait_with_key(log: str, file: str) -> None:
     TaskFunctions.wait_for_file(log, file)
 
 
+@telltale.tracked(label="Build the report", key=lambda number: f"report-{number}")
+def build_own_report(number: int) -> None:
+    raise telltale.TaskError("The tests end it before.")
+
+
+@telltale.tracked(label="Build the report", key=lambda number: f"report-{number}", shared=True)
+def build_shared_report(number: int) -> None:
+    raise telltale.TaskError("The tests end it before.")
+
+
 @telltale.tracked
 def log_argument(log: str, value: object) -> None:
     append_line(log, json.dumps(value).replace(" ", ""))

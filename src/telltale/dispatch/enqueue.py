@@ -36,7 +36,8 @@ def enqueue(
     """Queue a run of `task` (a Celery task, a `django.tasks` task, a tracked function); returns its row.
 
     `owner`: a user, a request, or None for no owner; by default the owner of the current request or task.
-    `key`: if a task of this name and key is still open, it is returned and nothing is queued.
+    `key`: if the owner has an open task of this name and key, it is returned and nothing is queued. If the task says
+    `tracked(shared=True)`, another owner's is returned too, and `owner` may follow it from then on.
     `label`: the task's name for people; by default the label of `tracked`.
     The arguments must be JSON, because they are stored so that a person can retry the task.
 
@@ -56,6 +57,7 @@ def enqueue(
         kwargs=kwargs,
         owner=task_owner,
         key=key if key is not None or options.key is None else options.key(*args, **kwargs),
+        is_shared=options.shared,
         start_by=start_by(runner, task, now=store.now()),
     )
     if queued.joined:

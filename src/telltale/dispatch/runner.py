@@ -44,6 +44,8 @@ class TaskOptions:
     to text only when it is needed."""
     key: Callable[..., str | None] | None = None
     """Returns the key of a call from its arguments; an open task with the same key is joined. None joins nothing."""
+    shared: bool = False
+    """Whether calls of other owners join it too; only the owner's own do otherwise."""
     runner: str | None = None
     """The name of the runner, for runners that enqueue plain functions."""
     result: bool | Callable[[Any], Any] = False

@@ -53,6 +53,7 @@ def tracked(
     *,
     label: object = None,
     key: Callable[..., str | None] | None = None,
+    shared: bool = False,
     runner: str | None = None,
     result: bool | Callable[[Any], Any] = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
@@ -62,6 +63,7 @@ def tracked(
     *,
     label: object = None,
     key: Callable[..., str | None] | None = None,
+    shared: bool = False,
     runner: str | None = None,
     result: bool | Callable[[Any], Any] = False,
 ) -> Any:
@@ -69,15 +71,17 @@ def tracked(
 
     `label`: the task's name for people; by default made from the function's name, or from the task's name if the
     function is a method; may be a lazy translation.
-    `key`: called by `telltale.enqueue` with the task's arguments. If a task with the returned key is open, the call
-    joins it. The runner's own calls (`.delay`, `.enqueue`) always run, and join nothing.
+    `key`: called by `telltale.enqueue` with the task's arguments. If the owner has an open task with the returned key,
+    the call joins it. The runner's own calls (`.delay`, `.enqueue`) always run, and join nothing.
+    `shared`: calls of all owners with one key join one task. Each of these owners may follow it, and only the one that
+    started it may cancel it or run it again.
     `runner`: the name of the runner that `telltale.enqueue` uses, for runners that enqueue plain functions ("rq",
     "django_q").
     `result`: True to keep what the function returns, if it is JSON of at most `RETURN_BYTES`; or a function that
     returns what to keep of it. Only the task's owner may read it (`TaskState.return_value`, docs/events.md).
     """
     if fn is None:
-        return partial(tracked, label=label, key=key, runner=runner, result=result)
+        return partial(tracked, label=label, key=key, shared=shared, runner=runner, result=result)
     if not inspect.isroutine(fn):
         raise TypeError(
             f"@telltale.tracked wraps functions, not {fn!r}: put it beneath the runner's own decorator, not above."
@@ -86,7 +90,7 @@ def tracked(
         raise TypeError(f"{fn.__qualname__} is tracked twice: remove one @telltale.tracked.")
     if label is None and not _is_method(fn):
         label = label_from_name(fn.__name__)
-    return wrap(fn, TaskOptions(label=label, key=key, runner=runner, result=result))
+    return wrap(fn, TaskOptions(label=label, key=key, shared=shared, runner=runner, result=result))
 
 
 def wrap(fn: Callable[..., Any], options: TaskOptions) -> Callable[..., Any]:

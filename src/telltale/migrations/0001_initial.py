@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
                         blank=True, editable=False, max_length=64, null=True, unique=True, verbose_name="open key"
                     ),
                 ),
+                ("is_shared", models.BooleanField(default=False, editable=False, verbose_name="shared")),
                 ("call", models.JSONField(default=dict)),
                 ("group_id", models.UUIDField(blank=True, editable=False, null=True)),
                 ("step", models.PositiveIntegerField(blank=True, editable=False, null=True)),
@@ -136,6 +137,31 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "notice",
                 "verbose_name_plural": "notices",
+            },
+        ),
+        migrations.CreateModel(
+            name="TaskFollower",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("topic", models.CharField(max_length=512)),
+                (
+                    "task",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="followers",
+                        to="telltale.taskstate",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "follower",
+                "verbose_name_plural": "followers",
+                "indexes": [models.Index(fields=["topic"], name="telltale_follower_topic")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("task", "topic"), name="telltale_follower_once"),
+                ],
             },
         ),
         migrations.AddIndex(

@@ -1,6 +1,6 @@
-"""Permissions: a visitor may follow their own topics and tasks, and those that the site's hook allows.
+"""Permissions: a visitor may follow their own topics and tasks, shared tasks that they joined, and what a hook allows.
 
-Without a hook only the owner sees a task; superusers are no exception. `TELLTALE["CAN_FOLLOW"]` is the dotted path of
+Without a hook no other visitor sees a task; superusers are no exception. `TELLTALE["CAN_FOLLOW"]` is the dotted path of
 the hook, `(request, topic) -> bool`. It is called for every topic that is not the visitor's own, also for anonymous
 visitors and behind `LoginRequiredMiddleware`. Called by the views and template tags.
 """
@@ -24,13 +24,13 @@ Hook = Callable[[HttpRequest, str], bool]
 
 
 def followable(request: HttpRequest, topics: Iterable[str]) -> list[str]:
-    """Return the topics that the visitor may follow, in their order, without duplicates; at most one query.
+    """Return the topics that the visitor may follow, in their order, without duplicates; at most two queries.
 
     Malformed topics, unknown ones and those of other owners are left out.
     """
     valid = [topic for topic in dict.fromkeys(topics) if _is_topic(topic)]
     own = _own_topics(Owner.of(request), valid)
-    return [topic for topic in valid if topic in own or _is_shared(request, topic)]
+    return [topic for topic in valid if topic in own or _hook_allows(request, topic)]
 
 
 def is_owner(request: HttpRequest, task: TaskState) -> bool:
@@ -39,8 +39,12 @@ def is_owner(request: HttpRequest, task: TaskState) -> bool:
 
 
 def may_see(request: HttpRequest, task: TaskState) -> bool:
-    """Whether the visitor may see the task: as its owner, or because the hook allows it."""
-    return is_owner(request, task) or _is_shared(request, task_topic(task.pk))
+    """Whether the visitor may see the task: as its owner, because they joined it, or because the hook allows it."""
+    return is_owner(request, task) or _has_joined(request, task) or _hook_allows(request, task_topic(task.pk))
+
+
+def _has_joined(request: HttpRequest, task: TaskState) -> bool:
+    return task.is_shared and bool(store.followed_ids(Owner.of(request), [task.pk]))
 
 
 def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
@@ -51,12 +55,13 @@ def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     if not ids:
         return own
     # By their ids alone: with the owner in the condition, SQLite would read all tasks of the owner.
-    rows = store.task_rows().filter(pk__in=ids.values()).only("owner", "session")
+    rows = store.task_rows().filter(pk__in=ids.values()).only("owner", "session", "is_shared")
     own_ids = {row.pk for row in rows if owner.owns(row)}
+    own_ids |= store.followed_ids(owner, [row.pk for row in rows if row.is_shared and row.pk not in own_ids])
     return own | {topic for topic, pk in ids.items() if pk in own_ids}
 
 
-def _is_shared(request: HttpRequest, topic: str) -> bool:
+def _hook_allows(request: HttpRequest, topic: str) -> bool:
     path = conf.settings().can_follow
     return path is not None and bool(_hook(path)(request, topic))
 

@@ -9,6 +9,7 @@ In the order of a task's life:
 
 - `calls`: a task's arguments
 - `queueing`: creates a task's row, joins the open task with the same key, queues another attempt
+- `followers`: who joined a shared task, and so may follow it
 - `running`: a delivery claims an attempt, or gives it back to be retried; a worker takes back an attempt presumed lost
 - `saving`: saves reports and renews leases, many tasks at a time
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
@@ -26,6 +27,7 @@ below.
 from telltale.store.calls import call_arguments
 from telltale.store.clock import now
 from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
+from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
 from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
@@ -53,6 +55,7 @@ from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Qu
 
 __all__ = [
     "CALL_S",
+    "FOLLOWERS_KEPT",
     "HELD_S",
     "KEY_LENGTH",
     "NEWEST",
@@ -80,6 +83,7 @@ __all__ = [
     "end_expired",
     "end_missing",
     "expire",
+    "followed_ids",
     "get_task",
     "hand_over",
     "hold_notice",

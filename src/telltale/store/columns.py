@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from telltale.core.snapshot import SHORT_BYTES, bounded
+from telltale.owners import Owner
 
 NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "seq": 0,
@@ -38,7 +39,23 @@ NOT_WAITING: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_list
 """Resets what the row says only while the task waits."""
 
 
-def open_key_of(name: str, key: str | None) -> str | None:
-    """Return the value of `open_key` for a task's name and key; None without a key."""
+SHARED: Final = "*"
+"""Stands in a digest for the owner of a shared task. No topic of an owner looks like this."""
+
+
+def open_key_of(name: str, key: str | None, owner: Owner, *, is_shared: bool) -> str | None:
+    """Return the value of `open_key` for a task's name, key and owner; None without a key."""
+    return None if key is None else _digest(name, key, SHARED if is_shared else owner.topic or "")
+
+
+def joinable_open_keys(name: str, key: str | None, owner: Owner, *, is_shared: bool) -> list[str]:
+    """Return the open keys of the tasks that a call of this owner joins: one for each of the owner's names."""
+    if key is None:
+        return []
+    scopes = [SHARED] if is_shared else list(owner.topics) or [""]
+    return [_digest(name, key, scope) for scope in scopes]
+
+
+def _digest(name: str, key: str, scope: str) -> str:
     # A digest, because name and key together are longer than some databases can index.
-    return None if key is None else sha256(f"{bounded(name, SHORT_BYTES)}\0{key}".encode()).hexdigest()
+    return sha256(f"{bounded(name, SHORT_BYTES)}\0{key}\0{scope}".encode()).hexdigest()

@@ -1,13 +1,13 @@
 """Deletes what the settings no longer keep: ended tasks and shown notices. Tasks that never began end as failed.
 
-A task whose notice was not shown is kept longer. A worker process calls this now and then, and so does
-`manage.py telltale prune`.
+With a task go the visitors who joined it. A task whose notice was not shown is kept longer. A worker process calls this
+now and then, and so does `manage.py telltale prune`.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from django.db import connections
@@ -18,8 +18,10 @@ from telltale import conf, native
 from telltale.core.states import State, sources
 from telltale.store.clock import or_now
 from telltale.store.ending import end_if
-from telltale.store.rows import database, in_transaction, notice_rows, task_rows
+from telltale.store.rows import database, follower_rows, in_transaction, notice_rows, task_rows
 from telltale.store.values import Changed, Pruned
+
+K = TypeVar("K", UUID, int)
 
 PRUNED_AT_ONCE: Final = 1_000
 """How many rows of each kind one call deletes. A worker does other work between two calls."""
@@ -49,15 +51,24 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     for ids in _batches(notices):
         with _short_transaction():
             notice_rows().filter(pk__in=ids).delete()
+    of_tasks = follower_rows().filter(task_id__in=tasks).order_by("task_id")
+    followers = list(of_tasks.values_list("pk", flat=True)[:most])
+    for keys in _batches(followers):
+        with _short_transaction():
+            follower_rows().filter(pk__in=keys).delete()
+    if len(followers) == most:
+        # The next call deletes the tasks whose followers are left.
+        left = set(of_tasks.values_list("task_id", flat=True).distinct())
+        tasks = [pk for pk in tasks if pk not in left]
     for ids in _batches(tasks):
         with _short_transaction():
             # With the condition again, because a person may have restarted the task in the meantime. Only the ids are
             # read, because other writers wait meanwhile.
             task_rows().filter(old_tasks, pk__in=ids).only("pk").delete()
-    return Pruned(tasks=len(tasks), notices=len(notices), given_up=_give_up(instant, most))
+    return Pruned(tasks=len(tasks), notices=len(notices), followers=len(followers), given_up=_give_up(instant, most))
 
 
-def _batches(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+def _batches(ids: Sequence[K]) -> Iterator[Sequence[K]]:
     return (ids[start : start + DELETED_TOGETHER] for start in range(0, len(ids), DELETED_TOGETHER))
 
 

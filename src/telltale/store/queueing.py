@@ -1,10 +1,11 @@
 """Queues tasks: writes the queued row of a new task, or of another attempt that a person requested.
 
-The race: of many calls with one key at once, one creates the row and the others join it. The unique key decides. This
-module knows nothing of runners; a runner's message may be on its way already.
+The race: of many calls with one key and owner at once, one creates the row and the others join it. The unique key
+decides. A shared task is joined whatever the owner. This module knows nothing of runners; a runner's message may be on
+its way already.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,8 +19,9 @@ from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.store.calls import call_to_json, storable_key
 from telltale.store.clock import now, or_now
-from telltale.store.columns import NEW_ATTEMPT, open_key_of
+from telltale.store.columns import NEW_ATTEMPT, joinable_open_keys, open_key_of
 from telltale.store.ending import expire, has_expired
+from telltale.store.followers import add_follower
 from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, valid_ids, values_of
 from telltale.store.sign_in import owner_now
 from telltale.store.statements import insert_row
@@ -39,12 +41,15 @@ def queue(
     kwargs: Mapping[str, Any] | None = None,
     owner: Owner = Owner(),  # noqa: B008 (a value)
     key: str | None = None,
+    is_shared: bool = False,
     due_at: float | None = None,
     start_by: float | None = None,
     now: float | None = None,
 ) -> Queued:
-    """Create the queued row, in the caller's transaction; with a key, join the open task of that name and key.
+    """Create the queued row, in the caller's transaction; with a key, join the owner's open task of that name and key.
 
+    `is_shared`: join the open shared task of that name and key instead, of any owner; `owner` may follow it
+    from then on.
     `args=None`: the arguments can't be stored, so the task can't be run again from its page. `due_at`: when the task
     should begin; None for as soon as possible. `start_by`: if no worker has begun it then, it ends as failed; None for
     no such limit. Raises `IntegrityError` if `task_id` or the runner's id has a row
@@ -63,7 +68,8 @@ def queue(
         "name": bounded(name, SHORT_BYTES),
         "label": bounded(str(label) or name, SHORT_BYTES),
         "key": key,
-        "open_key": open_key_of(name, key),
+        "open_key": open_key_of(name, key, owner, is_shared=is_shared),
+        "is_shared": is_shared and key is not None,
         "call": call_to_json(args, kwargs),
         "owner_id": owner.user_id,
         "session": owner.session,
@@ -71,9 +77,12 @@ def queue(
         "lease_until": start_by,
         "created_at": instant,
     }
+    open_keys = joinable_open_keys(name, key, owner, is_shared=is_shared)
     for _try in range(MAX_TRIES):
-        open_task = _open_task(columns["open_key"], instant)
+        open_task = _open_task(open_keys, instant)
         if open_task is not None:
+            if open_task.is_shared:
+                add_follower(open_task, owner)
             return Queued(task=open_task, joined=True)
         try:
             with in_transaction():
@@ -81,7 +90,7 @@ def queue(
                 return Queued(task=task, joined=False)
         except IntegrityError:
             # Another call with the same key was faster; then its task can be joined. Any other conflict is an error.
-            if _open_task(columns["open_key"], instant) is None:
+            if _open_task(open_keys, instant) is None:
                 raise
     raise IntegrityError(
         f"The key {key!r} of {name} was taken by {MAX_TRIES} other tasks in turn, which ended before they could be "
@@ -120,11 +129,11 @@ def queue_many(
     return task_rows().bulk_create(rows)
 
 
-def _open_task(open_key: str | None, instant: float) -> TaskState | None:
-    """The open task with this key; None if there is none. One whose lease expired is ended."""
-    if open_key is None:
+def _open_task(open_keys: Collection[str], instant: float) -> TaskState | None:
+    """The open task with one of these keys; None if there is none. One whose lease expired is ended."""
+    if not open_keys:
         return None
-    row = task_rows().filter(open_key=open_key).first()
+    row = task_rows().filter(open_key__in=open_keys).first()
     if row is None or not has_expired(row, instant):
         return row
     expire([row.pk], now=instant)
@@ -143,9 +152,11 @@ def requeue(
     row = task_rows().filter(pk=task_id, state__in=values_of(RETRIABLE)).first()
     if row is None:
         return None
-    unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, state=row.state)
+    # With the owner, because the open key depends on it, and a sign-in may change it.
+    unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, state=row.state, owner_id=row.owner_id)
     columns = dict(NEW_ATTEMPT) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": runner_id}
-    columns |= {"open_key": open_key_of(row.name, row.key), "due_at": or_now(now), "lease_until": start_by}
+    columns["open_key"] = open_key_of(row.name, row.key, row.belongs_to, is_shared=row.is_shared)
+    columns |= {"due_at": or_now(now), "lease_until": start_by}
     try:
         with in_transaction():
             return read_change(row.pk) if unchanged.update(**columns) else None

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from telltale import conf
 from telltale.core.states import State
-from telltale.models import StoredNotice, TaskState
+from telltale.models import StoredNotice, TaskFollower, TaskState
 from telltale.owners import Owner
 from telltale.store.values import Changed
 
@@ -44,6 +44,11 @@ def task_rows_of(owner: Owner) -> "QuerySet[TaskState]":
 def notice_rows() -> "QuerySet[StoredNotice]":
     """All stored notices, in the database of the settings."""
     return StoredNotice.objects.using(database())
+
+
+def follower_rows() -> "QuerySet[TaskFollower]":
+    """All visitors who joined a shared task, in the database of the settings."""
+    return TaskFollower.objects.using(database())
 
 
 def in_transaction() -> transaction.Atomic:

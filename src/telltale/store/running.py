@@ -112,8 +112,9 @@ def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
         "started_at": instant,
         "beat_at": instant,
         "lease_until": instant + conf.settings().lease_s,
-        "open_key": open_key_of(row.name, row.key),
     }
+    if row.ended_at is not None:  # An open task has its key already.
+        columns["open_key"] = open_key_of(row.name, row.key, row.belongs_to, is_shared=row.is_shared)
     try:
         return _update_if_unchanged(row, columns)
     except IntegrityError:
@@ -132,7 +133,9 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
     """
     instant = or_now(now)
     with in_transaction():
-        row = task_rows().filter(pk=claim.id, attempt=claim.attempt, state=State.LOST.value).first()
+        lost = task_rows().filter(pk=claim.id, attempt=claim.attempt, state=State.LOST.value)
+        # Locked, because the open key depends on the owner, whom a sign-in may change.
+        row = lost.select_for_update().first()
         if row is None or not _reopen(row, instant):
             return None
         of_attempt = notice_rows().filter(task=row, attempt=claim.attempt)
@@ -163,7 +166,7 @@ def _reopen(row: TaskState, instant: float) -> bool:
         "ended_at": None,
         "beat_at": instant,
         "lease_until": instant + conf.settings().lease_s,
-        "open_key": open_key_of(row.name, row.key),
+        "open_key": open_key_of(row.name, row.key, row.belongs_to, is_shared=row.is_shared),
     }
     try:
         with in_transaction():
@@ -174,7 +177,7 @@ def _reopen(row: TaskState, instant: float) -> bool:
 
 
 def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any]) -> Claim | None:
-    as_read = {name: getattr(row, name) for name in ("id", "attempt", "seq", "state", "cancel_requested")}
+    as_read = {name: getattr(row, name) for name in ("id", "attempt", "seq", "state", "cancel_requested", "owner_id")}
     if not update_row(as_read, columns):
         return None
     # The condition includes everything that can change, so the new row is known without reading it again.

@@ -125,4 +125,5 @@ class Pruned:
 
     tasks: int
     notices: int
+    followers: int
     given_up: list[Changed]

@@ -74,7 +74,7 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
     label links to the task's page.
     """
     request = _request(context, "task_progress")
-    now, snapshot = store.now(), task.snapshot
+    now, snapshot, is_own = store.now(), task.snapshot, permissions.is_owner(request, task)
     task_health = health(snapshot, now=now, limits=settings().limits)
     return {
         "task": task,
@@ -85,7 +85,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
         # Shown by the style sheet while the modules have not run.
         "unloaded": task_text.message("connection_ended"),
-        "is_own": permissions.is_owner(request, task),
+        "is_own": is_own,
+        "is_from_other": task.is_shared and task.owner_topic is not None and not is_own,
         "offers_cancel": offers_cancel(snapshot),
         "can_cancel": can_cancel(snapshot),
         "may_retry": snapshot.state in RETRIABLE or may_be_lost(snapshot, now=now),

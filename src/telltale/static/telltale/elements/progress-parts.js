@@ -30,6 +30,7 @@ const create = {
  * @property {HTMLElement} status
  * @property {HTMLElement} detail
  * @property {HTMLElement} note
+ * @property {HTMLElement | null} origin who started the task, if the server rendered that
  * @property {HTMLAnchorElement} result
  * @property {HTMLFormElement | null} cancel
  * @property {HTMLFormElement | null} retry
@@ -66,6 +67,7 @@ export function findOrCreateParts(element) {
   return {
     ...parts,
     result: part("result", part("actions")),
+    origin: element.querySelector(".telltale-origin"),
     cancel: element.querySelector("form.telltale-cancel"),
     retry: element.querySelector("form.telltale-retry"),
   }
@@ -76,12 +78,12 @@ export function findOrCreateParts(element) {
  * @param {Parts} parts
  * @param {string | null} url of the task's page, for a label that links to it
  */
-export function clearParts({ label, figure, line, bar, status, detail, note, result, cancel, retry }, url) {
+export function clearParts({ label, figure, line, bar, status, detail, note, origin, result, cancel, retry }, url) {
   const link = label.querySelector("a")
   if (link) setAttribute(link, "href", url)
   for (const part of [link ?? label, figure, status, detail]) setText(part, "")
   for (const name of ["value", "aria-label", "aria-valuetext"]) bar.removeAttribute(name)
-  for (const part of [line, note, result, cancel, retry]) if (part) part.hidden = true
+  for (const part of [line, note, origin, result, cancel, retry]) if (part) part.hidden = true
 }
 
 /**
