@@ -153,7 +153,9 @@ def start_worker(redis: Redis, run_worker: RunWorker) -> Iterator[Callable[..., 
     workers: list[WorkerProcess] = []
 
     def start(visible_s: int = 2, queue: str = "celery") -> WorkerProcess:
-        command = celery_command("-n", f"w{len(workers)}@test", "-Q", queue, concurrency=1)
+        # A worker that runs the task must not prefetch the message that is delivered again.
+        options = ["-n", f"w{len(workers)}@test", "-Q", queue, "--prefetch-multiplier", "1"]
+        command = celery_command(*options, concurrency=1)
         worker = next(run_worker(celery_tasks, command, " ready.", CELERY_VISIBLE_S=str(visible_s)))
         workers.append(worker)
         worker.start()
