@@ -124,7 +124,8 @@ def test_only_a_lost_attempt_is_taken_back(state: State) -> None:
 
 def test_it_takes_its_key_back_or_goes_on_without_it_if_another_task_has_it() -> None:
     claim, _lost = lost_task(key="contacts")
-    other = store.queue(runner="test", name="app.import", key="contacts").task
+    owner = row_of(claim).belongs_to
+    other = store.queue(runner="test", name="app.import", key="contacts", owner=owner).task
     new_claim, _changed = store.take_back(claim)
     row = row_of(claim)
     assert (row.state, row.key) == (State.RUNNING, None)
