@@ -1,5 +1,7 @@
 """Access to the live address: its path, and the hosts and origins that may use it."""
 
+from typing import Any
+
 import pytest
 from django.test import override_settings
 from django.urls import reverse
@@ -130,3 +132,13 @@ def test_a_request_is_parsed_from_its_headers_once_and_the_first_of_two_lines_co
     )
     assert request.wants_event_stream
     assert LiveRequest.from_scope({"headers": []}) == LiveRequest()
+
+
+def test_a_request_with_two_origins_comes_from_no_page_of_this_site(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["example.org"]
+    headers = [(b"host", b"example.org"), (b"origin", b"https://example.org"), (b"Origin", b"https://evil.example")]
+    for several in (headers, [headers[0], *reversed(headers[1:])]):
+        request = LiveRequest.from_headers(several)
+        assert is_known_host(request)
+        assert not is_trusted_origin(request)
+    assert is_trusted_origin(LiveRequest.from_headers(headers[:2]))

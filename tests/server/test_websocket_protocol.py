@@ -289,13 +289,23 @@ def test_a_flood_after_bye_is_not_read_either(site: ThreadSite, frames_read: lis
 # The limits
 
 
-def test_connections_of_one_address_are_limited_whatever_header_it_sends(site: ThreadSite, settings: Any) -> None:
+@pytest.mark.parametrize(
+    ("an_address", "another", "the_same"),
+    [
+        ("198.51.100.1", "198.51.100.2", "198.51.100.1:99"),
+        # One customer has all addresses of an IPv6 /64 network.
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", "[2001:db8:1:2:ffff::2]:99"),
+    ],
+)
+def test_connections_of_one_address_are_limited_whatever_header_it_sends(
+    site: ThreadSite, settings: Any, an_address: str, another: str, the_same: str
+) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS_PER_ADDRESS": 1}
 
     def connect(address: str) -> Line:
         return Line(site).request(*UPGRADE, "X-Forwarded-For: 1.1.1.1", f"X-Forwarded-For: {address}")
 
-    with connect("198.51.100.1") as first, connect("198.51.100.2") as other, connect("198.51.100.1:99") as second:
+    with connect(an_address) as first, connect(another) as other, connect(the_same) as second:
         for line in (first, other, second):
             assert b" 101 " in line.read_until(b"\r\n\r\n")
         assert b"4429" in second.read_until(b"}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from telltale.core import reasons
+from telltale.core.addresses import counted_address
 from telltale.core.connection import Connection
 from telltale.core.policy import Phase
 from telltale.core.reasons import Reason
@@ -57,7 +58,8 @@ class ConnectedClient:
 
     def __init__(self, host: ClientHost, connection: Connection, outlet: Outlet, address: str) -> None:
         self.connection = connection
-        self.address = address
+        self.address = counted_address(address)
+        """The address by which its connections are counted."""
         self.is_counted = False
         """Whether the driver counts it among the connections of its person."""
         self._host = host

@@ -115,8 +115,8 @@ class Driver:
         client = ConnectedClient(self, connection, outlet, address)
         self._clients[connection] = client
         self.counts["opened"] += 1
-        self._connections_by_address[address] += 1
-        is_address_full = address and self._connections_by_address[address] > settings.connections_per_address
+        self._connections_by_address[client.address] += 1
+        is_address_full = address and self._connections_by_address[client.address] > settings.connections_per_address
         if self._is_draining:
             client.close(reasons.DRAIN)
         elif len(self._clients) > settings.connections or is_address_full:

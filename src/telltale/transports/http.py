@@ -41,11 +41,14 @@ class LiveRequest:
 
     @classmethod
     def from_headers(cls, headers: RawHeaders, *, address: str = "") -> Self:
-        """Parse the headers of a request; of a repeated one the first line counts."""
+        """Parse the headers of a request; of a repeated one the first line counts. Two origins are no site's."""
         texts: dict[bytes, str] = {}
         forwarded_for = []
         for name, value in headers:
-            texts.setdefault(name.lower(), text := value.decode("latin-1"))
+            text = value.decode("latin-1")
+            if name.lower() == b"origin" and b"origin" in texts:
+                text = texts[b"origin"] = f"{texts[b'origin']}, {text}"
+            texts.setdefault(name.lower(), text)
             if name.lower() == b"x-forwarded-for":
                 # Some proxies add a line of their own: the client's line must not hide it.
                 forwarded_for.append(text)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from telltale.core.addresses import counted_address
 from telltale.pusher.protocol import messages
 from telltale.pusher.protocol.close_codes import NO_PONG, RESTARTING_LATER, TOO_SLOW, Code
 from telltale.pusher.protocol.user_data import Member, User
@@ -99,7 +100,7 @@ class PusherClient:
 
     def __init__(self, host: ClientHost, app: PusherApp, outlet: Outlet, socket_id: str, address: str) -> None:
         self.host, self._outlet = host, outlet
-        self.app, self.socket_id, self.address = app, socket_id, address
+        self.app, self.socket_id, self.address = app, socket_id, counted_address(address)
         self.form = outlet.form
         self.write: Callable[[Any], object] = outlet.write
         """Takes a formed message: sends it, queues it while the line is full, drops it once the client has gone."""
