@@ -166,7 +166,9 @@ def test_the_page_about_events_lists_every_event_and_part_of_the_code() -> None:
     assert set(re.findall(r'"(telltale:\w+)"', element)) == set(re.findall(r"^\| `(telltale:\w+)`", EVENTS, re.M))
     created = set(re.findall(r'className: "(telltale-\w+)"', parts))
     documented = set(re.findall(r"`(?:form\.)?(telltale-\w+)`", EVENTS.partition("## Own markup")[2]))
-    assert documented == created | {"telltale-cancel", "telltale-retry"}
+    only_found = set(re.findall(r'querySelector\("(?:form)?\.(telltale-\w+)"', parts))
+    assert only_found == {"telltale-cancel", "telltale-origin", "telltale-retry"}
+    assert documented == created | only_found
 
 
 def test_the_page_about_events_lists_every_state_of_the_connection() -> None:
