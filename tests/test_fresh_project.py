@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Path:
     with settings.open("a") as file:
         file.write(in_settings.replace("[...", "[*INSTALLED_APPS", 1).replace("[...", "[*MIDDLEWARE", 1))
     with urls.open("a") as file:
-        file.write("from django.urls import include\n" + in_urls.replace("[...", "[*urlpatterns") + VIEW)
+        file.write(in_urls.replace("[...", "[*urlpatterns") + VIEW)
     asgi.write_text(asgi.read_text().replace("from django.core.asgi import get_asgi_application\n", in_asgi))
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=tmp_path, env=env_of(), check=True)
     return tmp_path
