@@ -100,9 +100,10 @@ class Project:
             working, count = re.subn(r"^( +)\.\.\.$", r"\1work()", code, flags=re.M)
             self._write(name, ("from shop.work import work\n" if count else "") + working)
 
-    def set(self, code: str) -> None:
-        """Append lines to the settings."""
-        self._append(f"{self.name}/settings.py", code)
+    def set(self, settings: str, urls: str = "") -> None:
+        """Append lines to the settings and to the URLs."""
+        self._append(f"{self.name}/settings.py", settings)
+        self._append(f"{self.name}/urls.py", urls)
 
     def release(self) -> None:
         """Let the work continue after its half."""

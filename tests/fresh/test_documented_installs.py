@@ -9,25 +9,17 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import BROWSER_MESSAGES, browser, opening_contexts
-from tests.fresh.installs import Environment, build_wheel
+from tests.fresh.installs import Environment, build_wheel, documented
 from tests.fresh.project import Project
-from tests.servers import Redis, free_port, running
+from tests.fresh.uses import USES
+from tests.servers import Postgres, Redis, free_port, running
 
 __all__ = ["browser"]
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 
-PAGES = {
-    "django-telltale": "runners/threads-and-commands.md",
-    "django-telltale[celery]": "runners/celery.md",
-    "django-telltale[tasks]": "runners/django-tasks.md",
-    "django-telltale[rq]": "runners/rq.md",
-    "django-telltale[dramatiq]": "runners/dramatiq.md",
-    "django-telltale[huey]": "runners/huey.md",
-    "django-telltale[q2]": "runners/django-q.md",
-    "django-telltale[channels]": "runners/channels.md",
-}
-"""The pages of runners, by the words after `pip install`."""
+FAILURE = re.compile(r"(?s)(Traceback|Pusher service).*")
+"""What a process logs if its broker fails: the site and its tasks would continue."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +33,12 @@ def redis() -> Iterator[Redis]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running(Postgres) as server:
+        yield server
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
     """Each call opens a page of a site. Errors and warnings in it fail the test."""
@@ -50,27 +48,47 @@ def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
     assert next(contexts, None) is None
 
 
-@pytest.mark.parametrize("line", PAGES)
+def test_each_documented_line_has_a_test() -> None:
+    assert sorted(documented()) == sorted(USES)
+
+
+@pytest.mark.parametrize("line", USES)
 def test_a_bar_moves_after_the_lines_of_readme_and_page(
-    line: str, wheel: Path, redis: Redis, tmp_path: Path, open_page: Callable[[str], Page]
+    line: str,
+    wheel: Path,
+    tmp_path: Path,
+    open_page: Callable[[str], Page],
+    request: pytest.FixtureRequest,
 ) -> None:
-    redis.forget()
-    environment = Environment(tmp_path / "environment", line, wheel)
+    use = USES[line]
+    addresses = {"REDIS": "redis://localhost:6379/0", "PORT": str(free_port()), "OTHER_PORT": str(free_port())}
+    if use.needs_redis:
+        redis: Redis = request.getfixturevalue("redis")
+        redis.forget()
+        addresses["REDIS"] = redis.url
+    if use.needs_postgres:
+        addresses["POSTGRES_PORT"] = str(request.getfixturevalue("postgres").port)
     (tmp_path / "home").mkdir()
-    project = Project(tmp_path / "home", environment)
-    [*workers] = project.follow(PAGES[line], {"redis://localhost:6379/0": redis.url})
+    project = Project(tmp_path / "home", Environment(tmp_path / "environment", line, wheel), name=use.project)
+    workers = project.follow(use.page, {"redis://localhost:6379/0": addresses["REDIS"]})
+    project.set(use.settings_with(addresses), use.urls)
     project.run("python manage.py migrate")
     assert "no issues" in project.run("python manage.py check")
-    port = free_port()
+    port = int(addresses["PORT"])
     with ExitStack() as stack:
-        commands = [(f"python manage.py runserver {port}", port), *((worker, None) for worker in workers)]
-        logs = [stack.enter_context(project.running(*command)) for command in commands]
-        assert_bar_moves(open_page(f"http://127.0.0.1:{port}"), project)
-        assert [log.read_text() for log in logs if "Traceback" in log.read_text()] == []
+        commands = [(command, int(at)) for command, at in use.servers_at(addresses)]
+        logs = [
+            stack.enter_context(project.running(*command)) for command in [*commands, *((w, None) for w in workers)]
+        ]
+        assert_bar_moves(open_page(f"http://127.0.0.1:{port}"), project, connected=use.connected)
+        assert [failure[0] for log in logs if (failure := FAILURE.search(log.read_text()))] == []
 
 
-def assert_bar_moves(page: Page, project: Project) -> None:
-    """Start the page's task. See its bar at the half and at the end, without a reload, also on a page of the site."""
+def assert_bar_moves(page: Page, project: Project, *, connected: str) -> None:
+    """Start the page's task. See its bar at the half and at the end, without a reload, also on a page of the site.
+
+    `connected`: the bar's attribute, which tells how the page hears of the task.
+    """
     page.goto("/upload/")
     task = page.url.rstrip("/").rpartition("/")[2]
     own = page.context.new_page()
@@ -79,6 +97,7 @@ def assert_bar_moves(page: Page, project: Project) -> None:
     for shown, element in zip((page, own), elements, strict=True):
         shown.evaluate("window.wasNotReloaded = true")
         expect(element.locator("progress")).to_have_attribute("value", re.compile(r"0\.5"))
+        expect(element).to_have_attribute("connected", connected)
     project.release()
     for shown, element in zip((page, own), elements, strict=True):
         expect(element).to_have_attribute("state", "succeeded")
