@@ -89,10 +89,10 @@ def test_topics_that_do_not_fit_are_reported_as_any_topic() -> None:
     assert not batch.missed_topics
 
 
-def test_a_dozen_snapshots_fit_into_one_notification() -> None:
+def test_ten_snapshots_fit_into_one_notification() -> None:
     snapshot = Snapshot(id="0" * 36, label="Import contacts", state=State.RUNNING, attempt=1, seq=7)
     body = Envelope(topics=("task:" + "0" * 36, "user:1"), snapshot=snapshot).to_bytes()
-    assert len(to_payloads([message_part(body)] * 12)) == 1
+    assert len(to_payloads([message_part(body)] * 10)) == 1
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=100).map(lambda rest: b"telltale1 1/1 " + rest))
