@@ -24,8 +24,10 @@ RUNNERS := tests/runners tests/dispatch
 NETWORK := tests/brokers tests/transports tests/server tests/live
 CHANNELS := tests/channels tests/examples
 PUSHER := tests/pusher
+FRESH := tests/fresh
+PAGES := tests/docs tests/browser tests/accounts
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher pusher-clients others browser load simulate bench figures demo example-channels example-pusher clean
+.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -123,12 +125,18 @@ pusher-clients: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the 
 	$(BIN)/pytest $(PUSHER)/clients
 	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
-others: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%)
+fresh: $(VENV)/.dev services ## the documented pip install lines and pages, from the wheel, in fresh environments with a browser
+	$(BIN)/pytest $(FRESH)
+
+pages: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## the docs' examples and the pages, in a real browser, in sites of several kinds
+	$(BIN)/pytest $(PAGES)
+
+others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
+	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%)
 
 # Three at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
 test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind
-	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target others pusher channels runners network newest pusher-clients databases
+	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target pages pusher others fresh channels runners network newest pusher-clients databases
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load

@@ -3,7 +3,7 @@
 Reach: the whole site, all processes that connect to one database. Cost: a connection and a thread for each
 process; at most 20 small transactions a second, which wait for no disk. Limits: every process receives every
 message, so use it for up to some 50 processes; a message may be 50 ms late; if a process publishes more than some
-1,800 snapshots a second, followers read the store instead.
+1,600 snapshots a second, followers read the store instead.
 """
 
 from collections.abc import Sequence
