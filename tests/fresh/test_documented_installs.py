@@ -18,8 +18,8 @@ __all__ = ["browser"]
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 
-FAILURE = re.compile(r"(?s)(Traceback|Pusher service).*")
-"""What a process logs if its broker fails: the site and its tasks would continue."""
+FAILURE = re.compile(r"(?s)(Traceback| failed: |service refused).*")
+"""How a process logs that its broker fails. The site and its tasks would continue."""
 
 
 @pytest.fixture(scope="module")
