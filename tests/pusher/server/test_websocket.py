@@ -130,9 +130,11 @@ def test_a_server_that_stops_closes_its_clients_cleanly(site: ProcessSite, join:
     """P36: on each server, though servers differ in what they tell the application."""
     clients = [join() for _ in range(20)]
     site.begin_shutdown()
-    codes = {client.closing()[0] for client in clients}
-    site.wait_for_exit(PATIENCE_S)
-    site.start()
+    try:
+        codes = {client.closing()[0] for client in clients}
+    finally:
+        site.wait_for_exit(PATIENCE_S)
+        site.start()
     assert codes <= {*TURNS_CLIENTS_AWAY, 1001, 1012}
     assert codes & set(TURNS_CLIENTS_AWAY)
 

@@ -162,12 +162,15 @@ def test_a_stream_ends_at_its_limit_and_another_one_goes_on_without_loss() -> No
         client = await subscriber(server)
         sent = [f"{number} {'ж' * 2_000}" for number in range(60)]
         received: list[str] = []
-        streams = []
+        streams, published = [], 0
         while len(received) < len(sent):
             stream = client.stream(server)
             streams.append(stream)
-            while not stream.is_over and len(received) + len(stream.messages) < len(sent):
-                publish(server, "private-x", sent[len(received) + len(stream.messages)])
+            while not stream.is_over and (arrived := len(received) + len(stream.messages)) < len(sent):
+                if arrived == published:
+                    # Otherwise the last one waits in the session, because the stream before has ended.
+                    publish(server, "private-x", sent[published])
+                    published += 1
                 count = len(stream.messages)
                 await until(lambda stream=stream, count=count: len(stream.messages) > count or stream.is_over)
             received += [message["data"] for message in stream.messages]
