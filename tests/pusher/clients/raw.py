@@ -20,6 +20,10 @@ class ClosedByServerError(AssertionError):
     """A closing frame came where a message was expected."""
 
 
+class EndedWithoutClosing(AssertionError):
+    """The server ended the connection, and its closing frame did not come."""
+
+
 class RawClient:
     """Blocking, without a thread, so that a test can have hundreds."""
 
@@ -146,7 +150,8 @@ class RawClient:
     def _frame(self) -> Frame:
         while not self._frames:
             data = self.socket.recv(65_536)
-            assert data, "The connection ended without a closing frame."
+            if not data:
+                raise EndedWithoutClosing("The connection ended without a closing frame.")
             self._protocol.receive_data(data)
             self._frames += [event for event in self._protocol.events_received() if isinstance(event, Frame)]
             if self.answers_pings:
