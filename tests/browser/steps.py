@@ -55,4 +55,7 @@ def connection_state(page: Page) -> str:
 
 def wait_until_live(page: Page) -> None:
     # Not by `wait_for_function`, for which a promise is true before it is fulfilled.
-    wait_until(page, lambda: connection_state(page) == "live")
+    try:
+        wait_until(page, lambda: connection_state(page) == "live")
+    except AssertionError as error:
+        raise AssertionError(f"The connection of {page.url} is {connection_state(page)}, not live.") from error

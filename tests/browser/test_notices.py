@@ -137,8 +137,10 @@ class History:
 
     def restart(self) -> None:
         self.site.stop_web()
-        self._wait_ms(self.chance.uniform(0, 2_000))
-        self.site.start_web()
+        try:
+            self._wait_ms(self.chance.uniform(0, 2_000))
+        finally:
+            self.site.start_web()
 
     def let_go(self) -> None:
         """Let the requests go that were held on the way."""
@@ -176,6 +178,9 @@ class History:
         [page] = self.context.pages
         if page.url == "about:blank" or "chrome-error" in page.url:
             page.goto("/")
+        page.wait_for_load_state()
+        if not page.evaluate("Boolean(customElements.get('task-toasts'))"):
+            page.reload()  # The server stopped before it had sent all modules.
         wait_until_live(page)
 
         def are_all_shown() -> bool:
