@@ -46,11 +46,13 @@ RECIPES = {
     "with_stages": (IN_A_COROUTINE, "import_both(numbers(10), numbers(20))", "succeeded None None 1.0 None"),
 }
 CANCELLED = """
+import time
 from shop.{module} import fetch_all
 started = []
 def fetch(page):
     started.append(page)
     telltale_task.request_cancel()
+    time.sleep(0.1)  # All of them take many seconds.
 try:
     with telltale.track("Work") as telltale_task:
         fetch_all(fetch, range(1_000))
