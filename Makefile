@@ -27,6 +27,9 @@ PUSHER := tests/pusher
 FRESH := tests/fresh
 PAGES := tests/docs tests/browser tests/accounts
 
+# They depend on neither Django's nor Python's version, so once in a run is enough.
+PURE := tests/simulation tests/benchmarks
+
 .PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
@@ -101,7 +104,7 @@ ifeq ($(NEWEST),)
 	@echo 'NOT RUN: Django 6 needs Python 3.12 or newer, and none was found on this machine.'
 else
 	$(MAKE) $(VENV6)/.dev
-	$(VENV6)/bin/pytest -q -m 'not service'
+	$(VENV6)/bin/pytest -q -m 'not service' $(PURE:%=--ignore=%)
 	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py tests/docs/test_content_security_policy.py
 endif
 

@@ -21,7 +21,7 @@ def nothing_learnt() -> None:
     heard.forget()
 
 
-SECOND_TRIES = 3
+SECOND_TRIES = 5
 """The most tests of one run that may need a second try."""
 
 
