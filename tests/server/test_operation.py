@@ -433,6 +433,15 @@ def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(sta
         Socket(server)
 
 
+@pytest.fixture
+def sighup_by_default() -> Iterator[None]:
+    """Processes that this test starts do not ignore SIGHUP, as they would if the tests were started by nohup."""
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, inherited)
+
+
+@pytest.mark.usefixtures("sighup_by_default")
 @pytest.mark.parametrize("options", [[], ["--processes", "2"]], ids=["one", "two"])
 def test_sighup_drains_as_sigterm_does(starts: Starts, options: list[str]) -> None:
     server = starts(*options)
