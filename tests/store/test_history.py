@@ -13,7 +13,7 @@ from django.test import Client
 from telltale import admin, store
 from telltale.core.states import State
 from telltale.core.topics import task_topic
-from telltale.models import StoredNotice, TaskState
+from telltale.models import StoredNotice, TaskFollower, TaskState
 from telltale.owners import Owner
 from telltale.pages.accepted import _row_of
 from telltale.pages.permissions import _own_topics
@@ -27,6 +27,8 @@ DAY_S = 86_400.0
 SEEDS = 1_000
 COPIES = 199
 USERS = 400
+FOLLOWERS = 50
+"""Of each task of the past."""
 SLACK = 1.5
 """How much more a call may cost with 200 times as many rows: the depth of trees, and the bounds of loops, vary."""
 
@@ -51,9 +53,13 @@ class Site:
             )
             for number in range(SEEDS)
         )
+        TaskFollower.objects.bulk_create(
+            [TaskFollower(task=task, topic=f"user:{n}") for task in self.past for n in range(FOLLOWERS)],
+            batch_size=5_000,
+        )
         self.open = [queue(owner=self.owner, now=now - 100 + number) for number in range(6)]
         self.running = claim(self.open.pop())
-        analyse(TaskState, StoredNotice)
+        analyse(TaskState, StoredNotice, TaskFollower)
 
     @property
     def owner(self) -> Owner:
@@ -85,7 +91,7 @@ class Site:
             self._copy(TaskState, past, copy)
             if copy % 4 == 0:
                 self._copy(StoredNotice, [], copy)
-        analyse(TaskState, StoredNotice)
+        analyse(TaskState, StoredNotice, TaskFollower)
 
     def _copy(self, model: Any, ids: list[UUID], copy: int) -> None:
         new_id = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}.get(
