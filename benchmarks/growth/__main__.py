@@ -8,17 +8,15 @@ axes logarithmic: 0 if the cost does not depend on the size, 1 if it is proporti
 """
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.results.markdown import table, with_block
 from benchmarks.rig.paths import DOCS
+from benchmarks.rig.sqlite_site import sqlite_site
 
 PAGE: Final = DOCS / "performance.md"
 BLOCK: Final = "growth"
@@ -51,20 +49,10 @@ def _us(cost: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure in a database that is removed with its directory, and print the table."""
-    with TemporaryDirectory(prefix="telltale-bench-") as directory:
-        os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-        os.environ["TELLTALE_BROKER"] = "none://"
-        os.environ["TELLTALE_TEST_DB"] = str(Path(directory) / "bench.sqlite3")
-        os.environ["TELLTALE_TEST_CONN_MAX_AGE"] = "600"
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
+    """Measure in a database of its own, and print the table."""
+    with sqlite_site():
         from benchmarks.growth import measures
 
-        call_command("migrate", verbosity=0)
         rows = [
             Row(
                 operation=measure.operation,

@@ -6,13 +6,12 @@ A run with Telltale: its row is created, claimed and ended, with its figures; wi
 writes the states STARTED and SUCCESS. Both on SQLite, in turns, so that other load on the machine disturbs both alike.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
+
+from benchmarks.rig.sqlite_site import sqlite_site
 
 RUNS = 200
 REPEATS = 9
@@ -21,18 +20,8 @@ PEER = "peer: django-celery-results, STARTED and SUCCESS"
 
 
 def main() -> None:
-    """Measure in a database that is removed with its directory."""
-    with TemporaryDirectory(prefix="telltale-bench-") as directory:
-        os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-        os.environ["TELLTALE_BROKER"] = "none://"
-        os.environ["TELLTALE_TEST_DB"] = str(Path(directory) / "bench.sqlite3")
-        os.environ["TELLTALE_TEST_CONN_MAX_AGE"] = "600"
-        import django
-
-        django.setup()
-        from django.core.management import call_command
-
-        call_command("migrate", verbosity=0)
+    """Measure in a database of its own."""
+    with sqlite_site():
         measure()
 
 

@@ -15,8 +15,8 @@ from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.store.clock import or_now
 from telltale.store.groups import long_lease, recount
-from telltale.store.notices import add_recovery_notice, is_free
-from telltale.store.rows import database, in_transaction, notice_rows, task_rows, values_of
+from telltale.store.notices import revoke_end_notice
+from telltale.store.rows import database, in_transaction, task_rows, values_of
 from telltale.store.values import Changed
 
 logger = logging.getLogger(__name__)
@@ -52,10 +52,9 @@ def _reopened(member: TaskState, group_id: UUID, instant: float) -> Changed | No
         ended_with_it.filter(state=State.FAILED.value).update(
             state=State.QUEUED.value, attempt=F("attempt") + 1, seq=0, ended_at=None
         )
-        of_attempt = notice_rows().filter(task=group, attempt=group.attempt)
-        deleted, _by_model = of_attempt.filter(is_free(instant)).delete()
+        ended_attempt = group.attempt
         group.refresh_from_db(using=database())
-        notice = add_recovery_notice(group, instant) if not deleted and of_attempt.exists() else None
+        notice = revoke_end_notice(group, ended_attempt, instant)
     return _counted(group, notice, instant)
 
 

@@ -52,7 +52,7 @@ def take_notice(notice_id: UUID | str, topics: Iterable[str], *, now: float | No
     if not is_uuid(notice_id):
         return False
     instant = or_now(now)
-    free = notice_rows().filter(is_free(instant), pk=notice_id, topic__in=list(topics))
+    free = notice_rows().filter(_is_free(instant), pk=notice_id, topic__in=list(topics))
     return free.update(shown_at=instant) == 1
 
 
@@ -66,7 +66,7 @@ def hold_notice(notice_id: UUID | str, topics: Iterable[str], holder: str, *, no
     instant = or_now(now)
     not_shown = notice_rows().filter(pk=notice_id, topic__in=list(topics), shown_at=None)
     is_mine = Q(holder=holder)
-    if not_shown.filter(is_free(instant) | is_mine).update(holder=holder, held_until=instant + HELD_S) == 1:
+    if not_shown.filter(_is_free(instant) | is_mine).update(holder=holder, held_until=instant + HELD_S) == 1:
         return NoticeHold(granted=True, seconds=HELD_S)
     held_until = not_shown.values_list("held_until", flat=True).first()
     if held_until is None:
@@ -94,7 +94,7 @@ def take_notices(task_or_topic: UUID | str, *, now: float | None = None) -> list
     is_topic = isinstance(task_or_topic, str) and ":" in task_or_topic
     wanted = Q(topic=task_or_topic) if is_topic else Q(task_id__in=valid_ids([task_or_topic]))
     instant = or_now(now)
-    free = list(notice_rows().filter(wanted, is_free(instant)).order_by("created_at"))
+    free = list(notice_rows().filter(wanted, _is_free(instant)).order_by("created_at"))
     return (write_on_read(lambda: _take(free, instant)) or []) if free else []
 
 
@@ -103,11 +103,11 @@ def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
         return [
             stored.notice
             for stored in notices
-            if notice_rows().filter(is_free(instant), pk=stored.pk).update(shown_at=instant)
+            if notice_rows().filter(_is_free(instant), pk=stored.pk).update(shown_at=instant)
         ]
 
 
-def is_free(instant: float) -> Q:
+def _is_free(instant: float) -> Q:
     """The condition of notices that were not shown, and that no page holds."""
     # A hold that ends much later than any can was taken before the clock was put back. Not a little later: the instants
     # of two processes may differ by some seconds.
@@ -127,7 +127,18 @@ def add_end_notice(row: TaskState, instant: float) -> Notice | None:
     return stored.notice
 
 
-def add_recovery_notice(row: TaskState, instant: float) -> Notice | None:
+def revoke_end_notice(row: TaskState, attempt: int, instant: float, *, is_told: bool = True) -> Notice | None:
+    """Take back the notice of an attempt's end, because the task goes on.
+
+    Call it in the transaction that reopens the task. The notice is deleted if no page has shown or holds it. Else, if
+    `is_told`, a second one says that the task goes on, and is returned.
+    """
+    of_attempt = notice_rows().filter(task=row, attempt=attempt)
+    deleted, _by_model = of_attempt.filter(_is_free(instant)).delete()
+    return _add_recovery_notice(row, instant) if is_told and not deleted and of_attempt.exists() else None
+
+
+def _add_recovery_notice(row: TaskState, instant: float) -> Notice | None:
     """Store a notice that a task goes on, for the owner who has seen that it was lost; None if it has no owner."""
     if row.owner_topic is None:
         return None

@@ -24,12 +24,11 @@ from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
 from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
 from telltale.store.group_reopening import reopen_group
-from telltale.store.notices import add_recovery_notice, is_free
+from telltale.store.notices import revoke_end_notice
 from telltale.store.rows import (
     MAX_TRIES,
     database,
     in_transaction,
-    notice_rows,
     read_change,
     task_rows,
     values_of,
@@ -138,12 +137,9 @@ def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None
         row = lost.select_for_update().first()
         if row is None or not _reopen(row, instant):
             return None
-        of_attempt = notice_rows().filter(task=row, attempt=claim.attempt)
-        deleted, _by_model = of_attempt.filter(is_free(instant)).delete()
         # Locked by the UPDATE: the row is as it was written here.
         row.refresh_from_db(using=database())
-        is_told = not deleted and not is_ending and of_attempt.exists()
-        notice = add_recovery_notice(row, instant) if is_told else None
+        notice = revoke_end_notice(row, claim.attempt, instant, is_told=not is_ending)
     snapshot = row.snapshot
     taken_back = replace(
         claim,
