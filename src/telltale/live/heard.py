@@ -73,12 +73,16 @@ class Heard:
         self._has_new_tasks.set()
 
     def _ask_for(self, task_ids: Collection[str]) -> None:
-        new_ids = [task_id for task_id in task_ids if task_id not in self._asked_at]
-        new_ids = new_ids[: MAX_TASKS - len(self._asked_at)]
-        now = time.monotonic()
-        self._asked_at |= {task_id: now for task_id in task_ids if task_id in self._asked_at or task_id in new_ids}
-        if new_ids:
+        now, asked_at = (
+            time.monotonic(),
+            dict(self._asked_at),
+        )  # A copy, because other threads read it without the lock.
+        for task_id in task_ids:
+            if task_id in asked_at or len(asked_at) < MAX_TASKS:
+                asked_at[task_id] = now
+        if len(asked_at) > len(self._asked_at):
             self._has_new_tasks.set()
+        self._asked_at = asked_at
         if self._asked_at and not self._is_running:
             try:
                 threading.Thread(target=self._work, name="telltale-heard", daemon=True).start()
