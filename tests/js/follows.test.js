@@ -187,6 +187,21 @@ test("a page that was refused everything asks again when something more is follo
   assert.deepEqual([first.granted, second.granted, page.live.state], [[false, true], [true], "live"])
 })
 
+test("a topic that is added while the server refuses all others is requested next, and is live", async () => {
+  const page = pageWith(topic => topic === "task:shared", { topics: [] })
+  const refuse = page.answerTicketRequest
+  let answer = () => {}
+  page.answerTicketRequest = topics => new Promise(resolve => (answer = () => resolve(refuse(topics))))
+  const refused = bar(page, "refused")
+  await page.pass(1)
+  const shared = bar(page, "shared")
+  page.answerTicketRequest = refuse
+  answer()
+  await page.pass(1)
+  page.connection.hello()
+  assert.deepEqual([refused.granted, shared.granted, page.live.state], [[false], [true], "live"])
+})
+
 test("where another user signs in on the same page, nothing of the first one stays", async () => {
   const page = pageWith(topic => topic === "user:2")
   page.live.tasks(() => {})

@@ -2,8 +2,9 @@
  * The page's one connection to the server: takes in its messages and calls the listeners.
  *
  * Transports carry messages, `Fallback` chooses the transport, `Follows` knows what is followed and granted, `Grants`
- * draws the conclusions, `Tickets` keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when to open, trust, replace and close a connection. All effects come in by `env`;
- * `index.js` makes the one for a page. Names say the unit: `_MS` or `_S`.
+ * draws the conclusions, `Tickets` keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when
+ * to open, trust, replace and close a connection. All effects come in by `env`; `index.js` makes the one for a page.
+ * Names say the unit: `_MS` or `_S`.
  */
 import { backoff, spread } from "telltale/live/backoff.js"
 import { Clock } from "telltale/live/clock.js"
@@ -526,7 +527,10 @@ export class Live {
   /** @param {string[]} requested */
   #onTicketRefused(requested) {
     this.#settle(requested, [])
-    this.#stop()
+    if (!this.#follows.hasUndecided) return this.#stop()
+    // What was added during the request is requested next.
+    this.#closeConnection()
+    this.#setState("connecting")
   }
 
   /** The visitor may not follow anything here any more. */

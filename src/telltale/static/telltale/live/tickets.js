@@ -132,7 +132,9 @@ export class Tickets {
     } catch (error) {
       if (!(error instanceof TicketRefused)) return this.#renewAfter(1000 + backoff(this.#failures++, this.#env.random()))
       this.discard()
-      return this.#callbacks.onRefused(requested)
+      this.#callbacks.onRefused(requested)
+      if (this.#follows.hasUndecided) this.onAdded()
+      return
     }
     this.#failures = 0
     this.scheduleRenewal()
