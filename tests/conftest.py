@@ -8,8 +8,13 @@ import pytest
 from telltale.live import heard
 from telltale.store import durations
 
-# A busy machine may take a second for one example.
-hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A busy machine may take a second for one example. `make test` sets TELLTALE_SEED, and always runs the same ones.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="TELLTALE_SEED" in os.environ,
+)
 hypothesis.settings.load_profile("tests")
 
 
