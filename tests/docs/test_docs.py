@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from telltale.conf import Settings
 from telltale.core.reasons import REASONS
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import State
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+GUARANTEES = (ROOT / "docs" / "guarantees.md").read_text()
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
 
@@ -33,3 +35,20 @@ def test_the_protocol_names_every_state(state: State) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "seconds", "text"),
+    [
+        ("beat_s", 8, "renews every 8 s"),
+        ("stalled_s", 45, '"lost contact" after 45 s'),
+        ("lease_s", 105, "lost after 105 s"),
+        ("end_retry_s", 30, "repeated for 30 s"),
+        ("unstarted_s", 30 * 60, "fails after 30 minutes"),
+        ("keep_queued_s", 7 * 86_400, "`KEEP_QUEUED_S`, a week"),
+        ("ticket_s", 5 * 60, "valid for 5 minutes"),
+    ],
+)
+def test_the_figures_of_the_guarantees_are_the_defaults(setting: str, seconds: float, text: str) -> None:
+    assert getattr(Settings(), setting) == seconds
+    assert text in GUARANTEES
