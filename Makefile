@@ -31,7 +31,7 @@ PAGES := tests/docs tests/browser tests/accounts
 # They depend on neither Django's nor Python's version, so once in a run is enough.
 PURE := tests/simulation tests/benchmarks
 
-.PHONY: help install services fmt lint types quick test newest js databases runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
+.PHONY: help install services messages fmt lint types quick test newest js databases runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,8 +55,12 @@ $(VENV6)/.dev: pyproject.toml
 	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server]' --group test --group demo 'django>=6'
 	touch $@
 
-services: ## install missing servers for the tests: Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium, node
+services: ## install what the tests need: Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium, node, gettext
 	.ci/services
+
+messages: $(VENV)/.dev ## collect the texts to translate, and compile the translations (src/telltale/locale)
+	cd src/telltale && $(CURDIR)/$(BIN)/django-admin makemessages --all --no-location --no-obsolete --no-wrap
+	cd src/telltale && $(CURDIR)/$(BIN)/django-admin compilemessages
 
 fmt: $(VENV)/.dev ## format the code
 	$(BIN)/ruff format .
