@@ -141,9 +141,16 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
     "topics of 400 people": lambda site: store.read_topics([f"user:{user.pk}" for user in site.others]),
     "tasks by id": lambda site: store.read_tasks([row.pk for row in site.past[:20]]),
     "one task": lambda site: store.get_task(site.past[0].pk),
-    "a person's list": lambda site: list(store.task_rows_of(site.owner).order_by("-created_at")[: store.NEWEST]),
-    "a session's list": lambda site: list(
-        store.task_rows_of(Owner(session=site.session)).order_by("-created_at")[: store.NEWEST]
+    "a person's list": lambda site: store.list_tasks(site.owner),
+    "a person's list, from an open task on": lambda site: store.list_tasks(
+        site.owner, after=store.Place.of(site.open[2])
+    ),
+    "a person's list, from an old task on": lambda site: store.list_tasks(
+        site.owner, after=store.Place.of(site.past[100])
+    ),
+    "a session's list": lambda site: store.list_tasks(Owner(session=site.session)),
+    "a session's list, from an old task on": lambda site: store.list_tasks(
+        Owner(session=site.session), after=store.Place.of(site.past[101])
     ),
     "whether tasks are a person's": lambda site: _own_topics(
         site.owner, [task_topic(row.pk) for row in site.past[:20]]

@@ -17,6 +17,7 @@ In the order of a task's life:
 - `notices`: messages for owners, each shown once
 - `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet
+- `listing`: the whole list of an owner's tasks, one page at a time
 - `pruning`: deletes what is no longer kept
 
 Shared: `values` (arguments and results), `clock`, `rows` (access to the tables), `columns` (values that several modules
@@ -29,6 +30,7 @@ from telltale.store.clock import now
 from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
 from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
+from telltale.store.listing import Place, TaskPage, list_tasks
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
 from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
@@ -65,12 +67,14 @@ __all__ = [
     "Claim",
     "Member",
     "NoticeHold",
+    "Place",
     "Pruned",
     "Queued",
     "Refusal",
     "Report",
     "RowLocked",
     "Saved",
+    "TaskPage",
     "add_notice",
     "add_source",
     "add_unsaved",
@@ -89,6 +93,7 @@ __all__ = [
     "hold_notice",
     "is_cancel_requested",
     "limited_lock_waits",
+    "list_tasks",
     "member_ids",
     "now",
     "open_members",

@@ -45,7 +45,7 @@ M = TypeVar("M", bound=Model)
 def read_tasks(ids: Iterable[UUID | str], *, now: float | None = None) -> list[Envelope]:
     """Return the snapshots of these tasks; one query if no lease expired."""
     known_ids = valid_ids(ids)
-    rows = _up_to_date(lambda: list(task_rows().filter(pk__in=known_ids)), or_now(now)) if known_ids else []
+    rows = up_to_date(lambda: list(task_rows().filter(pk__in=known_ids)), or_now(now)) if known_ids else []
     return [Envelope(topics=row.topics, snapshot=row.snapshot) for row in rows]
 
 
@@ -60,7 +60,7 @@ def read_topics(topics: Iterable[str], *, now: float | None = None) -> list[Enve
     task_ids, owners = _split(topics)
     envelopes: list[Envelope] = []
     for batch in _batches(owners, OWNERS_AT_ONCE) or ([[]] if task_ids else []):
-        rows = _up_to_date(partial(_read_newest, TaskState, list(_task_parts(task_ids, batch, instant))), instant)
+        rows = up_to_date(partial(_read_newest, TaskState, list(_task_parts(task_ids, batch, instant))), instant)
         envelopes += [Envelope(topics=row.topics, snapshot=row.snapshot) for row in _newest(rows, task_ids)]
         task_ids = []
     for batch in _batches(owners, OWNERS_AT_ONCE):
@@ -143,7 +143,7 @@ def get_task(task_id: UUID | str, *, now: float | None = None) -> TaskState | No
     """Return the row, ended if its lease expired; None for an unknown or malformed id."""
     ids = valid_ids([task_id])
     query = task_rows().filter(pk__in=ids).select_related("owner")
-    rows = _up_to_date(lambda: list(query.all()), or_now(now)) if ids else []
+    rows = up_to_date(lambda: list(query.all()), or_now(now)) if ids else []
     return rows[0] if rows else None
 
 
@@ -152,7 +152,8 @@ def end_expired(ids: Iterable[UUID | str] | None = None, *, now: float | None = 
     return bool(write_on_read(lambda: expire(ids, now=now)))
 
 
-def _up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[TaskState]:
+def up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[TaskState]:
+    """Return the rows that `read` finds, after tasks among them whose lease expired were ended, with unsaved progress."""
     rows = read()
     expired_ids = [row.pk for row in rows if has_expired(row, instant)]
     groups = [row for row in rows if row.ended_at is None and "steps" in row.call]
