@@ -142,12 +142,12 @@ pages: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_module
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
 	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%)
 
-# Three at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
+# Four at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
 # The same code gets the same answer: order and examples are drawn from SEED. Other runs draw new ones each time.
 test: export TELLTALE_SEED := $(SEED)
 test: export PYTEST_ADDOPTS += --randomly-seed=$(SEED)
 test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind (SEED=7 make test)
-	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j3 --output-sync=target pages pusher others fresh channels runners network newest pusher-clients databases
+	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j4 --output-sync=target pages pusher others fresh channels runners network newest pusher-clients databases
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
