@@ -1,11 +1,14 @@
-"""`manage.py telltale prune`, `serve`, `traffic` and `worker`. Each subcommand is a method."""
+"""`manage.py telltale prune`, `serve`, `traffic`, `watch` and `worker`. Each subcommand is a method."""
 
+import os
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
+from telltale.management.watch import command as watching
 from telltale.messages import announce
 from telltale.pusher.traffic import measure, report
 from telltale.server.options import CannotServe, Options
@@ -14,7 +17,10 @@ from telltale.server.options import CannotServe, Options
 class Command(BaseCommand):
     """One command with subcommands, so that a site's list of commands stays short."""
 
-    help = "Delete old tasks and notices, run the live server or a worker, or show what a site's progress would cost."
+    help = (
+        "Delete old tasks and notices, run the live server or a worker, watch tasks, or show what a site's progress "
+        "would cost."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a parser for each subcommand."""
@@ -23,6 +29,7 @@ class Command(BaseCommand):
             "prune", help="Delete old tasks and notices, and end tasks that no worker started, as the settings say."
         )
         Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
+        watching.add_arguments(subcommands.add_parser("watch", help="Watch tasks in this terminal."))
         worker = subcommands.add_parser("worker", help="Run the consumers of some channels of Django Channels.")
         worker.add_argument(
             "--channels", nargs="+", required=True, metavar="NAME", help="Channels to take messages of."
@@ -62,6 +69,18 @@ class Command(BaseCommand):
             serve(Options.of(options))
         except CannotServe as error:
             raise CommandError(str(error)) from error
+
+    def _watch(self, *, no_color: bool, **options: Any) -> None:
+        selection = watching.selection_of(**options)
+        view = watching.view_for(self.stdout, with_ids=selection.task_id is None, is_plain=no_color)
+        try:
+            code = watching.watch(selection, view)
+        except BrokenPipeError:
+            # The reader of the pipe has seen enough, such as `head`. Python would report the pipe again at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        if code:
+            raise SystemExit(code)
 
     def _worker(
         self, *, channels: list[str], concurrency: int, application: str | None, layer: str, **_options: Any
