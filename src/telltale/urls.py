@@ -5,12 +5,12 @@ Ids are strings here, so that a malformed id gets the same response as a task th
 
 from django.urls import path
 
-from telltale.pages import views
+from telltale.pages import task_list, views
 
 app_name = "telltale"
 
 urlpatterns = [
-    path("tasks/", views.tasks, name="tasks"),
+    path("tasks/", task_list.tasks, name="tasks"),
     path("tasks/<str:task_id>/", views.task, name="task"),
     path("tasks/<str:task_id>/cancel/", views.cancel, name="cancel"),
     path("tasks/<str:task_id>/retry/", views.retry, name="retry"),

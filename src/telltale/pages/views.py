@@ -1,4 +1,4 @@
-"""The views under Telltale's URLs (`urls.py`): a visitor's tasks, cancel and retry, tickets, notices, polling.
+"""The views under Telltale's URLs (`urls.py`): one task, cancel and retry, tickets, notices, polling.
 
 `permissions` decides who may see a task; `dispatch.control` and `store` carry actions out; `responses` and the
 templates make the responses. A task that does not exist and a task of another owner get the same response.
@@ -32,44 +32,18 @@ from telltale.dispatch.queue_status import request_queue_status
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.live import tickets
 from telltale.models import TaskState
-from telltale.owners import Owner
 from telltale.pages import permissions
 from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_ticket
 from telltale.pages.permissions import is_owner, may_see
-from telltale.pages.responses import (
-    json_body,
-    json_error,
-    no_store,
-    not_found,
-    retry_after_s,
-    task_answer,
-    task_json,
-    wants_page,
-)
+from telltale.pages.refreshing import refresh_context
+from telltale.pages.responses import json_body, json_error, no_store, not_found, task_answer, wants_page
 from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
 
 logger = logging.getLogger(__name__)
 
-NEWEST: Final = 50
-"""The most tasks that the list shows."""
-
 MAX_HOLDER: Final = 64
 """The most characters of the name that a page gives itself in order to hold a notice."""
-
-MIN_REFRESH_S: Final = 3
-"""A page without JavaScript refreshes at most this often, so that it stays readable."""
-
-
-@for_visitors
-@require_safe
-def tasks(request: HttpRequest) -> HttpResponseBase:
-    """The visitor's own tasks: unfinished ones first, then the newest."""
-    rows, now = _own_tasks(request), store.now()
-    if not wants_page(request):
-        return no_store(JsonResponse({"tasks": [task_json(request, row, now=now) for row in rows], "now": now}))
-    context = {"tasks": rows, "refresh_s": _refresh_s(request, rows, now=now)}
-    return no_store(render(request, "telltale/tasks.html", context))
 
 
 @for_visitors
@@ -222,16 +196,6 @@ def _poll(request: HttpRequest, grant: Grant) -> HttpResponseBase:
 # Shared by the views
 
 
-def _own_tasks(request: HttpRequest) -> list[TaskState]:
-    newest = store.task_rows_of(Owner.of(request)).select_related("owner").order_by("-created_at")[:NEWEST]
-    rows = list(newest)
-    lapsed = [row.pk for row in rows if row.lease_until is not None and row.lease_until < store.now()]
-    if lapsed and store.end_expired(lapsed):
-        rows = list(newest.all())
-    store.add_unsaved(rows, store.now())
-    return sorted(rows, key=lambda row: row.ended_at is not None)
-
-
 def _visible_task(request: HttpRequest, task_id: str) -> TaskState | None:
     row = store.get_task(task_id)
     return row if row is not None and may_see(request, row) else None
@@ -250,18 +214,10 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
         "health": health(snapshot, now=now, limits=conf.settings().limits),
         "can_cancel": is_own and can_cancel(snapshot),
         "can_retry": is_own and control.why_no_retry(row) is None,
-        "refresh_s": _refresh_s(request, [row], now=now),
+        **refresh_context(request, [snapshot], now=now),
         # The page itself shows the end, so its notice must not appear as a toast as well.
         "notices": store.take_notices(row.pk) if is_own and snapshot.ended else [],
     }
-
-
-def _refresh_s(request: HttpRequest, rows: list[TaskState], *, now: float) -> int | None:
-    """Return after how many seconds a page without JavaScript refreshes; None if all its tasks have ended."""
-    unfinished = [row.snapshot for row in rows if not row.snapshot.ended]
-    if not unfinished or request.GET.get("refresh") == "off":
-        return None
-    return max(MIN_REFRESH_S, min(retry_after_s(snapshot, now=now) for snapshot in unfinished))
 
 
 def _action_done(request: HttpRequest, row: TaskState) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""The whole list of an owner's tasks, one page at a time: open tasks first, the newest first; then those that ended last.
+"""The whole list of an owner's tasks, one page at a time: open tasks, the newest first, then those that ended last.
 
 A page begins after a place in the order, not after a number of rows. So each page costs the same, also for an owner of
 100,000 tasks, and a task that is queued meanwhile shows no other task twice. An index of owner, end and time of
@@ -87,7 +87,7 @@ def _read(owner: Owner, after: Place | None, limit: int) -> list[TaskState]:
 def _merged(
     owner: Owner, part: Callable[["QuerySet[TaskState]"], "QuerySet[TaskState]"], limit: int
 ) -> list[TaskState]:
-    """The first rows of a part of the list. Each name of a session has a query of its own, for which an index is enough."""
+    """The first rows of a part of the list. Each name of a session has its own query, for which an index suffices."""
     names = [name for name in (owner.session, *owner.earlier_sessions) if name] if owner.user_id is None else []
     owners = [Owner(session=name) for name in names] or [owner]
     rows = [row for one in owners for row in part(task_rows_of(one).select_related("owner"))]

@@ -153,7 +153,7 @@ def end_expired(ids: Iterable[UUID | str] | None = None, *, now: float | None = 
 
 
 def up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[TaskState]:
-    """Return the rows that `read` finds, after tasks among them whose lease expired were ended, with unsaved progress."""
+    """Return the rows that `read` finds, with unsaved progress, after those whose lease expired were ended."""
     rows = read()
     expired_ids = [row.pk for row in rows if has_expired(row, instant)]
     groups = [row for row in rows if row.ended_at is None and "steps" in row.call]

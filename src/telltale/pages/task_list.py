@@ -1,0 +1,44 @@
+"""The view of a visitor's tasks: a page that works without JavaScript, and a list for programs.
+
+A person may have 100,000 tasks: each page of the list says where the next one begins.
+"""
+
+from typing import Final
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from telltale import store
+from telltale.dispatch.queue_status import request_queue_status
+from telltale.owners import Owner
+from telltale.pages.guards import for_visitors
+from telltale.pages.refreshing import refresh_context
+from telltale.pages.responses import json_error, no_store, task_json, wants_page
+
+PAGE_SIZE: Final = 50
+"""The most tasks on a page."""
+
+
+@for_visitors
+@require_safe
+def tasks(request: HttpRequest) -> HttpResponseBase:
+    """The visitor's own tasks: open ones first, the newest first. `?before=` continues after the page before it."""
+    text = request.GET.get("before", "")
+    before = store.Place.parse(text) if text else None
+    if text and before is None and not wants_page(request):
+        return no_store(json_error(400, _("“before” is no place in the list. Follow the address in “older”.")))
+    listed, now = store.list_tasks(Owner.of(request), after=before, size=PAGE_SIZE), store.now()
+    snapshots = [row.snapshot for row in listed.tasks]
+    request_queue_status(snapshots, now=now)
+    older = str(listed.next) if listed.next else None
+    if not wants_page(request):
+        url = f"{reverse('telltale:tasks')}?{urlencode({'before': older})}" if older else None
+        rows = [task_json(request, row, now=now) for row in listed.tasks]
+        return no_store(JsonResponse({"tasks": rows, "now": now, "older": url}))
+    context = {"tasks": listed.tasks, "older": older, "is_first": before is None}
+    return no_store(render(request, "telltale/tasks.html", context | refresh_context(request, snapshots, now=now)))
