@@ -171,3 +171,61 @@ def test_a_visitor_who_puts_the_clock_forward_sees_no_stalled_task(page: Page, a
     page.evaluate(PUT_CLOCK_FORWARD)
     bar_positions_until_success(page)
     assert "stalled" not in page.evaluate("window.healths")
+
+
+MOVING_BARS = """
+  async () => {
+    const { connect } = await import("telltale")
+    const live = connect()
+    const none = { error: null, reference: null, result: null, has_return_value: false, due_at: null, ahead: null,
+      is_listening: null, missing_since: null, remaining_s: null, remaining_spread: null, usual_s: null, ended_at: null,
+      cancel_requested: false, no_cancel: null }
+    const progress = { total: 100, unit: "", message: "", stage: "", step: 0, steps: null }
+    const times = { created_at: live.now, started_at: live.now, moved_at: live.now, beat_at: live.now }
+    const snapshot = (id, seq, state = "running") => ({
+      ...none, ...times, id, seq, state, attempt: 1, ended: state !== "running", label: "Moving",
+      progress: { ...progress, fraction: seq / 100, current: seq },
+    })
+    const [near, far] = ["near", "far"].map((name, i) => {
+      const bar = document.createElement("task-progress")
+      bar.id = name
+      bar.setAttribute("task", `00000000-0000-4000-8000-00000000000${i}`)
+      bar.setAttribute("mine", "")
+      return bar
+    })
+    const space = document.createElement("div")
+    space.style.height = "5000px"
+    document.querySelector("main").prepend(near, space, far)
+    const send = (seq, state) => live.receive({ tasks: [near, far].map(bar => snapshot(bar.task, seq, state)) })
+    window.send = send
+    send(1)
+    const inSight = await new Promise(resolve => {
+      const observer = new IntersectionObserver(seen => {
+        observer.disconnect()
+        resolve(seen)
+      })
+      observer.observe(far)
+    })
+    await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)))
+    const events = { near: 0, far: 0 }
+    document.addEventListener("telltale:change", ({ target }) => (events[target.id] += 1))
+    const changes = new MutationObserver(() => {})
+    for (const bar of [near, far]) changes.observe(bar, { subtree: true, childList: true, attributes: true })
+    for (let seq = 2; seq <= 50; seq += 1) send(seq)
+    return { isFarInSight: inSight[0].isIntersecting, events, changes: changes.takeRecords().length }
+  }
+"""
+
+
+def test_updates_are_shown_in_one_frame_and_a_bar_out_of_sight_is_right_when_it_is_seen(page: Page) -> None:
+    page.goto("/")
+    seen = page.evaluate(MOVING_BARS)
+    # Each update has its event, but nothing is drawn for it by itself.
+    assert seen == {"isFarInSight": False, "events": {"near": 49, "far": 49}, "changes": 0}
+    expect(page.locator("#near")).to_contain_text("50%")
+    page.locator("#far").scroll_into_view_if_needed()
+    expect(page.locator("#far")).to_contain_text("50%")
+    # An end is shown, and announced, at once and wherever the bar is.
+    states = "send(60, 'failed'); ['near', 'far'].map(id => document.getElementById(id).getAttribute('state'))"
+    page.evaluate("scrollTo(0, 0)")
+    assert page.evaluate(states) == ["failed", "failed"]

@@ -13,6 +13,8 @@ import { mayBeLost } from "telltale/health.js"
 /** @import { Health } from "telltale/health.js" */
 /** @import { Progress, Snapshot } from "telltale/live/snapshots.js" */
 
+/** Made once: a new one for each number, as `toLocaleString` makes it, is many times slower. */
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 })
 const STILL_WAITING_S = 30
 const MAX_BY_TIME = 0.95
 const MAX_BEFORE_END = 0.99
@@ -55,7 +57,7 @@ export class Texts {
     const tenths = Math.abs(value) < 100 ? round(value * 10) : round(value) * 10
     const whole = Math.floor(Math.abs(tenths) / 10)
     const tenth = Math.abs(tenths) % 10
-    const text = whole.toLocaleString("en-US", { maximumFractionDigits: 0 }).replaceAll(",", this.#catalogue.group)
+    const text = WHOLE.format(whole).replaceAll(",", this.#catalogue.group)
     return (tenths < 0 ? "-" : "") + (tenth ? `${text}${this.#catalogue.decimal}${tenth}` : text)
   }
 

@@ -18,6 +18,7 @@ import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction, reasonOf } from "telltale/elements/pending-action.js"
 import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
+import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
@@ -61,6 +62,7 @@ export class TaskProgress extends HTMLElement {
   #count = new SteadyText(COUNT_STAYS_S)
   #timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
   #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
+  #rendering = new Rendering(() => this.#show())
 
   /** The id of the task. */
   get task() {
@@ -113,6 +115,7 @@ export class TaskProgress extends HTMLElement {
     this.#followed = { task, mine }
     this.#changes.observe(signal)
     if (!task) return
+    this.#rendering.observe(this, signal)
     createLiveRegions()
     this.#live = connect()
     this.#changes.ignore(() => this.#readContent())
@@ -191,7 +194,9 @@ export class TaskProgress extends HTMLElement {
     const previous = this.#snapshot ?? this.#rendered
     this.#snapshot = snapshot
     if (this.#pending?.isDoneIn(snapshot)) this.#pending = null
-    this.#show()
+    const hasOnlyMoved = previous && "progress" in previous && isSamePhase(previous, snapshot)
+    if (!hasOnlyMoved || (document.hidden && isFirst(this))) this.#show()
+    else this.#rendering.request()
     this.#dispatch("telltale:change")
     const hasJustEnded = snapshot.ended && previous && !(previous.ended && previous.attempt === snapshot.attempt)
     if (hasJustEnded) this.#dispatchEnd(snapshot)
@@ -218,6 +223,7 @@ export class TaskProgress extends HTMLElement {
   }
 
   #show() {
+    this.#rendering.done()
     if (!this.#snapshot || (this.#isRenderedNewer && !this.#pending)) return
     const snapshot = this.#snapshot
     this.#changes.ignore(() => {
@@ -348,6 +354,17 @@ export class TaskProgress extends HTMLElement {
     setTitleProgress(this, isShown ? pageText().message("percent", { n: String(percent) }) : null)
   }
 }
+
+/**
+ * Whether nothing changed but counts and times. All else is shown, and announced, at once.
+ * @param {Snapshot} a
+ * @param {Snapshot} b
+ */
+const isSamePhase = (a, b) =>
+  a.attempt === b.attempt &&
+  a.state === b.state &&
+  a.cancel_requested === b.cancel_requested &&
+  a.progress.step === b.progress.step
 
 /** @param {TaskProgress} element */
 const isFirst = element => document.querySelector("task-progress") === element
