@@ -28,6 +28,7 @@ def test_a_task_has_this_text(case: dict[str, Any]) -> None:
     assert (text.status, text.detail) == (expected["status"], expected["detail"])
     assert (text.figure, text.value_text) == (expected["figure"], expected["value_text"])
     assert text.filled == pytest.approx(expected["filled"])
+    assert text.keeps_running == expected["keeps_running"]
 
 
 @pytest.mark.parametrize("case", SHARED["healths"], ids=lambda case: case["about"])

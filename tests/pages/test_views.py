@@ -144,6 +144,24 @@ def test_without_javascript_the_page_refreshes_until_the_visitor_stops_it(ada: A
     assert "http-equiv" not in page(signed_in, url_of(task) + "?refresh=off").content.decode()
 
 
+def test_a_page_says_that_a_task_keeps_running_only_while_its_worker_is_there_and_nothing_stops_it(
+    ada: Any, signed_in: Client
+) -> None:
+    def says_so(task: TaskState) -> bool:
+        content = page(signed_in, url_of(task)).content.decode()
+        assert ("keeps-running" in content) == ("The task keeps running" in content)
+        return "The task keeps running" in content
+
+    queued, running, stopping, stalled, over = (task_of(ada) for _ in range(5))
+    for task in (running, stopping, stalled):
+        started(task)
+    store.request_cancel(stopping.pk)
+    ended(started(over))
+    TaskState.objects.filter(pk=stalled.pk).update(beat_at=store.now() - 60)
+    assert [says_so(task) for task in (queued, running)] == [True, True]
+    assert [says_so(task) for task in (stopping, stalled, over)] == [False, False, False]
+
+
 def test_a_page_allows_get_only_and_an_action_post_only(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     assert signed_in.post(url_of(task)).status_code == 405

@@ -54,6 +54,7 @@ MESSAGES: Final = {
     "no_progress_for": gettext_noop("no progress reported for {time}"),
     "last_contact": gettext_noop("last contact {time} ago"),
     "safe_point": gettext_noop("the task stops at its next safe point"),
+    "asked_to_stop": gettext_noop("it was asked to stop"),
     "no_cancel": gettext_noop("can't be cancelled now: {reason}"),
     "took": gettext_noop("took {time}"),
     "count_in_time": gettext_noop("{count} in {time}"),
@@ -86,6 +87,11 @@ MESSAGES: Final = {
     "toasts": gettext_noop("Notifications"),
     "dismiss": gettext_noop("Dismiss"),
     "open": gettext_noop("Open"),
+    # The list of messages
+    "messages": gettext_noop("Your messages"),
+    "messages_empty": gettext_noop("No messages yet. They appear here and stay for a while after you have seen them."),
+    "all_messages": gettext_noop("All messages"),
+    "new_message": gettext_noop("New"),
 }
 
 PLURALS: Final[dict[str, Callable[[int], str]]] = {
@@ -126,6 +132,8 @@ class TaskText:
     """The percentage beside the label; empty where the bar is filled from the usual duration, and after the end."""
     value_text: str
     """The bar's value as text, for screen readers."""
+    keeps_running: bool
+    """Whether a page may say that the task keeps running without it."""
 
 
 def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskText:
@@ -139,7 +147,14 @@ def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskTe
         filled=share,
         figure=percent if is_measured else "",
         value_text=_count_text(snapshot.progress) or percent,
+        keeps_running=keeps_running(snapshot, health, now=now),
     )
+
+
+def keeps_running(snapshot: Snapshot, health: Health | None, *, now: float) -> bool:
+    """Whether the task goes on, as far as is known: it has not ended, is not asked to stop, and has its worker."""
+    is_stopping = snapshot.ended or snapshot.cancel_requested
+    return not is_stopping and health is not Health.STALLED and not may_be_lost(snapshot, now=now)
 
 
 def filled(snapshot: Snapshot, *, now: float) -> float | None:
@@ -164,10 +179,13 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
         return message("ran_on")
     if snapshot.ended:
         return message(state.value)
-    if snapshot.cancel_requested:
-        return message("cancelling")
+    # Without a worker nothing stops the task either.
+    if health is Health.STALLED:
+        return message("stalled")
     if may_be_lost(snapshot, now=now):
         return message("may_be_lost")
+    if snapshot.cancel_requested:
+        return message("cancelling")
     if state is State.QUEUED:
         return _waiting_status(snapshot, now)
     if state is State.RETRYING:
@@ -197,22 +215,31 @@ def _running_status(progress: Progress) -> str:
 
 
 def _detail(snapshot: Snapshot, health: Health | None, now: float) -> str:
-    progress, state = snapshot.progress, snapshot.state
+    state = snapshot.state
     if snapshot.ended:
         return _ended_detail(snapshot)
+    if state is State.RUNNING:
+        return _joined(_running_details(snapshot, health, now))
+    # A waiting task has no safe point: it is stopped at once.
     if snapshot.cancel_requested:
-        return message("safe_point")
+        return ""
     if state is State.QUEUED:
         waited_s, ahead = _waited_s(snapshot, now), snapshot.ahead
         place = "" if ahead is None else plural("ahead", ahead) if ahead else message("next")
         return _joined([place, message("waiting_for", time=duration(waited_s)) if waited_s > STILL_WAITING_S else ""])
-    if state is State.RETRYING:
-        return snapshot.error or ""
+    return snapshot.error or ""
+
+
+def _running_details(snapshot: Snapshot, health: Health | None, now: float) -> list[str]:
+    quiet = message("no_progress_for", time=duration(now - (snapshot.moved_at or now)))
     if health is Health.STALLED:
-        return message("last_contact", time=duration(now - (snapshot.beat_at or now)))
-    parts = [_count_text(progress)]
+        last_contact = message("last_contact", time=duration(now - (snapshot.beat_at or now)))
+        return [last_contact, message("asked_to_stop") if snapshot.cancel_requested else ""]
+    if snapshot.cancel_requested:
+        return [message("safe_point"), quiet if health is Health.QUIET else ""]
+    parts = [_count_text(snapshot.progress)]
     if health is Health.QUIET:
-        parts.append(message("no_progress_for", time=duration(now - (snapshot.moved_at or now))))
+        parts.append(quiet)
     elif health is Health.SLOW and snapshot.usual_s and snapshot.started_at is not None:
         parts.append(
             message("usually_now", usual=rough_duration(snapshot.usual_s[0]), now=duration(now - snapshot.started_at))
@@ -221,7 +248,7 @@ def _detail(snapshot: Snapshot, health: Health | None, now: float) -> str:
         parts.append(_time_left(snapshot, now))
     if snapshot.no_cancel:
         parts.append(message("no_cancel", reason=snapshot.no_cancel))
-    return _joined(parts)
+    return parts
 
 
 def _ended_detail(snapshot: Snapshot) -> str:

@@ -32,7 +32,7 @@ from telltale.dispatch.queue_status import request_queue_status
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.live import tickets
 from telltale.models import TaskState
-from telltale.pages import permissions
+from telltale.pages import permissions, task_text
 from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_ticket
 from telltale.pages.permissions import is_owner, may_see
 from telltale.pages.refreshing import refresh_context
@@ -208,10 +208,12 @@ def _own_task(request: HttpRequest, task_id: str) -> TaskState | None:
 
 def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
     snapshot, now, is_own = row.snapshot, store.now(), is_owner(request, row)
+    task_health = health(snapshot, now=now, limits=conf.settings().limits)
     return {
         "task": row,
         "snapshot": snapshot,
-        "health": health(snapshot, now=now, limits=conf.settings().limits),
+        "health": task_health,
+        "keeps_running": task_text.keeps_running(snapshot, task_health, now=now),
         "can_cancel": is_own and can_cancel(snapshot),
         "can_retry": is_own and control.why_no_retry(row) is None,
         **refresh_context(request, [snapshot], now=now),

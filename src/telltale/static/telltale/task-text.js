@@ -4,7 +4,8 @@
  * Does the same as `pages/task_text.py`, with the same messages: the page contains its `catalogue`. Tests check both
  * against the cases in `tests/traces/task-text.json`. Durations are in seconds, times by the server's clock.
  *
- * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string}} TaskText
+ * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string,
+ *   keepsRunning: boolean}} TaskText
  * @typedef {{count: string, timeLeft: string}} Moving
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
  *   group: string, decimal: string}} Catalogue
@@ -79,6 +80,7 @@ export class Texts {
       // Empty where the bar is filled from the usual duration, and after the end.
       figure: snapshot.progress.fraction != null && !snapshot.ended ? percent : "",
       valueText: this.#countText(snapshot.progress) || percent,
+      keepsRunning: keepsRunning(snapshot, health, now),
     }
   }
 
@@ -102,8 +104,10 @@ export class Texts {
     if (state === "failed") return snapshot.error || this.message("failed")
     if (state === "succeeded" && snapshot.cancel_requested) return this.message("ran_on")
     if (snapshot.ended) return this.message(state)
-    if (snapshot.cancel_requested) return this.message("cancelling")
+    // Without a worker nothing stops the task either.
+    if (health === "stalled") return this.message("stalled")
     if (mayBeLost(snapshot, now)) return this.message("may_be_lost")
+    if (snapshot.cancel_requested) return this.message("cancelling")
     if (state === "queued") return this.#waitingStatus(snapshot, now)
     if (state === "retrying") {
       const { due_at } = snapshot
@@ -145,25 +149,38 @@ export class Texts {
   #detail(snapshot, health, now, moving) {
     const { state } = snapshot
     if (snapshot.ended) return this.#endedDetail(snapshot)
-    if (snapshot.cancel_requested) return this.message("safe_point")
+    if (state === "running") return joined(this.#runningDetails(snapshot, health, now, moving))
+    // A waiting task has no safe point: it is stopped at once.
+    if (snapshot.cancel_requested) return ""
     if (state === "queued") {
       const seconds = waitedSeconds(snapshot, now)
       const place = snapshot.ahead == null ? "" : snapshot.ahead ? this.plural("ahead", snapshot.ahead) : this.message("next")
       return joined([place, seconds > STILL_WAITING_S ? this.message("waiting_for", { time: this.duration(seconds) }) : ""])
     }
-    if (state === "retrying") return snapshot.error ?? ""
-    if (health === "stalled") return this.message("last_contact", { time: this.duration(now - (snapshot.beat_at ?? now)) })
+    return snapshot.error ?? ""
+  }
+
+  /**
+   * @param {Snapshot} snapshot
+   * @param {Health | null} health
+   * @param {number} now
+   * @param {Moving} moving
+   */
+  #runningDetails(snapshot, health, now, moving) {
+    const quiet = () => this.message("no_progress_for", { time: this.duration(now - (snapshot.moved_at ?? now)) })
+    if (health === "stalled") {
+      const lastContact = this.message("last_contact", { time: this.duration(now - (snapshot.beat_at ?? now)) })
+      return [lastContact, snapshot.cancel_requested ? this.message("asked_to_stop") : ""]
+    }
+    if (snapshot.cancel_requested) return [this.message("safe_point"), health === "quiet" ? quiet() : ""]
     const parts = [moving.count]
-    if (health === "quiet") {
-      parts.push(this.message("no_progress_for", { time: this.duration(now - (snapshot.moved_at ?? now)) }))
-    } else if (health === "slow" && snapshot.usual_s && snapshot.started_at != null) {
+    if (health === "quiet") parts.push(quiet())
+    else if (health === "slow" && snapshot.usual_s && snapshot.started_at != null) {
       const times = { usual: this.roughDuration(snapshot.usual_s[0]), now: this.duration(now - snapshot.started_at) }
       parts.push(this.message("usually_now", times))
-    } else {
-      parts.push(moving.timeLeft)
-    }
+    } else parts.push(moving.timeLeft)
     if (snapshot.no_cancel) parts.push(this.message("no_cancel", { reason: snapshot.no_cancel }))
-    return joined(parts)
+    return parts
   }
 
   /** @param {Snapshot} snapshot */
@@ -281,6 +298,17 @@ export function filled(snapshot, now) {
     return Math.min(Math.max(now - started_at, 0) / usual_s[0], MAX_BY_TIME)
   }
   return null
+}
+
+/**
+ * Whether the task goes on, as far as is known: it has not ended, is not asked to stop, and has its worker.
+ * @param {Snapshot} snapshot
+ * @param {Health | null} health
+ * @param {number} now
+ */
+function keepsRunning(snapshot, health, now) {
+  const isStopping = snapshot.ended || snapshot.cancel_requested
+  return !isStopping && health !== "stalled" && !mayBeLost(snapshot, now)
 }
 
 /**

@@ -3,11 +3,11 @@
  *
  * While no snapshot is as new as what the server rendered, everything stays as it was rendered. A morph, a framework
  * or another script may change the attributes `task` and `mine` and the content at any time: what is missing is
- * created again, and the newest snapshot is shown again before the page paints. The attributes `state`, `health` and
- * `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with the snapshot as
- * `detail`. The bar never moves backwards within an attempt, and is never full before the end. Attribute `mine`: the
- * task is the visitor's own; `owner`: the topic of its owner, by which the page follows it. A task that the page may
- * not follow stays as it is, and the element says so.
+ * created again, and the newest snapshot is shown again before the page paints. The attributes `state`, `health`,
+ * `keeps-running` and `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with
+ * the snapshot as `detail`. The bar never moves backwards within an attempt, and is never full before the end.
+ * Attribute `mine`: the task is the visitor's own; `owner`: the topic of its owner, by which the page follows it. A
+ * task that the page may not follow stays as it is, and the element says so.
  */
 import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
@@ -149,7 +149,7 @@ export class TaskProgress extends HTMLElement {
       this.#staleActions = forms.map(form => form?.action ?? "")
       if (isRendered) return
       clearParts(parts, this.task && urlFor(this.#live.page.urls.task, this.task))
-      for (const name of ["rendered", "state", "health", "connected"]) this.removeAttribute(name)
+      for (const name of ["rendered", "state", "health", "keeps-running", "connected"]) this.removeAttribute(name)
     })
   }
 
@@ -251,6 +251,7 @@ export class TaskProgress extends HTMLElement {
     setText(detail, text.detail)
     this.#showControls(snapshot, now)
 
+    this.toggleAttribute("keeps-running", text.keepsRunning)
     const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
     if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
   }
