@@ -66,6 +66,9 @@ class Settings:
     """How long a ticket is valid; pages renew it automatically."""
     can_follow: str | None = None
     """Dotted path of `(request, topic) -> bool`: may the visitor follow a topic that is not their own?"""
+    can_act: str | None = None
+    """Dotted path of `(request, topic, action) -> bool`: may the visitor cancel ("cancel") or run again ("retry") a
+    task that they may follow, but that is not their own? `topic` is the task's, such as "task:<id>"."""
     authentication: tuple[str, ...] = ()
     """Dotted paths of what finds a request's user beside the session, such as
     "rest_framework.authentication.TokenAuthentication"; see docs/api-clients.md."""

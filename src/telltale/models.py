@@ -84,6 +84,12 @@ class TaskState(models.Model):
     class Meta:
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
+        # For staff, in the admin and on a task's page; owners need none.
+        permissions = [
+            ("cancel_taskstate", _("Can cancel task")),
+            ("terminate_taskstate", _("Can force task to stop")),
+            ("retry_taskstate", _("Can run task again")),
+        ]
         indexes = [
             # Without conditions: MariaDB creates no conditional index, and SQLite uses one only for a literal value.
             models.Index(fields=["owner", "-created_at"], name="telltale_task_owner"),

@@ -174,23 +174,27 @@ def _references(settings: Settings) -> Iterator[CheckMessage]:
         known = ", ".join(django_settings.DATABASES)
         message = f"TELLTALE['DATABASE'] is {settings.database!r}, which is not in DATABASES."
         yield Error(message, hint=f"Use one of {known}.", id=_id(5))
-    if settings.can_follow is not None:
-        try:
-            hook = import_string(settings.can_follow)
-        except ImportError as error:
-            hook, reason = None, str(error)
-        else:
-            reason = "It is not callable."
-        if not callable(hook):
-            hint = f"{reason} Use the dotted path of a function (request, topic) -> bool."
-            yield Error(
-                f"TELLTALE['CAN_FOLLOW'] is {settings.can_follow!r}, which can't be called.", hint=hint, id=_id(7)
-            )
+    yield from _hook("CAN_FOLLOW", settings.can_follow, "(request, topic) -> bool")
+    yield from _hook("CAN_ACT", settings.can_act, "(request, topic, action) -> bool")
     yield from _authentication(settings)
     for origin in settings.allowed_origins:
         if not origins.is_valid(origin):
             hint = 'Use scheme://host[:port] without a path, such as "https://app.example.com", or "*".'
             yield Error(f"TELLTALE['ALLOWED_ORIGINS'] has {origin!r}, which is no origin.", hint=hint, id=_id(14))
+
+
+def _hook(key: str, path: str | None, signature: str) -> Iterator[CheckMessage]:
+    if path is None:
+        return
+    try:
+        hook = import_string(path)
+    except ImportError as error:
+        hook, reason = None, str(error)
+    else:
+        reason = "It is not callable."
+    if not callable(hook):
+        hint = f"{reason} Use the dotted path of a function {signature}."
+        yield Error(f"TELLTALE[{key!r}] is {path!r}, which can't be called.", hint=hint, id=_id(7))
 
 
 def _authentication(settings: Settings) -> Iterator[CheckMessage]:

@@ -101,6 +101,11 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "task",
                 "verbose_name_plural": "tasks",
+                "permissions": [
+                    ("cancel_taskstate", "Can cancel task"),
+                    ("terminate_taskstate", "Can force task to stop"),
+                    ("retry_taskstate", "Can run task again"),
+                ],
             },
         ),
         migrations.CreateModel(

@@ -1,46 +1,72 @@
 """Permissions: a visitor may follow their own topics and tasks, shared tasks that they joined, and what a hook allows.
 
-Without a hook no other visitor sees a task; superusers are no exception. `TELLTALE["CAN_FOLLOW"]` is the dotted path of
-the hook, `(request, topic) -> bool`. It is called for every topic that is not the visitor's own, also for anonymous
-visitors and behind `LoginRequiredMiddleware`. Called by the views and template tags.
+Staff with the permission `telltale.view_taskstate` may follow every task, and act on it with `cancel_taskstate` and
+`retry_taskstate`. Other visitors need a hook. `TELLTALE["CAN_FOLLOW"]` is the dotted path of one for following,
+`(request, topic) -> bool`; `TELLTALE["CAN_ACT"]` of one for acting on a task that the visitor may follow,
+`(request, topic, action) -> bool`. They are called for every topic that neither ownership nor a permission allows, also
+for anonymous visitors and behind `LoginRequiredMiddleware`. Called by the views and template tags.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from telltale import brokers, conf, store
+from telltale.authentication import user_of
 from telltale.core.topics import InvalidTopic, parse, parse_open, task_topic
 from telltale.live import tickets
 from telltale.models import TaskState
-from telltale.owners import Owner
+from telltale.owners import Owner, django_request
 
-Hook = Callable[[HttpRequest, str], bool]
+Action = Literal["cancel", "retry"]
 
 
 def followable(request: HttpRequest, topics: Iterable[str]) -> list[str]:
-    """Return the topics that the visitor may follow, in their order, without duplicates; at most two queries.
+    """Return the topics that the visitor may follow, in their order, without duplicates.
 
-    Malformed topics, unknown ones and those of other owners are left out.
+    Malformed topics, unknown ones and those of other owners are left out. At most two queries; for staff one more, and
+    those of their permissions.
     """
     valid = [topic for topic in dict.fromkeys(topics) if _is_topic(topic)]
     own = _own_topics(Owner.of(request), valid)
-    return [topic for topic in valid if topic in own or _hook_allows(request, topic)]
+    own |= _topics_for_staff(request, [topic for topic in valid if topic not in own])
+    return [topic for topic in valid if topic in own or _can_follow(request, topic)]
 
 
 def is_owner(request: HttpRequest, task: TaskState) -> bool:
-    """Whether the visitor owns the task. Only its owner may cancel it or run it again."""
+    """Whether the visitor owns the task."""
     return Owner.of(request).owns(task)
 
 
 def may_see(request: HttpRequest, task: TaskState) -> bool:
-    """Whether the visitor may see the task: as its owner, because they joined it, or because the hook allows it."""
-    return is_owner(request, task) or _has_joined(request, task) or _hook_allows(request, task_topic(task.pk))
+    """Whether the visitor may see the task: its owner, visitors who joined it, staff, and those whom a hook allows."""
+    return (
+        is_owner(request, task)
+        or _has_joined(request, task)
+        or _staff_may(request, "view")
+        or _can_follow(request, task_topic(task.pk))
+    )
+
+
+def may_act(request: HttpRequest, task: TaskState, action: Action) -> bool:
+    """Whether the visitor may cancel the task or run it again: its owner; staff and those whom a hook allows, if they
+    may also see it."""
+    return is_owner(request, task) or (
+        (_staff_may(request, action) or _can_act(request, task_topic(task.pk), action)) and may_see(request, task)
+    )
+
+
+def _staff_may(request: HttpRequest, action: Action | Literal["view"]) -> bool:
+    """Whether the visitor is staff, as for the admin, and has the permission."""
+    inner_request = django_request(request)
+    user = None if inner_request is None else user_of(inner_request, request)
+    is_staff = getattr(user, "is_staff", False) and getattr(user, "is_active", True)
+    return bool(is_staff and user.has_perm(f"telltale.{action}_taskstate"))
 
 
 def _has_joined(request: HttpRequest, task: TaskState) -> bool:
@@ -51,7 +77,7 @@ def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     if owner.topic is None:
         return set()
     own = set(owner.topics)
-    ids = {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
+    ids = _task_ids(topics)
     if not ids:
         return own
     # By their ids alone: with the owner in the condition, SQLite would read all tasks of the owner.
@@ -61,14 +87,33 @@ def _own_topics(owner: Owner, topics: Iterable[str]) -> set[str]:
     return own | {topic for topic, pk in ids.items() if pk in own_ids}
 
 
-def _hook_allows(request: HttpRequest, topic: str) -> bool:
+def _topics_for_staff(request: HttpRequest, topics: Iterable[str]) -> set[str]:
+    """Those of tasks that exist, for staff who may see all tasks."""
+    ids = _task_ids(topics)
+    if not ids or not _staff_may(request, "view"):
+        return set()
+    known_ids = set(store.task_rows().filter(pk__in=ids.values()).values_list("pk", flat=True))
+    return {topic for topic, pk in ids.items() if pk in known_ids}
+
+
+def _task_ids(topics: Iterable[str]) -> dict[str, UUID]:
+    """The ids of tasks, by their topics."""
+    return {topic: UUID(name) for topic in topics for kind, name in [parse(topic)] if kind == "task" and _is_id(name)}
+
+
+def _can_follow(request: HttpRequest, topic: str) -> bool:
     path = conf.settings().can_follow
     return path is not None and bool(_hook(path)(request, topic))
 
 
+def _can_act(request: HttpRequest, topic: str, action: Action) -> bool:
+    path = conf.settings().can_act
+    return path is not None and bool(_hook(path)(request, topic, action))
+
+
 @cache
-def _hook(path: str) -> Hook:
-    hook: Hook = import_string(path)
+def _hook(path: str) -> Callable[..., bool]:
+    hook: Callable[..., bool] = import_string(path)
     return hook
 
 

@@ -20,7 +20,7 @@ from telltale.core.wire import INBOUND_BYTES, Malformed, decode
 from telltale.dispatch.control import why_no_retry
 from telltale.models import TaskState
 from telltale.owners import Owner
-from telltale.pages.permissions import is_owner
+from telltale.pages.permissions import is_owner, may_act
 
 MIN_RETRY_S: Final = 1
 MAX_RETRY_S: Final = 15
@@ -79,13 +79,13 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
 
 def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:
     """Return the task's snapshot for programs, with its health, its URL and the actions that the visitor may take."""
-    snapshot, is_own = task.snapshot, is_owner(request, task)
+    snapshot = task.snapshot
     return snapshot.to_json() | {
         "health": health(snapshot, now=now, limits=conf.settings().limits),
         "now": now,
         "url": reverse("telltale:task", args=[task.pk]),
-        "can_cancel": is_own and can_cancel(snapshot),
-        "can_retry": is_own and why_no_retry(task) is None,
+        "can_cancel": may_act(request, task, "cancel") and can_cancel(snapshot),
+        "can_retry": may_act(request, task, "retry") and why_no_retry(task) is None,
     }
 
 

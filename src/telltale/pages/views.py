@@ -8,11 +8,10 @@ templates make the responses. A task that does not exist and a task of another o
 background do not, since a script can't use a login page.
 """
 
-import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -29,18 +28,16 @@ from telltale.core.policy import Grant
 from telltale.core.wire import Malformed
 from telltale.dispatch import control
 from telltale.dispatch.queue_status import request_queue_status
-from telltale.dispatch.runner import EnqueueFailed
 from telltale.live import tickets
 from telltale.models import TaskState
 from telltale.pages import permissions, task_text
+from telltale.pages.actions import ActionRefused, cancel_task, retry_task
 from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_ticket
-from telltale.pages.permissions import is_owner, may_see
+from telltale.pages.permissions import Action, is_owner, may_act, may_see
 from telltale.pages.refreshing import refresh_context
 from telltale.pages.responses import json_body, json_error, no_store, not_found, task_answer, wants_page
 from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
-
-logger = logging.getLogger(__name__)
 
 MAX_HOLDER: Final = 64
 """The most characters of the name that a page gives itself in order to hold a notice."""
@@ -66,41 +63,27 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
 @for_visitors
 @require_POST
 def cancel(request: HttpRequest, task_id: str) -> HttpResponseBase:
-    """Request the cancellation of one of the visitor's own tasks."""
-    row = _own_task(request, task_id)
-    if row is None:
-        return not_found(request)
-    snapshot = row.snapshot
-    if snapshot.no_cancel is not None and not snapshot.ended:
-        return _refuse_action(
-            request, row, _("This task can't be cancelled now: %(reason)s") % {"reason": snapshot.no_cancel}
-        )
-    try:
-        is_requested = can_cancel(snapshot) and control.cancel(row)
-    except DatabaseError as error:
-        return _refuse_unsaved(request, row, error)
-    if is_requested:
-        row = store.get_task(row.pk) or row
-    elif snapshot.ended:
-        return _refuse_action(request, row, _("This task has already ended, so it can't be cancelled."))
-    return _action_done(request, row)
+    """Request the cancellation of a task that is the visitor's own, or on which they may act."""
+    return _act(request, task_id, "cancel", cancel_task)
 
 
 @for_visitors
 @require_POST
 def retry(request: HttpRequest, task_id: str) -> HttpResponseBase:
-    """Run one of the visitor's own tasks again, after it failed, was cancelled or was lost."""
-    row = _own_task(request, task_id)
-    if row is None:
+    """Run such a task again, after it failed, was cancelled or was lost."""
+    return _act(request, task_id, "retry", retry_task)
+
+
+def _act(
+    request: HttpRequest, task_id: str, action: Action, carry_out: Callable[[TaskState], TaskState]
+) -> HttpResponseBase:
+    row = store.get_task(task_id)
+    if row is None or not may_act(request, row, action):
         return not_found(request)
     try:
-        row = control.retry(row)
-    except control.CannotRetry as refusal:
-        return _refuse_action(request, row, str(refusal))
-    except DatabaseError as error:
-        return _refuse_unsaved(request, row, error)
-    except EnqueueFailed:
-        return _refuse_action(request, row, _("The task couldn't be started. Try again later."), status=503)
+        row = carry_out(row)
+    except ActionRefused as refusal:
+        return _refuse_action(request, row, refusal)
     return _action_done(request, row)
 
 
@@ -201,11 +184,6 @@ def _visible_task(request: HttpRequest, task_id: str) -> TaskState | None:
     return row if row is not None and may_see(request, row) else None
 
 
-def _own_task(request: HttpRequest, task_id: str) -> TaskState | None:
-    row = store.get_task(task_id)
-    return row if row is not None and is_owner(request, row) else None
-
-
 def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
     snapshot, now, is_own = row.snapshot, store.now(), is_owner(request, row)
     task_health = health(snapshot, now=now, limits=conf.settings().limits)
@@ -214,8 +192,8 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
         "snapshot": snapshot,
         "health": task_health,
         "keeps_running": task_text.keeps_running(snapshot, task_health, now=now),
-        "can_cancel": is_own and can_cancel(snapshot),
-        "can_retry": is_own and control.why_no_retry(row) is None,
+        "can_cancel": may_act(request, row, "cancel") and can_cancel(snapshot),
+        "can_retry": may_act(request, row, "retry") and control.why_no_retry(row) is None,
         **refresh_context(request, [snapshot], now=now),
         # The page itself shows the end, so its notice must not appear as a toast as well.
         "notices": store.take_notices(row.pk) if is_own and snapshot.ended else [],
@@ -240,13 +218,8 @@ def _return_url(request: HttpRequest, row: TaskState) -> str:
     return url if is_safe else reverse("telltale:task", args=[row.pk])
 
 
-def _refuse_unsaved(request: HttpRequest, row: TaskState, error: DatabaseError) -> HttpResponseBase:
-    """Refuse an action that the database can't store: it is read-only, down, or locked by a long transaction."""
-    logger.warning("An action on task %s can't be saved: %r", row.pk, error)
-    return _refuse_action(request, row, _("This can't be saved at the moment. Try again later."), status=503)
-
-
-def _refuse_action(request: HttpRequest, row: TaskState, message: str, *, status: int = 409) -> HttpResponseBase:
+def _refuse_action(request: HttpRequest, row: TaskState, refusal: ActionRefused) -> HttpResponseBase:
+    message, status = str(refusal), refusal.status
     if not wants_page(request):
         return no_store(json_error(status, message))
     return no_store(render(request, "telltale/action_refused.html", {"task": row, "message": message}, status=status))

@@ -67,11 +67,18 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
 
 
 @register.inclusion_tag("telltale/task_progress.html", takes_context=True)
-def task_progress(context: template.Context, task: TaskState, heading: int = 0, link: bool = False) -> dict[str, Any]:
+def task_progress(
+    context: Mapping[str, Any] | template.Context,
+    task: TaskState,
+    heading: int = 0,
+    link: bool = False,
+    buttons: bool = True,
+) -> dict[str, Any]:
     """Return the context of the task's bar, text and buttons.
 
     `heading`: the level of the heading that the label becomes (1 for <h1>); 0 for a paragraph. `link`: whether the
-    label links to the task's page.
+    label links to the task's page. `buttons`: whether to show buttons to cancel and to run again, if the visitor may;
+    they are forms, which can't stand within another form.
     """
     request = _request(context, "task_progress")
     now, snapshot, is_own = store.now(), task.snapshot, permissions.is_owner(request, task)
@@ -86,6 +93,8 @@ def task_progress(context: template.Context, task: TaskState, heading: int = 0, 
         # Shown by the style sheet while the modules have not run.
         "unloaded": task_text.message("connection_ended"),
         "is_own": is_own,
+        "may_cancel": buttons and permissions.may_act(request, task, "cancel"),
+        "may_run_again": buttons and permissions.may_act(request, task, "retry"),
         "is_from_other": task.is_shared and task.owner_topic is not None and not is_own,
         "offers_cancel": offers_cancel(snapshot),
         "can_cancel": can_cancel(snapshot),
