@@ -59,6 +59,11 @@ MESSAGES: Final = {
     "took": gettext_noop("took {time}"),
     "count_in_time": gettext_noop("{count} in {time}"),
     "stopped_after": gettext_noop("stopped after {count}"),
+    "stopped_in": gettext_noop("stopped in {step}"),
+    "step_number": gettext_noop("step {step}"),
+    "step_number_of": gettext_noop("step {step} of {steps}"),
+    "step_named": gettext_noop("{step}: {stage}"),
+    "after_count": gettext_noop("after {count}"),
     "reference": gettext_noop("if you report this, quote reference {code}"),
     # Durations
     "moment": gettext_noop("less than a second"),
@@ -81,7 +86,8 @@ MESSAGES: Final = {
     "not_followed": gettext_noop("No live updates for this task. Reload the page."),
     # Tray and toasts
     "tray": gettext_noop("Your tasks"),
-    "tray_empty": gettext_noop("No tasks to show. Tasks you start appear here."),
+    "tray_empty": gettext_noop("Nothing here yet. What you start appears here; how it ended stays until you clear it."),
+    "all_tasks": gettext_noop("All tasks"),
     "clear": gettext_noop("Clear finished"),
     "close": gettext_noop("Close"),
     "toasts": gettext_noop("Notifications"),
@@ -108,7 +114,7 @@ PLURALS: Final[dict[str, Callable[[int], str]]] = {
     "range_minutes": lambda n: ngettext("{low} to {n} minute", "{low} to {n} minutes", n),
     "range_hours": lambda n: ngettext("{low} to {n} hour", "{low} to {n} hours", n),
     "ahead": lambda n: ngettext("{n} task ahead", "{n} tasks ahead", n),
-    "open_tasks": lambda n: ngettext("{n} task in progress", "{n} tasks in progress", n),
+    "open_tasks": lambda n: ngettext("{n} not finished", "{n} not finished", n),
     "more": lambda n: ngettext("and {n} more", "and {n} more", n),
 }
 
@@ -129,24 +135,24 @@ class TaskText:
     filled: float | None
     """How full the bar is, 0 to 1; None while a running task has reported no progress and has no usual duration."""
     figure: str
-    """The percentage beside the label; empty where the bar is filled from the usual duration, and after the end."""
+    """The percentage that the task reported; empty where the bar is filled by time alone, and after the end."""
     value_text: str
-    """The bar's value as text, for screen readers."""
+    """The bar's value as text, for screen readers; without it they read a percentage, also where that is a guess."""
     keeps_running: bool
     """Whether a page may say that the task keeps running without it."""
 
 
 def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskText:
     """Return the text for `snapshot` at `now` (seconds since 1970, by the store's clock)."""
-    share = filled(snapshot, now=now)
-    percent = message("percent", n=number(math.floor(share * 100))) if share is not None else ""
-    is_measured = snapshot.progress.fraction is not None and not snapshot.ended
+    share, status = filled(snapshot, now=now), _status(snapshot, health, now)
+    is_measured = share is not None and snapshot.progress.fraction is not None
+    percent = message("percent", n=number(math.floor(share * 100))) if share is not None and is_measured else ""
     return TaskText(
-        status=_status(snapshot, health, now),
+        status=status,
         detail=_detail(snapshot, health, now),
         filled=share,
-        figure=percent if is_measured else "",
-        value_text=_count_text(snapshot.progress) or percent,
+        figure="" if snapshot.ended else percent,
+        value_text=_value_text(snapshot, status, percent),
         keeps_running=keeps_running(snapshot, health, now=now),
     )
 
@@ -197,6 +203,28 @@ def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
     return _running_status(snapshot.progress)
 
 
+def _value_text(snapshot: Snapshot, status: str, percent: str) -> str:
+    progress = snapshot.progress
+    if snapshot.state is State.SUCCEEDED:
+        is_whole = progress.current == progress.total and not _has_steps(progress)
+        return (_count_text(progress) if is_whole else "") or message("percent", n="100")
+    count = _count_text(progress)
+    if _has_steps(progress):
+        return ", ".join(part for part in (percent, _step_number(progress), count) if part)
+    return count or percent or (message("failed") if snapshot.state is State.FAILED else status)
+
+
+def _has_steps(progress: Progress) -> bool:
+    """Whether the count is that of a part of the work."""
+    return progress.step > 0 and (progress.steps is None or progress.steps > 1)
+
+
+def _step_number(progress: Progress) -> str:
+    if progress.steps is None:
+        return message("step_number", step=number(progress.step))
+    return message("step_number_of", step=number(progress.step), steps=number(progress.steps))
+
+
 def _waiting_status(snapshot: Snapshot, now: float) -> str:
     if snapshot.due_at is not None and snapshot.due_at > now:
         return message("scheduled_in", time=duration(snapshot.due_at - now))
@@ -207,7 +235,7 @@ def _waiting_status(snapshot: Snapshot, now: float) -> str:
 
 def _running_status(progress: Progress) -> str:
     activity = progress.message or progress.stage or message("working")
-    if not progress.step or (progress.steps is not None and progress.steps < 2):
+    if not _has_steps(progress):
         return activity
     if progress.steps is None:
         return message("step", step=number(progress.step), activity=activity)
@@ -231,9 +259,11 @@ def _detail(snapshot: Snapshot, health: Health | None, now: float) -> str:
 
 
 def _running_details(snapshot: Snapshot, health: Health | None, now: float) -> list[str]:
-    quiet = message("no_progress_for", time=duration(now - (snapshot.moved_at or now)))
+    # A clock without a value counts from the start, as for the health.
+    moved_at, beat_at = (at or snapshot.started_at or now for at in (snapshot.moved_at, snapshot.beat_at))
+    quiet = message("no_progress_for", time=duration(now - moved_at))
     if health is Health.STALLED:
-        last_contact = message("last_contact", time=duration(now - (snapshot.beat_at or now)))
+        last_contact = message("last_contact", time=duration(now - beat_at))
         return [last_contact, message("asked_to_stop") if snapshot.cancel_requested else ""]
     if snapshot.cancel_requested:
         return [message("safe_point"), quiet if health is Health.QUIET else ""]
@@ -254,11 +284,20 @@ def _running_details(snapshot: Snapshot, health: Health | None, now: float) -> l
 def _ended_detail(snapshot: Snapshot) -> str:
     if snapshot.state is State.SUCCEEDED:
         return _succeeded_detail(snapshot)
-    count = _count_text(snapshot.progress, open_ended=False)
-    stopped = message("stopped_after", count=count) if count else ""
-    if snapshot.state is State.FAILED:
-        return _joined([message("reference", code=snapshot.reference) if snapshot.reference else "", stopped])
-    return stopped
+    stopped = _stopped(snapshot.progress)
+    if snapshot.state is State.FAILED and snapshot.reference:
+        stopped.insert(0, message("reference", code=snapshot.reference))
+    return _joined(stopped)
+
+
+def _stopped(progress: Progress) -> list[str]:
+    """Where the task stopped. The count is named after its step, because alone it would look like the whole."""
+    count = _count_text(progress, open_ended=False)
+    if not _has_steps(progress):
+        return [message("stopped_after", count=count)] if count else []
+    step = _step_number(progress)
+    named = message("step_named", step=step, stage=progress.stage) if progress.stage else step
+    return [message("stopped_in", step=named), message("after_count", count=count) if count else ""]
 
 
 def _succeeded_detail(snapshot: Snapshot) -> str:
@@ -266,7 +305,7 @@ def _succeeded_detail(snapshot: Snapshot) -> str:
         return ""
     took = duration(snapshot.ended_at - snapshot.started_at)
     progress = snapshot.progress
-    if progress.current is None:
+    if progress.current is None or _has_steps(progress):
         return message("took", time=took)
     return message("count_in_time", count=_with_unit(number(progress.current), progress.unit), time=took)
 

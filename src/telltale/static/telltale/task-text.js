@@ -72,14 +72,16 @@ export class Texts {
    */
   describe(snapshot, health, now, moving = this.moving(snapshot, now)) {
     const share = filled(snapshot, now)
-    const percent = share === null ? "" : this.message("percent", { n: this.number(Math.floor(share * 100)) })
+    const status = this.#status(snapshot, health, now)
+    const isMeasured = share !== null && snapshot.progress.fraction != null
+    const percent = isMeasured ? this.message("percent", { n: this.number(Math.floor(share * 100)) }) : ""
     return {
-      status: this.#status(snapshot, health, now),
+      status,
       detail: this.#detail(snapshot, health, now, moving),
       filled: share,
-      // Empty where the bar is filled from the usual duration, and after the end.
-      figure: snapshot.progress.fraction != null && !snapshot.ended ? percent : "",
-      valueText: this.#countText(snapshot.progress) || percent,
+      // Empty where the bar is filled by time alone, and after the end.
+      figure: snapshot.ended ? "" : percent,
+      valueText: this.#valueText(snapshot, status, percent),
       keepsRunning: keepsRunning(snapshot, health, now),
     }
   }
@@ -121,6 +123,28 @@ export class Texts {
   }
 
   /**
+   * The bar's value for screen readers; without it they read a percentage, also where that is a guess.
+   * @param {Snapshot} snapshot
+   * @param {string} status
+   * @param {string} percent empty unless the task reported it
+   */
+  #valueText({ state, progress }, status, percent) {
+    const count = this.#countText(progress)
+    if (state === "succeeded") {
+      const isWhole = progress.current === progress.total && !hasSteps(progress)
+      return (isWhole && count) || this.message("percent", { n: "100" })
+    }
+    if (hasSteps(progress)) return [percent, this.#stepNumber(progress), count].filter(Boolean).join(", ")
+    return count || percent || (state === "failed" ? this.message("failed") : status)
+  }
+
+  /** @param {Progress} progress */
+  #stepNumber({ step, steps }) {
+    if (steps == null) return this.message("step_number", { step: this.number(step) })
+    return this.message("step_number_of", { step: this.number(step), steps: this.number(steps) })
+  }
+
+  /**
    * @param {Snapshot} snapshot
    * @param {number} now
    */
@@ -135,7 +159,7 @@ export class Texts {
   #runningStatus(progress) {
     const { step, steps } = progress
     const activity = progress.message || progress.stage || this.message("working")
-    if (!step || (steps != null && steps < 2)) return activity
+    if (!hasSteps(progress)) return activity
     if (steps == null) return this.message("step", { step: this.number(step), activity })
     return this.message("step_of", { step: this.number(step), steps: this.number(steps), activity })
   }
@@ -167,9 +191,11 @@ export class Texts {
    * @param {Moving} moving
    */
   #runningDetails(snapshot, health, now, moving) {
-    const quiet = () => this.message("no_progress_for", { time: this.duration(now - (snapshot.moved_at ?? now)) })
+    // A clock without a value counts from the start, as for the health.
+    const [movedAt, beatAt] = [snapshot.moved_at, snapshot.beat_at].map(at => at ?? snapshot.started_at ?? now)
+    const quiet = () => this.message("no_progress_for", { time: this.duration(now - movedAt) })
     if (health === "stalled") {
-      const lastContact = this.message("last_contact", { time: this.duration(now - (snapshot.beat_at ?? now)) })
+      const lastContact = this.message("last_contact", { time: this.duration(now - beatAt) })
       return [lastContact, snapshot.cancel_requested ? this.message("asked_to_stop") : ""]
     }
     if (snapshot.cancel_requested) return [this.message("safe_point"), health === "quiet" ? quiet() : ""]
@@ -186,17 +212,29 @@ export class Texts {
   /** @param {Snapshot} snapshot */
   #endedDetail(snapshot) {
     if (snapshot.state === "succeeded") return this.#succeededDetail(snapshot)
-    const count = this.#countText(snapshot.progress, false)
-    const stopped = count ? this.message("stopped_after", { count }) : ""
-    if (snapshot.state !== "failed") return stopped
-    return joined([snapshot.reference ? this.message("reference", { code: snapshot.reference }) : "", stopped])
+    const hasReference = snapshot.state === "failed" && snapshot.reference
+    const reference = hasReference ? this.message("reference", { code: snapshot.reference ?? "" }) : ""
+    return joined([reference, ...this.#stopped(snapshot.progress)])
+  }
+
+  /**
+   * Where the task stopped. The count is named after its step, because alone it would look like the whole.
+   * @param {Progress} progress
+   */
+  #stopped(progress) {
+    const count = this.#countText(progress, false)
+    if (!hasSteps(progress)) return [count ? this.message("stopped_after", { count }) : ""]
+    const step = this.#stepNumber(progress)
+    const named = progress.stage ? this.message("step_named", { step, stage: progress.stage }) : step
+    return [this.message("stopped_in", { step: named }), count ? this.message("after_count", { count }) : ""]
   }
 
   /** @param {Snapshot} snapshot */
-  #succeededDetail({ started_at, ended_at, progress: { current, unit } }) {
+  #succeededDetail({ started_at, ended_at, progress }) {
+    const { current, unit } = progress
     if (started_at == null || ended_at == null) return ""
     const time = this.duration(ended_at - started_at)
-    if (current == null) return this.message("took", { time })
+    if (current == null || hasSteps(progress)) return this.message("took", { time })
     return this.message("count_in_time", { count: this.#withUnit(this.number(current), unit), time })
   }
 
@@ -299,6 +337,12 @@ export function filled(snapshot, now) {
   }
   return null
 }
+
+/**
+ * Whether the count is that of a part of the work.
+ * @param {Progress} progress
+ */
+const hasSteps = ({ step, steps }) => step > 0 && (steps == null || steps > 1)
 
 /**
  * Whether the task goes on, as far as is known: it has not ended, is not asked to stop, and has its worker.

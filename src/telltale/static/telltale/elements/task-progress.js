@@ -58,6 +58,8 @@ export class TaskProgress extends HTMLElement {
   #error = ""
   #connection = new ConnectionText(() => this.#showConnection())
   #position = new BarPosition()
+  /** The percentage that is shown; empty where the bar is filled by time alone. */
+  #figure = ""
   #announcements = new Announcements()
   #count = new SteadyText(COUNT_STAYS_S)
   #timeLeft = new SteadyText(TIME_LEFT_STAYS_S)
@@ -242,8 +244,10 @@ export class TaskProgress extends HTMLElement {
 
     setAttribute(this, "state", snapshot.state)
     setAttribute(this, "health", taskHealth)
+    this.toggleAttribute("keeps-running", text.keepsRunning)
     setText(label.querySelector("a") ?? label, snapshot.label)
     setText(figure, text.figure)
+    this.#figure = text.figure
     this.#fill(this.#position.next(snapshot, text.filled))
     setAttribute(bar, "aria-label", snapshot.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
@@ -251,7 +255,6 @@ export class TaskProgress extends HTMLElement {
     setText(detail, text.detail)
     this.#showControls(snapshot, now)
 
-    this.toggleAttribute("keeps-running", text.keepsRunning)
     const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
     if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
   }
@@ -350,9 +353,8 @@ export class TaskProgress extends HTMLElement {
 
   #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
-    const percent = Math.floor(this.#position.filled * 100)
-    const isShown = !this.#snapshot.ended && percent > 0
-    setTitleProgress(this, isShown ? pageText().message("percent", { n: String(percent) }) : null)
+    const isShown = !this.#snapshot.ended && this.#figure !== ""
+    setTitleProgress(this, isShown ? this.#figure : null)
   }
 }
 
