@@ -223,6 +223,8 @@ class StoredNotice(models.Model):
         verbose_name_plural = _("notices")
         indexes = [
             models.Index(fields=["topic", "shown_at", "created_at"], name="telltale_notice_waiting"),
+            # For the list of a person's messages, in pages.
+            models.Index(fields=["topic", "created_at", "id"], name="telltale_notice_list"),
             models.Index(fields=["task", "shown_at", "created_at"], name="telltale_notice_task"),
             # The other way round, so that PostgreSQL does not prefer it for the newest notices of a topic.
             models.Index(fields=["shown_at", "-created_at"], name="telltale_notice_shown"),

@@ -5,7 +5,7 @@ Ids are strings here, so that a malformed id gets the same response as a task th
 
 from django.urls import path
 
-from telltale.pages import task_list, views
+from telltale.pages import message_list, task_list, views
 
 app_name = "telltale"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("tasks/<str:task_id>/", views.task, name="task"),
     path("tasks/<str:task_id>/cancel/", views.cancel, name="cancel"),
     path("tasks/<str:task_id>/retry/", views.retry, name="retry"),
+    path("messages/", message_list.messages, name="messages"),
     path("notices/<str:notice_id>/take/", views.take_notice, name="take_notice"),
     path("ticket/", views.ticket, name="ticket"),
     path("live/", views.live, name="live"),

@@ -34,9 +34,6 @@ def test_of_five_notices_two_wait_and_are_shown_later(site: Site, open_context: 
     wait_until_taken(page, site, "First", 1, 2, 3)
     assert len(takes) == 3
 
-    page.locator(".telltale-more").click()  # opens the tray; the other notices still wait
-    expect(page.locator(".telltale-tray-panel")).to_be_visible()
-    page.keyboard.press("Escape")
     page.locator(".telltale-toast", has_text="First 2.").get_by_role("button").click()
     expect(page.locator(".telltale-toast", has_text="First 4.")).to_be_visible()
     expect(page.locator(".telltale-more")).to_have_text("and 1 more")
@@ -72,17 +69,49 @@ def test_two_tabs_show_each_waiting_notice_once(site: Site, open_context: Callab
     assert sorted(shown) == taken(site, "Second") == [f"Second {n}." for n in range(1, 10)]
 
 
-def test_without_a_tray_the_more_button_shows_more_toasts(
+def test_and_2_more_leads_to_the_list_of_messages_which_stay_readable(
     site: Site, open_context: Callable[..., BrowserContext]
 ) -> None:
     page = signed_in(open_context, "Ada")
-    page.evaluate("document.querySelector('task-tray').remove()")
-    notify(site, "ada", "Third", 8)
-    expect(page.locator(".telltale-more")).to_have_text("and 5 more")
-    page.locator(".telltale-more").click()
-    expect(page.locator(".telltale-toast")).to_have_count(6)
+    notify(site, "ada", "Third", 5)
     expect(page.locator(".telltale-more")).to_have_text("and 2 more")
-    wait_until_taken(page, site, "Third", *range(1, 7))
+    wait_until_taken(page, site, "Third", 1, 2, 3)  # what was painted, and nothing else
+
+    page.locator(".telltale-more").click()
+    expect(page.get_by_role("heading", name="Your messages")).to_be_visible()
+    newest = [f"Third {n}." for n in (5, 4, 3, 2, 1)]
+    assert messages(page)[:5] == newest
+    assert [row for row in messages(page, ".telltale-message:has(.telltale-new)") if row in newest] == newest[:2]
+    wait_until_taken(page, site, "Third", 1, 2, 3, 4, 5)
+    wait_until_live(page)
+    assert toasts(page) == []
+    page.reload()
+    assert messages(page)[:5] == newest
+    expect(page.locator(".telltale-new")).to_have_count(0)
+
+
+def test_a_message_that_arrives_on_the_list_is_added_on_top_and_gets_no_toast(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Grace")
+    page.goto("/telltale/messages/")
+    wait_until_live(page)
+    notify(site, "grace", "Fifth", 2)
+    expect(page.locator(".telltale-message p:first-child").first).to_have_text("Fifth 2.")
+    assert messages(page)[:2] == ["Fifth 2.", "Fifth 1."]
+    expect(page.locator(".telltale-spoken[role=alert]")).to_contain_text("Fifth")
+    wait_until_taken(page, site, "Fifth", 1, 2)  # in sight, so seen
+    assert toasts(page) == []
+    times = page.locator(".telltale-message time").all_inner_texts()
+    assert all(times)
+
+    # Out of sight it is a toast as well.
+    page.evaluate("document.querySelector('main').style.paddingBlockStart = '300vh'")
+    notify(site, "grace", "Sixth", 1)
+    expect(page.locator(".telltale-toast")).to_have_text(["Sixth 1.×"])
+    assert messages(page)[:2] == ["Sixth 1.", "Fifth 2."]
+    page.evaluate("document.querySelector('.telltale-messages').replaceChildren()")  # as a morph may
+    expect(page.locator(".telltale-message p:first-child")).to_have_text(["Sixth 1.", "Fifth 2.", "Fifth 1."])
 
 
 def test_an_element_that_replaces_another_shows_its_toasts_on_and_the_waiting_notices_after_them(
@@ -130,6 +159,11 @@ def is_take(request: Request) -> bool:
 def toasts(page: Page) -> list[str]:
     """Return the texts of the toasts that the page shows."""
     return page.locator(".telltale-toast p").all_inner_texts()
+
+
+def messages(page: Page, selector: str = ".telltale-message") -> list[str]:
+    """Return the texts of the messages that the page lists."""
+    return page.locator(f"{selector} > p:first-child").all_inner_texts()
 
 
 def wait_until_taken(page: Page, site: Site, text: str, *numbers: int) -> None:

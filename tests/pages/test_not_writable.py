@@ -213,6 +213,17 @@ def test_notices_wait_until_the_database_can_be_written(
     assert store.take_notices(task.pk) == []
 
 
+def test_the_list_of_messages_is_shown_and_they_stay_new_until_the_database_can_be_written(
+    ada: Any, signed_in: Client, not_writable: Callable[[], Any]
+) -> None:
+    telltale.notify(ada, "Hello")
+    for _ in range(2):
+        with not_writable():
+            response = signed_in.get("/telltale/messages/", headers={"Accept": "text/html"})
+        assert response.status_code == 200
+        assert ">New<" in response.content.decode()
+
+
 def test_the_callers_transaction_stays_usable() -> None:
     task = lapsed_task()
     with transaction.atomic(), read_only():

@@ -245,6 +245,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="storednotice",
+            index=models.Index(fields=["topic", "created_at", "id"], name="telltale_notice_list"),
+        ),
+        migrations.AddIndex(
+            model_name="storednotice",
             index=models.Index(fields=["task", "shown_at", "created_at"], name="telltale_notice_task"),
         ),
         migrations.AddIndex(

@@ -14,7 +14,7 @@ In the order of a task's life:
 - `saving`: saves reports and renews leases, many tasks at a time
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
 - `groups`: many tasks under one bar; `group_reopening`: a lost member comes back
-- `notices`: messages for owners, each shown once
+- `notices`: messages for owners, each shown once; `message_list`: the list of them, to be read again
 - `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet
 - `listing`: the whole list of an owner's tasks, one page at a time
@@ -32,6 +32,7 @@ from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.listing import Place, TaskPage, list_tasks
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
+from telltale.store.message_list import MESSAGES_LISTED, ListPosition, MessageList, list_messages, mark_listed
 from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import (
@@ -60,12 +61,15 @@ __all__ = [
     "FOLLOWERS_KEPT",
     "HELD_S",
     "KEY_LENGTH",
+    "MESSAGES_LISTED",
     "NEWEST",
     "PRUNED_AT_ONCE",
     "SAVED_AT_ONCE",
     "Changed",
     "Claim",
+    "ListPosition",
     "Member",
+    "MessageList",
     "NoticeHold",
     "Place",
     "Pruned",
@@ -95,7 +99,9 @@ __all__ = [
     "limited_lock_waits",
     "list_tasks",
     "member_ids",
+    "list_messages",
     "now",
+    "mark_listed",
     "open_members",
     "owner_now",
     "owns_tasks",

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from django.db import IntegrityError
+from django.db.models import F
 
 from telltale.core.topics import session_topic, user_topic
 from telltale.models import TaskState
@@ -38,11 +39,17 @@ def hand_over(sessions: Collection[str], user_id: Any) -> bool:
         if task_count:
             with_key = task_rows().filter(pk__in=newest_ids, owner_id=user_id, open_key__isnull=False, is_shared=False)
             _hand_over_keys(list(with_key.order_by("-created_at")))
-        notices = notice_rows().filter(topic__in=[session_topic(name) for name in sessions], shown_at=None)
-        newest_ids = list(notices.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER])
-        notice_count = notices.filter(pk__in=newest_ids).update(topic=user_topic(user_id)) if newest_ids else 0
+        notice_count = _hand_over_notices(sessions, user_id)
         followed_count = hand_over_followed(sessions, user_id, most=HANDED_OVER)
     return task_count + notice_count + followed_count > 0
+
+
+def _hand_over_notices(sessions: Collection[str], user_id: Any) -> int:
+    """Give the user the notices that were not shown, and then those that were: they stay in the list of messages."""
+    notices = notice_rows().filter(topic__in=[session_topic(name) for name in sessions])
+    waiting_first = notices.order_by(F("shown_at").desc(nulls_first=True), "-created_at")
+    newest_ids = list(waiting_first.values_list("pk", flat=True)[:HANDED_OVER])
+    return notices.filter(pk__in=newest_ids).update(topic=user_topic(user_id)) if newest_ids else 0
 
 
 def _hand_over_keys(tasks: list[TaskState]) -> None:

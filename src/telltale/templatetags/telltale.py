@@ -1,4 +1,5 @@
-"""The template tags: `{% telltale %}` for the <head>, `{% task_progress task %}` for a task's bar, text and buttons.
+"""The template tags: `{% telltale %}` for the <head>, `{% task_progress task %}` for a task's bar, text and buttons,
+`{% task_messages %}` for the visitor's newest messages.
 
 `{% telltale %}` writes the ticket that lists the topics this page may follow, and an import map from module names to
 static URLs, hashed or not (docs/decisions/0002-import-map.md). Script and preload tags carry the nonce of the
@@ -6,7 +7,8 @@ Content-Security-Policy. `{% task_progress %}` works without JavaScript.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timezone import localtime
 from django.utils.translation import get_language
 
 from telltale import store
@@ -27,8 +30,8 @@ from telltale.core.health import can_cancel, health, may_be_lost, offers_cancel
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
 from telltale.live.application import LiveApplication
-from telltale.models import TaskState
-from telltale.owners import django_request
+from telltale.models import StoredNotice, TaskState
+from telltale.owners import Owner, django_request
 from telltale.pages import permissions, task_text
 from telltale.pusher.publisher import page_options
 
@@ -110,6 +113,38 @@ def task_progress(
     }
 
 
+@register.inclusion_tag("telltale/task_messages.html", takes_context=True)
+def task_messages(context: template.Context, limit: int = 5) -> dict[str, Any]:
+    """Return the context of the visitor's newest `limit` messages, with a link to all.
+
+    A message counts as seen when a page's script finds that it was painted, or when the list of all shows it.
+    """
+    request = _request(context, "task_messages")
+    return {"listed": store.list_messages(Owner.of(request), limit=limit).messages, "limit": limit}
+
+
+@register.inclusion_tag("telltale/message_list.html")
+def message_list(rows: Iterable[StoredNotice]) -> dict[str, Any]:
+    """Return the context of a list of messages, each with its time and its link."""
+    return {
+        "messages": [
+            {
+                "row": row,
+                "is_new": row.shown_at is None,
+                "created_at": localtime(datetime.fromtimestamp(row.created_at, UTC)),
+                "url": safe_url(row.url),
+            }
+            for row in rows
+        ]
+    }
+
+
+@register.simple_tag
+def telltale_text(key: str) -> str:
+    """Return a text of the catalogue that pages share with their scripts."""
+    return task_text.message(key)
+
+
 @register.filter
 def bar_value(share: float | None) -> SafeString:
     """Return the `value` attribute of a <progress>, formatted independently of the language; empty for None."""
@@ -149,6 +184,9 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
             "ticket": reverse("telltale:ticket"),
             "task": reverse("telltale:task", args=[PLACE_OF_ID]),
             "take": reverse("telltale:take_notice", args=[PLACE_OF_ID]),
+            "cancel": reverse("telltale:cancel", args=[PLACE_OF_ID]),
+            "retry": reverse("telltale:retry", args=[PLACE_OF_ID]),
+            "messages": reverse("telltale:messages"),
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
         "language": get_language() or "",

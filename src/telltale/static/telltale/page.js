@@ -10,7 +10,8 @@
  * @property {number} expires_at when the ticket expires, by the server's clock
  * @property {number} now the server's clock when the page was rendered
  * @property {Limits} limits
- * @property {{live: string, ticket: string, task: string, take: string}} urls
+ * @property {{live: string, ticket: string, tasks: string, task: string, cancel: string, retry: string, take: string,
+ *   messages: string}} urls
  * @property {{token: string, cookie: string | null}} csrf the page's token, and the name of the cookie if readable
  * @property {string} language
  * @property {Catalogue} texts

@@ -62,6 +62,16 @@ export function focusFirst(element) {
 }
 
 /**
+ * Whether the middle of the element is in sight: inside the window, and inside what scrolls around it. What floats
+ * above it, such as a toast, does not count.
+ * @param {Element} element
+ */
+export function isPainted(element) {
+  const { left, top, width, height } = element.getBoundingClientRect()
+  return width > 0 && document.elementsFromPoint(left + width / 2, top + height / 2).includes(element)
+}
+
+/**
  * Remember the elements inside `roots` as they are now. Returns a function that tells whether all of them are still in
  * their places, with their classes; more elements may have been added.
  * @param {...Element} roots

@@ -4,21 +4,21 @@
  * A notice is taken when it can be seen and there is room for it, shown only if the server grants it, and confirmed
  * when it has been painted. The others wait until a toast leaves, on this page, another or the next. Good news leaves
  * after a while, except while the pointer or the focus is on it or the page is hidden; errors and warnings stay until
- * dismissed. F6 moves the focus here, Esc dismisses a toast. A task's end that a visible `<task-progress>` shows gets no
- * toast.
+ * dismissed. F6 moves the focus here, Esc dismisses a toast. A message that `<task-messages>` shows in sight, and a
+ * task's end that a visible `<task-progress>` shows, get no toast.
  *
  * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
  * one, ends none of them.
  */
-import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, isPainted, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
 import { noticeServer } from "telltale/elements/notice-server.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PageToasts } from "telltale/elements/page-toasts.js"
+import { isForVisitor } from "telltale/elements/visitor.js"
 import { connect } from "telltale/index.js"
-import { readPage } from "telltale/page.js"
 /** @import { Display } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Notice } from "telltale/live/snapshots.js" */
@@ -39,7 +39,7 @@ export class TaskToasts extends HTMLElement {
   #live
   /** @type {NoticeQueue} */
   #queue
-  /** @type {HTMLButtonElement} */
+  /** @type {HTMLAnchorElement} leads to the list of all messages */
   #more
   /** How many toasts may be shown at once. */
   #room = MAX_TOASTS
@@ -50,11 +50,11 @@ export class TaskToasts extends HTMLElement {
     const { signal } = this.#controller
     createLiveRegions()
     this.#live = connect()
-    this.#more ??= createElement("button", {
-      type: "button",
+    this.#more ??= createElement("a", {
+      href: this.#live.page.urls.messages,
       className: "telltale-more",
       hidden: true,
-      onclick: () => this.#showMore(),
+      onclick: (/** @type {MouseEvent} */ event) => this.#onMore(event),
     })
     connected.add(this)
     this.#restoreContent()
@@ -84,7 +84,7 @@ export class TaskToasts extends HTMLElement {
     return {
       isReady: () => !document.hidden && ["live", "polling"].includes(this.#live.state),
       hasRoom: () => this.#toasts.length < this.#room,
-      isShownElsewhere: isShownByTask,
+      isShownElsewhere: notice => isShownByTask(notice) || isListed(notice),
       ...noticeServer(this.#live),
       show: notice => {
         if (connected.size === 0) return false
@@ -105,26 +105,16 @@ export class TaskToasts extends HTMLElement {
     announce(notice.id, notice.text, { urgent: isBad })
   }
 
-  /** Put the page's toasts and the button into the element, and remove copies that a restored page brought. */
+  /** Put the page's toasts and the link into the element, and remove copies that a restored page brought. */
   #restoreContent() {
     this.#changes.ignore(() => {
       setAttribute(this, "role", "region")
       setAttribute(this, "aria-label", pageText().message("toasts"))
       for (const toast of this.#toasts) if (!pageToasts.adopt(toast)) toast.remove()
       for (const more of this.querySelectorAll(".telltale-more")) if (more !== this.#more) more.remove()
-      const missing = pageToasts.missing(topic => this.#isForVisitor(topic))
+      const missing = pageToasts.missing(topic => isForVisitor(this.#live, topic))
       if (missing.length > 0 || this.#more.parentNode !== this) this.append(...missing, this.#more)
     })
-  }
-
-  /**
-   * Whether the topic is one of the visitor's. A soft navigation may sign in another visitor, and brings the data of
-   * the new page.
-   * @param {string} topic
-   */
-  #isForVisitor(topic) {
-    const { ticket, topics } = readPage()
-    return ticket === this.#live.page.ticket || topics.includes(topic)
   }
 
   /** @returns {HTMLElement[]} */
@@ -156,10 +146,13 @@ export class TaskToasts extends HTMLElement {
     setText(this.#more, count ? pageText().plural("more", count) : "")
   }
 
-  /** Open the tray, which lists the tasks; without a tray, make room for more toasts. */
-  #showMore() {
-    const tray = document.querySelector("task-tray")
-    if (tray && "open" in tray && typeof tray.open === "function") return tray.open()
+  /**
+   * On the list of messages there is no other page to go to: make room for more toasts.
+   * @param {MouseEvent} event
+   */
+  #onMore(event) {
+    if (this.#more.pathname !== location.pathname) return
+    event.preventDefault()
     this.#room = this.#toasts.length + MAX_TOASTS
     this.#queue.showNext()
   }
@@ -204,4 +197,14 @@ function isShownByTask({ task }) {
     const { top, bottom, width } = element.getBoundingClientRect()
     return width > 0 && bottom > 0 && top < innerHeight
   })
+}
+
+/**
+ * Whether a `<task-messages>` shows the message in sight.
+ * @param {Notice} notice
+ */
+function isListed({ id }) {
+  return [...document.querySelectorAll("task-messages:defined .telltale-message")].some(
+    message => message.getAttribute("notice") === id && isPainted(message),
+  )
 }

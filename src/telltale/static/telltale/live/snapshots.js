@@ -11,7 +11,8 @@
  *   created_at: number, started_at: number | null, moved_at: number | null, beat_at: number | null,
  *   ended_at: number | null, due_at: number | null, ahead: number | null, is_listening: boolean | null, missing_since: number | null, remaining_s: number | null,
  *   remaining_spread: number | null, usual_s: number[] | null, cancel_requested: boolean, no_cancel: string | null}} Snapshot
- * @typedef {{id: string, topic: string, level: string, text: string, url: string | null, task: string | null}} Notice
+ * @typedef {{id: string, topic: string, level: string, text: string, url: string | null, task: string | null,
+ *   created_at: number}} Notice
  * @typedef {{topic: string, name: string, data: any}} TopicEvent
  * @typedef {{tasks?: Snapshot[], notices?: Notice[], events?: TopicEvent[]}} Content
  * @typedef {{tasks: Snapshot[], notices: Notice[], events: TopicEvent[], ignored: [string, string][]}} News

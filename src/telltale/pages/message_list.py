@@ -1,0 +1,52 @@
+"""The view of a visitor's messages: a page that can be read again, without JavaScript, and a list for programs.
+
+A person who opens the page has seen what it lists. A program that reads the list changes nothing, and neither does a
+browser that fetches the page in advance.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from telltale import store
+from telltale.models import StoredNotice
+from telltale.owners import Owner
+from telltale.pages.guards import for_visitors
+from telltale.pages.responses import json_error, no_store, wants_page
+
+
+@for_visitors
+@require_safe
+def messages(request: HttpRequest) -> HttpResponseBase:
+    """The visitor's own messages, the newest first. `?before=` continues the list after the page before it."""
+    text = request.GET.get("before", "")
+    before = store.ListPosition.read(text) if text else None
+    if text and before is None and not wants_page(request):
+        return no_store(json_error(400, _("“before” is no place in the list. Follow the address in “older”.")))
+    listed = store.list_messages(Owner.of(request), before=before)
+    older = f"{reverse('telltale:messages')}?{urlencode({'before': str(listed.older)})}" if listed.older else None
+    if not wants_page(request):
+        return no_store(JsonResponse({"messages": _to_json(listed.messages), "older": older}))
+    if is_opened_by_person(request):
+        store.mark_listed(listed.messages)
+    context = {"listed": listed.messages, "older": older, "is_first": before is None, "limit": store.MESSAGES_LISTED}
+    return no_store(render(request, "telltale/messages.html", context))
+
+
+def is_opened_by_person(request: HttpRequest) -> bool:
+    """Whether the page is requested in order to be shown now: not by HEAD, and not in advance."""
+    is_prefetch = any(
+        "prefetch" in request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz")
+    )
+    return request.method == "GET" and not is_prefetch
+
+
+def _to_json(rows: Sequence[StoredNotice]) -> list[dict[str, Any]]:
+    return [{**row.notice.to_json(), "shown_at": row.shown_at} for row in rows]
