@@ -502,3 +502,15 @@ def test_instants_are_by_the_clock_of_the_store_and_durations_by_the_clock_of_th
     assert connection.closed is None
     connection.close_if_overdue(331.0)
     assert connection.closed is reasons.EXPIRED
+
+
+# What the client should not have -----------------------------------------------------------------
+
+
+def test_a_client_that_has_what_the_store_denies_is_told_so() -> None:
+    connection = waiting()
+    connection.admit(grant(), have={"a": (10**9, False, 0), "b": (2, False, 8)}, now=0.0)
+    connection.catch_up([at(3), at(9, task="b", attempt=2)])
+    _, update = sent(connection, 0.0)
+    assert [(task["id"], task["attempt"], task["seq"]) for task in update["tasks"]] == [("a", 1, 3), ("b", 2, 9)]
+    assert update["corrected"] == ["a"]

@@ -231,3 +231,83 @@ def test_the_topics_are_those_that_any_connection_follows_now() -> None:
 def test_a_connection_is_attached_only_with_a_ticket() -> None:
     with pytest.raises(AssertionError, match="admit"):
         Hub().attach(Connection(opened_at=0.0))
+
+
+# What the store denies ---------------------------------------------------------------------------
+
+FORGED = 10**9
+
+
+def forged(attempt: int, *, state: State = State.RUNNING, seq: int = FORGED) -> Envelope:
+    return Envelope(topics=(ADA,), snapshot=Snapshot(id="a", attempt=attempt, seq=seq, state=state))
+
+
+def saved(seq: int, *, attempt: int = 1, beat_at: float = 0.0, state: State = State.RUNNING) -> Envelope:
+    return Envelope(topics=(ADA,), snapshot=Snapshot(id="a", attempt=attempt, seq=seq, state=state, beat_at=beat_at))
+
+
+def news(hub: Hub, now: float) -> list[tuple[list[tuple[int, int]], list[str]]]:
+    """What is written now: of each frame the attempts and seqs of its snapshots, and the tasks that it corrects."""
+    frames = []
+    for text, _connections in hub.take(now):
+        message = json.loads(text)
+        frames.append(
+            ([(task["attempt"], task["seq"]) for task in message["tasks"]], list(message.get("corrected", [])))
+        )
+    return frames
+
+
+@pytest.mark.parametrize(
+    "lie", [forged(FORGED), forged(1, state=State.SUCCEEDED), forged(1), forged(2, state=State.QUEUED, seq=0)]
+)
+def test_what_was_only_heard_is_replaced_by_what_the_next_read_finds(lie: Envelope) -> None:
+    hub = Hub()
+    live(hub, ADA)
+    hub.hear([lie], now=1.0)
+    assert news(hub, 1.0) == [([(lie.order[0], lie.order[2])], [])]
+    heard = hub.begin_read()
+    assert hub.receive_read([saved(5, beat_at=1.0)], heard, now=2.0) == 1
+    assert news(hub, 2.0) == [([(1, 5)], ["a"])]
+    hub.hear([envelope(ADA, seq=6)], now=3.0)
+    assert news(hub, 3.0) == [([(1, 6)], [])]
+
+
+def test_progress_that_its_worker_could_not_save_yet_is_not_taken_back() -> None:
+    hub = Hub()
+    live(hub, ADA)
+    hub.hear([envelope(ADA, seq=600)], now=61.0)
+    assert news(hub, 61.0) == [([(1, 600)], [])]
+    assert hub.receive_read([saved(5, beat_at=1.0)], hub.begin_read(), now=61.0) == 0
+    assert news(hub, 62.0) == []
+
+
+def test_what_is_heard_while_the_store_is_read_waits_for_the_next_read() -> None:
+    hub = Hub()
+    live(hub, ADA)
+    heard = hub.begin_read()
+    hub.hear([saved(0, attempt=2)], now=1.0)
+    assert news(hub, 1.0) == [([(2, 0)], [])]
+    assert hub.receive_read([saved(5)], heard, now=1.5) == 0
+    assert news(hub, 2.0) == []
+    assert hub.receive_read([saved(5)], hub.begin_read(), now=3.0) == 1
+    assert news(hub, 3.0) == [([(1, 5)], ["a"])]
+
+
+def test_a_lie_is_corrected_by_a_later_read_if_the_next_one_fails() -> None:
+    hub = Hub()
+    live(hub, ADA)
+    hub.hear([forged(FORGED)], now=1.0)
+    news(hub, 1.0)
+    hub.read_failed(hub.begin_read())
+    assert hub.receive_read([saved(5)], hub.begin_read(), now=2.0) == 1
+    assert news(hub, 2.0) == [([(1, 5)], ["a"])]
+
+
+def test_a_lie_that_waits_for_its_turn_is_not_sent_after_its_correction() -> None:
+    hub = Hub()
+    live(hub, ADA)
+    hub.hear([envelope(ADA, seq=1)], now=1.0)
+    news(hub, 1.0)
+    hub.hear([forged(FORGED)], now=1.01)
+    hub.receive_read([saved(5)], hub.begin_read(), now=1.02)
+    assert [frame for at in (1.05, 1.2, 1.5) for frame in news(hub, at)] == [([(1, 5)], [])]

@@ -72,3 +72,11 @@ test("a page that stays open for days forgets ended tasks first", () => {
   assert.ok(snapshots.tasks.has("running"))
   assert.ok(snapshots.tasks.has("ended 1999"))
 })
+
+test("a snapshot that the server marks as a correction replaces a newer one, which was never true", () => {
+  const snapshots = new Snapshots()
+  snapshots.merge({ tasks: [snapshot(1e9, true, 0), snapshot(1, false, 4, "b")] })
+  const news = snapshots.merge({ tasks: [snapshot(1, false, 5), snapshot(1, false, 3, "b")], corrected: ["a"] })
+  assert.deepEqual(news.tasks.map(({ id, attempt, seq }) => [id, attempt, seq]), [["a", 1, 5]])
+  assert.deepEqual(snapshots.have, { b: [1, false, 4], a: [1, false, 5] })
+})

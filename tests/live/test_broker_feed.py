@@ -8,6 +8,7 @@ import pytest
 from telltale.brokers import broker
 from telltale.brokers.base import Message
 from telltale.core.wire import Envelope, Event
+from telltale.live import incoming
 from telltale.live.broker_feed import BrokerFeed
 from telltale.testing.brokers import TIMEOUT_S
 
@@ -21,10 +22,13 @@ def test_messages_of_the_pusher_server_are_skipped_silently(caplog: pytest.LogCa
     assert "malformed" not in caplog.text
 
 
-def test_other_messages_that_are_no_envelopes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_messages_that_are_no_envelopes_are_logged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming.unusable, "_log_at", float("-inf"))  # Another test may have logged within the minute.
     envelope = Envelope(topics=(TOPIC,), event=Event(topic=TOPIC, name="x", data=1))
     assert asyncio.run(received(b"X", envelope.to_bytes())) == [envelope]
-    assert "A malformed message of the broker was skipped" in caplog.text
+    assert "1 malformed messages of the broker were skipped" in caplog.text
 
 
 async def received(*bodies: bytes) -> list[Envelope]:

@@ -157,6 +157,23 @@ def test_what_is_heard_of_another_attempt_or_long_ago_keeps_no_task_alive(ada: A
     assert_eventually(lambda: polled(ada)["state"] == "lost")
 
 
+@pytest.mark.parametrize("lie", [{"attempt": 10**9}, {"seq": 10**9}])
+def test_what_the_database_denies_does_not_hide_what_the_worker_publishes(ada: Any, lie: dict[str, int]) -> None:
+    task = task_of(ada)
+    started(task)
+    let_the_lease_expire(task)
+
+    def shows_the_worker() -> bool:
+        published(task, beat_at=store.now(), current=99, **lie)
+        published(task, beat_at=store.now(), current=37)
+        figure = polled(ada)["progress"]["current"]
+        assert figure in (None, 37)
+        return bool(figure == 37)
+
+    with long_transaction():
+        assert_eventually(shows_the_worker)
+
+
 def test_a_task_that_no_process_runs_is_lost_all_the_same(ada: Any) -> None:
     task = task_of(ada)
     started(task)

@@ -1,11 +1,13 @@
 """Frames against the parser of `websockets`: it reads what is written, and keeps no state after whole messages."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side, State
 
 from telltale.server.frames import LAST_CHUNK, chunk, event_chunk, holds_whole_messages, text_frame
+from telltale.transports.sse import event_bytes
 from tests.transports.slow import masked
 
 TEXTS = st.text(max_size=300) | st.builds(
@@ -74,8 +76,19 @@ def test_a_parser_keeps_no_state_after_garbage_that_was_taken_for_whole_messages
 def test_a_chunk_has_its_size_and_one_event(text: str) -> None:
     size, _, rest = event_chunk(text).partition(b"\r\n")
     body, end = rest[: int(size, 16)], rest[int(size, 16) :]
-    assert (body, end) == (f"data: {text}\n\n".encode(), b"\r\n")
+    assert (body, end) == (event_bytes(text), b"\r\n")
 
 
 def test_the_last_chunk_is_empty() -> None:
     assert chunk(b"") == LAST_CHUNK
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_text_of_several_lines_is_one_event_and_none_can_be_forged(end: str) -> None:
+    text = f'{{"a":1,{end}{end}data: {{"type":"bye"}}{end}event: x{end}id: 7\u2028data: y}}'
+    lines = event_bytes(text).decode().split("\n")
+    assert lines[-2:] == ["", ""]
+    assert all(line.startswith("data: ") for line in lines[:-2])
+    assert "\n".join(line.removeprefix("data: ") for line in lines[:-2]) == text.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )

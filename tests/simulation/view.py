@@ -30,6 +30,8 @@ class View:
     def receive(self, message: Mapping[str, Any]) -> list[Ignored]:
         """Merge one message of the server; return the parts that were ignored."""
         ignored = []
+        for task in message.get("corrected", ()):
+            self.tasks.pop(task, None)
         for data in message.get("tasks", ()):
             snapshot = Snapshot.from_json(data)
             known = self.tasks.get(snapshot.id)

@@ -10,7 +10,7 @@ from telltale.core.hub import due_frames
 from telltale.core.policy import ConnectionPolicy, Grant, Phase
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Ledger, require
 from tests.simulation.rng import Rng
 from tests.simulation.sabotage import Sabotage, Sabotages
 from tests.simulation.sabotaged import connection_of, hub_of
@@ -44,6 +44,8 @@ class Read(NamedTuple):
     link: Link | None
     """The link that asked; None for a re-read of all followed topics."""
     found: list[Envelope]
+    heard: Mapping[str, Order]
+    """What a re-read confirms."""
 
 
 class Web:
@@ -103,7 +105,7 @@ class Web:
 
     def receive(self, raw: bytes, now: float) -> None:
         """Receive an envelope from the broker."""
-        self.hub.receive([Envelope.from_bytes(raw)], now=now)
+        self.hub.hear([Envelope.from_bytes(raw)], now=now)
         self._send(now)
 
     def run(self, now: float, rng: Rng, publish: Callable[[Iterable[Envelope], Rng], None]) -> None:
@@ -139,12 +141,14 @@ class Web:
             found = self._store.read(topics)
         except DatabaseDown:
             return False
-        self._reads.append(Read(now + rng.between(0.0, 0.5), link, found))
+        heard = self.hub.begin_read() if link is None else {}
+        self._reads.append(Read(now + rng.between(0.0, 0.5), link, found, heard))
         return True
 
     def _answer(self, read: Read) -> None:
         if read.link is None:
-            self.hub.receive(read.found, now=self._now)
+            corrections = self.hub.receive_read(read.found, read.heard, now=self._now)
+            require(corrections == 0, "I4: a true snapshot was taken back, because a read did not confirm it")
         elif not read.link.is_cut:
             if Sabotage.SNAPSHOT_FIRST in self._sabotage:
                 self.hub.attach(read.link.connection)

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from telltale.core.connection import Connection
 from telltale.core.policy import ConnectionPolicy
+from telltale.core.snapshot import Order
 from telltale.core.states import State
 from telltale.core.wire import Envelope
 from tests.simulation.browser import Page
@@ -82,7 +83,7 @@ class World:
         ]
         self.deliveries: list[str] = []
         self.inflight: list[tuple[float, int, bytes]] = []
-        self.polled: list[tuple[float, Page, list[Envelope]]] = []
+        self.polled: list[tuple[float, Page, dict[str, Order], list[Envelope]]] = []
 
     # Actions -------------------------------------------------------------------------------------
 
@@ -182,7 +183,7 @@ class World:
         if page is not None and page.awake:
             self.publish(self.store.expire(self.now), rng)
             found = self.store.read(page.topics)
-            self.polled.append((self.now + rng.between(0, 3), page, found))
+            self.polled.append((self.now + rng.between(0, 3), page, page.view.have, found))
 
     def renews(self, rng: Rng) -> None:
         page = rng.pick([page for page in self.pages if page.connected])
@@ -258,9 +259,9 @@ class World:
     def _answer_polls(self) -> None:
         due = [poll for poll in self.polled if poll[0] <= self.now]
         self.polled = [poll for poll in self.polled if poll[0] > self.now]
-        for _, page, found in due:
+        for _, page, have, found in due:
             connection = Connection(opened_at=self.now, policy=ConnectionPolicy(credit=None), limits=LIMITS)
-            connection.admit(page.grant(self.now), have=page.view.have, seen=page.view.notices, now=self.now)
+            connection.admit(page.grant(self.now), have=have, seen=page.view.notices, now=self.now)
             connection.catch_up(found)
             while (frame := connection.take(self.now)) is not None:
                 page.merge(json.loads(frame))

@@ -14,7 +14,10 @@ from telltale.brokers.base import Deliver, Listener, Message, Missed
 L = TypeVar("L", bound=Listener)
 
 MESSAGE_BYTES: Final = 16_384
-"""The largest body that is sent."""
+"""The largest body that is sent, without its signature."""
+
+SIGNATURE_ROOM: Final = 64
+"""How much longer a signed body may be."""
 
 LOG_EVERY_S: Final = 60.0
 """Losses are logged at most so often."""
@@ -48,7 +51,7 @@ class Callbacks:
 
 def without_oversized(messages: Sequence[Message]) -> list[Message]:
     """`messages` without those larger than `MESSAGE_BYTES`, which are logged: the others must still be sent."""
-    kept = [message for message in messages if len(message.body) <= MESSAGE_BYTES]
+    kept = [message for message in messages if len(message.body) <= MESSAGE_BYTES + SIGNATURE_ROOM]
     if len(kept) < len(messages):
         largest = max(len(message.body) for message in messages)
         logger.error(

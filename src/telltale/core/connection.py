@@ -32,6 +32,7 @@ class Connection(FlowControl):
 
     __slots__ = (
         "__weakref__",
+        "_claimed",
         "_frame_numbers",
         "_heard_at",
         "_within_s",
@@ -86,6 +87,8 @@ class Connection(FlowControl):
         self._frame_numbers = count(1) if frame_numbers is None else frame_numbers
         self._heard_at = opened_at
         self._within_s: float | None = None
+        self._claimed: Mapping[str, Order] = {}
+        """What the client says that it shows, until the store was read."""
 
     # Its ticket and its end ----------------------------------------------------------------------
 
@@ -110,6 +113,7 @@ class Connection(FlowControl):
         given_up = frozenset() if self.grant is None else self.grant.topics - grant.topics
         self.grant = grant
         self._heard_at = now
+        self._claimed = {**self._claimed, **(have or {})}
         for task, order in (have or {}).items():
             if supersedes(order, self.newest.get(task)):
                 self.outbox.remember(task, order)
@@ -171,9 +175,22 @@ class Connection(FlowControl):
             return self.close(reasons.RESYNC)
         self.is_ready = self.is_ready and self.outbox.is_empty
 
+    def correct(self, envelope: Envelope) -> None:
+        """Send what was read from the store, and have the client forget its snapshot of this task if it is newer."""
+        known = self.newest.get(envelope.about)
+        if known is None or self.phase is Phase.CLOSED or not self.follows(envelope.topics):
+            return
+        if supersedes(known, envelope.order):
+            self.outbox.correct(envelope)
+            self.is_ready = False
+
     def catch_up(self, envelopes: Iterable[Envelope]) -> None:
         """Keep what the store knew after `admit`; from now on the connection is live."""
+        claimed, self._claimed = self._claimed, {}
         for envelope in envelopes:
+            order = claimed.get(envelope.about)
+            if order is not None and envelope.denies(order, now=self._store_time(self._heard_at)):
+                self.correct(envelope)
             self.offer(envelope)
         if self.phase is Phase.ATTACHED:
             self.phase = Phase.LIVE
@@ -191,9 +208,10 @@ class Connection(FlowControl):
         if not self.is_greeted:
             return self._hello(now)
         if not self.outbox.is_empty:
-            tasks, notices, events = self.outbox.take(self.policy.max_frame)
-            at = self._store_time(now)
-            return self._sent(protocol.update(self._number(), at, tasks=tasks, notices=notices, events=events), now)
+            tasks, notices, events, corrected = self.outbox.take(self.policy.max_frame)
+            n, at = self._number(), self._store_time(now)
+            frame = protocol.update(n, at, tasks=tasks, notices=notices, events=events, corrected=corrected)
+            return self._sent(frame, now)
         if now >= self._ask_at:
             return self._question(now)
         if now >= self._ping_at:

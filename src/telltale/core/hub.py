@@ -12,7 +12,7 @@ connection, what is true is in the store; the hub keeps only what waits. If a hu
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import Final
@@ -49,6 +49,7 @@ class Hub:
         self._deliveries: deque[tuple[Envelope, Collection[Connection], float]] = deque()
         self._throttled: dict[str, Envelope] = {}  # By task: the newest envelope that waits for `_throttled_until`.
         self._throttled_until: dict[str, float] = {}  # Tasks delivered within the last `pace_s`, the oldest first.
+        self._heard: dict[str, Order] = {}  # By followed task: the newest order that came since the last read began.
         self._backlog: dict[Connection, None] = {}  # Connections that have something waiting, in order.
         self._backlog_at = float("inf")  # When the backlog is to be worked on next.
 
@@ -90,10 +91,51 @@ class Hub:
     def receive(self, envelopes: Iterable[Envelope], *, now: float) -> None:
         """Prepare `envelopes` for delivery. Of a task that was delivered a moment ago, only the newest is kept."""
         for envelope in envelopes:
+            if followers := self._followers_of(envelope.topics):
+                self._receive(envelope, followers, now)
+
+    def hear(self, envelopes: Iterable[Envelope], *, now: float) -> None:
+        """Receive what a broker carried. The next read of the store confirms or corrects it."""
+        for envelope in envelopes:
             followers = self._followers_of(envelope.topics)
-            if not followers or (envelope.kind is Kind.SNAPSHOT and self._throttle(envelope, now)):
+            if not followers:
                 continue
-            self._deliveries.append((envelope, followers, now + self._pace_s))
+            if envelope.kind is Kind.SNAPSHOT and supersedes(envelope.order, self._heard.get(envelope.about)):
+                self._heard[envelope.about] = envelope.order
+            self._receive(envelope, followers, now)
+
+    def begin_read(self) -> Mapping[str, Order]:
+        """Call this before all followed topics are read: returns what was heard before, for `receive_read`."""
+        heard, self._heard = self._heard, {}
+        return heard
+
+    def read_failed(self, heard: Mapping[str, Order]) -> None:
+        """The read failed for which `begin_read` gave this: the next one confirms or corrects it."""
+        for task, order in heard.items():
+            if supersedes(order, self._heard.get(task)):
+                self._heard[task] = order
+
+    def receive_read(self, envelopes: Collection[Envelope], heard: Mapping[str, Order], *, now: float) -> int:
+        """Receive what was read from the store, which outranks what was `heard` before; return how much was wrong.
+
+        Followers of a task whose heard snapshot can't be true forget it, and get what the store has.
+        """
+        at = now + self.offset.seconds
+        denied = [it for it in envelopes if it.about in heard and it.denies(heard[it.about], now=at)]
+        if denied:
+            self._correct(denied)
+        self.receive(envelopes, now=now)
+        return len(denied)
+
+    def _correct(self, envelopes: Iterable[Envelope]) -> None:
+        by_task = {envelope.about: envelope for envelope in envelopes}
+        self._deliveries = deque(it for it in self._deliveries if it[0].about not in by_task)
+        for task, envelope in by_task.items():
+            self._throttled.pop(task, None)
+            for connection in self._followers_of(envelope.topics):
+                connection.correct(envelope)
+                if connection.has_pending:
+                    self.wake(connection)
 
     def wake(self, connection: Connection) -> None:
         """Serve this connection at the next `take`: something waits for it, or it can be sent to again."""
@@ -106,6 +148,10 @@ class Hub:
             if followers := self._followers.get(topic):
                 found = found | followers if found else followers
         return found
+
+    def _receive(self, envelope: Envelope, followers: AbstractSet[Connection], now: float) -> None:
+        if envelope.kind is not Kind.SNAPSHOT or not self._throttle(envelope, now):
+            self._deliveries.append((envelope, followers, now + self._pace_s))
 
     def _throttle(self, envelope: Envelope, now: float) -> bool:
         """Whether the envelope's task was delivered within the last `pace_s`; then the newest envelope is kept."""

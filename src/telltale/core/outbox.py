@@ -14,13 +14,14 @@ from telltale.core.wire import Envelope, Kind
 class Outbox:
     """The pending envelopes of one connection. It neither knows a ticket nor makes frames."""
 
-    __slots__ = ("_notices", "_policy", "_queue", "_snapshots", "newest")
+    __slots__ = ("_corrected", "_notices", "_policy", "_queue", "_snapshots", "newest")
 
     def __init__(self, policy: ConnectionPolicy) -> None:
         self._policy = policy
         self.newest: dict[str, Order] = {}
         """By task: the order of the newest snapshot that was sent or waits. The same dict for life."""
         self._snapshots: dict[str, Envelope] = {}  # By task: the one that waits.
+        self._corrected: set[str] = set()  # Tasks of which the client has a snapshot that the store denies.
         self._queue: list[Envelope] = []  # Notices and events, in order.
         self._notices: dict[str, None] = {}  # Ids of notices that were sent or wait, the oldest first.
 
@@ -54,6 +55,12 @@ class Outbox:
         self.remember(task, order)
         return True
 
+    def correct(self, envelope: Envelope) -> None:
+        """Send this snapshot, which was read from the store, although the client has one that seems to be newer."""
+        self._snapshots[envelope.about] = envelope
+        self._corrected.add(envelope.about)
+        self.remember(envelope.about, envelope.order)
+
     def _add_notice(self, envelope: Envelope) -> None:
         # A notice that finds no room is not remembered, or the next re-read could not bring it.
         if envelope.about not in self._notices and len(self._queue) < self._policy.max_queue:
@@ -83,20 +90,29 @@ class Outbox:
         for task in [task for task, envelope in self._snapshots.items() if not is_allowed(envelope)]:
             # Forgotten too: a later ticket that covers the task again must bring its snapshot.
             del self._snapshots[task], self.newest[task]
+            self._corrected.discard(task)
 
     def forget(self, task: str) -> None:
         """The client may have forgotten its snapshot of `task`, so it is sent again if a later ticket covers it."""
         if task not in self._snapshots:
             self.newest.pop(task, None)
 
-    def take(self, size: int) -> tuple[list[str], list[str], list[str]]:
-        """Remove and return the texts of (snapshots, notices, events) for one frame of about `size` characters."""
+    def take(self, size: int) -> tuple[list[str], list[str], list[str], list[str]]:
+        """Remove and return what one frame of about `size` characters holds.
+
+        The texts of (snapshots, notices, events), and the ids of the tasks whose snapshots are corrections.
+        """
         snapshots: list[str] = []
+        corrected: list[str] = []
         notices: list[str] = []
         events: list[str] = []
         room, taken = size, 0
         while self._snapshots and room > 0:
-            snapshots.append(self._snapshots.pop(next(iter(self._snapshots))).text)
+            task = next(iter(self._snapshots))
+            snapshots.append(self._snapshots.pop(task).text)
+            if task in self._corrected:
+                self._corrected.remove(task)
+                corrected.append(task)
             room -= len(snapshots[-1])
         while taken < len(self._queue) and room > 0:
             envelope = self._queue[taken]
@@ -104,9 +120,10 @@ class Outbox:
             room -= len(envelope.text)
             taken += 1
         del self._queue[:taken]
-        return snapshots, notices, events
+        return snapshots, notices, events, corrected
 
     def clear(self) -> None:
         """Drop everything that waits."""
         self._snapshots.clear()
+        self._corrected.clear()
         self._queue.clear()

@@ -32,10 +32,18 @@ def hello(n: int, now: float, *, grant: Grant, limits: Limits, credit: int | Non
 
 
 def update(
-    n: int, now: float, *, tasks: Iterable[str] = (), notices: Iterable[str] = (), events: Iterable[str] = ()
+    n: int,
+    now: float,
+    *,
+    tasks: Iterable[str] = (),
+    notices: Iterable[str] = (),
+    events: Iterable[str] = (),
+    corrected: Iterable[str] = (),
 ) -> str:
-    """The news, of texts that are encoded already."""
-    return _update(n, now, ",".join(tasks), ",".join(notices), ",".join(events))
+    """The news, of texts that are encoded already. `corrected`: ids of tasks whose snapshots replace any other."""
+    text = _update(n, now, ",".join(tasks), ",".join(notices), ",".join(events))
+    ids = list(corrected)
+    return f'{text[:-1]},"corrected":{encode(ids)}}}' if ids else text
 
 
 def update_of(envelope: Envelope, n: int, now: float) -> str:

@@ -45,6 +45,28 @@ def supersedes(order: Order, other: Order | None) -> bool:
     return other is None or order > other
 
 
+UNSAVED_CHANGES = 100
+"""How far the `seq` that a worker publishes may be ahead of a save of this moment."""
+
+
+CHANGES_PER_S = 100
+"""The most changes that a worker publishes in a second: `PUBLISH_EVERY_S` is at least 0.01."""
+
+
+def is_credible(heard: Order, saved: Order, *, beat_at: float | None, now: float) -> bool:
+    """Whether a snapshot with the order `heard` can be true, if the store was read later and has `saved`.
+
+    Attempts and ends are committed before they are published, so the store has them. Only the progress of a running
+    attempt may be ahead, by what its worker can have published since the saved beat. `beat_at`: that beat; None if the
+    saved attempt does not run. `now`: the store's time.
+    """
+    if heard <= saved:
+        return True
+    if beat_at is None or heard[:2] != saved[:2]:
+        return False
+    return heard[2] - saved[2] <= UNSAVED_CHANGES + CHANGES_PER_S * max(0.0, now - beat_at)
+
+
 _CONTROLS = dict.fromkeys((*range(32), 127)) | {ord("\n"): "\n", ord("\t"): "\t"}
 _ESCAPED = ('"', "\\", "\n", "\t")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from telltale.core.snapshot import Order, Snapshot
+from telltale.core.snapshot import Order, Snapshot, is_credible
+from telltale.core.states import State
 from telltale.core.topics import is_topic
 
 INBOUND_BYTES: Final = 16_384
@@ -161,6 +162,17 @@ class Envelope:
     def cancel(self) -> str | None:
         """The id of the task to be cancelled if that is the content, else None."""
         return self.about if self.kind is Kind.CANCEL else None
+
+    def denies(self, heard: Order, *, now: float) -> bool:
+        """Whether this snapshot, read from the store at the store's time `now`, shows that `heard` was never true.
+
+        `heard`: the order of a snapshot of the same task that was there before the read.
+        """
+        snapshot = self.snapshot
+        if snapshot is None:
+            return False
+        beat_at = snapshot.beat_at if snapshot.state is State.RUNNING else None
+        return not is_credible(heard, self.order, beat_at=beat_at, now=now)
 
     def to_bytes(self) -> bytes:
         """Return it as a broker carries it: a line with format, kind, id, order and topics, then the text."""

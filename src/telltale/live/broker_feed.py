@@ -17,7 +17,8 @@ from typing import Final
 from telltale.brokers import broker
 from telltale.brokers.base import EventLoopBroker, Listener, Missed, Reach, SelectiveListener
 from telltale.core.outage import Outage
-from telltale.core.wire import Envelope, Malformed
+from telltale.core.wire import Envelope
+from telltale.live.incoming import usable_envelopes
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,6 @@ RETRY_LISTEN_S: Final = 10.0
 
 MAX_WAITING: Final = 10_000
 """Envelopes that may wait for the event loop; beyond that they are dropped, and the store is read instead."""
-
-
-_PUSHER_PREFIX: Final = b"P"
-"""Messages between processes of the stand-in server of `telltale.pusher` begin with it: they are no envelopes."""
 
 
 class BrokerFeed:
@@ -108,12 +105,12 @@ class BrokerFeed:
     # Receiving, called by the broker -------------------------------------------------------------
 
     def _receive_on_loop(self, messages: Sequence[bytes]) -> None:
-        envelopes = _decode(messages)
+        envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
         if envelopes:
             self._deliver(envelopes)
 
     def _receive_in_thread(self, messages: Sequence[bytes]) -> None:
-        envelopes = _decode(messages)
+        envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
         with self._waiting_lock:
             was_empty = not self._waiting
             has_room = len(self._waiting) + len(envelopes) <= MAX_WAITING
@@ -139,17 +136,5 @@ class BrokerFeed:
             self._loop.call_soon_threadsafe(function)
 
 
-def _decode(messages: Sequence[bytes]) -> list[Envelope]:
-    """Return the envelopes for browsers; a malformed one is logged and left to the next read of the store."""
-    envelopes = []
-    for message in messages:
-        if message.startswith(_PUSHER_PREFIX):
-            continue
-        try:
-            envelope = Envelope.from_bytes(message)
-        except Malformed as error:
-            logger.warning("A malformed message of the broker was skipped: %s", error)
-            continue
-        if envelope.cancel is None:
-            envelopes.append(envelope)
-    return envelopes
+def _is_for_browsers(envelope: Envelope) -> bool:
+    return envelope.cancel is None

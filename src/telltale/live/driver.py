@@ -8,7 +8,7 @@ loop, however many clients there are.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Final
@@ -20,6 +20,7 @@ from telltale.core.connection import Connection
 from telltale.core.hub import SLICE, Hub, due_frames
 from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
+from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.client import ConnectedClient
@@ -45,19 +46,19 @@ class Driver:
     def __init__(self) -> None:
         self.hub = Hub(ConnectionPolicy().pace_s)
         self._loop = asyncio.get_running_loop()
+        self.counts: Counter[str] = Counter()
+        """Totals: opened, closed (by reason), envelopes, corrections, frames, deliveries."""
         self._clients: dict[Connection, ConnectedClient] = {}
         self._connections_by_person: Counter[str] = Counter()
         self._connections_by_address: Counter[str] = Counter()
-        self._feed = BrokerFeed(self._loop, self.deliver, self._missed)
-        self._refresher = Refresher(self.hub, self._feed, self.deliver)
+        self._feed = BrokerFeed(self._loop, self._hear, self._missed)
+        self._refresher = Refresher(self.hub, self._feed, self._deliver_read)
         self._sweep_task: asyncio.Task[None] | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
         self._turn_at = 0.0
         self._is_turn_scheduled = False
         self._is_draining = False
         self._drain_task: asyncio.Task[None] | None = None
-        self.counts: Counter[str] = Counter()
-        """Totals: opened, closed (by reason), envelopes, frames, deliveries."""
 
     # For the status addresses --------------------------------------------------------------------
 
@@ -179,6 +180,18 @@ class Driver:
         """Send these envelopes to the clients that follow their topics."""
         self.counts["envelopes"] += len(envelopes)
         self.hub.receive(envelopes, now=self.monotonic())
+        self._turn()
+
+    def _hear(self, envelopes: Collection[Envelope]) -> None:
+        """Send what the broker carried; the next read of the store confirms or corrects it."""
+        self.counts["envelopes"] += len(envelopes)
+        self.hub.hear(envelopes, now=self.monotonic())
+        self._turn()
+
+    def _deliver_read(self, envelopes: Collection[Envelope], heard: Mapping[str, Order]) -> None:
+        """Send what was read of the store, which outranks what was `heard` before the read."""
+        self.counts["envelopes"] += len(envelopes)
+        self.counts["corrections"] += self.hub.receive_read(envelopes, heard, now=self.monotonic())
         self._turn()
 
     def _missed(self, topics: Collection[str] | None) -> None:

@@ -10,17 +10,18 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from telltale import conf, store
 from telltale.brokers import broker
 from telltale.brokers.base import Broker, Listener, SelectiveListener
 from telltale.core.outage import Outage
-from telltale.core.snapshot import Snapshot
+from telltale.core.snapshot import Snapshot, supersedes
 from telltale.core.topics import task_topic
-from telltale.core.wire import Envelope, Kind, Malformed
+from telltale.core.wire import Envelope, Kind
+from telltale.live.incoming import usable_envelopes
 from telltale.native import PerProcess
+from telltale.store import SavedRun
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,9 @@ class Heard:
         self._lock = threading.Lock()
         self._asked_at: dict[str, float] = {}
         """By task id: when a read last asked for it, by the monotonic clock."""
-        self._newest: dict[str, Envelope] = {}
+        self._attempts: dict[str, int] = {}
+        """By task id: the running attempt, by the database. Nothing is kept of others."""
+        self._newest: dict[str, Snapshot] = {}
         self._has_new_tasks = threading.Event()
         self._is_running = False
         self._broker: Broker | None = None
@@ -52,34 +55,38 @@ class Heard:
         self._followed: frozenset[str] = frozenset()
         self._outage = Outage(logger, "Listening to the broker", "Pages show tasks as they were last saved.")
 
-    def snapshots_of(self, beats: Mapping[str, float]) -> list[Snapshot]:
-        """Return what was heard of these tasks, and listen to those whose last saved beat is late. Returns at once."""
-        late_since = store.now() - LATE_BEATS * conf.settings().beat_s
-        late = [task_id for task_id, beat_at in beats.items() if beat_at < late_since]
+    def snapshots_of(self, saved: Mapping[str, SavedRun]) -> list[Snapshot]:
+        """Return what was heard of these runs, and listen to those whose last saved beat is late. Returns at once."""
+        now = store.now()
+        late_since = now - LATE_BEATS * conf.settings().beat_s
+        late = {task_id: run for task_id, run in saved.items() if run.beat_at < late_since}
         with self._lock:
             if late:
                 self._ask_for(late)
-            envelopes = [self._newest[task_id] for task_id in beats if task_id in self._newest]
-        snapshots = []
-        for envelope in envelopes:
-            with suppress(Malformed):
-                snapshots.append(envelope.snapshot)
-        return [snapshot for snapshot in snapshots if snapshot is not None]
+            heard = [self._newest[task_id] for task_id in saved if task_id in self._newest]
+            credible = [snapshot for snapshot in heard if saved[snapshot.id].believes(snapshot, now)]
+            if len(credible) < len(heard):
+                # The database outranks what was only heard: what can't be true must not hide what comes.
+                for snapshot in heard:
+                    if not any(snapshot is other for other in credible):
+                        del self._newest[snapshot.id]
+        return credible
 
     def forget(self) -> None:
         """Forget all tasks; the thread stops listening soon."""
         with self._lock:
-            self._asked_at, self._newest = {}, {}
+            self._asked_at, self._attempts, self._newest = {}, {}, {}
         self._has_new_tasks.set()
 
-    def _ask_for(self, task_ids: Collection[str]) -> None:
+    def _ask_for(self, runs: Mapping[str, SavedRun]) -> None:
         now, asked_at = (
             time.monotonic(),
             dict(self._asked_at),
         )  # A copy, because other threads read it without the lock.
-        for task_id in task_ids:
+        for task_id, run in runs.items():
             if task_id in asked_at or len(asked_at) < MAX_TASKS:
                 asked_at[task_id] = now
+                self._attempts[task_id] = run.attempt
         if len(asked_at) > len(self._asked_at):
             self._has_new_tasks.set()
         self._asked_at = asked_at
@@ -105,6 +112,7 @@ class Heard:
         with self._lock:
             since = time.monotonic() - KEEP_S
             self._asked_at = {task_id: at for task_id, at in self._asked_at.items() if at >= since}
+            self._attempts = {task_id: self._attempts[task_id] for task_id in self._asked_at}
             self._newest = {task_id: newest for task_id, newest in self._newest.items() if task_id in self._asked_at}
             self._is_running = bool(self._asked_at)
             listener = None if self._is_running else self._listener
@@ -127,16 +135,17 @@ class Heard:
         self._outage.end(now=time.monotonic())
 
     def _receive(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            try:
-                envelope = Envelope.from_bytes(message)
-            except Malformed:
-                continue  # Such as a message of another program. The database has the truth.
-            if envelope.kind is Kind.SNAPSHOT and envelope.about in self._asked_at:
-                with self._lock:
-                    known = self._newest.get(envelope.about)
-                    if known is None or envelope.order > known.order:
-                        self._newest[envelope.about] = envelope
+        for envelope in usable_envelopes(messages, is_wanted=self._is_asked_for_envelope):
+            snapshot = envelope.snapshot
+            with self._lock:
+                if snapshot is None or snapshot.attempt != self._attempts.get(snapshot.id) or snapshot.ended:
+                    continue
+                known = self._newest.get(snapshot.id)
+                if known is None or supersedes(snapshot.order, known.order):
+                    self._newest[snapshot.id] = snapshot
+
+    def _is_asked_for_envelope(self, envelope: Envelope) -> bool:
+        return envelope.kind is Kind.SNAPSHOT and envelope.about in self._asked_at
 
 
 def _on_missed(_topics: Collection[str] | None) -> None:
@@ -148,7 +157,7 @@ _heard = PerProcess(Heard)
 
 def install() -> None:
     """Have the store's reads in this process ask for what is heard."""
-    store.add_source(lambda beats: _heard.get().snapshots_of(beats))
+    store.add_source(lambda saved: _heard.get().snapshots_of(saved))
 
 
 def forget() -> None:

@@ -9,7 +9,7 @@ database fails, clients that wait for their snapshots go on waiting. Everything 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from typing import Final
 from telltale.brokers import recheck_s
 from telltale.core.hub import Hub
 from telltale.core.outage import Outage
+from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.reader import EnvelopesByTopic, Reader, distinct_envelopes
@@ -34,6 +35,9 @@ CLIENTS_PER_TURN: Final = 100
 """Waiting clients that receive what was read in one turn of the event loop; then others have theirs."""
 
 
+DeliverRead = Callable[[Collection[Envelope], Mapping[str, Order]], None]
+"""Called with what was read of all followed topics, and with what had been heard of its tasks before."""
+
 OnRead = Callable[[list[Envelope]], None]
 """Called with what was read; identifies the client that waits."""
 
@@ -49,7 +53,7 @@ class _Wait:
 class Refresher:
     """Reads for the clients of one driver."""
 
-    def __init__(self, hub: Hub, feed: BrokerFeed, deliver: Callable[[Collection[Envelope]], None]) -> None:
+    def __init__(self, hub: Hub, feed: BrokerFeed, deliver: DeliverRead) -> None:
         """`deliver` is called with what the regular reads find."""
         self._hub, self._feed, self._deliver = hub, feed, deliver
         self._reader = Reader(feed.subscribe)
@@ -128,9 +132,9 @@ class Refresher:
             missed = self._take_missed()
             if time.monotonic() >= last_full_at + interval_s:
                 last_full_at = time.monotonic()
-                await self._reread_topics(self._hub.topics)
+                await self._reread_topics(self._hub.topics, self._hub.begin_read())
             else:
-                await self._reread_topics(missed)
+                await self._reread_topics(missed, {})
 
     def _take_missed(self) -> frozenset[str]:
         """Return the followed topics of which a message may be lost, and start afresh."""
@@ -138,11 +142,13 @@ class Refresher:
         self._has_missed.clear()
         return frozenset(filter(self._hub.has_followers, missed))
 
-    async def _reread_topics(self, topics: frozenset[str]) -> None:
+    async def _reread_topics(self, topics: frozenset[str], heard: Mapping[str, Order]) -> None:
         self._feed.unsubscribe_unless(self._hub.has_followers)
         by_topic = await self._read(topics)
+        if by_topic is None:
+            return self._hub.read_failed(heard)
         try:
-            self._deliver(distinct_envelopes(by_topic or {}, topics))
+            self._deliver(distinct_envelopes(by_topic, topics), heard)
         except Exception:
             # One envelope that fails must not end the regular reads for all others.
             logger.exception("What was read from the store could not be delivered; the next read follows.")

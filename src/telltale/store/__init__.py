@@ -53,7 +53,7 @@ from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
 from telltale.store.time_limit import CALL_S, time_limit
-from telltale.store.unsaved import add_source, add_unsaved
+from telltale.store.unsaved import SavedRun, add_source, add_unsaved
 from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "Report",
     "RowLocked",
     "Saved",
+    "SavedRun",
     "TaskPage",
     "add_notice",
     "add_source",

@@ -19,7 +19,7 @@ from telltale.store.clock import or_now
 from telltale.store.groups import count_end
 from telltale.store.rows import free_ids, in_transaction, is_uuid, read_change, task_rows, valid_ids
 from telltale.store.statements import NextSeq
-from telltale.store.unsaved import alive_ids
+from telltale.store.unsaved import SavedRun, alive_ids
 from telltale.store.values import Changed
 from telltale.store.write_end import write_end
 
@@ -125,13 +125,15 @@ def expire(ids: Iterable[UUID | str] | None = None, *, now: float | None = None)
     expired = task_rows().filter(ended_at=None, lease_until__lt=instant)
     if ids is not None:
         expired = expired.filter(pk__in=valid_ids(ids))
-    rows = list(expired.values_list("pk", "attempt", "state", "beat_at"))
-    running = {pk: (attempt, beat_at or 0.0) for pk, attempt, state, beat_at in rows if state == State.RUNNING}
-    alive = alive_ids(running, instant)
+    rows = list(expired.values_list("pk", "attempt", "state", "seq", "beat_at"))
+    running = [
+        (pk, SavedRun(attempt, seq, at or 0.0)) for pk, attempt, state, seq, at in rows if state == State.RUNNING
+    ]
+    alive = alive_ids(dict(running), instant)
     free = free_ids([pk for pk, *_ in rows])
     changes = [
         _end_unstarted(pk, attempt, instant) if state == State.QUEUED else _end_lost(pk, attempt, instant)
-        for pk, attempt, state, _beat_at in rows
+        for pk, attempt, state, *_ in rows
         if pk in free and pk not in alive
     ]
     return [change for change in changes if change is not None]

@@ -7,16 +7,31 @@ has ended is known from the database alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from telltale import conf
-from telltale.core.snapshot import Snapshot
+from telltale.core.snapshot import Snapshot, is_credible
 from telltale.core.states import State
 from telltale.models import TaskState
 
-Source = Callable[[Mapping[str, float]], Iterable[Snapshot]]
-"""Called with the ids of running tasks, each with its last saved beat; returns the newest snapshots that it knows."""
+
+class SavedRun(NamedTuple):
+    """What is saved of a running attempt."""
+
+    attempt: int
+    seq: int
+    beat_at: float
+    """0 if there was no beat."""
+
+    def believes(self, report: Snapshot, instant: float) -> bool:
+        """Whether this report can be true, which is as new as the row or newer."""
+        saved = (self.attempt, False, self.seq)
+        return report.order[:2] == saved[:2] and is_credible(report.order, saved, beat_at=self.beat_at, now=instant)
+
+
+Source = Callable[[Mapping[str, SavedRun]], Iterable[Snapshot]]
+"""Called with the ids of running tasks, each with what is saved of it; returns the newest snapshots that it knows."""
 
 _sources: Final[list[Source]] = []
 
@@ -39,24 +54,17 @@ def add_source(source: Source) -> None:
 def add_unsaved(rows: Sequence[TaskState], instant: float) -> None:
     """Set the fields of running tasks to what their workers published last, if that is newer than what is saved."""
     running = {str(row.pk): row for row in rows if row.state == State.RUNNING}
-    reports = _newest_reports({task_id: row.beat_at or 0.0 for task_id, row in running.items()})
-    for task_id, report in reports.items():
+    saved = {key: SavedRun(row.attempt, row.seq, row.beat_at or 0.0) for key, row in running.items()}
+    for task_id, report in _newest_reports(saved, instant).items():
         row = running[task_id]
-        if report.attempt == row.attempt and report.seq > row.seq and not report.ended:
+        if report.seq > row.seq:
             _set_fields(row, report, instant)
 
 
-def alive_ids(attempts: Mapping[UUID, tuple[int, float]], instant: float) -> set[UUID]:
-    """Return the tasks whose worker has published a beat within the lease. Attempts: (number, last saved beat)."""
-    if not attempts:
-        return set()
-    reports = _newest_reports({str(pk): beat_at for pk, (_attempt, beat_at) in attempts.items()})
-    found = {UUID(task_id): report for task_id, report in reports.items()}
-    return {
-        pk
-        for pk, report in found.items()
-        if report.attempt == attempts[pk][0] and not report.ended and _is_recent(report.beat_at or 0.0, instant)
-    }
+def alive_ids(saved: Mapping[UUID, SavedRun], instant: float) -> set[UUID]:
+    """Return the tasks whose worker has published a beat within the lease."""
+    reports = _newest_reports({str(pk): run for pk, run in saved.items()}, instant)
+    return {UUID(task_id) for task_id, report in reports.items() if _is_recent(report.beat_at or 0.0, instant)}
 
 
 def _is_recent(beat_at: float, instant: float) -> bool:
@@ -65,11 +73,15 @@ def _is_recent(beat_at: float, instant: float) -> bool:
     return instant - settings.lease_s <= beat_at <= instant + settings.beat_s
 
 
-def _newest_reports(beats: Mapping[str, float]) -> dict[str, Snapshot]:
+def _newest_reports(saved: Mapping[str, SavedRun], instant: float) -> dict[str, Snapshot]:
+    """The newest credible report of each task."""
     newest: dict[str, Snapshot] = {}
-    for source in _sources if beats else ():
-        for report in source(beats):
-            if report.id in beats and (report.id not in newest or report.order > newest[report.id].order):
+    for source in _sources if saved else ():
+        for report in source(saved):
+            run = saved.get(report.id)
+            if run is None or not run.believes(report, instant):
+                continue
+            if report.id not in newest or report.order > newest[report.id].order:
                 newest[report.id] = report
     return newest
 

@@ -35,12 +35,14 @@ class PollResponse:
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Any]] = {"tasks": [], "notices": [], "events": []}
+        self._corrected: list[str] = []
 
     def add(self, frame: str) -> None:
         """Add the content of one frame."""
         message = json.loads(frame)
         for name, items in self._parts.items():
             items += message.get(name, [])
+        self._corrected += message.get("corrected", [])
 
     @property
     def has_news(self) -> bool:
@@ -59,6 +61,7 @@ class PollResponse:
                 "expires_at": grant.expires_at,
                 "limits": connection.limits.to_json(),
                 **self._parts,
+                **({"corrected": self._corrected} if self._corrected else {}),
                 "poll_after_s": poll_after_s,
             }
         )

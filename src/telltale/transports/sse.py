@@ -5,6 +5,7 @@ that HTTP/1.1 gives a host. Limits: the client sends nothing after its request, 
 client that does not read fills its server's socket buffer, and meanwhile only the newest snapshots wait for it.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -28,9 +29,15 @@ OPENING: Final = ":\n\n"
 """A first byte at once: some proxies hold the headers back until there is one."""
 
 
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+
+
 def event_bytes(text: str) -> bytes:
-    """Return a message as one event of the stream."""
-    return f"data: {text}\n\n".encode()
+    """Return a message as one event of the stream, whatever lines it has."""
+    if "\n" not in text and "\r" not in text:
+        return f"data: {text}\n\n".encode()
+    # A line of its own for each: the rest of a line must not be read as a field of the stream, or as its own event.
+    return "".join([*(f"data: {line}\n" for line in _LINE_END.split(text)), "\n"]).encode()
 
 
 async def sse(request: LiveRequest, receive: Receive, send: Send, host: TransportHost) -> None:

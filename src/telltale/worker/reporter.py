@@ -160,4 +160,4 @@ def reporter() -> Reporter:
 
 
 # The pages of this process show its own tasks as they are, also while nothing can be saved.
-store.add_source(lambda beats: reporter().published_of(beats))
+store.add_source(lambda saved: reporter().published_of(saved))

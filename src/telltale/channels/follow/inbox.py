@@ -33,6 +33,8 @@ class Frame:
     snapshots: tuple[Snapshot, ...] = ()
     notices: tuple[Notice, ...] = ()
     events: tuple[Event, ...] = ()
+    corrected: frozenset[str] = frozenset()
+    """Tasks whose snapshots in this frame replace any other."""
 
 
 def frame_of(text: str) -> Frame:
@@ -51,6 +53,7 @@ def frame_of(text: str) -> Frame:
         snapshots=tuple(_decoded(message["tasks"], Snapshot.from_json)),
         notices=tuple(_decoded(message["notices"], lambda data: Notice(**data))),
         events=tuple(_decoded(message["events"], lambda data: Event(**data))),
+        corrected=frozenset(message.get("corrected", ())),
     )
 
 
@@ -94,7 +97,7 @@ class Inbox:
             for snapshot in frame.snapshots:
                 waiting = self._waiting.get(snapshot.id)
                 known = waiting.order if isinstance(waiting, Snapshot) else self._delivered.get(snapshot.id)
-                if supersedes(snapshot.order, known):
+                if snapshot.id in frame.corrected or supersedes(snapshot.order, known):
                     self._waiting[snapshot.id] = snapshot
             self._waiting.update((object(), notice) for notice in frame.notices)
             self._waiting.update((object(), event) for event in frame.events)

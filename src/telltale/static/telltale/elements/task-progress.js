@@ -125,7 +125,8 @@ export class TaskProgress extends HTMLElement {
     this.#live.states(state => this.#connection.update(state), { signal })
     const hasEnded = this.#rendered?.ended
     const onGranted = (/** @type {boolean} */ isGranted) => this.#onGranted(isGranted)
-    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine, hasEnded, onGranted })
+    const onCorrected = () => this.#forgetShown()
+    this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine, hasEnded, onGranted, onCorrected })
     this.#connection.update(this.#live.state)
     this.addEventListener("submit", event => this.#submit(event), { signal })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
@@ -153,6 +154,14 @@ export class TaskProgress extends HTMLElement {
       clearParts(parts, this.task && urlFor(this.#live.page.urls.task, this.task))
       for (const name of ["rendered", "state", "health", "keeps-running", "connected"]) this.removeAttribute(name)
     })
+  }
+
+  /** What is shown was never true: the next snapshot replaces it, also with less progress or an earlier attempt. */
+  #forgetShown() {
+    this.#snapshot = null
+    this.#position = new BarPosition()
+    this.#announcements = new Announcements()
+    this.#changes.ignore(() => this.removeAttribute("rendered"))
   }
 
   /** Find the parts, and create those that are missing. The bar must not fall behind what the server rendered. */

@@ -161,13 +161,15 @@ export class Live {
   /**
    * Follow one task, until the signal aborts. `mine`: it is the visitor's own; as a text the topic of its owner, which
    * covers it. `hasEnded`: the page shows its end already. `onGranted` is called when the server has decided whether
-   * the page may follow it, and at each change.
+   * the page may follow it, and at each change. `onCorrected` is called before a snapshot that replaces a newer one,
+   * which was never true.
    * @param {string} id
    * @param {(snapshot: Snapshot) => void} listener also called at once with a known snapshot
    * @param {{signal?: AbortSignal, mine?: boolean | string, hasEnded?: boolean,
-   *   onGranted?: (isGranted: boolean) => void}} [options]
+   *   onGranted?: (isGranted: boolean) => void, onCorrected?: () => void}} [options]
    */
-  task(id, listener, { signal, mine = false, hasEnded, onGranted } = {}) {
+  task(id, listener, { signal, mine = false, hasEnded, onGranted, onCorrected } = {}) {
+    if (onCorrected) this.#listeners.add(`corrected ${id}`, onCorrected, signal)
     this.#listeners.add(`task ${id}`, listener, signal)
     this.#follow(`task:${id}`, {
       mine,
@@ -243,6 +245,7 @@ export class Live {
    */
   receive(message) {
     const { tasks, notices, events } = this.#snapshots.merge(message)
+    for (const id of message.corrected ?? []) this.#listeners.emit(`corrected ${id}`, undefined)
     for (const snapshot of tasks) {
       this.#grants.onSnapshot(snapshot)
       if (snapshot.ended) this.#tickets.onGivenUp()

@@ -13,6 +13,7 @@
  * @property {Snapshot[]} [tasks]
  * @property {Notice[]} [notices]
  * @property {TopicEvent[]} [events]
+ * @property {string[]} [corrected] ids of tasks whose snapshots in this message replace any other
  * @property {number} [code] of a bye: one of `CLOSE`
  * @property {string} [again] of a bye: one of `AGAIN`
  * @property {number} [within_s] of a bye: within how many seconds all its receivers should reconnect

@@ -2,7 +2,8 @@
  * What the page knows: the newest snapshot of each task, and which notices have arrived. Pure.
  *
  * Messages may arrive over any transport, twice, late or out of order: of two snapshots of a task, the larger by
- * (attempt, ended, seq) is the newer. Each notice is new once; every event is new.
+ * (attempt, ended, seq) is the newer. A snapshot that the server marks as a correction replaces any other: the page had
+ * one that was never true. Each notice is new once; every event is new.
  *
  * @typedef {{fraction: number | null, current: number | null, total: number | null, unit: string, message: string,
  *   stage: string, step: number, steps: number | null}} Progress
@@ -14,7 +15,8 @@
  * @typedef {{id: string, topic: string, level: string, text: string, url: string | null, task: string | null,
  *   created_at: number}} Notice
  * @typedef {{topic: string, name: string, data: any}} TopicEvent
- * @typedef {{tasks?: Snapshot[], notices?: Notice[], events?: TopicEvent[]}} Content
+ * @typedef {{tasks?: Snapshot[], notices?: Notice[], events?: TopicEvent[],
+ *   corrected?: string[]}} Content
  * @typedef {{tasks: Snapshot[], notices: Notice[], events: TopicEvent[], ignored: [string, string][]}} News
  */
 
@@ -45,6 +47,7 @@ export class Snapshots {
   merge(message) {
     /** @type {News} */
     const news = { tasks: [], notices: [], events: [...(message.events ?? [])], ignored: [] }
+    for (const id of message.corrected ?? []) this.tasks.delete(id)
     for (const snapshot of message.tasks ?? []) {
       if (this.#keep(snapshot)) news.tasks.push(snapshot)
       else news.ignored.push(["task", snapshot.id])
