@@ -94,9 +94,6 @@ MESSAGES: Final = {
     "dismiss": gettext_noop("Dismiss"),
     "open": gettext_noop("Open"),
     # The list of messages
-    "messages": gettext_noop("Your messages"),
-    "messages_empty": gettext_noop("No messages yet. They appear here and stay for a while after you have seen them."),
-    "all_messages": gettext_noop("All messages"),
     "new_message": gettext_noop("New"),
 }
 
