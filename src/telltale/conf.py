@@ -21,6 +21,10 @@ class Settings:
     broker: str = "local://"
     """A URL: `local://`, `memory://`, `none://`, `postgres://…`, `redis://…`, `channels://ALIAS`, `pusher://…`, or a
     dotted path with options, such as `mysite.brokers.Broker?option=value`."""
+    sign_messages: bool | str | None = None
+    """Whether the broker's messages are signed by the site's key, and others are skipped. None: where a service may be
+    shared (Redis, PostgreSQL, a Channels layer). "accept": they are signed, and unsigned ones are read too, for the
+    time in which some processes do not sign yet."""
     runners: tuple[str, ...] | None = None
     """Names of the runners to install; None: all that can be imported."""
     follow: Mapping[str, str | None] = field(default_factory=dict)

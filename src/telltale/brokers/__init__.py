@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from telltale import conf
 from telltale.brokers.base import Broker, ChannelBroker, Reach
+from telltale.brokers.signing import signed
 from telltale.brokers.urls import redact
 from telltale.native import call_after_fork
 
@@ -37,6 +38,12 @@ SCHEMES: Final = {
 }
 """Scheme → dotted path of a function `(url: SplitResult) -> Broker`, which is imported when needed."""
 
+SIGNED_SCHEMES: Final = SCHEMES.keys() - {"local", "memory", "none", "pusher"}
+"""Schemes of services that other programs may share, so messages are signed unless `SIGN_MESSAGES` says otherwise.
+
+`local://` is closed to other users by the directory's mode. `pusher://` signs the messages of its second broker.
+"""
+
 RECHECK_S: Final = {Reach.NOWHERE: 2.0, Reach.PROCESS: 2.0, Reach.MACHINE: 2.0, Reach.SITE: 15.0}
 """Seconds between two re-reads of followed tasks: short where messages can't reach every process."""
 
@@ -55,7 +62,7 @@ class _ProcessBroker:
             return present
         with self._lock:
             if self._broker is None:
-                self._broker = build(conf.settings().broker)
+                self._broker = build_signed(conf.settings().broker)
             return self._broker
 
     def close(self) -> None:
@@ -87,6 +94,16 @@ def channels(topics: Iterable[str]) -> Mapping[str, str] | None:
     """
     present = broker()
     return present.channels(topics) if isinstance(present, ChannelBroker) else None
+
+
+def build_signed(url: str) -> Broker:
+    """As `build`, but its messages are signed if the setting `SIGN_MESSAGES` says so."""
+    new_broker, signs = build(url), conf.settings().sign_messages
+    scheme = url.partition("://")[0]
+    if signs is None:
+        signs = scheme in SIGNED_SCHEMES
+    # A Pusher service's messages are for browsers, which know no key.
+    return signed(new_broker, accept_unsigned=signs == "accept") if signs and scheme != "pusher" else new_broker
 
 
 def build(url: str) -> Broker:
@@ -138,7 +155,7 @@ def reset() -> None:
 
 
 def _setting_changed(*, setting: str, **_: object) -> None:
-    if setting == "TELLTALE":
+    if setting in {"TELLTALE", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
         reset()
 
 

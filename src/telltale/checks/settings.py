@@ -27,6 +27,7 @@ PUSHER_TABLE: Final = "telltale.pusher.models.apps"
 _TYPES: Final = get_type_hints(Settings)
 _TYPE_NAMES: Final = {
     Mapping: "a dict",
+    bool: "True or False",
     str: "a string",
     int: "an integer",
     float: "a number",
@@ -49,7 +50,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 id=_id(1),
             )
         ]
-    errors = [*_unknown_keys(given), *wrong_values(given)]
+    errors = [*_unknown_keys(given), *wrong_values(given), *_sign_messages(given)]
     # The other checks need all settings to have the right types.
     settings = conf.settings()
     return errors or [
@@ -102,8 +103,15 @@ def wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
         if not any(_is(value, kind) for kind in kinds):
             expected = " or ".join("None" if kind is type(None) else _TYPE_NAMES[kind] for kind in kinds)
             yield Error(f"TELLTALE[{key!r}] is {value!r}; it must be {expected}.", hint=hint, id=_id(2))
-        elif isinstance(value, int | float) and not 0 < value < float("inf"):
+        elif isinstance(value, int | float) and not isinstance(value, bool) and not 0 < value < float("inf"):
             yield Error(f"TELLTALE[{key!r}] is {value!r}; it must be above 0 and finite.", hint=hint, id=_id(2))
+
+
+def _sign_messages(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    value = given.get("SIGN_MESSAGES")
+    if isinstance(value, str) and value != "accept":
+        hint = 'Use True, False or "accept". Without this key, messages are signed where a broker may be shared.'
+        yield Error(f"TELLTALE['SIGN_MESSAGES'] is {value!r}, which is unknown.", hint=hint, id=_id(2))
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

@@ -6,6 +6,7 @@ types, must say what the envelope's head says, and must be readable by browsers.
 
 import json
 from collections.abc import Mapping
+from math import isinf
 from typing import Any, Final
 
 from telltale.core.snapshot import Progress, Snapshot
@@ -68,12 +69,12 @@ def check_foreign(envelope: Envelope) -> None:
 
 def _loads(text: str) -> dict[str, Any]:
     try:
-        data = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        data = _decode(text)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"An envelope's text is no JSON that browsers can read: {error}.") from error
     if not isinstance(data, dict):
         raise Malformed(f"An envelope's text is a JSON object, not {type(data).__name__}.")
-    if _depth(data) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise Malformed(f"An envelope's text has more than {MAX_DEPTH} lists and objects within each other.")
     return data
 
@@ -82,11 +83,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in {float("inf"), float("-inf")}:
-        raise ValueError(f"{text} is no number")
-    return number
+_decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _depth(data: object) -> int:
@@ -125,8 +122,8 @@ def _check_types(data: Mapping[str, Any], types: Mapping[str, tuple[type, ...]],
         # Exact types, because a bool is an int. Fields that only newer versions know are passed on.
         if allowed is not None and type(value) not in allowed:
             raise Malformed(f"The field {name!r} is {type(value).__name__}.")
-        if type(value) is int and abs(value) > LARGEST_INTEGER:
-            raise Malformed(f"The field {name!r} is a larger integer than browsers know.")
+        if (type(value) is int and abs(value) > LARGEST_INTEGER) or (type(value) is float and isinf(value)):
+            raise Malformed(f"The field {name!r} is a larger number than browsers know.")
 
 
 assert _SNAPSHOT.keys() - {"ended"} == set(Snapshot.__slots__)

@@ -147,5 +147,5 @@ def build(url: SplitResult) -> PusherBroker:
             "TELLTALE['BROKER'] is pusher://…, which needs the library of the service: "
             f"pip install 'django-telltale[pusher]'. ({error})"
         ) from error
-    second = brokers.build(address.second_broker or "none://")
+    second = brokers.build_signed(address.second_broker or "none://")
     return (PusherLoopBroker if isinstance(second, EventLoopBroker) else PusherBroker)(address, second)
