@@ -6,6 +6,7 @@ Ids are strings here, so that a malformed id gets the same response as a task th
 from django.urls import path
 
 from telltale.pages import message_list, task_list, views
+from telltale.pages.gallery import urls as gallery
 
 app_name = "telltale"
 
@@ -18,4 +19,5 @@ urlpatterns = [
     path("notices/<str:notice_id>/take/", views.take_notice, name="take_notice"),
     path("ticket/", views.ticket, name="ticket"),
     path("live/", views.live, name="live"),
+    *gallery.urlpatterns,
 ]
