@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.template import Context, Template
+from django.test import Client, RequestFactory
 
 import telltale
 from telltale import store
@@ -134,3 +135,16 @@ def test_a_message_from_another_hand_is_text_and_a_link_that_would_run_as_a_scri
     assert "<script>alert" not in text
     assert "javascript:" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_the_tag_shows_the_newest_messages_on_any_page_and_counts_none_as_seen(ada: Any) -> None:
+    for n in range(4):
+        telltale.notify(ada, f"{n}")
+    request = RequestFactory().get("/")
+    request.user = ada
+    source = Template("{% load telltale %}{% task_messages limit=3 %}")
+    text = source.render(Context({"request": request}))
+    assert listed(text) == ["3", "2", "1"]
+    assert '<p class="telltale-hint" hidden>No messages yet.' in text
+    assert f'href="{URL}"' in text
+    assert unseen() == 4
