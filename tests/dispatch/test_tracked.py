@@ -11,9 +11,9 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 import telltale
+from telltale.core.labels import label_from_name
 from telltale.core.states import State
 from telltale.dispatch.runner import options_of
-from telltale.dispatch.tracked import label_from_name
 from telltale.models import TaskState
 from telltale.testing.runners import logged_lines, wait_for_end
 from tests.app import thread_tasks

@@ -15,7 +15,7 @@ const snapshot = (state, step = 0, more = {}) => ({
 test("the first snapshot is not announced; each end is, a failure urgently", () => {
   const announcements = new Announcements()
   assert.equal(announcements.next(snapshot("running"), "ok", 0.1, 0), null)
-  assert.deepEqual(announcements.next(snapshot("failed"), null, 0.1, 1), { urgent: true })
+  assert.deepEqual(announcements.next(snapshot("failed"), null, 0.1, 1), { urgent: true, says: "status" })
   assert.equal(announcements.next(snapshot("failed"), null, 0.1, 2), null)
 })
 
@@ -24,6 +24,14 @@ test("a long task is announced in quarters, at most once a minute", () => {
   let count = 0
   for (let i = 0; i <= 900; i++) if (announcements.next(snapshot("running"), "ok", i / 1000, i / 10)) count += 1
   assert.equal(count, 2)
+})
+
+test("a quarter is announced by its percentage, and a bar without one has no quarters", () => {
+  const announcements = new Announcements()
+  announcements.next(snapshot("running"), "ok", 0.1, 0)
+  assert.deepEqual(announcements.next(snapshot("running"), "ok", 0.52, 1), { urgent: false, says: "percentage" })
+  const timed = new Announcements()
+  for (let i = 0; i <= 900; i++) assert.equal(timed.next(snapshot("running"), "ok", null, i), null)
 })
 
 test("a step, a loss of contact and a cancellation are announced once", () => {

@@ -23,6 +23,10 @@ for (const { about, snapshot, progress, health, now, expected } of shared.cases)
   })
 }
 
+test("a blank label is replaced by the task's name", () => {
+  for (const [label, name, shown] of shared.labels) assert.equal(texts.label({ label, name }), shown)
+})
+
 test("numbers and durations are formatted", () => {
   for (const [value, text] of shared.numbers) assert.equal(texts.number(value), text)
   for (const [seconds, rough, exact] of shared.times) {

@@ -1,6 +1,7 @@
 """The server's text of a task, checked against the same cases as the browser's."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ def test_a_task_has_this_text(case: dict[str, Any]) -> None:
 def test_a_task_has_this_health_here_and_in_the_browser(case: dict[str, Any]) -> None:
     snapshot = snapshot_of({"progress": {}, "snapshot": case["snapshot"]})
     assert health(snapshot, now=case["now"], limits=Limits(**SHARED["limits"])) == case["expected"]
+
+
+@pytest.mark.parametrize(("label", "name", "shown"), SHARED["labels"])
+def test_a_blank_label_is_replaced_by_the_tasks_name(label: str, name: str, shown: str) -> None:
+    snapshot = replace(snapshot_of({"progress": {}, "snapshot": {"state": "running"}}), label=label, name=name)
+    assert task_text.describe(snapshot, None, now=0).label == shown
 
 
 @pytest.mark.parametrize(("value", "text"), SHARED["numbers"])

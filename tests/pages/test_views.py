@@ -162,6 +162,17 @@ def test_a_page_says_that_a_task_keeps_running_only_while_its_worker_is_there_an
     assert [says_so(task) for task in (stopping, stalled, over)] == [False, False, False]
 
 
+def test_a_task_with_a_blank_label_is_shown_by_its_name(ada: Any, signed_in: Client) -> None:
+    task = task_of(ada, label=" ")
+    content = page(signed_in, url_of(task)).content.decode()
+    assert "<title>Nothing</title>" in content
+    assert '<h1 class="telltale-label">Nothing</h1>' in content
+    assert ">Nothing</a>" in page(signed_in, "/telltale/tasks/").content.decode()
+    notice = ended(started(task)).notice
+    assert notice is not None
+    assert notice.text == "Nothing: finished."
+
+
 def test_a_page_allows_get_only_and_an_action_post_only(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     assert signed_in.post(url_of(task)).status_code == 405

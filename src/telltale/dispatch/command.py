@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.core import management
 from django.core.management import BaseCommand
 
-from telltale.dispatch.runner import label_from_name
+from telltale.core.labels import label_from_name
 from telltale.owners import CURRENT_OWNER
 from telltale.worker.run import track
 from telltale.worker.tracker import NoTracker, Tracker, current

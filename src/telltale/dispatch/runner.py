@@ -11,7 +11,6 @@ This file imports no Django models, because modules with tasks are imported befo
 """
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
+from telltale.core.labels import label_from_name
 from telltale.owners import Owner
 
 if TYPE_CHECKING:
@@ -54,17 +54,6 @@ class TaskOptions:
     def label_for(self, name: str) -> str:
         """The label of a run; `name`: the task's name, as its runner knows it."""
         return str(self.label or label_from_name(name.rpartition(".")[2]))
-
-
-def label_from_name(name: str) -> str:
-    """A label made from the name of a function or class: `import_contacts`, `ImportContacts`: "Import contacts"."""
-    words = name.replace("_", " ").split()
-    words = [_CAPITAL.sub(lambda letter: f" {letter[0].lower()}", word) for word in words]
-    label = " ".join(words)
-    return label[:1].upper() + label[1:] or name
-
-
-_CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z](?=[a-z])")
 
 
 OPTIONS_ATTRIBUTE = "__telltale__"

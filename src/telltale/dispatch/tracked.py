@@ -16,13 +16,13 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 
+from telltale.core.labels import label_from_name
 from telltale.dispatch.return_values import returned_json
 from telltale.dispatch.runner import (
     OPTIONS_ATTRIBUTE,
     Call,
     ConvertsCancellation,
     TaskOptions,
-    label_from_name,
     options_of,
 )
 from telltale.owners import owned_by

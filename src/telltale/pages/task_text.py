@@ -11,16 +11,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.utils.formats import get_format
 from django.utils.translation import get_language, gettext, gettext_noop, ngettext
 
 from telltale.core.health import may_be_lost
+from telltale.core.labels import shown_label
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health, State
 
 MESSAGES: Final = {
+    "task": gettext_noop("Task"),
     # Status lines. One sentence has no full stop; two or more have.
     "waiting": gettext_noop("Waiting to start"),
     "still_waiting": gettext_noop("Still waiting to start"),
@@ -123,10 +125,22 @@ MAX_BEFORE_END: Final = 0.99
 """Upper bound of every bar until its task has succeeded."""
 
 
+class Named(Protocol):
+    """A snapshot, or the row of a task."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskText:
     """The text to show for one snapshot at one time."""
 
+    label: str
+    """The task's name for people, never empty."""
     status: str
     detail: str
     filled: float | None
@@ -145,6 +159,7 @@ def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskTe
     is_measured = share is not None and snapshot.progress.fraction is not None
     percent = message("percent", n=number(math.floor(share * 100))) if share is not None and is_measured else ""
     return TaskText(
+        label=label_of(snapshot),
         status=status,
         detail=_detail(snapshot, health, now),
         filled=share,
@@ -152,6 +167,11 @@ def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskTe
         value_text=_value_text(snapshot, status, percent),
         keeps_running=keeps_running(snapshot, health, now=now),
     )
+
+
+def label_of(task: Named) -> str:
+    """Return the label of a snapshot or row; one from the task's name if it is blank; "Task" without a name."""
+    return shown_label(task.label, task.name) or message("task")
 
 
 def keeps_running(snapshot: Snapshot, health: Health | None, *, now: float) -> bool:

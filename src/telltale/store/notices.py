@@ -21,6 +21,7 @@ from django.db.models import Q
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 from django.utils.translation import gettext as _
 
+from telltale.core.labels import shown_label
 from telltale.core.snapshot import bounded
 from telltale.core.states import State
 from telltale.core.wire import Notice
@@ -142,7 +143,7 @@ def _add_recovery_notice(row: TaskState, instant: float) -> Notice | None:
     """Store a notice that a task goes on, for the owner who has seen that it was lost; None if it has no owner."""
     if row.owner_topic is None:
         return None
-    text = _("%(label)s: the connection to the worker is back. The task is still running.") % {"label": row.label}
+    text = _("%(label)s: the connection to the worker is back. The task is still running.") % {"label": _label_of(row)}
     stored = StoredNotice(topic=row.owner_topic, level="info", text=bounded(text), url=_page_of(row.pk))
     stored.task, stored.created_at = row, instant
     stored.save(using=database(), force_insert=True)
@@ -151,7 +152,7 @@ def _add_recovery_notice(row: TaskState, instant: float) -> Notice | None:
 
 def _end_text(row: TaskState) -> tuple[str, str]:
     """The level and the text."""
-    values = {"label": row.label, "error": row.error}
+    values = {"label": _label_of(row), "error": row.error}
     match State(row.state):
         case State.SUCCEEDED if row.cancel_requested:
             return "success", _("%(label)s: finished. It was asked to stop, but ran on.") % values
@@ -163,6 +164,10 @@ def _end_text(row: TaskState) -> tuple[str, str]:
             return "warning", _("%(label)s: interrupted before it finished. You can try again.") % values
         case _:
             return "error", (_("%(label)s: %(error)s") if row.error else _("%(label)s: failed.")) % values
+
+
+def _label_of(row: TaskState) -> str:
+    return shown_label(row.label, row.name) or _("Task")
 
 
 def _page_of(task_id: UUID) -> str | None:

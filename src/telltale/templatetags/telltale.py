@@ -146,6 +146,12 @@ def telltale_text(key: str) -> str:
 
 
 @register.filter
+def task_label(task: TaskState) -> str:
+    """Return the task's name for people, never empty."""
+    return task_text.label_of(task)
+
+
+@register.filter
 def bar_value(share: float | None) -> SafeString:
     """Return the `value` attribute of a <progress>, formatted independently of the language; empty for None."""
     return format_html(' value="{}"', f"{share:.4f}".rstrip("0").rstrip(".")) if share is not None else mark_safe("")

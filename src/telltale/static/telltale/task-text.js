@@ -4,7 +4,7 @@
  * Does the same as `pages/task_text.py`, with the same messages: the page contains its `catalogue`. Tests check both
  * against the cases in `tests/traces/task-text.json`. Durations are in seconds, times by the server's clock.
  *
- * @typedef {{status: string, detail: string, filled: number | null, figure: string, valueText: string,
+ * @typedef {{label: string, status: string, detail: string, filled: number | null, figure: string, valueText: string,
  *   keepsRunning: boolean}} TaskText
  * @typedef {{count: string, timeLeft: string}} Moving
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
@@ -76,6 +76,7 @@ export class Texts {
     const isMeasured = share !== null && snapshot.progress.fraction != null
     const percent = isMeasured ? this.message("percent", { n: this.number(Math.floor(share * 100)) }) : ""
     return {
+      label: this.label(snapshot),
       status,
       detail: this.#detail(snapshot, health, now, moving),
       filled: share,
@@ -84,6 +85,14 @@ export class Texts {
       valueText: this.#valueText(snapshot, status, percent),
       keepsRunning: keepsRunning(snapshot, health, now),
     }
+  }
+
+  /**
+   * The label; one from the task's name if no character of it is visible; "Task" without a name.
+   * @param {Pick<Snapshot, "label" | "name">} snapshot
+   */
+  label({ label, name }) {
+    return VISIBLE.test(label ?? "") ? label : labelFromName(name ?? "") || this.message("task")
   }
 
   /**
@@ -336,6 +345,18 @@ export function filled(snapshot, now) {
     return Math.min(Math.max(now - started_at, 0) / usual_s[0], MAX_BY_TIME)
   }
   return null
+}
+
+const VISIBLE = /[^\p{C}\p{Z}]/u
+
+/**
+ * `shop.tasks.import_contacts`, `ImportContacts`: "Import contacts". The same as `core/labels.py`.
+ * @param {string} name
+ */
+function labelFromName(name) {
+  const words = name.slice(name.lastIndexOf(".") + 1).replaceAll("_", " ").trim().split(/\s+/)
+  const label = words.map(word => word.replace(/(?<=[a-z])[A-Z](?=[a-z])/g, letter => ` ${letter.toLowerCase()}`)).join(" ")
+  return label.slice(0, 1).toUpperCase() + label.slice(1)
 }
 
 /**

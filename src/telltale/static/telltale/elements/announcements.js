@@ -2,7 +2,8 @@
  * Which changes of a task are announced to screen readers, and how urgently. Pure.
  *
  * The first snapshot is not announced: it is on the page to be read. After it, these are: each end, each step, each
- * change of health that needs patience, and quarters of the progress, at most one a minute.
+ * change of health that needs patience, and quarters of the progress, at most one a minute. A quarter is announced by its
+ * percentage; a bar that is filled by time alone has none.
  */
 /** @import { Health } from "telltale/health.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
@@ -31,11 +32,11 @@ export class Announcements {
    * @param {Pick<Snapshot, "state" | "attempt" | "ended" | "cancel_requested">
    *   & {progress: {step: number}}} snapshot
    * @param {Health | null} health
-   * @param {number | null} filled how full the bar is, 0 to 1
+   * @param {number | null} share what the task reported as done, 0 to 1
    * @param {number} now seconds
-   * @returns {{urgent: boolean} | null}
+   * @returns {{urgent: boolean, says: "status" | "percentage"} | null}
    */
-  next(snapshot, health, filled, now) {
+  next(snapshot, health, share, now) {
     /** @type {Facts} */
     const facts = {
       attempt: snapshot.attempt,
@@ -45,21 +46,24 @@ export class Announcements {
       unhealthy: (health === "slow" || health === "stalled") && health,
       step: `${snapshot.attempt} ${snapshot.progress.step}`,
     }
-    const quarter = Math.floor((filled ?? 0) * 4)
+    const quarter = Math.floor((share ?? 0) * 4)
     const last = this.#last
     this.#last = facts
     if (last?.attempt !== facts.attempt) this.#quarter = quarter
     if (!last) return null
     const isNew = (/** @type {keyof Facts} */ name) => facts[name] && facts[name] !== last[name]
-    if (isNew("ended")) return { urgent: snapshot.state === "failed" || snapshot.state === "lost" }
+    if (isNew("ended")) return announced(snapshot.state === "failed" || snapshot.state === "lost")
     if (snapshot.ended) return null
-    if (isNew("retrying") || isNew("stopping") || isNew("unhealthy")) return { urgent: false }
-    if (snapshot.progress.step > 1 && isNew("step")) return { urgent: false }
+    if (isNew("retrying") || isNew("stopping") || isNew("unhealthy")) return announced()
+    if (snapshot.progress.step > 1 && isNew("step")) return announced()
     if (quarter > this.#quarter && snapshot.state === "running" && now - this.#quarterAt >= QUARTERS_APART_S) {
       this.#quarter = quarter
       this.#quarterAt = now
-      return { urgent: false }
+      return { urgent: false, says: "percentage" }
     }
     return null
   }
 }
+
+/** @returns {{urgent: boolean, says: "status" | "percentage"}} */
+const announced = (urgent = false) => ({ urgent, says: "status" })

@@ -1,27 +1,73 @@
 /**
  * Announcements to screen readers: one polite and one assertive live region for the whole page.
  *
- * Polite announcements are at least 5 s apart; those that gather meanwhile are read together. A later one about the
- * same thing replaces an earlier one that still waits. Urgent ones don't wait.
+ * What comes within a moment is read together. Polite announcements are at least 5 s apart. Urgent ones wait until
+ * those before them can have been read: a text that is put into a region too early replaces the one that is being read.
  *
  * A soft navigation or a morph may remove the regions from the page. They are put back at once, because screen
  * readers announce only what changes in a region that is there already.
  */
+import { AnnouncementQueue } from "telltale/elements/announcement-queue.js"
 
-const APART_MS = 5_000
 const BATCH_MS = 100
+const POLITE_APART_MS = 5_000
+/** A little more than a screen reader takes for a character. */
+const READING_MS = 70
+const [MIN_READING_MS, MAX_READING_MS] = [2_000, 15_000]
+
+/** @param {string[]} texts */
+const readingTime = texts =>
+  Math.min(MAX_READING_MS, Math.max(MIN_READING_MS, texts.join(" ").length * READING_MS))
+
+/** One region, with the texts that wait for it. */
+class LiveRegion {
+  element
+  #queue
+  /** @type {number | null} */
+  #timer = null
+
+  /**
+   * @param {"status" | "alert"} role
+   * @param {(texts: string[]) => number} pauseAfter in milliseconds
+   */
+  constructor(role, pauseAfter) {
+    this.element = createRegion(role)
+    this.#queue = new AnnouncementQueue(pauseAfter)
+  }
+
+  /**
+   * @param {string} about
+   * @param {string} text
+   */
+  announce(about, text) {
+    this.#queue.add(about, text)
+    this.#announceSoon()
+  }
+
+  /** @param {string} about */
+  cancel(about) {
+    this.#queue.remove(about)
+  }
+
+  #announceSoon() {
+    if (this.#queue.isEmpty) return
+    this.#timer ??= setTimeout(() => this.#fill(), Math.max(BATCH_MS, this.#queue.delay(performance.now())))
+  }
+
+  #fill() {
+    this.#timer = null
+    const texts = this.#queue.take(performance.now())
+    if (texts.length > 0) fillRegion(this.element, texts)
+    this.#announceSoon()
+  }
+}
 
 class LiveRegions {
-  #polite = createRegion("status")
-  #assertive = createRegion("alert")
+  #polite = new LiveRegion("status", () => POLITE_APART_MS)
+  #urgent = new LiveRegion("alert", readingTime)
   #observer
   /** @type {HTMLElement | null} the body that is observed */
   #body = null
-  /** @type {Map<string, string>} texts that wait, by what they are about */
-  #waiting = new Map()
-  /** @type {number | null} */
-  #timer = null
-  #announcedAt = -Infinity
 
   constructor() {
     const observer = new MutationObserver(() => this.attach())
@@ -34,7 +80,7 @@ class LiveRegions {
   /** Put the regions into the page if they are not there, and remove copies that a restored page brings. */
   attach() {
     const { body } = document
-    const regions = [this.#polite, this.#assertive]
+    const regions = [this.#polite.element, this.#urgent.element]
     for (const copy of document.querySelectorAll(".telltale-spoken"))
       if (!regions.some(region => region === copy)) copy.remove()
     const missing = regions.filter(region => region.parentNode !== body)
@@ -47,12 +93,7 @@ class LiveRegions {
    * @param {string} text
    */
   announce(about, text) {
-    this.#waiting.delete(about)
-    this.#waiting.set(about, text)
-    this.#timer ??= setTimeout(
-      () => this.#flush(),
-      Math.max(BATCH_MS, this.#announcedAt + APART_MS - performance.now()),
-    )
+    this.#polite.announce(about, text)
   }
 
   /**
@@ -60,15 +101,8 @@ class LiveRegions {
    * @param {string} text
    */
   announceUrgently(about, text) {
-    this.#waiting.delete(about)
-    fillRegion(this.#assertive, text)
-  }
-
-  #flush() {
-    this.#timer = null
-    this.#announcedAt = performance.now()
-    fillRegion(this.#polite, [...this.#waiting.values()].join(". "))
-    this.#waiting.clear()
+    this.#polite.cancel(about)
+    this.#urgent.announce(about, text)
   }
 }
 
@@ -83,13 +117,12 @@ function createRegion(role) {
 
 /**
  * @param {HTMLElement} region
- * @param {string} text
+ * @param {string[]} texts
  */
-function fillRegion(region, text) {
-  // A new child is read aloud even if its text is that of the last one.
-  const paragraph = document.createElement("p")
-  paragraph.textContent = text
-  region.replaceChildren(paragraph)
+function fillRegion(region, texts) {
+  // New children are read aloud even if their text is that of the last ones.
+  const paragraphs = texts.map(text => Object.assign(document.createElement("p"), { textContent: text }))
+  region.replaceChildren(...paragraphs)
 }
 
 /** @type {LiveRegions | null} */

@@ -120,17 +120,21 @@ export function setResultLink(link, url, text) {
 }
 
 /**
- * Show or hide each control. Focus inside a control that is hidden moves to `element`, so that it is not lost.
+ * Show or hide each control. Focus inside a control that is hidden moves to `element`, so that it is not lost. The
+ * element is then a group with a name, so that a screen reader has something to say about it.
  * @param {HTMLElement} element
+ * @param {string} name
  * @param {[HTMLElement | null, boolean][]} controls each with whether to show it
  */
-export function setShown(element, controls) {
+export function setShown(element, name, controls) {
   for (const [control, isShown] of controls) {
     if (!control || control.hidden === !isShown) continue
     const hadFocus = !isShown && control.contains(document.activeElement)
     control.hidden = !isShown
     if (!hadFocus) continue
     element.tabIndex = -1
+    if (!element.hasAttribute("role")) setAttribute(element, "role", "group")
+    setAttribute(element, "aria-label", name)
     element.focus({ preventScroll: true })
   }
 }

@@ -254,18 +254,20 @@ export class TaskProgress extends HTMLElement {
     setAttribute(this, "state", snapshot.state)
     setAttribute(this, "health", taskHealth)
     this.toggleAttribute("keeps-running", text.keepsRunning)
-    setText(label.querySelector("a") ?? label, snapshot.label)
+    setText(label.querySelector("a") ?? label, text.label)
     setText(figure, text.figure)
     this.#figure = text.figure
     this.#fill(this.#position.next(snapshot, text.filled))
-    setAttribute(bar, "aria-label", snapshot.label)
+    setAttribute(bar, "aria-label", text.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
     setText(status, text.status)
     setText(detail, text.detail)
     this.#showControls(snapshot, now)
 
-    const announcement = this.#announcements.next(snapshot, taskHealth, text.filled, now)
-    if (announcement) announce(snapshot.id, `${snapshot.label}: ${text.status}`, announcement)
+    const announcement = this.#announcements.next(snapshot, taskHealth, snapshot.progress.fraction, now)
+    if (!announcement) return
+    const news = announcement.says === "percentage" ? text.figure : text.status
+    announce(snapshot.id, `${text.label}: ${news}`, announcement)
   }
 
   /** @param {Moving} moving */
@@ -289,7 +291,7 @@ export class TaskProgress extends HTMLElement {
     const retryText = snapshot.state === "cancelled" ? "start_again" : "try_again"
     if (retryButton) setText(retryButton, texts.message(retryText))
     setResultLink(result, snapshot.ended ? snapshot.result : null, texts.message("open_result"))
-    setShown(this, [
+    setShown(this, pageText().label(snapshot), [
       [cancel, isOffered],
       [retry, ["failed", "cancelled", "lost"].includes(snapshot.state) || mayBeLost(snapshot, now)],
     ])

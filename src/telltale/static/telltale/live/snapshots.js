@@ -7,7 +7,7 @@
  *
  * @typedef {{fraction: number | null, current: number | null, total: number | null, unit: string, message: string,
  *   stage: string, step: number, steps: number | null}} Progress
- * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, label: string,
+ * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, name: string, label: string,
  *   progress: Progress, error: string | null, reference: string | null, result: string | null, has_return_value: boolean,
  *   created_at: number, started_at: number | null, moved_at: number | null, beat_at: number | null,
  *   ended_at: number | null, due_at: number | null, ahead: number | null, is_listening: boolean | null, missing_since: number | null, remaining_s: number | null,
