@@ -17,6 +17,7 @@ from django.db import connections
 from telltale import conf, store
 from telltale.brokers import broker
 from telltale.brokers.base import Message
+from telltale.brokers.counts import counts
 from telltale.core.outage import Outage
 from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, bounded
 from telltale.core.topics import parse_open
@@ -100,10 +101,13 @@ def announce(envelopes: Iterable[Envelope]) -> None:
 def send_to_broker(envelopes: Iterable[Envelope]) -> bool:
     """Send these to the broker at once; False if it fails. The log says when failures begin and end."""
     try:
-        broker().publish([Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes])
+        messages = [Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes]
+        broker().publish(messages)
     except Exception as error:
         # Brokers may be third-party code, and this runs inside a site's tasks: no error may stop them.
+        counts["failed"] += 1
         _outage.begin(error, now=time.monotonic())
         return False
+    counts["published"] += len(messages)
     _outage.end(now=time.monotonic())
     return True

@@ -62,6 +62,15 @@ class SelectiveListener(Listener, Protocol):
         """Stop receiving these topics, soon; returns at once."""
 
 
+@runtime_checkable
+class MonitoredListener(Listener, Protocol):
+    """A listener that knows whether messages reach it at present. Others count as connected until they are closed."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages reach it, as far as it knows; any thread."""
+
+
 class Broker(Protocol):
     """One for each process. All methods may be called from any thread, also after a fork.
 

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Final
 
 from telltale.brokers import broker
-from telltale.brokers.base import EventLoopBroker, Listener, Missed, Reach, SelectiveListener
+from telltale.brokers.base import EventLoopBroker, Listener, Missed, MonitoredListener, Reach, SelectiveListener
+from telltale.brokers.counts import counts
 from telltale.core.outage import Outage
 from telltale.core.wire import Envelope
 from telltale.live.incoming import usable_envelopes
@@ -36,8 +37,8 @@ class BrokerFeed:
         self, loop: asyncio.AbstractEventLoop, deliver: Callable[[list[Envelope]], None], missed: Missed
     ) -> None:
         """`deliver` and `missed` (which topics may have lost a message; None: any) are called on `loop`."""
-        self.reach = Reach.NOWHERE
-        """The reach of the broker that is listened to; NOWHERE while there is none."""
+        self._reach = Reach.NOWHERE
+        self._was_down = False
         self._loop, self._deliver, self._missed = loop, deliver, missed
         self._listener_lock = threading.Lock()
         self._listener: Listener | None = None
@@ -47,6 +48,22 @@ class BrokerFeed:
         self._waiting_lock = threading.Lock()
         self._waiting: list[Envelope] = []
         self._outage = Outage(logger, "Listening to the broker", "Pages are updated later, from the database.")
+
+    @property
+    def reach(self) -> Reach:
+        """The reach of the broker that is listened to; NOWHERE while there is none, and while it is down."""
+        return Reach.NOWHERE if self._listener is None or self.is_down else self._reach
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the broker's messages don't arrive, as far as is known: it could not be listened to, or was lost."""
+        listener = self._listener
+        is_lost = isinstance(listener, MonitoredListener) and not listener.is_connected
+        is_down = is_lost or (listener is None and self._outage.is_ongoing)
+        if is_down and not self._was_down:
+            counts["outages"] += 1
+        self._was_down = is_down
+        return is_down
 
     # Subscribing, in the reader's thread or on the loop ------------------------------------------
 
@@ -91,7 +108,7 @@ class BrokerFeed:
             self._listener = source.listen_on(self._loop, self._receive_on_loop, self._report_missed)
         else:
             self._listener = source.listen(self._receive_in_thread, self._report_missed)
-        self.reach = source.reach
+        self._reach = source.reach
         self._outage.end(now=time.monotonic())
 
     def _follow(self, topics: Collection[str]) -> None:
@@ -105,11 +122,13 @@ class BrokerFeed:
     # Receiving, called by the broker -------------------------------------------------------------
 
     def _receive_on_loop(self, messages: Sequence[bytes]) -> None:
+        counts["received"] += len(messages)
         envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
         if envelopes:
             self._deliver(envelopes)
 
     def _receive_in_thread(self, messages: Sequence[bytes]) -> None:
+        counts["received"] += len(messages)
         envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
         with self._waiting_lock:
             was_empty = not self._waiting
@@ -123,6 +142,7 @@ class BrokerFeed:
 
     def _report_missed(self, topics: Collection[str] | None = None) -> None:
         """Report topics (None: any) of which a message may be lost; any thread."""
+        counts["gaps"] += 1
         self._call_on_loop(partial(self._missed, topics))
 
     def _deliver_waiting(self) -> None:

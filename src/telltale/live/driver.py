@@ -79,8 +79,13 @@ class Driver:
 
     @property
     def reach(self) -> Reach:
-        """The reach of the broker that is listened to; NOWHERE while there is none."""
+        """The reach of the broker that is listened to; NOWHERE while there is none, and while it is down."""
         return self._feed.reach
+
+    @property
+    def is_broker_down(self) -> bool:
+        """Whether the broker's messages don't arrive. It is listened to from the first read for a client on."""
+        return self._feed.is_down
 
     # For transports ------------------------------------------------------------------------------
 

@@ -16,8 +16,11 @@ from prometheus_client.registry import Collector
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from telltale.brokers.counts import counts
+from telltale.brokers.signing import rejected
 from telltale.core.wire import encode
 from telltale.live.driver import Driver, driver
+from telltale.live.incoming import unusable
 from telltale.server import routes
 from telltale.transports.http import Receive, Scope, Send, send_response
 
@@ -27,7 +30,17 @@ COUNTERS: Final = {
     "frames": "Frames made, each for one connection or for many.",
     "deliveries": "Frames written to a connection.",
     "envelopes": "Envelopes received from the broker or read from the database.",
+    "corrections": "Snapshots from the broker that the database denied.",
     "opened": "Connections opened.",
+}
+
+
+BROKER_COUNTERS: Final = {
+    "published": "Messages given to the broker by this process.",
+    "failed": "Calls that failed to publish.",
+    "received": "Messages received from the broker.",
+    "gaps": "How often the broker reported that messages may be lost, and the database was read.",
+    "outages": "How often the broker's messages stopped arriving.",
 }
 
 
@@ -63,6 +76,7 @@ def status_json(live_driver: Driver) -> dict[str, object]:
         "state": "draining" if live_driver.is_draining else "serving",
         "connections": live_driver.connection_count,
         "broker_reaches": live_driver.reach.value,
+        "broker": "out of order" if live_driver.is_broker_down else "works",
         "database": "works" if live_driver.can_read else "out of order",
     }
 
@@ -89,6 +103,17 @@ class _DriverMetrics(Collector):
         for name, meaning in COUNTERS.items():
             yield CounterMetricFamily(f"telltale_{name}", meaning, value=counted.counts[name])
         yield from self._closed()
+        yield from self._broker()
+
+    def _broker(self) -> Iterator[Metric]:
+        is_up = not self._driver.is_broker_down
+        yield GaugeMetricFamily("telltale_broker_up", "0 while the broker's messages don't arrive.", value=is_up)
+        for name, meaning in BROKER_COUNTERS.items():
+            yield CounterMetricFamily(f"telltale_broker_{name}", meaning, value=counts[name])
+        refused = CounterMetricFamily("telltale_broker_refused", "Messages that were skipped.", labels=["reason"])
+        refused.add_metric(["signature"], rejected.total)
+        refused.add_metric(["malformed"], unusable.total)
+        yield refused
 
     def _closed(self) -> Iterator[Metric]:
         closed = CounterMetricFamily("telltale_closed", "Connections closed, by reason.", labels=["reason"])

@@ -46,7 +46,8 @@ class PostgresBroker:
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Deliver all later messages; while the server is away, call `missed` every 2 s."""
         notifications = self._notification_thread()
-        listener = PostgresListener(Callbacks(deliver, missed), notifications.listeners.remove)
+        callbacks = Callbacks(deliver, missed)
+        listener = PostgresListener(callbacks, notifications.listeners.remove, lambda: notifications.is_listening)
         notifications.add_listener(listener, timeout_s=LISTEN_TIMEOUT_S)
         return listener
 

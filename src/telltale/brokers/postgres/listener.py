@@ -29,7 +29,13 @@ logger = logging.getLogger("telltale.brokers")
 class PostgresListener:
     """Delivers messages from its thread until closed."""
 
-    def __init__(self, callbacks: Callbacks, remove: "Callable[[PostgresListener], None]") -> None:
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        remove: "Callable[[PostgresListener], None]",
+        is_connected: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._is_connected = is_connected
         self.is_starting = True
         """Whether `listen` still waits for the subscription. Its caller reads the store later: nothing is missed."""
         self._callbacks = callbacks
@@ -44,6 +50,11 @@ class PostgresListener:
             native.start_thread(self._run, name="telltale-postgres-listener")
         except RuntimeError as error:
             raise BrokerUnavailable(f"No thread could be started to listen: {error}.") from error
+
+    @property
+    def is_connected(self) -> bool:
+        """See `MonitoredListener`."""
+        return self._is_connected()
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; a full queue drops its oldest messages."""

@@ -68,7 +68,9 @@ class NotificationThread:
         self._buffer = SendBuffer()
         self._send_error: PostgresUnavailable | None = None
         # Changed by the thread only.
-        self._is_listening = self._has_listen_failed = False
+        self._has_listen_failed = False
+        self.is_listening = False
+        """Whether notifications arrive."""
         self._connection: PostgresConnection | None = None
         self._sending: list[bytes] = []  # Payloads, until their transaction is committed.
         self._failures = 0
@@ -100,7 +102,7 @@ class NotificationThread:
         self._start()
         self._waker.wake()
         deadline = time.monotonic() + timeout_s
-        while not (self._is_listening or self._has_listen_failed or self._send_error) and time.monotonic() < deadline:
+        while not (self.is_listening or self._has_listen_failed or self._send_error) and time.monotonic() < deadline:
             native.sleep(_POLL_S)
         listener.is_starting = False
 
@@ -159,7 +161,7 @@ class NotificationThread:
         connection = self._connection or self._connect()
         if connection is None:
             return
-        if self.listeners and not self._is_listening and time.monotonic() >= self._listen_at:
+        if self.listeners and not self.is_listening and time.monotonic() >= self._listen_at:
             self._start_listening(connection)
         self._wait(self._due_at(connection), connection)
         self._send_if_due(connection)
@@ -194,7 +196,7 @@ class NotificationThread:
             self._connection_outage.end(now=time.monotonic())
             self._listen_outage.begin(error, now=time.monotonic())
             return
-        self._is_listening, self._has_listen_failed = True, False
+        self.is_listening, self._has_listen_failed = True, False
         self._connection_outage.end(now=time.monotonic())
         self._listen_outage.end(now=time.monotonic())
         # Listeners that are no longer starting have read the store before this, so they may have missed messages.
@@ -206,7 +208,7 @@ class NotificationThread:
         due_at = [connection.heard_at + KEEPALIVE_S if self.listeners else self._used_at + IDLE_S]
         if self._has_to_send():
             due_at.append(self._send_at)
-        if self.listeners and not self._is_listening:
+        if self.listeners and not self.is_listening:
             due_at += (self._report_missed_at, self._listen_at)
         return _LONG_AGO if self._is_closing else min(due_at)
 
@@ -230,7 +232,7 @@ class NotificationThread:
         self._sending, self._send_error, self._used_at = [], None, time.monotonic()
 
     def _report_missed_if_due(self) -> None:
-        if self._is_listening or time.monotonic() < self._report_missed_at:
+        if self.is_listening or time.monotonic() < self._report_missed_at:
             return
         self._report_missed_at = time.monotonic() + MISSED_EVERY_S
         self.listeners.put_missed()
@@ -255,7 +257,7 @@ class NotificationThread:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        self._is_listening, self._listen_at = False, _LONG_AGO
+        self.is_listening, self._listen_at = False, _LONG_AGO
         self.listeners.discard_partial_batch()
         if connection is not None:
             connection.close()

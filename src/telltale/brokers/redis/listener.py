@@ -75,6 +75,11 @@ class RedisListener(ABC):
         self._outage = Outage(logger, "Receiving from Redis", "Meanwhile pages are updated from the database.")
         self._subscription = Subscription(topology, callbacks, self._wake)
 
+    @property
+    def is_connected(self) -> bool:
+        """See `MonitoredListener`."""
+        return not (self._outage.is_ongoing or self._subscription.is_interrupted)
+
     def follow(self, topics: Collection[str]) -> None:
         """See `SelectiveListener`. Does not wait while a connection is lost, nor in the listener's own thread."""
         barrier = self._subscription.follow(topics)
