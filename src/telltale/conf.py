@@ -73,6 +73,9 @@ class Settings:
     can_act: str | None = None
     """Dotted path of `(request, topic, action) -> bool`: may the visitor cancel ("cancel") or run again ("retry") a
     task that they may follow, but that is not their own? `topic` is the task's, such as "task:<id>"."""
+    shown_arguments: str | None = None
+    """Dotted path of `(task, arguments) -> arguments`: what the admin shows of a task's arguments, {"args": […],
+    "kwargs": {…}}; nothing if it returns None. Without it, values are starred out whose names look secret."""
     authentication: tuple[str, ...] = ()
     """Dotted paths of what finds a request's user beside the session, such as
     "rest_framework.authentication.TokenAuthentication"; see docs/api-clients.md."""

@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client, override_settings
 
-from telltale import admin, store
+from telltale import store
+from telltale.admin import newest
 from telltale.core.states import State
 from telltale.core.topics import task_topic
 from telltale.models import StoredNotice, TaskFollower, TaskState
@@ -189,6 +190,23 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
     "pruning some tasks": lambda site: store.prune(now=site.now + 36 * DAY_S, most=50),
     "pruning some notices": lambda site: store.prune(now=site.now + 95 * DAY_S, most=50),
     "the admin's list": lambda site: _admin(site),
+    "the admin's counts": lambda site: newest.counts(now=site.now),
+    **{
+        f"the admin's list, {query}": lambda site, query=query: _admin(site, f"?{query}")  # type: ignore[misc]
+        for query in (
+            "state=failed",
+            "state=running",
+            "health=stalled",
+            "health=slow",
+            "ended=hour",
+            "runner=test",
+            "label=Work",
+            "name=work",
+            "owner_id=1",
+            "state=failed&ended=week",
+        )
+    },
+    "the admin's search for an id": lambda site: _admin(site, f"?q={site.past[0].pk}"),
     "the admin's page of a task": lambda site: _admin(site, f"{site.past[0].pk}/change/"),
 }
 
@@ -206,8 +224,8 @@ def costs(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, t
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as few, long_lease:
         try:
             site = Site()
-            few.setattr(admin, "LISTED", SEEDS // 2)
-            few.setattr(admin, "FILTERED", SEEDS // 2)
+            few.setattr(newest, "LISTED", SEEDS // 2)
+            few.setattr(newest, "FILTERED", SEEDS // 2)
             small = {name: _cost(call, site) for name, call in CALLS.items()}
             site.grow()
             yield {name: (small[name], _cost(call, site)) for name, call in CALLS.items()}

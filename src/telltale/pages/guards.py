@@ -103,10 +103,10 @@ def _for_origins(guarded: View, view: View) -> View:
             return _with_headers(response, origins.preflight_headers(origin, allowed, requested=requested))
         return _with_headers(guarded(request, *args, **kwargs), origins.cors_headers(origin, allowed))
 
-    return _without_transaction(answered)
+    return without_transaction(answered)
 
 
-def _without_transaction(view: View) -> View:
+def without_transaction(view: View) -> View:
     """Exempt the view from `ATOMIC_REQUESTS`, under which a page that only reads would wait for SQLite's write lock."""
     for alias in connections.settings:
         view = transaction.non_atomic_requests(using=alias)(view)

@@ -64,7 +64,7 @@ def may_act(request: HttpRequest, task: TaskState, action: Action) -> bool:
 def _staff_may(request: HttpRequest, action: Action | Literal["view"]) -> bool:
     """Whether the visitor is staff, as for the admin, and has the permission."""
     inner_request = django_request(request)
-    user = None if inner_request is None else user_of(inner_request, request)
+    user: Any = None if inner_request is None else user_of(inner_request, request)
     is_staff = getattr(user, "is_staff", False) and getattr(user, "is_active", True)
     return bool(is_staff and user.has_perm(f"telltale.{action}_taskstate"))
 

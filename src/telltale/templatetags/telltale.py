@@ -200,7 +200,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
     }
 
 
-def _request(context: template.Context, tag: str) -> HttpRequest:
+def _request(context: Mapping[str, Any] | template.Context, tag: str) -> HttpRequest:
     request: HttpRequest | None = context.get("request")
     if request is None or django_request(request) is None:
         raise template.TemplateSyntaxError(

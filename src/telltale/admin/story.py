@@ -1,0 +1,142 @@
+"""The story of a task, on its page in the admin: what happened when, its error, and its arguments."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.module_loading import import_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.views.debug import SafeExceptionReporterFilter
+
+from telltale import conf, store
+from telltale.core.states import State
+from telltale.models import StoredNotice, TaskState
+from telltale.pages.task_text import message, number
+
+NOTICES: Final = 50
+"""The story shows this many of the task's newest messages to its owner."""
+
+DASH: Final = "–"
+
+Event = tuple[float, str]
+"""When, in seconds since 1970, and what."""
+
+
+def time_text(seconds: float | None) -> str:
+    """Return an instant in the current time zone, to the second; a dash for None."""
+    if seconds is None:
+        return DASH
+    moment = timezone.localtime(datetime.fromtimestamp(seconds, UTC))
+    text = date_format(moment, "Y-m-d H:i:s")
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="seconds"), text)
+
+
+def timeline(task: TaskState) -> SafeString:
+    """Return what happened to the task, in order: the attempts that are stored, and the messages to its owner."""
+    events = sorted([*_events(task), *_notices(task)], key=lambda event: event[0])
+    rows = format_html_join(
+        "", "<tr><th scope=row>{}</th><td>{}</td></tr>", ((time_text(at), text) for at, text in events)
+    )
+    return format_html('<table class="telltale-story">{}</table>', rows)
+
+
+def _events(task: TaskState) -> Iterator[Event]:
+    yield task.created_at, _("Queued")
+    if task.due_at is not None:
+        yield task.due_at, _("Due")
+    if task.started_at is not None:
+        values = {"n": task.attempt, "worker": task.worker or DASH}
+        yield task.started_at, _("Attempt %(n)s began, worker %(worker)s") % values
+    if task.moved_at is not None and task.ended_at is None:
+        yield task.moved_at, _("Last progress")
+    if task.beat_at is not None and task.ended_at is None:
+        yield task.beat_at, _("Last contact with the worker")
+    if task.missing_since is not None and task.ended_at is None:
+        yield task.missing_since, _("The runner no longer has it")
+    if task.ended_at is not None:
+        yield task.ended_at, _("Attempt %(n)s: %(end)s") % {"n": task.attempt, "end": message(State(task.state).value)}
+
+
+def _notices(task: TaskState) -> Iterator[Event]:
+    """The messages to the owner: there is one for the end of each attempt, until it is pruned."""
+    notices = StoredNotice.objects.using(task._state.db).filter(task=task).order_by("-created_at")
+    for notice in notices[:NOTICES]:
+        shown = _("shown to the owner") if notice.shown_at is not None else _("not yet shown to the owner")
+        yield notice.created_at, f"“{notice.text}” · {shown}"
+
+
+def progress(task: TaskState) -> str:
+    """Return the step, the stage, the message and the count, one per line."""
+    now = task.snapshot.progress
+    step = ""
+    if now.step and now.stage:
+        values = {"step": number(now.step), "activity": now.stage}
+        step = message("step", **values) if now.steps is None else message("step_of", steps=number(now.steps), **values)
+    count = ""
+    if now.current is not None:
+        count = number(now.current) if not now.total else ""
+        if now.total:
+            count = message("count_of_total", current=number(now.current), total=number(now.total))
+        count = message("with_unit", count=count, unit=now.unit) if now.unit else count
+    lines = [step or now.stage, now.message, count]
+    return format_html_join("", "<div>{}</div>", ([line] for line in lines if line)) or DASH
+
+
+def error(task: TaskState) -> SafeString | str:
+    """Return the error for people, and the exception with its traceback for staff."""
+    parts = [format_html("<p>{}</p>", task.error) if task.error else "", preformatted(task.detail)]
+    return format_html("{}{}", *parts) if any(parts) else DASH
+
+
+def preformatted(text: str) -> SafeString | str:
+    """Return the text as it is, in a box that scrolls; empty without text."""
+    return format_html('<pre class="telltale-pre" tabindex="0">{}</pre>', text) if text else ""
+
+
+def arguments(task: TaskState) -> SafeString | str:
+    """Return the stored arguments as JSON, redacted by the setting `SHOWN_ARGUMENTS`."""
+    call = store.call_arguments(task.call)
+    if call is None:
+        return _("Not stored")
+    args, kwargs = call
+    path = conf.settings().shown_arguments
+    shown = (_function(path) if path else without_secrets)(task, {"args": list(args), "kwargs": dict(kwargs)})
+    if shown is None:
+        return _("Hidden by a setting")
+    return preformatted(json.dumps(shown, indent=2, ensure_ascii=False, default=repr))
+
+
+def without_secrets(task: TaskState, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with stars for those whose names look secret, as on Django's error pages: the default."""
+    cleansed = SafeExceptionReporterFilter().cleanse_setting
+    kwargs = {name: cleansed(name, value) for name, value in arguments["kwargs"].items()}
+    return {"args": cleansed("", arguments["args"]), "kwargs": kwargs}
+
+
+@cache
+def _function(path: str) -> Any:
+    return import_string(path)
+
+
+def owner_link(request: HttpRequest, site: AdminSite, task: TaskState) -> SafeString | str:
+    """Return the owner with a link to their page in the admin, if there is one that the user may see."""
+    if task.owner is None:
+        return _("An anonymous session") if task.session else DASH
+    model_admin = site._registry.get(type(task.owner))
+    if model_admin is None or not model_admin.has_view_permission(request, task.owner):
+        return str(task.owner)
+    opts = task.owner._meta
+    try:
+        url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[task.owner.pk], current_app=site.name)
+    except NoReverseMatch:
+        return str(task.owner)
+    return format_html('<a href="{}">{}</a>', url, task.owner)
