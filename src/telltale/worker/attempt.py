@@ -101,6 +101,7 @@ class Attempt:
         self.is_over = False
         """Whether it has ended, or another attempt owns the task: nothing more is published or saved."""
         self.tracker = Tracker()
+        self.tracker.is_in_worker = runner is not None
         self.topics: tuple[str, ...] = ()
         """Where its snapshots are published: the claim's topics, and the user's once the owner has signed in."""
         self.saved_seq = 0

@@ -2,6 +2,7 @@
 
 The loop variable of a counting loop is an attribute of the tracker, so an iteration costs tens of nanoseconds. Of
 nested loops the outermost counts. A loop that was left early keeps no later one from counting (`counting_loop.py`).
+In a management command at a terminal, a loop has a bar there (`terminal_bar.py`).
 """
 
 import inspect
@@ -13,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
 from telltale.worker.counting_loop import CountingLoop
+from telltale.worker.terminal_bar import Bar, bar_for
 from telltale.worker.tracker import Cancelled, NoTracker, Tracker, current
 
 T = TypeVar("T")
@@ -31,16 +33,19 @@ def progress(iterable: Any, total: float | None = None, message: str | None = No
 
     `total`: the number of items; by default the iterable's length, if that costs nothing more. No item is fetched
     ahead. A `progress` within another `progress` is not counted: give it its own `stage`. Outside a run, the iterable
-    itself is returned.
+    itself is returned, unless a management command at a terminal runs it: then the loop has a bar there.
     """
     tracker = current()
-    if isinstance(tracker, NoTracker):
+    bar = bar_for(tracker)
+    if bar is not None:
+        tracker = bar.tracker
+    elif isinstance(tracker, NoTracker):
         return iterable
     is_async = hasattr(iterable, "__aiter__") and (_in_coroutine() or not hasattr(iterable, "__iter__"))
     if is_async:
-        return _AsyncCount(tracker, iterable, total, message, unit)
+        return _AsyncCount(tracker, bar, iterable, total, message, unit)
     loop = CountingLoop()
-    counted = _count(loop, tracker, iterable, total, message, unit)
+    counted = _count(loop, tracker, bar, iterable, total, message, unit)
     loop.iterator = weakref.ref(counted)
     return counted
 
@@ -53,6 +58,7 @@ def _is_counting(tracker: Tracker) -> bool:
 def _count(
     loop: CountingLoop,
     tracker: Tracker,
+    bar: Bar | None,
     iterable: Iterable[T],
     total: float | None,
     message: str | None,
@@ -67,6 +73,8 @@ def _count(
     loop.begin()
     _start_counting(loop, tracker, _length(iterable) if total is None else total, message, unit)
     try:
+        if bar is not None:
+            bar.begin(loop)
         tracker.check_cancelled()
         tracker.current = -1
         # The loop variable is the tracker's own attribute: during an iteration it is the number of items before.
@@ -77,6 +85,8 @@ def _count(
                 raise Cancelled
         tracker.current += 1
     finally:
+        if bar is not None:
+            bar.close()
         if tracker.loop is loop:
             tracker.loop = None
 
@@ -87,12 +97,13 @@ class _AsyncCount(AsyncIterator[T]):
     def __init__(
         self,
         tracker: Tracker,
+        bar: Bar | None,
         iterable: AsyncIterable[T],
         total: float | None,
         message: str | None,
         unit: str | None,
     ) -> None:
-        self._tracker, self._iterable = tracker, iterable
+        self._tracker, self._bar, self._iterable = tracker, bar, iterable
         self._total, self._message, self._unit = total, message, unit
         self._items: AsyncIterator[T] | None = None
         self._loop = CountingLoop()
@@ -106,11 +117,17 @@ class _AsyncCount(AsyncIterator[T]):
             self._loop.begin(own_references=1)
         return self._first(is_outermost)
 
+    def __del__(self) -> None:
+        if self._bar is not None:
+            self._bar.close()  # The loop was left early.
+
     async def _first(self, is_outermost: bool) -> T:
         tracker, iterable = self._tracker, self._iterable
         if is_outermost:
             total = await _length_async(iterable) if self._total is None else self._total
             _start_counting(self._loop, tracker, total, self._message, self._unit)
+            if self._bar is not None:
+                self._bar.begin(self._loop)
         tracker.check_cancelled()
         self._items = aiter(iterable)
         return await self._item(self._items)
@@ -126,6 +143,8 @@ class _AsyncCount(AsyncIterator[T]):
             return await anext(items)
         except BaseException:
             # The loop ends, normally or not.
+            if self._bar is not None:
+                self._bar.close()
             if self._tracker.loop is self._loop:
                 self._tracker.loop = None
             raise

@@ -70,6 +70,7 @@ class Tracker:
         "_thread",
         "cancel_requested",
         "current",
+        "is_in_worker",
         "label",
         "loop",
         "message",
@@ -101,6 +102,8 @@ class Tracker:
     cancel_requested: bool
     stopping: bool
     """Whether cancellation was requested and is allowed now; loops check this."""
+    is_in_worker: bool
+    """Whether a runner's worker runs the attempt, so that its terminal is not the task's."""
     start_reporting: Callable[[], object] | None
     """Called where a loop or a stage begins, if the reporter could not start its threads; else None. Never raises."""
 
@@ -123,7 +126,7 @@ class Tracker:
         """The loop that counts here; None if there was none."""
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.return_json = self.label = self.no_cancel = None
-        self.cancel_requested = self.stopping = False
+        self.cancel_requested = self.stopping = self.is_in_worker = False
         self.start_reporting = None
 
     @property
@@ -313,6 +316,7 @@ class Branch(Tracker):
     __slots__ = ("_main",)
 
     cancel_requested = _of_whole("cancel_requested")
+    is_in_worker = _of_whole("is_in_worker")
     label = _of_whole("label")
     no_cancel = _of_whole("no_cancel")
     result = _of_whole("result")
