@@ -23,6 +23,16 @@ for (const { about, snapshot, progress, health, now, expected } of shared.cases)
   })
 }
 
+test("percentages are written as browsers write them in each language", () => {
+  // Versions of browsers differ in the kind of space.
+  const plain = text => text.replace(/\p{Z}/gu, " ")
+  for (const [language, text] of shared.percentages) {
+    assert.equal(plain(new Intl.NumberFormat(language, { style: "percent" }).format(0.44)), plain(text), language)
+  }
+  assert.equal(texts.percentage(0.449), "44%")
+  assert.equal(new Texts({ ...shared.catalogue, percent: "{n} %" }).percentage(1), "100 %")
+})
+
 test("a blank label is replaced by the task's name", () => {
   for (const [label, name, shown] of shared.labels) assert.equal(texts.label({ label, name }), shown)
 })

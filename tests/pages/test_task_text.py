@@ -38,6 +38,13 @@ def test_a_task_has_this_health_here_and_in_the_browser(case: dict[str, Any]) ->
     assert health(snapshot, now=case["now"], limits=Limits(**SHARED["limits"])) == case["expected"]
 
 
+@pytest.mark.parametrize(("language", "text"), SHARED["percentages"])
+def test_a_percentage_is_written_as_the_language_writes_it(language: str, text: str) -> None:
+    with translation.override(language):
+        assert task_text.percentage(0.449) == text
+        assert task_text.catalogue()["percent"].replace("{n}", "44") == text
+
+
 @pytest.mark.parametrize(("label", "name", "shown"), SHARED["labels"])
 def test_a_blank_label_is_replaced_by_the_tasks_name(label: str, name: str, shown: str) -> None:
     snapshot = replace(snapshot_of({"progress": {}, "snapshot": {"state": "running"}}), label=label, name=name)

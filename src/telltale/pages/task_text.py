@@ -20,6 +20,7 @@ from telltale.core.health import may_be_lost
 from telltale.core.labels import shown_label
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health, State
+from telltale.pages.percent_forms import percent_form
 
 MESSAGES: Final = {
     "task": gettext_noop("Task"),
@@ -49,7 +50,6 @@ MESSAGES: Final = {
     "count_of_total": gettext_noop("{current} of {total}"),
     "count_so_far": gettext_noop("{count} so far"),
     "with_unit": gettext_noop("{count} {unit}"),
-    "percent": gettext_noop("{n}%"),
     "time_left": gettext_noop("{time} left"),
     "usually_takes": gettext_noop("usually takes {time}"),
     "usually_now": gettext_noop("running for {now}, usually takes {usual}"),
@@ -119,6 +119,8 @@ PLURALS: Final[dict[str, Callable[[int], str]]] = {
 
 STILL_WAITING_S: Final = 30.0
 """The status of a task that has been queued for longer than this is "Still waiting to start"."""
+NOTHING_KNOWN_S: Final = 2.0
+"""For so long after its start, a bar without progress stays empty: the first count may be on its way."""
 MAX_BY_TIME: Final = 0.95
 """Upper bound of a bar that is filled from the task's usual duration alone."""
 MAX_BEFORE_END: Final = 0.99
@@ -144,7 +146,8 @@ class TaskText:
     status: str
     detail: str
     filled: float | None
-    """How full the bar is, 0 to 1; None while a running task has reported no progress and has no usual duration."""
+    """How full the bar is, 0 to 1; None while a running task has neither reported progress nor a usual duration, from
+    a moment after its start."""
     figure: str
     """The percentage that the task reported; empty where the bar is filled by time alone, and after the end."""
     value_text: str
@@ -157,7 +160,7 @@ def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskTe
     """Return the text for `snapshot` at `now` (seconds since 1970, by the store's clock)."""
     share, status = filled(snapshot, now=now), _status(snapshot, health, now)
     is_measured = share is not None and snapshot.progress.fraction is not None
-    percent = message("percent", n=number(math.floor(share * 100))) if share is not None and is_measured else ""
+    percent = percentage(share) if share is not None and is_measured else ""
     return TaskText(
         label=label_of(snapshot),
         status=status,
@@ -191,7 +194,8 @@ def filled(snapshot: Snapshot, *, now: float) -> float | None:
         return 0.0
     if progress.current is None and snapshot.usual_s and snapshot.usual_s[0] > 0 and snapshot.started_at is not None:
         return min(max(now - snapshot.started_at, 0.0) / snapshot.usual_s[0], MAX_BY_TIME)
-    return None
+    has_just_started = snapshot.started_at is not None and now - snapshot.started_at < NOTHING_KNOWN_S
+    return 0.0 if has_just_started else None
 
 
 def _status(snapshot: Snapshot, health: Health | None, now: float) -> str:
@@ -224,7 +228,7 @@ def _value_text(snapshot: Snapshot, status: str, percent: str) -> str:
     progress = snapshot.progress
     if snapshot.state is State.SUCCEEDED:
         is_whole = progress.current == progress.total and not _has_steps(progress)
-        return (_count_text(progress) if is_whole else "") or message("percent", n="100")
+        return (_count_text(progress) if is_whole else "") or percentage(1)
     count = _count_text(progress)
     if _has_steps(progress):
         return ", ".join(part for part in (percent, _step_number(progress), count) if part)
@@ -324,7 +328,11 @@ def _succeeded_detail(snapshot: Snapshot) -> str:
     progress = snapshot.progress
     if progress.current is None or _has_steps(progress):
         return message("took", time=took)
-    return message("count_in_time", count=_with_unit(number(progress.current), progress.unit), time=took)
+    current = number(progress.current)
+    # "1 in 3 seconds" says less than the time alone.
+    if progress.unit and current == number(1):
+        return message("took", time=took)
+    return message("count_in_time", count=_with_unit(current, progress.unit, current), time=took)
 
 
 def _time_left(snapshot: Snapshot, now: float) -> str:
@@ -340,15 +348,15 @@ def _count_text(progress: Progress, *, open_ended: bool = True) -> str:
     if progress.current is None:
         return ""
     if progress.total:
-        return _with_unit(
-            message("count_of_total", current=number(progress.current), total=number(progress.total)), progress.unit
-        )
-    count = _with_unit(number(progress.current), progress.unit)
+        count = message("count_of_total", current=number(progress.current), total=number(progress.total))
+        return _with_unit(count, progress.unit, number(progress.total))
+    count = _with_unit(number(progress.current), progress.unit, number(progress.current))
     return message("count_so_far", count=count) if open_ended else count
 
 
-def _with_unit(count: str, unit: str) -> str:
-    return message("with_unit", count=count, unit=unit) if unit else count
+def _with_unit(count: str, unit: str, counted: str) -> str:
+    """Add the unit. It is a plural, and its singular is not known, so one thing has none: "1 of 1"."""
+    return message("with_unit", count=count, unit=unit) if unit and counted != number(1) else count
 
 
 def _waited_s(snapshot: Snapshot, now: float) -> float:
@@ -430,6 +438,11 @@ def number(value: float) -> str:
     return sign + (f"{text}{get_format('DECIMAL_SEPARATOR')}{tenth}" if tenth else text)
 
 
+def percentage(share: float) -> str:
+    """Return the share as whole per cent, rounded down, as the active language writes it: "44%" or "44 %"."""
+    return _fill(percent_form(get_language() or ""), {"n": number(math.floor(share * 100))})
+
+
 def message(key: str, **values: str) -> str:
     """Return the message in the active language."""
     return _fill(gettext(MESSAGES[key]), values)
@@ -468,6 +481,7 @@ def _catalogue(_language: str) -> dict[str, Any]:
         "messages": {key: gettext(text) for key, text in MESSAGES.items()},
         "plurals": plurals,
         "rules": rules,
+        "percent": percent_form(get_language() or ""),
         "group": str(get_format("THOUSAND_SEPARATOR")),
         "decimal": str(get_format("DECIMAL_SEPARATOR")),
     }

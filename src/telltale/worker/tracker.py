@@ -90,7 +90,7 @@ class Tracker:
     message: str
     """What the task is doing now, as a text for people."""
     unit: str
-    """What is counted, such as "rows"."""
+    """What is counted, as a plural, such as "rows". A count of one is shown without it."""
     result: str | None
     """A link to the task's result; published when the task ends."""
     return_json: str | None

@@ -7,7 +7,7 @@
  * @typedef {{label: string, status: string, detail: string, filled: number | null, figure: string, valueText: string,
  *   keepsRunning: boolean}} TaskText
  * @typedef {{count: string, timeLeft: string}} Moving
- * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[],
+ * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[], percent: string,
  *   group: string, decimal: string}} Catalogue
  */
 import { mayBeLost } from "telltale/health.js"
@@ -17,6 +17,8 @@ import { mayBeLost } from "telltale/health.js"
 /** Made once: a new one for each number, as `toLocaleString` makes it, is many times slower. */
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 })
 const STILL_WAITING_S = 30
+/** For so long after its start, a bar without progress stays empty: the first count may be on its way. */
+const NOTHING_KNOWN_S = 2
 const MAX_BY_TIME = 0.95
 const MAX_BEFORE_END = 0.99
 
@@ -63,6 +65,14 @@ export class Texts {
   }
 
   /**
+   * The share as whole per cent, rounded down, as the page's language writes it: "44%" or "44 %".
+   * @param {number} share 0 to 1
+   */
+  percentage(share) {
+    return fill(this.#catalogue.percent, { n: this.number(Math.floor(share * 100)) })
+  }
+
+  /**
    * The text for `snapshot` at `now`.
    * @param {Snapshot} snapshot
    * @param {Health | null} health
@@ -74,7 +84,7 @@ export class Texts {
     const share = filled(snapshot, now)
     const status = this.#status(snapshot, health, now)
     const isMeasured = share !== null && snapshot.progress.fraction != null
-    const percent = isMeasured ? this.message("percent", { n: this.number(Math.floor(share * 100)) }) : ""
+    const percent = isMeasured ? this.percentage(share) : ""
     return {
       label: this.label(snapshot),
       status,
@@ -141,7 +151,7 @@ export class Texts {
     const count = this.#countText(progress)
     if (state === "succeeded") {
       const isWhole = progress.current === progress.total && !hasSteps(progress)
-      return (isWhole && count) || this.message("percent", { n: "100" })
+      return (isWhole && count) || this.percentage(1)
     }
     if (hasSteps(progress)) return [percent, this.#stepNumber(progress), count].filter(Boolean).join(", ")
     return count || percent || (state === "failed" ? this.message("failed") : status)
@@ -243,8 +253,10 @@ export class Texts {
     const { current, unit } = progress
     if (started_at == null || ended_at == null) return ""
     const time = this.duration(ended_at - started_at)
-    if (current == null || hasSteps(progress)) return this.message("took", { time })
-    return this.message("count_in_time", { count: this.#withUnit(this.number(current), unit), time })
+    // "1 in 3 seconds" says less than the time alone.
+    const isOne = unit !== "" && current != null && this.number(current) === this.number(1)
+    if (current == null || isOne || hasSteps(progress)) return this.message("took", { time })
+    return this.message("count_in_time", { count: this.#withUnit(this.number(current), unit, current), time })
   }
 
   /**
@@ -269,18 +281,21 @@ export class Texts {
     const { current, total, unit } = progress
     if (current == null) return ""
     if (total) {
-      return this.#withUnit(this.message("count_of_total", { current: this.number(current), total: this.number(total) }), unit)
+      const count = this.message("count_of_total", { current: this.number(current), total: this.number(total) })
+      return this.#withUnit(count, unit, total)
     }
-    const count = this.#withUnit(this.number(current), unit)
+    const count = this.#withUnit(this.number(current), unit, current)
     return openEnded ? this.message("count_so_far", { count }) : count
   }
 
   /**
+   * Add the unit. It is a plural, and its singular is not known, so one thing has none: "1 of 1".
    * @param {string} count
    * @param {string} unit
+   * @param {number} counted
    */
-  #withUnit(count, unit) {
-    return unit ? this.message("with_unit", { count, unit }) : count
+  #withUnit(count, unit, counted) {
+    return unit && this.number(counted) !== this.number(1) ? this.message("with_unit", { count, unit }) : count
   }
 
   /**
@@ -344,7 +359,7 @@ export function filled(snapshot, now) {
   if (progress.current == null && usual_s && usual_s[0] > 0 && started_at != null) {
     return Math.min(Math.max(now - started_at, 0) / usual_s[0], MAX_BY_TIME)
   }
-  return null
+  return started_at != null && now - started_at < NOTHING_KNOWN_S ? 0 : null
 }
 
 const VISIBLE = /[^\p{C}\p{Z}]/u

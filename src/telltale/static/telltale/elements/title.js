@@ -1,11 +1,11 @@
 /**
- * The progress of the page's first task in the page's title, while the page is hidden: "(42 %) Import contacts".
+ * The progress of the page's first task in the page's title, while the page is hidden: "(42%) Import contacts".
  *
  * Another script may set the title meanwhile, and a soft navigation may bring back a title with progress in it. So
  * the page's own title is the current one without the prefixes that this module has written.
  */
 
-/** @type {Set<string>} such as "(42 %)" */
+/** @type {Set<string>} such as "(42%)" */
 const prefixes = new Set()
 /** @type {Element | null} the element whose progress is shown */
 let owner = null
@@ -13,7 +13,7 @@ let percent = ""
 
 /**
  * @param {Element} element
- * @param {string | null} text such as "42 %"; null removes the progress
+ * @param {string | null} text such as "42%"; null removes the progress
  */
 export function setTitleProgress(element, text) {
   if (text !== null && prefixes.size === 0) watchTitle()
