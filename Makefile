@@ -133,7 +133,7 @@ pusher-clients: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the 
 	$(BIN)/pytest $(PUSHER)/clients
 	TELLTALE_TEST_PUSHER=live $(BIN)/pytest $(PUSHER)/clients --ignore=$(PUSHER)/clients/test_pointing.py --ignore=$(PUSHER)/clients/test_in_a_browser.py
 
-fresh: $(VENV)/.dev services ## the documented pip install lines and pages, from the wheel, in fresh environments with a browser
+fresh: $(VENV)/.dev services node_modules/.installed ## the documented pip install lines and pages, from the wheel, in fresh environments with a browser
 	$(BIN)/pytest $(FRESH)
 
 pages: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## the docs' examples and the pages, in a real browser, in sites of several kinds

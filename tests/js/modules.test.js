@@ -25,3 +25,15 @@ for (const name of modules) {
 
   test(`${name} begins with a comment that describes it`, () => assert.match(source, /^\/\*\*/))
 }
+
+test("no two modules export different things under one name: in a built package, one file exports them all", () => {
+  const exporters = new Map()
+  for (const name of modules) {
+    const source = readFileSync(new URL(name, FOLDER), "utf-8")
+    for (const [, exported] of source.matchAll(/^export (?:async )?(?:const|let|class|function) ([\w$]+)/gm)) {
+      exporters.set(exported, [...(exporters.get(exported) ?? []), name])
+    }
+  }
+  assert.ok(exporters.size > 50)
+  assert.deepEqual([...exporters].filter(([, names]) => names.length > 1), [])
+})

@@ -25,7 +25,8 @@ from telltale.core.topics import user_topic
 from telltale.live import tickets
 from telltale.live.application import LiveApplication
 from telltale.models import TaskState
-from telltale.templatetags.telltale import MODULES, bar_value, import_map, safe_url
+from telltale.pages.browser_files import MODULES
+from telltale.templatetags.telltale import bar_value, import_map, safe_url
 from tests.factories import ended, person, started, task_of
 
 STATIC = Path(__file__).parents[2] / "src" / "telltale" / "static" / "telltale"

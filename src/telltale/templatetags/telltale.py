@@ -2,14 +2,13 @@
 `{% task_messages %}` for the visitor's newest messages.
 
 `{% telltale %}` writes the ticket that lists the topics this page may follow, and an import map from module names to
-static URLs, hashed or not (docs/decisions/0002-import-map.md). Script and preload tags carry the nonce of the
-Content-Security-Policy. `{% task_progress %}` works without JavaScript.
+static URLs, hashed or not (docs/decisions/0002-import-map.md); in a built package, all names lead to one file. Script
+and preload tags carry the nonce of the Content-Security-Policy. `{% task_progress %}` works without JavaScript.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from django import template
@@ -32,13 +31,11 @@ from telltale.dispatch.control import is_repeatable
 from telltale.live.application import LiveApplication
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner, django_request
-from telltale.pages import permissions, task_text
+from telltale.pages import browser_files, permissions, task_text
 from telltale.pusher.publisher import page_options
 
 register = template.Library()
 
-_STATIC: Final = Path(__file__).parent.parent / "static" / "telltale"
-MODULES: Final = tuple(sorted(path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*.js")))
 PLACE_OF_ID: Final = "00000000-0000-0000-0000-000000000000"
 """Placeholder for an id in the URLs that the page gets."""
 
@@ -58,13 +55,17 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
     return SafeString(
         format_html(
             '<link rel="stylesheet" href="{}">{}{}{}{}',
-            static("telltale/telltale.css"),
+            browser_files.url_of_style_sheet(),
             _script(json.dumps({"imports": {**(imports or {}), **import_map()}}), "importmap", nonce),
             _script(json.dumps(page_data(request, shared)), "application/json", nonce, ' id="telltale-page"'),
             format_html_join(
-                "", '<link rel="modulepreload" href="{}"{}>', ((static(f"telltale/{m}"), nonce) for m in MODULES)
+                "",
+                '<link rel="modulepreload" href="{}"{}>',
+                ((static(f"telltale/{file}"), nonce) for file in browser_files.module_files()),
             ),
-            format_html('<script type="module" src="{}"{}></script>', static("telltale/elements.js"), nonce),
+            format_html(
+                '<script type="module" src="{}"{}></script>', browser_files.url_of_module("elements.js"), nonce
+            ),
         )
     )
 
@@ -167,7 +168,8 @@ def safe_url(url: str | None) -> str:
 
 def import_map() -> dict[str, str]:
     """Return the URL of each module by its name for `import`."""
-    return {"telltale": static("telltale/index.js")} | {f"telltale/{m}": static(f"telltale/{m}") for m in MODULES}
+    url = browser_files.url_of_module
+    return {"telltale": url("index.js")} | {f"telltale/{name}": url(name) for name in browser_files.MODULES}
 
 
 def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
