@@ -17,6 +17,14 @@ def upload(page: Page, content: bytes) -> None:
     expect(page.locator("task-progress")).to_contain_text("Import airports.csv")
 
 
+def sign_in(page: Page, name: str) -> None:
+    """Sign in on the first page, and wait until it is live."""
+    page.goto("/")
+    page.get_by_role("button", name=name).click()
+    expect(page.locator(".who strong")).to_have_text(name)
+    wait_until_live(page)
+
+
 def bar_position(page: Page) -> float:
     """Return how full the first bar is, 0 to 1; 0 if unknown."""
     position = page.locator("task-progress progress").first.evaluate("bar => bar.position")

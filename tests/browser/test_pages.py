@@ -1,16 +1,20 @@
 """The pages in a real browser, with a real server and a real worker."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from demo import run
 from tests.browser.proxy import Proxy, is_event_stream, is_websocket
 from tests.browser.steps import (
     END_S,
     bar_position,
     bar_positions_until_success,
+    sign_in,
     upload,
     wait_until,
     wait_until_live,
@@ -148,6 +152,77 @@ def test_every_module_of_the_import_map_loads(page: Page) -> None:
     ours = [url for url in requests if "/telltale/" in url]
     # Each module is fetched once: its preload is the one that the import uses.
     assert len(ours) == len(set(ours)) == len(set(imports.values()))
+
+
+ADD_TASKS = """
+from django.contrib.auth import get_user_model
+from telltale import store
+from telltale.models import TaskState
+ada = get_user_model().objects.get(username="ada")
+TaskState.objects.filter(owner=ada).delete()
+now = store.now()
+hop = {"runner": "django_tasks", "name": "demo.airports.tasks.hop", "call": {"args": [1.0], "kwargs": {}}, "owner": ada}
+ended = [
+    TaskState(label=f"Ended {n}", state="failed", created_at=now - n, started_at=now - n, ended_at=now - n, **hop)
+    for n in range(1, 31)
+]
+TaskState.objects.bulk_create([*ended, TaskState(label="Waits", created_at=now, **hop)])
+"""
+SMALLEST_TARGET = """
+  panel => Math.min(...[...panel.querySelectorAll("a, button")].flatMap(it => {
+    const { width, height } = it.getBoundingClientRect()
+    return width ? [width, height] : []
+  }))
+"""
+
+
+def test_the_tray_acts_by_keyboard_clears_only_what_it_shows_and_leads_to_all_tasks(site: Site, page: Page) -> None:
+    run_in_site(site, ADD_TASKS)
+    sign_in(page, "Ada")
+    button, panel = page.locator(".telltale-tray-button"), page.locator(".telltale-tray-panel")
+    expect(button).to_have_accessible_name("Your tasks 1")
+    expect(button).to_have_accessible_description("1 not finished")
+    button.focus()
+    page.keyboard.press("Enter")
+    stop = panel.get_by_role("button", name="Cancel: Waits")
+    expect(stop).to_be_visible()
+    expect(panel.get_by_role("button", name="Try again: Ended")).to_have_count(19)
+    expect(panel.locator("li")).to_have_count(20)
+    expect(panel).to_contain_text("and 11 more")
+    assert panel.evaluate(SMALLEST_TARGET) >= 24
+
+    for name in ("All tasks", "Close", "Waits"):
+        expect(panel.locator(":focus")).to_have_accessible_name(name)
+        page.keyboard.press("Tab")
+    expect(stop).to_be_focused()
+    page.keyboard.press("Enter")
+    row = panel.locator("li", has_text="Waits")
+    expect(row).to_have_attribute("state", "cancelled")
+    expect(row.get_by_role("link", name="Waits")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(row.get_by_role("button", name="Start again: Waits")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(row).to_have_attribute("state", "succeeded")
+    expect(row.get_by_role("link", name="Waits")).to_be_focused()
+
+    site.rows("DELETE FROM telltale_taskstate WHERE label = 'Ended 1'")
+    panel.get_by_role("button", name="Try again: Ended 1", exact=True).click()
+    expect(panel.locator("li", has_text="This task doesn't exist, or it isn't yours.")).to_contain_text("Ended 1")
+
+    panel.get_by_role("button", name="Clear finished").click()
+    expect(panel.locator("li")).to_have_count(11)
+    page.reload()
+    button.click()
+    expect(panel.locator("li")).to_have_count(11)
+    expect(panel.locator("li").first).to_contain_text("Ended 20")
+    panel.get_by_role("link", name="All tasks").click()
+    expect(page.locator("main task-progress")).to_have_count(30)
+
+
+def run_in_site(site: Site, code: str) -> None:
+    """Run Python code in the demo's project."""
+    command = [sys.executable, "-m", "demo.manage", "shell", "-c", code]
+    subprocess.run(command, env=site.environment, cwd=run.ROOT, check=True)
 
 
 def toasts_since_load(page: Page) -> int:

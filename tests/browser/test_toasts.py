@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from demo import run
-from tests.browser.steps import wait_until, wait_until_live
+from tests.browser.steps import sign_in, wait_until, wait_until_live
 from tests.demo.site import Site
 
 pytestmark = pytest.mark.service
@@ -128,13 +128,33 @@ def test_an_element_that_replaces_another_shows_its_toasts_on_and_the_waiting_no
     expect(page.locator(".telltale-toast")).to_have_text(["Fourth 4.×", "Fourth 5.×"])
 
 
+def test_a_toast_that_is_dismissed_by_keyboard_returns_the_focus_to_where_it_was(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Ada")
+    notify(site, "ada", "Fifth", 3)
+    dismiss = page.locator(".telltale-toast").get_by_role("button")
+    expect(dismiss).to_have_count(3)
+    before = page.get_by_role("button", name="Sign out")
+    before.focus()
+    page.keyboard.press("F6")
+    expect(dismiss.first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dismiss).to_have_count(2)
+    expect(before).to_be_focused()
+    page.keyboard.press("F6")
+    page.keyboard.press("Enter")  # on the button of the toast: the focus moves on to the next one
+    expect(dismiss).to_have_count(1)
+    expect(dismiss).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dismiss).to_have_count(0)
+    expect(before).to_be_focused()
+
+
 def signed_in(open_context: Callable[..., BrowserContext], name: str) -> Page:
     """Return the first page, live, with this user signed in."""
     page = open_context().new_page()
-    page.goto("/")
-    page.get_by_role("button", name=name).click()
-    expect(page.locator(".who strong")).to_have_text(name)
-    wait_until_live(page)
+    sign_in(page, name)
     return page
 
 

@@ -11,7 +11,7 @@ import { TimedOut, limitedFetch } from "telltale/limited-fetch.js"
 import { polling, requestPoll } from "telltale/live/polling.js"
 import { Authorizer } from "telltale/live/pusher-auth.js"
 import { sse } from "telltale/live/sse.js"
-import { confirmNotice, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
+import { confirmNotice, fetchActions, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 import { withReturnValue } from "telltale/return-value.js"
 
 import { Recorder } from "./recorder.js"
@@ -43,6 +43,7 @@ const WAITS = {
     begin: env => Promise.all([takeNotice(live, "n1", "A", env), confirmNotice(live, "n1", "A", env)]),
   },
   "requests.js submitAction": { limitS: 30, begin: env => submitAction({ action: "/cancel/" }, "c", env) },
+  "requests.js fetchActions": { limitS: 15, begin: env => fetchActions(page, ["a"], env) },
   "return-value.js withReturnValue": {
     limitS: 15,
     begin: async env => {

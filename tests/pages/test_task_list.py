@@ -5,11 +5,13 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 
+from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages import task_list
-from tests.factories import ended, person, started, task_of
+from tests.factories import ended, person, started, task_of, unknown_id
 from tests.store.factories import queue
 
 pytestmark = pytest.mark.django_db
@@ -91,3 +93,24 @@ def test_an_action_leads_back_to_the_page_of_older_tasks(signed_in: Client) -> N
     assert action
     response = signed_in.post(action[1], {"next": html.unescape(action[2])}, headers={"Accept": "text/html"})
     assert labels(page(signed_in, response["Location"])) == ["Task 3", "Task 0", "Task 2"]
+
+
+# What the tray asks
+
+
+def test_of_named_tasks_a_visitor_gets_those_they_may_see_with_the_actions_they_may_take(signed_in: Client) -> None:
+    mine, theirs = TaskState.objects.get(label="Task 4"), TaskState.objects.get(label="Theirs")
+    answer = signed_in.get(LIST, {"id": [str(mine.pk), str(theirs.pk), "nonsense"]}).json()
+    assert [(task["label"], task["actions"]) for task in answer["tasks"]] == [("Task 4", ["cancel"])]
+
+
+def test_a_task_that_can_be_run_again_says_so_from_its_beginning(signed_in: Client) -> None:
+    ada = get_user_model().objects.get(username="ada")
+    task = queue(owner=Owner(user_id=ada.pk), runner="thread", name="tests.app.thread_tasks.count")
+    answer = signed_in.get(LIST, {"id": str(task.pk)}).json()
+    assert answer["tasks"][0]["actions"] == ["cancel", "retry"]
+
+
+def test_naming_too_many_tasks_is_refused(signed_in: Client) -> None:
+    response = signed_in.get(LIST, {"id": [unknown_id() for _ in range(4)]})
+    assert (response.status_code, response.json()["error"]) == (400, "Name at most 3 tasks, not 4.")

@@ -17,7 +17,7 @@ from telltale.core.health import can_cancel, health
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
 from telltale.core.wire import INBOUND_BYTES, Malformed, decode
-from telltale.dispatch.control import why_no_retry
+from telltale.dispatch.control import is_repeatable, why_no_retry
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages.permissions import is_owner, may_act
@@ -86,7 +86,14 @@ def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str,
         "url": reverse("telltale:task", args=[task.pk]),
         "can_cancel": may_act(request, task, "cancel") and can_cancel(snapshot),
         "can_retry": may_act(request, task, "retry") and why_no_retry(task) is None,
+        "actions": _actions(request, task),
     }
+
+
+def _actions(request: HttpRequest, task: TaskState) -> list[str]:
+    """The actions that the visitor may take at some time; the task's state decides whether now."""
+    is_allowed = {"cancel": may_act(request, task, "cancel"), "retry": may_act(request, task, "retry")}
+    return [action for action in is_allowed if is_allowed[action] and (action == "cancel" or is_repeatable(task))]
 
 
 def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> HttpResponse:

@@ -15,8 +15,10 @@ from django.views.decorators.http import require_safe
 
 from telltale import store
 from telltale.dispatch.queue_status import request_queue_status
+from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages.guards import for_visitors
+from telltale.pages.permissions import may_see
 from telltale.pages.refreshing import refresh_context
 from telltale.pages.responses import json_error, no_store, task_json, wants_page
 
@@ -27,7 +29,13 @@ PAGE_SIZE: Final = 50
 @for_visitors
 @require_safe
 def tasks(request: HttpRequest) -> HttpResponseBase:
-    """The visitor's own tasks: open ones first, the newest first. `?before=` continues after the page before it."""
+    """The visitor's own tasks: open ones first, the newest first. `?before=` continues after the page before it.
+
+    Programs may name tasks, `?id=…&id=…`, and get those of them that they may see.
+    """
+    ids = request.GET.getlist("id")
+    if ids and not wants_page(request):
+        return _named(request, ids)
     text = request.GET.get("before", "")
     before = store.Place.parse(text) if text else None
     if text and before is None and not wants_page(request):
@@ -38,7 +46,18 @@ def tasks(request: HttpRequest) -> HttpResponseBase:
     older = str(listed.next) if listed.next else None
     if not wants_page(request):
         url = f"{reverse('telltale:tasks')}?{urlencode({'before': older})}" if older else None
-        rows = [task_json(request, row, now=now) for row in listed.tasks]
-        return no_store(JsonResponse({"tasks": rows, "now": now, "older": url}))
+        return _as_json(request, listed.tasks, now=now, older=url)
     context = {"tasks": listed.tasks, "older": older, "is_first": before is None}
     return no_store(render(request, "telltale/tasks.html", context | refresh_context(request, snapshots, now=now)))
+
+
+def _named(request: HttpRequest, ids: list[str]) -> HttpResponseBase:
+    if len(ids) > PAGE_SIZE:
+        sizes = {"n": PAGE_SIZE, "count": len(ids)}
+        return no_store(json_error(400, _("Name at most %(n)s tasks, not %(count)s.") % sizes))
+    return _as_json(request, [row for row in store.get_tasks(ids) if may_see(request, row)], now=store.now())
+
+
+def _as_json(request: HttpRequest, rows: list[TaskState], *, now: float, older: str | None = None) -> HttpResponseBase:
+    found = [task_json(request, row, now=now) for row in rows]
+    return no_store(JsonResponse({"tasks": found, "now": now, "older": older}))

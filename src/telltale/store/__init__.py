@@ -47,7 +47,7 @@ from telltale.store.queueing import (
     set_queue_status,
     set_runner_id,
 )
-from telltale.store.reading import NEWEST, end_expired, get_task, read_tasks, read_topics
+from telltale.store.reading import NEWEST, end_expired, get_task, get_tasks, read_tasks, read_topics
 from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
@@ -94,6 +94,7 @@ __all__ = [
     "expire",
     "followed_ids",
     "get_task",
+    "get_tasks",
     "hand_over",
     "hold_notice",
     "is_cancel_requested",

@@ -23,6 +23,9 @@ from telltale.store.rows import database, is_uuid, task_rows_of
 OPEN: Final = "open"
 """Stands for the time of the end in the text of a place among the open tasks."""
 
+Part = Callable[["QuerySet[TaskState]"], "QuerySet[TaskState]"]
+"""Takes an owner's tasks, and returns a part of the list in its order."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -67,7 +70,7 @@ class TaskPage:
 def list_tasks(owner: Owner, *, after: Place | None = None, size: int = NEWEST, now: float | None = None) -> TaskPage:
     """Return the owner's tasks that come after a place in the list, `size` at most; from its beginning without one.
 
-    Tasks whose lease expired are ended first. Two queries for a user, or for one name of a session.
+    Tasks whose lease expired are ended first. At most two queries for a user, or for one name of a session.
     """
     rows = up_to_date(lambda: _read(owner, after, size + 1), or_now(now))
     tasks = rows[:size]
@@ -76,42 +79,46 @@ def list_tasks(owner: Owner, *, after: Place | None = None, size: int = NEWEST, 
 
 def _read(owner: Owner, after: Place | None, limit: int) -> list[TaskState]:
     rows: list[TaskState] = []
-    if after is None or after.ended_at is None:
-        rows = _merged(owner, lambda tasks: _open(tasks, after)[:limit], limit)
-        after = None
-    if len(rows) < limit:
-        rows += _merged(owner, lambda tasks: _ended(tasks, after)[: limit - len(rows)], limit - len(rows))
+    for part in _parts(after):
+        if len(rows) < limit:
+            rows += _merged(owner, part, limit - len(rows))
     return rows
 
 
-def _merged(
-    owner: Owner, part: Callable[["QuerySet[TaskState]"], "QuerySet[TaskState]"], limit: int
-) -> list[TaskState]:
+def _parts(after: Place | None) -> list[Part]:
+    """The parts of the list after a place: each is one range of an index, since alternatives in a condition are not."""
+    if after is None:
+        return [_open, _ended]
+    if after.ended_at is None:
+        return [lambda tasks: _queued_before(_open(tasks), after), _ended]
+    same_end = Q(ended_at=after.ended_at)
+    return [
+        lambda tasks: _queued_before(tasks.filter(same_end).order_by("-created_at", "-pk"), after),
+        lambda tasks: _ended(tasks).filter(ended_at__lt=after.ended_at),
+    ]
+
+
+def _merged(owner: Owner, part: Part, limit: int) -> list[TaskState]:
     """The first rows of a part of the list. Each name of a session has its own query, for which an index suffices."""
     names = [name for name in (owner.session, *owner.earlier_sessions) if name] if owner.user_id is None else []
     owners = [Owner(session=name) for name in names] or [owner]
-    rows = [row for one in owners for row in part(task_rows_of(one).select_related("owner"))]
+    rows = [row for each in owners for row in part(task_rows_of(each).select_related("owner"))[:limit]]
     # Rows of one name are in order already, and equal ones stay as the database has put them.
     return sorted(rows, key=lambda row: (row.ended_at or 0.0, row.created_at), reverse=True)[:limit]
 
 
-def _open(tasks: "QuerySet[TaskState]", after: Place | None) -> "QuerySet[TaskState]":
-    tasks = tasks.filter(ended_at=None)
-    if after is not None:
-        # The first condition is implied by the second. An index needs it to begin at the place.
-        tasks = tasks.filter(Q(created_at__lte=after.created_at) & _created_before(after))
+def _open(tasks: "QuerySet[TaskState]") -> "QuerySet[TaskState]":
     # PostgreSQL uses the index's order only if the null column is named too, MariaDB only if it is not.
     is_both = connections[database()].vendor == "postgresql"
-    return tasks.order_by(*(["-ended_at"] if is_both else []), "-created_at", "-pk")
+    return tasks.filter(ended_at=None).order_by(*(["-ended_at"] if is_both else []), "-created_at", "-pk")
 
 
-def _ended(tasks: "QuerySet[TaskState]", after: Place | None) -> "QuerySet[TaskState]":
-    tasks = tasks.filter(ended_at__isnull=False)
-    if after is not None and after.ended_at is not None:
-        is_earlier = Q(ended_at__lt=after.ended_at) | (Q(ended_at=after.ended_at) & _created_before(after))
-        tasks = tasks.filter(Q(ended_at__lte=after.ended_at) & is_earlier)
-    return tasks.order_by("-ended_at", "-created_at", "-pk")
+def _ended(tasks: "QuerySet[TaskState]") -> "QuerySet[TaskState]":
+    return tasks.filter(ended_at__isnull=False).order_by("-ended_at", "-created_at", "-pk")
 
 
-def _created_before(after: Place) -> Q:
-    return Q(created_at__lt=after.created_at) | Q(created_at=after.created_at, pk__lt=after.id)
+def _queued_before(tasks: "QuerySet[TaskState]", after: Place) -> "QuerySet[TaskState]":
+    # The second condition implies the first, where the index begins.
+    return tasks.filter(created_at__lte=after.created_at).filter(
+        Q(created_at__lt=after.created_at) | Q(pk__lt=after.id)
+    )

@@ -141,10 +141,15 @@ def _newest(rows: Iterable[TaskState], task_ids: Collection[UUID]) -> Iterator[T
 
 def get_task(task_id: UUID | str, *, now: float | None = None) -> TaskState | None:
     """Return the row, ended if its lease expired; None for an unknown or malformed id."""
-    ids = valid_ids([task_id])
-    query = task_rows().filter(pk__in=ids).select_related("owner")
-    rows = up_to_date(lambda: list(query.all()), or_now(now)) if ids else []
+    rows = get_tasks([task_id], now=now)
     return rows[0] if rows else None
+
+
+def get_tasks(ids: Iterable[UUID | str], *, now: float | None = None) -> list[TaskState]:
+    """Return the rows in any order, ended if their lease expired; without unknown and malformed ids."""
+    known_ids = valid_ids(ids)
+    query = task_rows().filter(pk__in=known_ids).select_related("owner")
+    return up_to_date(lambda: list(query.all()), or_now(now)) if known_ids else []
 
 
 def end_expired(ids: Iterable[UUID | str] | None = None, *, now: float | None = None) -> bool:

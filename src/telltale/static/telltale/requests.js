@@ -1,5 +1,6 @@
 /**
- * The page's requests to the server's views: fetch a ticket, take and confirm a notice, cancel or retry a task.
+ * The page's requests to the server's views: fetch a ticket, take and confirm a notice, cancel or retry a task, learn
+ * which of these the visitor may do.
  *
  * @typedef {{ticket: string, topics: string[], channels?: Object<string, string>, expires_at: number}} Ticket
  * @typedef {{page: Pick<Page, "urls" | "csrf">, ticket: string}} Bearer
@@ -123,6 +124,31 @@ export async function submitAction(form, token, env = globalThis) {
 }
 
 /**
+ * Fetch which actions the visitor may take on these tasks at some time. Those of other visitors are left out. Rejects if
+ * the server can't be reached or refuses.
+ * @param {Pick<Page, "urls">} page
+ * @param {string[]} ids 50 at most
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<Map<string, string[]>>} by task id
+ */
+export async function fetchActions(page, ids, env = globalThis) {
+  const query = new URLSearchParams(ids.map(id => ["id", id]))
+  const init = { ...SENT_BY_PAGE, headers: { Accept: "application/json" } }
+  return limitedFetch(`${page.urls.tasks}?${query}`, init, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (!response.ok || !isJson(response)) throw new Error(`The request for tasks was answered with ${response.status}.`)
+      const { tasks } = await response.json()
+      return new Map(tasks.map((/** @type {{id: string, actions: string[]}} */ task) => [task.id, task.actions]))
+    },
+  })
+}
+
+/** @type {RequestInit} */
+const SENT_BY_PAGE = { credentials: "same-origin", cache: "no-store", redirect: REDIRECT }
+
+/**
  * @param {Object<string, string>} headers
  * @param {object} [body]
  * @returns {RequestInit}
@@ -133,8 +159,6 @@ function jsonRequest(headers, body) {
     method: "POST",
     headers: { Accept: "application/json", ...type, ...headers },
     body: body && JSON.stringify(body),
-    credentials: "same-origin",
-    cache: "no-store",
-    redirect: REDIRECT,
+    ...SENT_BY_PAGE,
   }
 }

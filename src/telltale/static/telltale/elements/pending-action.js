@@ -6,8 +6,8 @@
 import { pageText } from "telltale/elements/page-text.js"
 import { csrfToken } from "telltale/page.js"
 import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
+/** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
-/** @import { Page } from "telltale/page.js" */
 
 export class PendingAction {
   #action
@@ -25,12 +25,20 @@ export class PendingAction {
   }
 
   /**
-   * Submit the form. Resolves to the task's snapshot after it; rejects if the action failed.
+   * Submit the form, and take in the answer. Resolves to whether the action needs no more waiting, and to the reason why
+   * it failed, for people; empty if it did not.
    * @param {HTMLFormElement} form
-   * @param {Page} page
+   * @param {Live} live
+   * @returns {Promise<{isSettled: boolean, error: string}>}
    */
-  submit(form, page) {
-    return submitAction(form, csrfToken(page))
+  async carryOut(form, live) {
+    try {
+      const snapshot = await submitAction(form, csrfToken(live.page))
+      live.receive({ tasks: [snapshot] })
+      return { isSettled: this.#isConfirmedBy(snapshot), error: "" }
+    } catch (error) {
+      return { isSettled: true, error: reasonOf(error) }
+    }
   }
 
   /**
@@ -46,7 +54,7 @@ export class PendingAction {
    * attempt already.
    * @param {Snapshot} answer
    */
-  isConfirmedBy({ attempt, ended, cancel_requested }) {
+  #isConfirmedBy({ attempt, ended, cancel_requested }) {
     return attempt > this.#attempt || ended || cancel_requested
   }
 
@@ -66,7 +74,7 @@ export class PendingAction {
  * Why an action failed, for people.
  * @param {unknown} error
  */
-export function reasonOf(error) {
+function reasonOf(error) {
   if (error instanceof ActionRefused) return pageText().message("connection_ended")
   return (error instanceof ActionFailed && error.message) || pageText().message("unreachable")
 }

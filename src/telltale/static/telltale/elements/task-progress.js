@@ -16,7 +16,7 @@ import { adoptProperties, setAttribute, setText } from "telltale/elements/dom.js
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { PendingAction, reasonOf } from "telltale/elements/pending-action.js"
+import { PendingAction } from "telltale/elements/pending-action.js"
 import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
 import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
@@ -316,17 +316,11 @@ export class TaskProgress extends HTMLElement {
     const pending = (this.#pending = new PendingAction(action, this.#snapshot))
     this.#showError("")
     this.#show()
-    try {
-      const snapshot = await pending.submit(form, this.#live.page)
-      this.#live.receive({ tasks: [snapshot] })
-      if (this.task !== id) return
-      if (pending.isConfirmedBy(snapshot)) this.#pending = null
-    } catch (error) {
-      // The element may have another task by now.
-      if (this.task !== id) return
-      this.#pending = null
-      this.#showError(reasonOf(error))
-    }
+    const { isSettled, error } = await pending.carryOut(form, this.#live)
+    // The element may have another task by now.
+    if (this.task !== id) return
+    if (isSettled) this.#pending = null
+    if (error) this.#showError(error)
     if (this.isConnected) this.#show()
   }
 

@@ -4,8 +4,8 @@
  * A notice is taken when it can be seen and there is room for it, shown only if the server grants it, and confirmed
  * when it has been painted. The others wait until a toast leaves, on this page, another or the next. Good news leaves
  * after a while, except while the pointer or the focus is on it or the page is hidden; errors and warnings stay until
- * dismissed. F6 moves the focus here, Esc dismisses a toast. A message that `<task-messages>` shows in sight, and a
- * task's end that a visible `<task-progress>` shows, get no toast.
+ * dismissed. F6 moves the focus here, Esc dismisses a toast and returns the focus to where it was. A message that
+ * `<task-messages>` shows in sight, and a task's end that a visible `<task-progress>` shows, get no toast.
  *
  * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
  * one, ends none of them.
@@ -31,6 +31,8 @@ const WATCHED = { childList: true, attributeFilter: ["role", "aria-label"] }
 const pageToasts = new PageToasts()
 /** @type {Set<TaskToasts>} the elements that are in the page */
 const connected = new Set()
+/** @type {HTMLElement | null} where the focus was before it came into a toast */
+let focusedBefore = null
 
 export class TaskToasts extends HTMLElement {
   /** @type {AbortController | null} aborts when the element leaves the page */
@@ -66,6 +68,7 @@ export class TaskToasts extends HTMLElement {
     this.#live.states(() => queue.retryNow(), { signal })
     document.addEventListener("visibilitychange", () => queue.retryNow(), { signal })
     this.addEventListener("click", event => this.#onClick(event), { signal })
+    this.addEventListener("focusin", event => this.#onFocus(event), { signal })
     document.addEventListener("keydown", event => this.#onKey(event), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
@@ -129,13 +132,23 @@ export class TaskToasts extends HTMLElement {
 
   /** @param {HTMLElement} toast */
   #dismiss(toast) {
-    const hasFocus = toast.contains(document.activeElement)
-    const neighbour = toast.nextElementSibling ?? toast.previousElementSibling
+    if (toast.contains(document.activeElement)) this.#focusNeighbour(toast) || focusBefore()
     this.#changes.ignore(() => pageToasts.dismiss(toast))
     this.#room = Math.max(MAX_TOASTS, Math.min(this.#room, this.#toasts.length))
-    if (hasFocus) neighbour?.querySelector("button")?.focus()
     this.#showCount()
     this.#queue.showNext()
+  }
+
+  /**
+   * Move the focus to the next toast, or the one before. Returns whether there is one.
+   * @param {HTMLElement} toast
+   */
+  #focusNeighbour(toast) {
+    const toasts = this.#toasts
+    const index = toasts.indexOf(toast)
+    const button = (toasts[index + 1] ?? toasts[index - 1])?.querySelector("button")
+    button?.focus()
+    return Boolean(button)
   }
 
   /** Show "and 4 more": the number of notices for which there is no room. */
@@ -172,8 +185,21 @@ export class TaskToasts extends HTMLElement {
     }
     if (event.key !== "Escape") return
     const focused = toasts.find(toast => toast.contains(document.activeElement))
-    if (focused) this.#dismiss(focused)
+    if (!focused) return
+    focusBefore()
+    this.#dismiss(focused)
   }
+
+  /** @param {FocusEvent} event */
+  #onFocus({ relatedTarget }) {
+    if (relatedTarget instanceof Node && this.contains(relatedTarget)) return
+    focusedBefore = relatedTarget instanceof HTMLElement ? relatedTarget : null
+  }
+}
+
+/** Return the focus to where it was before it came into a toast, if that is still there. */
+function focusBefore() {
+  if (focusedBefore?.isConnected) focusedBefore.focus()
 }
 
 /** @returns {ConstructorParameters<typeof NoticeQueue>[1]} */

@@ -1,19 +1,21 @@
 /**
- * `<task-tray>`: a button with a count, and a panel that lists the visitor's tasks.
+ * `<task-tray>`: a button with a count, and a panel that lists the visitor's tasks, with their actions.
  *
- * Running tasks come before ended ones, the newest first; ended tasks stay until cleared. Which tasks were cleared is
- * stored in this browser only. Without scripts, the element shows its content, such as a link to the list of tasks.
+ * Running tasks come before ended ones, the newest first; ended tasks stay until cleared. The panel has room for the
+ * first of them, and leads to the page that lists all. Without scripts, the element shows its content, such as a link to
+ * that page.
  *
  * A morph that brings that content back, or removes the button or the panel, does not last: both are put back before
  * the page paints, and an open panel stays open.
  */
 import { createElement, focusFirst, rememberStructure, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
+import { KnownActions } from "telltale/elements/known-actions.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { health } from "telltale/health.js"
+import { TrayRow } from "telltale/elements/tray-row.js"
+import { STORAGE_KEY, TrayTasks } from "telltale/elements/tray-tasks.js"
 import { connect } from "telltale/index.js"
-import { urlFor } from "telltale/page.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
@@ -21,20 +23,8 @@ const TICK_MS = 1_000
 /** Snapshots that arrive within this time are shown together. */
 const BATCH_MS = 50
 const MAX_ROWS = 20
-const STORAGE_KEY = "telltale.cleared"
-const MAX_CLEARED = 200
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, childList: true, subtree: true }
-
-/**
- * @typedef {object} Row
- * @property {HTMLLIElement} element
- * @property {HTMLAnchorElement} link
- * @property {HTMLElement} figure
- * @property {HTMLElement} status
- * @property {HTMLProgressElement} bar
- * @property {number} attempt the attempt that the bar shows; 0 before the first
- */
 
 let trayCount = 0
 
@@ -43,21 +33,31 @@ export class TaskTray extends HTMLElement {
   #controller = null
   /** @type {Live} */
   #live
-  /** @type {Map<string, Row>} by task id */
+  /** @type {Map<string, TrayRow>} by task id */
   #rows = new Map()
-  #cleared = new Set(loadCleared())
+  #tasks = new TrayTasks()
+  /** @type {KnownActions} */
+  #actions
+  /** @type {Snapshot[]} the tasks that the panel shows */
+  #shown = []
   /** @type {number | null} */
   #showTimer = null
   /** @type {HTMLButtonElement} */
   #button
   /** @type {HTMLElement} */
   #count
+  /** @type {HTMLElement} describes the button: what is counted */
+  #countText
   /** @type {HTMLElement} */
   #panel
+  /** @type {HTMLButtonElement} */
+  #close
   /** @type {HTMLUListElement} */
   #list
   /** @type {HTMLElement} */
   #empty
+  /** @type {HTMLElement} how many tasks the panel has no room for */
+  #rest
   /** @type {HTMLButtonElement} */
   #clear
   /** @type {HTMLElement} says that the visitor's tasks are not followed any more */
@@ -73,6 +73,7 @@ export class TaskTray extends HTMLElement {
     const { signal } = this.#controller
     createLiveRegions()
     this.#live = connect()
+    this.#actions = new KnownActions(this.#live.page, () => this.#show())
     this.#staysOpen = false
     this.#changes.observe(signal)
     this.#changes.ignore(() => this.#restoreContent())
@@ -84,6 +85,8 @@ export class TaskTray extends HTMLElement {
     // A toggle event does not bubble.
     const onToggle = (/** @type {Event} */ event) => this.#onToggle(/** @type {ToggleEvent} */ (event))
     this.addEventListener("toggle", onToggle, { signal, capture: true })
+    const onStorage = (/** @type {StorageEvent} */ { key }) => key === STORAGE_KEY && this.#onClearedElsewhere()
+    window.addEventListener("storage", onStorage, { signal })
     const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
     this.#show()
@@ -125,21 +128,27 @@ export class TaskTray extends HTMLElement {
     const id = `telltale-tray-${++trayCount}`
     const title = texts.message("tray")
     this.#count = createElement("span", { className: "telltale-count", hidden: true })
+    this.#countText = createElement("span", { id: `${id}-count`, hidden: true })
+    // Its name is what can be seen on it: a person who speaks to the computer reads the name from the page.
     this.#button = createElement(
       "button",
       { type: "button", className: "telltale-tray-button", "aria-expanded": "false" },
       createElement("span", { className: "telltale-tray-label" }, title),
+      " ",
       this.#count,
+      this.#countText,
     )
     this.#button.setAttribute("popovertarget", id)
-    const close = createElement(
+    this.#close = createElement(
       "button",
       { type: "button", className: "telltale-dismiss", "aria-label": texts.message("close") },
       "×",
     )
-    close.addEventListener("click", () => this.#panel.hidePopover())
+    this.#close.addEventListener("click", () => this.#panel.hidePopover())
     this.#list = createElement("ul", { className: "telltale-rows" })
     this.#empty = createElement("p", { className: "telltale-detail" }, texts.message("tray_empty"))
+    this.#rest = createElement("p", { className: "telltale-detail", hidden: true })
+    const all = createElement("a", { href: this.#live.page.urls.tasks, className: "telltale-all" }, texts.message("all_tasks"))
     this.#clear = createElement("button", { type: "button", className: "telltale-clear" }, texts.message("clear"))
     this.#clear.addEventListener("click", () => this.#clearEnded())
     const isLineHidden = this.#line?.hidden ?? true
@@ -147,11 +156,11 @@ export class TaskTray extends HTMLElement {
     this.#panel = createElement(
       "div",
       { id, popover: "auto", className: "telltale-tray-panel", role: "dialog", "aria-label": title },
-      createElement("div", { className: "telltale-top" }, createElement("p", { className: "telltale-label" }, title), close),
+      createElement("div", { className: "telltale-top" }, createElement("p", { className: "telltale-label" }, title), all, this.#close),
       this.#line,
       this.#list,
       this.#empty,
-      this.#clear,
+      createElement("div", { className: "telltale-tray-foot" }, this.#rest, this.#clear),
     )
     this.#rows.clear()
     this.#isIntact = rememberStructure(this.#button, this.#panel)
@@ -188,31 +197,36 @@ export class TaskTray extends HTMLElement {
     }, BATCH_MS)
   }
 
+  /** Clear the ended tasks that the panel shows: what was never shown stays, and comes into view. */
   #clearEnded() {
-    for (const snapshot of this.#live.snapshots.values()) if (snapshot.ended) this.#cleared.add(clearedKey(snapshot))
-    saveCleared(this.#cleared)
+    this.#tasks.clear(this.#shown)
     this.#show()
-    this.#panel.querySelector("button")?.focus()
+    if (this.#clear.hidden) this.#close.focus()
   }
 
-  /** The tasks to list, in order. */
-  get #tasks() {
-    return [...this.#live.snapshots.values()]
-      .filter(snapshot => !this.#cleared.has(clearedKey(snapshot)))
-      .sort((a, b) => Number(a.ended) - Number(b.ended) || b.created_at - a.created_at)
+  #onClearedElsewhere() {
+    this.#tasks.load()
+    this.#show()
   }
 
   #show() {
-    if (this.#controller) this.#changes.ignore(() => this.#showTasks(this.#tasks))
+    if (!this.#controller) return
+    const tasks = this.#tasks.list(this.#live.snapshots.values())
+    this.#changes.ignore(() => this.#showTasks(tasks))
+    if (this.#isOpen) this.#actions.ask(this.#shown.map(({ id }) => id))
   }
 
   /** @param {Snapshot[]} tasks */
   #showTasks(tasks) {
     this.#showCount(tasks.filter(snapshot => !snapshot.ended).length)
     if (!this.#isOpen) return
-    this.#showRows(tasks.slice(0, MAX_ROWS))
+    this.#shown = tasks.slice(0, MAX_ROWS)
+    this.#showRows(this.#shown)
+    const rest = tasks.length - this.#shown.length
+    setText(this.#rest, rest ? pageText().plural("more", rest) : "")
+    this.#rest.hidden = rest === 0
     this.#empty.hidden = tasks.length > 0
-    this.#clear.hidden = !tasks.some(snapshot => snapshot.ended)
+    this.#clear.hidden = !this.#shown.some(snapshot => snapshot.ended)
   }
 
   /** @param {number} running how many tasks have not ended */
@@ -220,82 +234,41 @@ export class TaskTray extends HTMLElement {
     const texts = pageText()
     setText(this.#count, running ? texts.number(running) : "")
     this.#count.hidden = running === 0
-    const label = `${texts.message("tray")}: ${texts.plural("open_tasks", running)}`
-    setAttribute(this.#button, "aria-label", running ? label : null)
+    setText(this.#countText, running ? texts.plural("open_tasks", running) : "")
+    setAttribute(this.#button, "aria-describedby", running ? this.#countText.id : null)
     setAttribute(this, "running", running || null)
   }
 
   /** @param {Snapshot[]} snapshots */
   #showRows(snapshots) {
-    const elements = snapshots.map(snapshot => this.#showRow(snapshot))
+    const rows = snapshots.map(snapshot => this.#showRow(snapshot))
     for (const id of this.#rows.keys()) if (!snapshots.some(snapshot => snapshot.id === id)) this.#rows.delete(id)
-    const { children } = this.#list
-    const isUnchanged = elements.length === children.length && elements.every((element, i) => children[i] === element)
-    if (!isUnchanged) this.#list.replaceChildren(...elements)
+    const hadFocus = this.#list.contains(document.activeElement)
+    arrange(this.#list, rows)
+    if (hadFocus && !this.#list.contains(document.activeElement)) this.#close.focus()
   }
 
   /** @param {Snapshot} snapshot */
   #showRow(snapshot) {
-    const now = this.#live.nowOf(snapshot.id)
-    const taskHealth = health(snapshot, now, this.#live.limits)
-    const text = pageText().describe(snapshot, taskHealth, now)
-    const row = this.#rows.get(snapshot.id) ?? this.#createRow(snapshot)
-    const { element, link, figure, status, bar } = row
-    setAttribute(element, "state", snapshot.state)
-    setAttribute(element, "health", taskHealth)
-    setText(link, snapshot.label)
-    setText(figure, text.figure)
-    setText(status, text.status)
-    bar.hidden = snapshot.ended
-    setAttribute(bar, "aria-label", snapshot.label)
-    setAttribute(bar, "aria-valuetext", text.valueText)
-    // Within an attempt the bar never moves backwards.
-    const isSameAttempt = row.attempt === snapshot.attempt
-    const filled = Math.max(isSameAttempt && bar.hasAttribute("value") ? bar.value : 0, text.filled ?? 0)
-    row.attempt = snapshot.attempt
-    if (text.filled === null && filled === 0) bar.removeAttribute("value")
-    else bar.value = filled
-    return element
-  }
-
-  /**
-   * @param {Snapshot} snapshot
-   * @returns {Row}
-   */
-  #createRow({ id }) {
-    const href = urlFor(this.#live.page.urls.task, id)
-    const link = createElement("a", { href, className: "telltale-label" })
-    const figure = createElement("span", { className: "telltale-figure", "aria-hidden": "true" })
-    const bar = createElement("progress", { className: "telltale-bar", max: 1 })
-    const status = createElement("p", { className: "telltale-status" })
-    const top = createElement("div", { className: "telltale-top" }, link, figure)
-    const element = createElement("li", { className: "telltale-row" }, top, bar, status)
-    const row = { element, link, figure, status, bar, attempt: 0 }
-    this.#rows.set(id, row)
-    return row
+    const row = this.#rows.get(snapshot.id) ?? new TrayRow(snapshot, this.#live, () => this.#show())
+    this.#rows.set(snapshot.id, row)
+    row.show(snapshot, this.#actions.of(snapshot.id))
+    return row.element
   }
 }
 
 /**
- * What is stored of a cleared task: a later attempt is listed again.
- * @param {Snapshot} snapshot
+ * Make these the elements of the list. The one with the focus stays in its place, and the others move around it: an
+ * element that is moved loses the focus.
+ * @param {HTMLElement} list
+ * @param {HTMLElement[]} elements
  */
-const clearedKey = ({ id, attempt, ended }) => (ended ? `${id} ${attempt}` : id)
-
-/** @returns {string[]} */
-function loadCleared() {
-  try {
-    return JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]")
-  } catch {
-    return []
-  }
-}
-
-/** @param {Set<string>} cleared */
-function saveCleared(cleared) {
-  try {
-    localStorage.setItem(STORAGE_KEY, JSON.stringify([...cleared].slice(-MAX_CLEARED)))
-  } catch {
-    // Without storage, the next page lists the tasks again.
-  }
+function arrange(list, elements) {
+  const isUnchanged = elements.length === list.children.length && elements.every((it, i) => list.children[i] === it)
+  if (isUnchanged) return
+  const pivot = elements.findIndex(element => element.contains(document.activeElement))
+  if (pivot < 0) return list.replaceChildren(...elements)
+  for (const child of [...list.children]) if (!elements.some(element => element === child)) child.remove()
+  elements[pivot].before(...elements.slice(0, pivot))
+  elements[pivot].after(...elements.slice(pivot + 1))
 }
