@@ -190,6 +190,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
         "urls": {
             "live": reverse("telltale:live"),
             "ticket": reverse("telltale:ticket"),
+            "tasks": reverse("telltale:tasks"),
             "task": reverse("telltale:task", args=[PLACE_OF_ID]),
             "take": reverse("telltale:take_notice", args=[PLACE_OF_ID]),
             "cancel": reverse("telltale:cancel", args=[PLACE_OF_ID]),
