@@ -34,18 +34,16 @@ def messages(request: HttpRequest) -> HttpResponseBase:
     older = f"{reverse('telltale:messages')}?{urlencode({'before': str(listed.older)})}" if listed.older else None
     if not wants_page(request):
         return no_store(JsonResponse({"messages": _to_json(listed.messages), "older": older}))
-    if is_opened_by_person(request):
+    if not is_prefetch(request):
         store.mark_listed(listed.messages)
     context = {"listed": listed.messages, "older": older, "is_first": before is None, "limit": store.MESSAGES_LISTED}
     return no_store(render(request, "telltale/messages.html", context))
 
 
-def is_opened_by_person(request: HttpRequest) -> bool:
-    """Whether the page is requested in order to be shown now: not by HEAD, and not in advance."""
-    is_prefetch = any(
-        "prefetch" in request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz")
-    )
-    return request.method == "GET" and not is_prefetch
+def is_prefetch(request: HttpRequest) -> bool:
+    """Whether nobody sees the answer yet: a request by HEAD, or in advance."""
+    purposes = [request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Moz")]
+    return request.method == "HEAD" or any("prefetch" in purpose for purpose in purposes)
 
 
 def _to_json(rows: Sequence[StoredNotice]) -> list[dict[str, Any]]:

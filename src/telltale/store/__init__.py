@@ -33,7 +33,16 @@ from telltale.store.groups import member_ids, open_members, queue_group, recount
 from telltale.store.listing import Place, TaskPage, list_tasks
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
 from telltale.store.message_list import MESSAGES_LISTED, ListPosition, MessageList, list_messages, mark_listed
-from telltale.store.notices import HELD_S, add_notice, confirm_notice, hold_notice, take_notice, take_notices
+from telltale.store.notices import (
+    HELD_S,
+    add_notice,
+    confirm_notice,
+    hold_notice,
+    read_waiting,
+    take_notice,
+    take_notices,
+    take_waiting,
+)
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
 from telltale.store.queueing import (
     KEY_LENGTH,
@@ -99,11 +108,11 @@ __all__ = [
     "hold_notice",
     "is_cancel_requested",
     "limited_lock_waits",
-    "list_tasks",
-    "member_ids",
     "list_messages",
-    "now",
+    "list_tasks",
     "mark_listed",
+    "member_ids",
+    "now",
     "open_members",
     "owner_now",
     "owns_tasks",
@@ -114,6 +123,7 @@ __all__ = [
     "queue_many",
     "read_tasks",
     "read_topics",
+    "read_waiting",
     "recount",
     "request_cancel",
     "requeue",
@@ -126,6 +136,7 @@ __all__ = [
     "take_back",
     "take_notice",
     "take_notices",
+    "take_waiting",
     "task_rows",
     "task_rows_of",
     "time_limit",

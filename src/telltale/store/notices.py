@@ -17,6 +17,7 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings as django_settings
+from django.db import connections
 from django.db.models import Q
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 from django.utils.translation import gettext as _
@@ -26,6 +27,7 @@ from telltale.core.snapshot import bounded
 from telltale.core.states import State
 from telltale.core.wire import Notice
 from telltale.models import StoredNotice, TaskState
+from telltale.owners import Owner
 from telltale.store.clock import or_now
 from telltale.store.rows import database, in_transaction, is_uuid, notice_rows, valid_ids
 from telltale.store.statements import insert_row
@@ -34,6 +36,10 @@ from telltale.store.write_on_read import write_on_read
 
 HELD_S: Final = 10.0
 """How long a page holds a notice: it shows the notice in the first half, and confirms that in the second."""
+
+
+TAKEN_AT_ONCE: Final = 50
+"""How many notices a page without scripts shows at most; the others wait for the next page."""
 
 
 def add_notice(
@@ -99,6 +105,25 @@ def take_notices(task_or_topic: UUID | str, *, now: float | None = None) -> list
     return (write_on_read(lambda: _take(free, instant)) or []) if free else []
 
 
+def read_waiting(owner: Owner, *, most: int = TAKEN_AT_ONCE, now: float | None = None) -> list[StoredNotice]:
+    """Return the newest notices of this user or session that no page has shown or holds, oldest first; takes none."""
+    free = notice_rows().filter(_is_free(or_now(now)))
+    # PostgreSQL uses the order of an index only if its column of nulls is named, MariaDB only if it is not.
+    order = ("-shown_at", "-created_at") if connections[database()].vendor == "postgresql" else ("-created_at",)
+    newest = [row for topic in owner.topics for row in free.filter(topic=topic).order_by(*order)[:most]]
+    newest.sort(key=lambda row: row.created_at)
+    return newest[-most:]
+
+
+def take_waiting(notices: Collection[StoredNotice], *, now: float | None = None) -> list[Notice]:
+    """Take these notices in order to show them; returns those that no other page has taken since they were read.
+
+    While the database can't be written, none is: they are kept for later.
+    """
+    instant = or_now(now)
+    return (write_on_read(lambda: _take(notices, instant)) or []) if notices else []
+
+
 def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
     with in_transaction():  # All or none: a notice that was taken but not returned would never be shown.
         return [
@@ -159,7 +184,7 @@ def _end_text(row: TaskState) -> tuple[str, str]:
         case State.SUCCEEDED:
             return "success", _("%(label)s: finished.") % values
         case State.CANCELLED:
-            return "info", _("%(label)s: cancelled.") % values
+            return "info", _("%(label)s: stopped.") % values
         case State.LOST:
             return "warning", _("%(label)s: interrupted before it finished. You can try again.") % values
         case _:

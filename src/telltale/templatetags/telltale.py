@@ -39,6 +39,9 @@ register = template.Library()
 PLACE_OF_ID: Final = "00000000-0000-0000-0000-000000000000"
 """Placeholder for an id in the URLs that the page gets."""
 
+_HAS_SCRIPTS: Final = "_telltale_has_scripts"
+"""An attribute of requests."""
+
 # Characters that could end the script element or start another are written as JSON escapes.
 _SCRIPT_ESCAPES: Final = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
@@ -51,6 +54,7 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
     site's own modules, for the page's import map: not every browser accepts a second one.
     """
     request = _request(context, "telltale")
+    setattr(django_request(request), _HAS_SCRIPTS, True)
     nonce = _nonce(context, request)
     return SafeString(
         format_html(
@@ -68,6 +72,11 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
             ),
         )
     )
+
+
+def has_scripts(request: HttpRequest) -> bool:
+    """Whether `{% telltale %}` was rendered for this request, so that the page's scripts show notices."""
+    return hasattr(request, _HAS_SCRIPTS)
 
 
 @register.inclusion_tag("telltale/task_progress.html", takes_context=True)
