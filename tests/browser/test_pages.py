@@ -123,8 +123,8 @@ def test_without_javascript_the_page_refreshes_and_the_task_can_be_cancelled(
         "value", re.compile(r"0\.[0-9]*[1-9]"), timeout=90_000
     )
     wait_until(page, lambda: len(loads) >= 1)  # The first page may have shown the value already.
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("task-progress")).to_contain_text("Cancelled")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("task-progress")).to_contain_text("Stopped")
 
 
 def test_after_the_worker_was_killed_the_page_says_so_and_offers_to_try_again(
@@ -184,7 +184,7 @@ def test_the_tray_acts_by_keyboard_clears_only_what_it_shows_and_leads_to_all_ta
     expect(button).to_have_accessible_description("1 not finished")
     button.focus()
     page.keyboard.press("Enter")
-    stop = panel.get_by_role("button", name="Cancel: Waits")
+    stop = panel.get_by_role("button", name="Stop: Waits")
     expect(stop).to_be_visible()
     expect(panel.get_by_role("button", name="Try again: Ended")).to_have_count(19)
     expect(panel.locator("li")).to_have_count(20)

@@ -178,6 +178,29 @@ def test_the_filters_of_health_agree_with_the_rule(ada: Any) -> None:
     assert {row.pk for row in found} == by_rule[Health.STALLED]
 
 
+def test_failures_are_counted_up_to_a_bound(ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("newest", "tasks"):
+        monkeypatch.setattr(f"telltale.admin.{module}.COUNTED", 2)
+    for _number in range(4):
+        ended(started(task_of(ada)), State.FAILED)
+    assert "<strong>2+</strong> failed in the last hour" in text_of(staff_client().get(LIST))
+
+
+def test_the_list_has_what_ended_last_and_a_search_finds_the_rest(ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.admin.newest.LISTED", 2)
+    now, tasks = store.now(), [task_of(ada, label=f"Work {number}") for number in range(4)]
+    for number, task in enumerate(tasks):
+        ended(started(task))
+        TaskState.objects.filter(pk=task.pk).update(ended_at=now - 1_000 * (number + 1))
+    waiting = task_of(ada, label="Work 5")
+    client = staff_client()
+    assert listed(client.get(LIST)) == ids_of(waiting, *tasks[:2])
+    assert listed(client.get(LIST, {"owner_id": ada.pk})) == ids_of(waiting, *tasks[:2])
+    assert listed(client.get(LIST, {"ended": "hour"})) == ids_of(*tasks[:2])
+    assert listed(client.get(LIST, {"q": "Work"})) == ids_of(waiting, *tasks)
+    assert listed(client.get(LIST, {"q": "Work", "ended": "hour"})) == ids_of(*tasks[:3])
+
+
 def test_more_tasks_cost_the_list_no_more_queries(ada: Any) -> None:
     client = staff_client("cancel", "retry", "terminate")
     task_of(ada)
@@ -242,7 +265,7 @@ def test_the_admin_refuses_what_the_pages_refuse_and_says_why(ada: Any) -> None:
     client = staff_client("cancel", "retry")
     page = bulk(client, "cancel_tasks", done, busy)
     assert "This task has already ended" in page
-    assert "Charge cards: This task can't be cancelled now: Cards are being charged." in page
+    assert "Charge cards: This task can't be stopped now: Cards are being charged." in page
     assert not TaskState.objects.get(pk=busy.pk).cancel_requested
     assert "Only a task that failed" in bulk(client, "retry_tasks", busy)
     assert not LogEntry.objects.exists()

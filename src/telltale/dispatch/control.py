@@ -108,7 +108,7 @@ def _submit_again(runner: Runner, row: TaskState, attempt: int, runner_id: str |
 def why_no_retry(task: TaskState) -> str | None:
     """Why the task can't be run again, as a text for people; None if it can."""
     if State(task.state) not in RETRIABLE and not may_be_lost(task.snapshot, now=store.now()):
-        return _("Only a task that failed, was cancelled or was interrupted can be run again.")
+        return _("Only a task that failed, was stopped or was interrupted can be run again.")
     if not _is_known_here(task):
         return _("This task can only be run again from where it was started.")
     if not _has_stored_arguments(task):

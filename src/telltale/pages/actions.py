@@ -35,9 +35,9 @@ def cancel_task(task: TaskState, *, force: bool = False) -> TaskState:
     snapshot = task.snapshot
     if snapshot.no_cancel is not None and not snapshot.ended:
         reason = {"reason": snapshot.no_cancel}
-        raise ActionRefused(_("This task can't be cancelled now: %(reason)s") % reason)
+        raise ActionRefused(_("This task can't be stopped now: %(reason)s") % reason)
     if snapshot.ended:
-        raise ActionRefused(_("This task has already ended, so it can't be cancelled."))
+        raise ActionRefused(_("This task has already ended, so it can't be stopped."))
     if force and not can_force(task):
         raise ActionRefused(_("The runner of this task can't force it to stop."))
     try:

@@ -38,30 +38,32 @@ MESSAGES: Final = {
     "stalled": gettext_noop("Lost contact with the worker. It may recover."),
     "retrying": gettext_noop("Something went wrong. Trying again soon."),
     "retrying_in": gettext_noop("Something went wrong. Trying again in {time}."),
-    "cancelling": gettext_noop("Cancelling…"),
+    "cancelling": gettext_noop("Stopping…"),
     "succeeded": gettext_noop("Done"),
     "ran_on": gettext_noop("Done. It was asked to stop, but ran on."),
     "failed": gettext_noop("Failed"),
-    "cancelled": gettext_noop("Cancelled"),
+    "cancelled": gettext_noop("Stopped"),
     "lost": gettext_noop("Interrupted before it finished"),
     # Parts of the detail line. The style sheet capitalizes the first letter of the line.
     "next": gettext_noop("next in line"),
-    "waiting_for": gettext_noop("waiting for {time}"),
+    "asked_ago": gettext_noop("asked for {time} ago"),
+    "due_ago": gettext_noop("due {time} ago"),
     "count_of_total": gettext_noop("{current} of {total}"),
     "count_so_far": gettext_noop("{count} so far"),
     "with_unit": gettext_noop("{count} {unit}"),
     "time_left": gettext_noop("{time} left"),
     "usually_takes": gettext_noop("usually takes {time}"),
-    "usually_now": gettext_noop("running for {now}, usually takes {usual}"),
+    "usually_now": gettext_noop("usually {usual}; {now} so far"),
     "no_progress_for": gettext_noop("no progress reported for {time}"),
     "last_contact": gettext_noop("last contact {time} ago"),
     "safe_point": gettext_noop("the task stops at its next safe point"),
     "asked_to_stop": gettext_noop("it was asked to stop"),
-    "no_cancel": gettext_noop("can't be cancelled now: {reason}"),
+    "no_cancel": gettext_noop("can't be stopped now: {reason}"),
     "took": gettext_noop("took {time}"),
     "count_in_time": gettext_noop("{count} in {time}"),
     "stopped_after": gettext_noop("stopped after {count}"),
     "stopped_in": gettext_noop("stopped in {step}"),
+    "in_step": gettext_noop("in {step}"),
     "step_number": gettext_noop("step {step}"),
     "step_number_of": gettext_noop("step {step} of {steps}"),
     "step_named": gettext_noop("{step}: {stage}"),
@@ -75,7 +77,7 @@ MESSAGES: Final = {
     "about_hour": gettext_noop("about an hour"),
     "about_hour_and_half": gettext_noop("about an hour and a half"),
     # Actions
-    "cancel": gettext_noop("Cancel"),
+    "cancel": gettext_noop("Stop"),
     "try_again": gettext_noop("Try again"),
     "start_again": gettext_noop("Start again"),
     "open_result": gettext_noop("Open result"),
@@ -273,9 +275,9 @@ def _detail(snapshot: Snapshot, health: Health | None, now: float) -> str:
     if snapshot.cancel_requested:
         return ""
     if state is State.QUEUED:
-        waited_s, ahead = _waited_s(snapshot, now), snapshot.ahead
+        ahead = snapshot.ahead
         place = "" if ahead is None else plural("ahead", ahead) if ahead else message("next")
-        return _joined([place, message("waiting_for", time=duration(waited_s)) if waited_s > STILL_WAITING_S else ""])
+        return _joined([place, _waited(snapshot, now)])
     return snapshot.error or ""
 
 
@@ -305,20 +307,26 @@ def _running_details(snapshot: Snapshot, health: Health | None, now: float) -> l
 def _ended_detail(snapshot: Snapshot) -> str:
     if snapshot.state is State.SUCCEEDED:
         return _succeeded_detail(snapshot)
-    stopped = _stopped(snapshot.progress)
+    stopped = _stopped(snapshot.progress, is_said=snapshot.state is State.CANCELLED)
     if snapshot.state is State.FAILED and snapshot.reference:
         stopped.insert(0, message("reference", code=snapshot.reference))
     return _joined(stopped)
 
 
-def _stopped(progress: Progress) -> list[str]:
-    """Where the task stopped. The count is named after its step, because alone it would look like the whole."""
+def _stopped(progress: Progress, *, is_said: bool) -> list[str]:
+    """Where the task stopped; `is_said`: the status says that it did.
+
+    The count is named after its step, because alone it would look like the whole.
+    """
     count = _count_text(progress, open_ended=False)
     if not _has_steps(progress):
-        return [message("stopped_after", count=count)] if count else []
+        return [message("after_count" if is_said else "stopped_after", count=count)] if count else []
     step = _step_number(progress)
     named = message("step_named", step=step, stage=progress.stage) if progress.stage else step
-    return [message("stopped_in", step=named), message("after_count", count=count) if count else ""]
+    return [
+        message("in_step" if is_said else "stopped_in", step=named),
+        message("after_count", count=count) if count else "",
+    ]
 
 
 def _succeeded_detail(snapshot: Snapshot) -> str:
@@ -357,6 +365,14 @@ def _count_text(progress: Progress, *, open_ended: bool = True) -> str:
 def _with_unit(count: str, unit: str, counted: str) -> str:
     """Add the unit. It is a plural, and its singular is not known, so one thing has none: "1 of 1"."""
     return message("with_unit", count=count, unit=unit) if unit and counted != number(1) else count
+
+
+def _waited(snapshot: Snapshot, now: float) -> str:
+    seconds = _waited_s(snapshot, now)
+    if seconds <= STILL_WAITING_S:
+        return ""
+    is_scheduled = snapshot.due_at is not None and snapshot.due_at > snapshot.created_at
+    return message("due_ago" if is_scheduled else "asked_ago", time=duration(seconds))
 
 
 def _waited_s(snapshot: Snapshot, now: float) -> float:

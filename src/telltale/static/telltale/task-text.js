@@ -174,6 +174,18 @@ export class Texts {
     return this.message(waitedSeconds(snapshot, now) > STILL_WAITING_S ? "still_waiting" : "waiting")
   }
 
+  /**
+   * @param {Snapshot} snapshot
+   * @param {number} now
+   */
+  #waited(snapshot, now) {
+    const seconds = waitedSeconds(snapshot, now)
+    if (seconds <= STILL_WAITING_S) return ""
+    const time = this.duration(seconds)
+    const isScheduled = (snapshot.due_at ?? 0) > snapshot.created_at
+    return isScheduled ? this.message("due_ago", { time }) : this.message("asked_ago", { time })
+  }
+
   /** @param {Progress} progress */
   #runningStatus(progress) {
     const { step, steps } = progress
@@ -196,9 +208,8 @@ export class Texts {
     // A waiting task has no safe point: it is stopped at once.
     if (snapshot.cancel_requested) return ""
     if (state === "queued") {
-      const seconds = waitedSeconds(snapshot, now)
       const place = snapshot.ahead == null ? "" : snapshot.ahead ? this.plural("ahead", snapshot.ahead) : this.message("next")
-      return joined([place, seconds > STILL_WAITING_S ? this.message("waiting_for", { time: this.duration(seconds) }) : ""])
+      return joined([place, this.#waited(snapshot, now)])
     }
     return snapshot.error ?? ""
   }
@@ -233,19 +244,21 @@ export class Texts {
     if (snapshot.state === "succeeded") return this.#succeededDetail(snapshot)
     const hasReference = snapshot.state === "failed" && snapshot.reference
     const reference = hasReference ? this.message("reference", { code: snapshot.reference ?? "" }) : ""
-    return joined([reference, ...this.#stopped(snapshot.progress)])
+    return joined([reference, ...this.#stopped(snapshot.progress, snapshot.state === "cancelled")])
   }
 
   /**
    * Where the task stopped. The count is named after its step, because alone it would look like the whole.
    * @param {Progress} progress
+   * @param {boolean} isSaid whether the status says that it stopped
    */
-  #stopped(progress) {
+  #stopped(progress, isSaid) {
     const count = this.#countText(progress, false)
-    if (!hasSteps(progress)) return [count ? this.message("stopped_after", { count }) : ""]
+    const after = count ? this.message("after_count", { count }) : ""
+    if (!hasSteps(progress)) return [isSaid || !count ? after : this.message("stopped_after", { count })]
     const step = this.#stepNumber(progress)
     const named = progress.stage ? this.message("step_named", { step, stage: progress.stage }) : step
-    return [this.message("stopped_in", { step: named }), count ? this.message("after_count", { count }) : ""]
+    return [isSaid ? this.message("in_step", { step: named }) : this.message("stopped_in", { step: named }), after]
   }
 
   /** @param {Snapshot} snapshot */
