@@ -51,7 +51,7 @@ class Supervisor:
     def __init__(self, directory: Path, runtime_directory: str, host: str, port: int) -> None:
         """`runtime_directory`: for the sockets of the local broker, whose paths must be short."""
         self.directory, self.host, self.port = directory, host, port
-        self.environment = environment(directory) | {"XDG_RUNTIME_DIR": runtime_directory}
+        self.environment = environment(directory) | {"DEMO_SOCKETS": runtime_directory}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.is_stopping = False
 

@@ -79,7 +79,9 @@ STATICFILES_DIRS = [HERE / "static"]
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 # Shorter than the defaults, so that a killed worker shows within seconds.
-TELLTALE = {"BEAT_S": 2.0, "STALLED_S": 6.0, "LEASE_S": 15.0, "QUIET_S": 20.0}
+TELLTALE: dict[str, object] = {"BEAT_S": 2.0, "STALLED_S": 6.0, "LEASE_S": 15.0, "QUIET_S": 20.0}
+if "DEMO_SOCKETS" in os.environ:
+    TELLTALE["BROKER"] = f"local://{os.environ['DEMO_SOCKETS']}"
 
 if BUILT_IN_CSP:
     from django.utils.csp import CSP

@@ -147,6 +147,66 @@ def test_the_default_path_depends_on_the_secret_key(settings) -> None:
     assert default_path() != our_path
 
 
+ENVIRONMENTS = [{"XDG_RUNTIME_DIR": "/run/user/1000"}, {"TMPDIR": "/run"}, {}]
+
+LISTEN_AND_PUBLISH = """
+import django; django.setup()
+from telltale.brokers import broker
+from telltale.testing.brokers import collect, make_messages
+received = collect(broker())
+print("listening", flush=True)
+broker().publish(make_messages(input().encode()))
+received.assert_received(b"0", b"1", b"2")
+input()
+broker().close()
+"""
+
+
+def test_processes_of_a_user_hear_each_other_whatever_their_environment_says_of_directories(tmp_path: Path) -> None:
+    site = {"DJANGO_SETTINGS_MODULE": "tests.settings", "TELLTALE_BROKER": "local://"}
+    site["TELLTALE_TEST_DB"] = str(tmp_path / "site.sqlite3")
+    processes = []
+    for extra in ENVIRONMENTS:
+        env = {name: value for name, value in os.environ.items() if name not in {"XDG_RUNTIME_DIR", "TMPDIR"}}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", LISTEN_AND_PUBLISH],
+                env={**env, **site, **extra},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "listening\n"
+        for number, process in enumerate(processes):
+            assert process.stdin is not None
+            process.stdin.write(f"{number}\n")
+            process.stdin.flush()
+        for process in processes:
+            process.communicate("end\n", timeout=100)
+            assert process.returncode == 0
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_the_last_listener_removes_the_default_directory_and_no_other(settings, directory: Path) -> None:
+    settings.SECRET_KEY = "of this test alone"
+    for url, is_removed in ((f"local://{directory}", False), ("local://", True)):
+        path = default_path() if url == "local://" else directory
+        first, second = build(url), build(url)
+        collect(first)
+        received = collect(second)
+        first.close()
+        second.publish(make_messages(b"still there"))
+        received.assert_received(b"still there")
+        second.close()
+        assert path.exists() is not is_removed
+
+
 def test_a_listener_whose_socket_was_removed_binds_another(
     broker: LocalBroker, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,9 @@ class LocalBroker:
 
     reach = Reach.MACHINE
 
-    def __init__(self, path: Path) -> None:
-        self._directory = SocketDirectory(path)
+    def __init__(self, path: Path, *, removes_directory: bool = False) -> None:
+        """`removes_directory`: whether the last listener removes the directory."""
+        self._directory = SocketDirectory(path, is_removed=removes_directory)
         self._lock = threading.Lock()
         self._connections: dict[str, ListenerConnection] = {}
         self._listed_version: tuple[int, int] | None = None
@@ -187,5 +188,6 @@ def build(url: SplitResult) -> Broker:
         )
     if not SUPPORTED:
         return NoneBroker()
-    path = Path(unquote(url.path)) if url.path.strip("/") else default_path()
-    return LocalBroker(path)
+    if url.path.strip("/"):
+        return LocalBroker(Path(unquote(url.path)))
+    return LocalBroker(default_path(), removes_directory=True)

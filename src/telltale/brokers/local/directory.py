@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from django.utils.crypto import salted_hmac
 from telltale import conf
 from telltale.brokers.base import BrokerUnavailable
 
+_PARENT: Final = Path("/tmp")  # noqa: S108 (the directory in it is private, or it is refused)
+
 PATH_BYTES: Final = 103
 """The longest path of a socket that all platforms take (Linux takes 107)."""
 
@@ -26,27 +29,36 @@ _NAME_BYTES: Final = len("/01234567") + len(_SUFFIX)
 
 
 def default_path() -> Path:
-    """A directory for this user, secret key and database, below the runtime directory or the temporary one.
+    """A directory for this user, secret key and database, below `shared_parent`.
 
     Only processes that share a database share a directory, so a site and its tests or copies stay apart.
     """
     alias = conf.settings().database
     name = django_settings.DATABASES.get(alias, {}).get("NAME", "")
     site = salted_hmac("telltale.brokers.local", str(name), algorithm="sha256").hexdigest()[:12]
-    parent = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(parent) / f"telltale-{os.geteuid()}-{site}"
+    return shared_parent() / f"telltale-{os.geteuid()}-{site}"
+
+
+def shared_parent() -> Path:
+    """The directory below which all processes of a user look, whatever their environment.
+
+    `XDG_RUNTIME_DIR` and `TMPDIR` often differ between a service and a shell, or a worker and a web server.
+    """
+    return _PARENT if _PARENT.is_dir() else Path(tempfile.gettempdir())
 
 
 class SocketDirectory:
     """A directory of sockets, one for each listener."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_removed: bool = False) -> None:
+        """`is_removed`: whether the last listener removes it."""
         if not path.is_absolute() or len(os.fsencode(path)) + _NAME_BYTES > PATH_BYTES:
             raise ImproperlyConfigured(
                 f"The local broker's directory is {str(path)!r}: it must be an absolute path of at most "
                 f"{PATH_BYTES - _NAME_BYTES} bytes. Choose one: TELLTALE['BROKER'] = 'local:///run/mysite'."
             )
         self.path = path
+        self._is_removed = is_removed
 
     def create(self) -> None:
         """Create the directory unless it exists; raises `BrokerUnavailable` if that fails or it isn't trusted."""
@@ -59,6 +71,12 @@ class SocketDirectory:
                 "TELLTALE['BROKER'] = 'local:///…'."
             ) from error
         self.version()
+
+    def remove_if_empty(self) -> None:
+        """Remove the directory if no listener uses it any more, unless its creator is to keep it."""
+        if self._is_removed:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def version(self) -> tuple[int, int] | None:
         """(inode, time of the last change in ns), which differs after a socket was added or removed.

@@ -67,7 +67,11 @@ class LocalListener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._wake_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.bind(str(self._path))
+            try:
+                self._socket.bind(str(self._path))
+            except FileNotFoundError:
+                self._directory.create()  # Another process's last listener has removed it in between.
+                self._socket.bind(str(self._path))
             self._wake_socket.setblocking(False)
             self._wake_socket.connect(str(self._path))
         except OSError as error:
@@ -79,6 +83,7 @@ class LocalListener:
         self._socket.close()
         self._wake_socket.close()
         self._path.unlink(missing_ok=True)
+        self._directory.remove_if_empty()
 
     def _wake(self) -> None:
         """Wake the thread by an empty datagram."""
