@@ -21,6 +21,7 @@ AdminConnection = psycopg.Connection[Any]
 
 SET_UP = """
 import django; django.setup()
+from django.conf import settings; settings.TELLTALE = {**settings.TELLTALE, "SIGN_MESSAGES": False}
 from telltale.brokers import broker
 from telltale.brokers.postgres import broker as postgres_broker, notification_thread
 from telltale.testing.brokers import *
@@ -205,6 +206,7 @@ def test_under_gevent_messages_are_sent_and_received_while_a_task_computes(
     code = """
 from gevent import monkey; monkey.patch_all()
 import django; django.setup()
+from django.conf import settings; settings.TELLTALE = {**settings.TELLTALE, "SIGN_MESSAGES": False}
 import time
 from telltale.brokers import broker
 from telltale.testing.brokers import Received, make_messages

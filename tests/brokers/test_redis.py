@@ -134,6 +134,16 @@ def test_publishing_fails_without_the_right_and_works_again_with_it(
     received.assert_received(b"again")
 
 
+def test_a_user_without_the_right_to_ask_for_the_role_can_publish(
+    secure_redis: SecureRedis, make_broker: MakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telltale.brokers.redis.sender.ROLE_EVERY_S", 0.0)
+    received, broker = collect(make_broker(secure_redis.url)), make_broker(secure_redis.url)
+    for number in range(20):
+        broker.publish(make_messages(b"%d" % number))
+    received.assert_received(*(b"%d" % number for number in range(20)))
+
+
 def test_an_untrusted_certificate_is_refused(secure_redis: SecureRedis, make_broker: MakeBroker) -> None:
     with pytest.raises(BrokerUnavailable, match="certificate"):
         collect(make_broker(f"rediss://localhost:{secure_redis.tls_port}"))
@@ -188,7 +198,7 @@ def test_messages_published_just_before_a_process_ends_are_received(redis: Redis
     received = collect(make_broker())
     code = """
 from telltale.brokers import broker
-settings.TELLTALE = {"BROKER": sys.argv[1]}
+settings.TELLTALE = {"BROKER": sys.argv[1], "SIGN_MESSAGES": False}
 for n in range(1000):
     broker().publish(make_messages(b"%d" % n))
 """

@@ -7,14 +7,15 @@ and listeners that may have lost messages reported it.
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from telltale.brokers.base import Broker, SelectiveListener
 from telltale.brokers.redis.broker import RedisBroker
-from telltale.testing.brokers import Received, assert_eventually, listen_selectively, make_messages
+from telltale.testing.brokers import Received, assert_eventually, collect, listen_selectively, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
 from tests.brokers.publishing import assert_failing_at_once, assert_recovery, try_to_publish
@@ -237,3 +238,24 @@ def test_while_one_server_of_a_cluster_is_down_messages_of_the_others_are_receiv
     cluster.servers[2].start()
     for topic in topics:
         assert_recovery(broker, received, topic)
+
+
+def test_a_publisher_notices_that_its_server_has_become_a_replica_and_its_name_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telltale.brokers.redis.sender.ROLE_EVERY_S", 0.2)
+    sockets, name = [tmp_path / "first.sock", tmp_path / "second.sock"], tmp_path / "name"
+
+    def server(number: int) -> Callable[[Path], Redis]:
+        return lambda directory: Redis(directory, None, "--unixsocket", str(sockets[number]))
+
+    with running(server(0)) as first, running(server(1)) as second, broker_factory(f"unix://{name}") as make_broker:
+        name.symlink_to(sockets[0])
+        broker = make_broker()
+        broker.publish(make_messages(b"to the first"))
+        name.unlink()
+        name.symlink_to(sockets[1])
+        with first.client() as admin:
+            admin.replicaof("127.0.0.1", second.port)
+        received = collect(make_broker())
+        assert_eventually(lambda: try_to_publish(broker, b"moved") and b"moved" in received, "it publishes at the new")

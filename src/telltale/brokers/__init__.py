@@ -155,7 +155,7 @@ def reset() -> None:
 
 
 def _setting_changed(*, setting: str, **_: object) -> None:
-    if setting in {"TELLTALE", "SECRET_KEY", "SECRET_KEY_FALLBACKS"}:
+    if setting == "TELLTALE":
         reset()
 
 

@@ -403,7 +403,7 @@ def test_the_children_of_a_prefork_pool_publish(make_broker: MakeBroker, setting
 def test_messages_published_just_before_a_process_ends_are_received(make_broker: MakeBroker, settings: Any) -> None:
     received = collect(make_broker())
     code = """
-settings.TELLTALE = {"BROKER": "channels://"}
+settings.TELLTALE = {"BROKER": "channels://", "SIGN_MESSAGES": False}
 from telltale.brokers import broker
 for n in range(1000):
     broker().publish(make_messages(b"%d" % n))

@@ -32,6 +32,10 @@ class Command(NamedTuple):
     packed: bytes
 
 
+ROLE: Final = Command(-1, pack(("ROLE",)))
+"""Asks a server whether it is a replica; it belongs to no bucket."""
+
+
 class Channels:
     """The channel names of one site. `buckets` is 1 where one server has all channels."""
 

@@ -179,7 +179,9 @@ class Publisher:
 
     def _use(self, opened: OpenedConnections) -> None:
         self._shard_map, self._is_map_stale, self._failures = opened.shard_map, False, 0
-        self._senders.update({node: Sender(connection) for node, connection in opened.connections.items()})
+        asks_role = self._topology.channels.buckets == 1
+        for node, connection in opened.connections.items():
+            self._senders[node] = Sender(connection, asks_role=asks_role)
         for node in self._senders.keys() - set(opened.shard_map):
             self._senders.pop(node).close()
 
