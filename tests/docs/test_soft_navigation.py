@@ -147,7 +147,7 @@ def test_a_toast_is_shown_until_it_is_dismissed_and_never_again(way: Way, open_p
         content = content.replace("<h1>Older", "<h1>Oldest")
     notify(page, "warning", "Disk nearly full")
     expect(page.locator(TOAST)).to_have_text(["Disk full×", "Disk nearly full×"])
-    assert "Disk nearly full" in page.locator(".telltale-spoken[role=alert]").inner_text()
+    expect(page.locator(".telltale-spoken[role=alert]")).to_contain_text("Disk nearly full")
     for _ in range(2):
         page.get_by_role("button", name="Dismiss").first.click()
     expect(page.locator(TOAST)).to_have_count(0)
