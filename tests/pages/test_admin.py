@@ -254,7 +254,7 @@ def test_cancel_as_a_button_and_as_an_action_and_who_did_it_is_recorded(ada: Any
     assert [state_of(task) for task in (one, two, three)] == ["cancelled"] * 3
     entries = LogEntry.objects.order_by("pk")
     assert {entry.user.username for entry in entries} == {"staff-cancel"}
-    assert sorted(entry.object_id for entry in entries) == ids_of(one, two, three)
+    assert sorted(str(entry.object_id) for entry in entries) == ids_of(one, two, three)
 
 
 def test_the_admin_refuses_what_the_pages_refuse_and_says_why(ada: Any) -> None:

@@ -5,12 +5,13 @@ from typing import Any, Final
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from telltale import conf, store
 from telltale.admin.health import with_health
-from telltale.admin.newest import newest_values
+from telltale.admin.newest import is_search, newest_values
 from telltale.core.states import ENDS, Health, State
 from telltale.pages.task_text import message
 
@@ -73,9 +74,15 @@ class EndedFilter(admin.SimpleListFilter):
         return [(key, text) for key, (text, _seconds) in PERIODS.items()]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the tasks that ended in the chosen period."""
-        _text, seconds = PERIODS.get(str(self.value()), ("", None))
-        return queryset if seconds is None else queryset.filter(ended_at__gte=store.now() - seconds)
+        """Return the tasks that ended in the chosen period. The list itself has no others, except for a search."""
+        since = chosen_since(request)
+        return queryset if since is None or not is_search(request) else queryset.filter(ended_at__gt=since)
+
+
+def chosen_since(request: HttpRequest) -> float | None:
+    """Return when the period begins that the request chooses; None if it chooses none."""
+    _text, seconds = PERIODS.get(request.GET.get(str(EndedFilter.parameter_name), ""), ("", None))
+    return None if seconds is None else store.now() - seconds
 
 
 class NewestValues(admin.SimpleListFilter):
@@ -132,7 +139,11 @@ class OwnerFilter(NewestValues):
         if self.value() is None:
             return queryset
         key = _user_key(self.value())
-        return queryset.none() if key is None else queryset.filter(owner_id=key)
+        if key is None:
+            return queryset.none()
+        # An expression, so that no index of an owner is used: an owner may have more tasks than the list reads.
+        owner = queryset.alias(listed_owner=Coalesce("owner_id", "owner_id"))
+        return owner.filter(listed_owner=key)
 
 
 def _user_key(value: Any) -> Any:

@@ -4,7 +4,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models.functions import Right
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -25,8 +24,9 @@ from telltale.admin.filters import (
     OwnerFilter,
     RunnerFilter,
     StateFilter,
+    chosen_since,
 )
-from telltale.admin.newest import LISTED, counts, newest_tasks
+from telltale.admin.newest import COUNTED, GROUP, LISTED, counts, is_search, newest_tasks
 from telltale.models import TaskState
 from telltale.pages.guards import without_transaction
 from telltale.pages.task_text import number
@@ -35,15 +35,12 @@ from telltale.templatetags.telltale import task_progress
 ERROR_LENGTH: Final = 120
 """The list shows this many characters of an error."""
 
-GROUP: Final = "group_id"
-"""The parameter that lists the members of a group, by an index."""
-
 
 @admin.register(TaskState)
 class TaskStateAdmin(ActsOnTasks):
     """Tasks with live bars, owner, worker, error and times, the newest first."""
 
-    list_display = ("summary", "error_line", "who", "times")
+    list_display = ("row", "who", "times")
     list_display_links = None
     list_filter = (StateFilter, HealthFilter, EndedFilter, OwnerFilter, LabelFilter, RunnerFilter, NameFilter)
     list_select_related = ("owner",)
@@ -77,8 +74,7 @@ class TaskStateAdmin(ActsOnTasks):
             return rows
         # A traceback may be long: the list shows its last line, which is the exception.
         rows = rows.defer("detail").annotate(detail_end=Right("detail", 2 * ERROR_LENGTH))
-        is_all = bool(request.GET.get(SEARCH_VAR, "").strip() or request.GET.get(GROUP))
-        return rows if is_all else newest_tasks(rows)
+        return rows if is_search(request) else newest_tasks(rows, since=chosen_since(request))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list; its tasks know the request, which columns don't get."""
@@ -105,7 +101,9 @@ class TaskStateAdmin(ActsOnTasks):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, with its counts on top."""
         url = reverse("admin:telltale_taskstate_changelist", current_app=self.admin_site.name)
-        found = counts(now=store.now())
+        found: dict[str, Any] = counts(now=store.now())
+        if found["failed"] > COUNTED:
+            found["failed"] = f"{COUNTED}+"
         context = {
             "telltale_counts": [
                 {"key": "running", "n": found["running"], "text": _("running"), "url": f"{url}?state=running"},
@@ -144,17 +142,23 @@ class TaskStateAdmin(ActsOnTasks):
     # Columns and fields
 
     @admin.display(description=_("task"), ordering="created_at")
-    def summary(self, task: Any) -> SafeString:
-        """Return the live bar with the task's texts, a link to its live page, and the buttons."""
-        context = task_progress({"request": task.admin_request}, task, link=True, buttons=False)
-        bar = render_to_string("telltale/task_progress.html", context)
-        return format_html("{}{}", SafeString(bar), self.buttons(task.admin_request, task))
-
-    @admin.display(description=_("error"))
-    def error_line(self, task: Any) -> str:
-        """Return the exception, which is the last line of the traceback."""
+    def row(self, task: Any) -> SafeString:
+        """Return the live bar, the exception, which is the last line of the traceback, and the buttons."""
         lines = str(task.detail_end).strip().splitlines()
-        return Truncator(lines[-1] if lines else task.error or story.DASH).chars(ERROR_LENGTH)
+        exception = Truncator(lines[-1]).chars(ERROR_LENGTH) if lines else ""
+        # Shown by the style sheet while the task has failed: it may be run again.
+        line = format_html('<code class="telltale-exception">{}</code>', exception) if exception else ""
+        return format_html("{}{}{}", self._bar(task), self.buttons(task.admin_request, task), line)
+
+    @admin.display(description=_("task"))
+    def summary(self, task: Any) -> SafeString:
+        """Return the live bar and the buttons."""
+        return format_html("{}{}", self._bar(task), self.buttons(task.admin_request, task))
+
+    def _bar(self, task: Any) -> SafeString:
+        """Return the bar with its texts and a link to the task's live page."""
+        context = task_progress({"request": task.admin_request}, task, link=True, buttons=False)
+        return SafeString(render_to_string("telltale/task_progress.html", context))
 
     @admin.display(description=_("owner and worker"))
     def who(self, task: Any) -> SafeString:
