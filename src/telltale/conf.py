@@ -93,6 +93,9 @@ class Settings:
     """Live connections from one network address to one web process. Behind a proxy, all may have its address."""
     connections_per_user: int = 20
     """Live connections of one user or session to one web process."""
+    connections_without_person: int = 200
+    """Live connections by tickets that name neither user nor session, from one public network address to one web
+    process. Many visitors may share an address. Private addresses, such as a proxy's, are not counted."""
     show_ended_s: float = 86_400.0
     """How long an ended task stays in its owner's tray."""
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telltale.core import foreign
 from telltale.core.foreign import check_foreign
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import State
@@ -25,6 +26,12 @@ OURS = [
     Envelope(topics=("project:7",), event=Event(topic="project:7", name="x", data=[1, {"a": None}])),
     Envelope(topics=("telltale:cancellations",), cancel="a"),
 ]
+
+
+def test_every_field_has_a_type() -> None:
+    assert foreign._SNAPSHOT.keys() - {"ended"} == set(Snapshot.__slots__)
+    assert foreign._PROGRESS.keys() == set(Progress.__slots__)
+    assert foreign._NOTICE.keys() == set(Notice.__slots__)
 
 
 def checked(raw: bytes) -> Envelope:

@@ -15,7 +15,7 @@ from typing import Final
 from django.conf import settings as django_settings
 from django.utils.crypto import salted_hmac
 
-from telltale.brokers.base import Broker, Deliver, EventLoopBroker, Listener, Message, Missed, Reach
+from telltale.brokers.base import Broker, Deliver, EventLoopBroker, Listener, Message, Missed
 from telltale.brokers.delivery import LossCounter
 
 MARK: Final = b" ~"
@@ -78,13 +78,8 @@ class SignedBroker:
     """Signs what is published by another broker, and delivers only what this site has signed."""
 
     def __init__(self, broker: Broker, signer: Signer, *, accept_unsigned: bool = False) -> None:
-        self.broker = broker
+        self.broker, self.reach = broker, broker.reach
         self._signer, self._accept_unsigned = signer, accept_unsigned
-
-    @property
-    def reach(self) -> Reach:
-        """See `Broker`."""
-        return self.broker.reach
 
     def publish(self, messages: Sequence[Message]) -> None:
         """See `Broker`."""

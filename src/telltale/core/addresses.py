@@ -1,7 +1,7 @@
 """Under which name a client's network address is counted."""
 
 from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Network, ip_network
 from typing import Final
 
 NETWORK_BITS: Final = 64
@@ -23,3 +23,12 @@ def counted_address(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(IPv6Network((parsed, NETWORK_BITS), strict=False))
+
+
+@lru_cache(maxsize=CACHED)
+def is_public(counted: str) -> bool:
+    """Whether a counted address is one of the internet. Others are of proxies, as a rule, or of the site itself."""
+    try:
+        return ip_network(counted).network_address.is_global
+    except ValueError:
+        return False

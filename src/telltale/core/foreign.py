@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from math import isinf
 from typing import Any, Final
 
-from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import State
 from telltale.core.wire import LEVELS, Envelope, Kind, Malformed
 
@@ -124,7 +123,3 @@ def _check_types(data: Mapping[str, Any], types: Mapping[str, tuple[type, ...]],
             raise Malformed(f"The field {name!r} is {type(value).__name__}.")
         if (type(value) is int and abs(value) > LARGEST_INTEGER) or (type(value) is float and isinf(value)):
             raise Malformed(f"The field {name!r} is a larger number than browsers know.")
-
-
-assert _SNAPSHOT.keys() - {"ended"} == set(Snapshot.__slots__)
-assert _PROGRESS.keys() == set(Progress.__slots__)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from telltale.core import reasons
-from telltale.core.addresses import counted_address
+from telltale.core.addresses import counted_address, is_public
 from telltale.core.connection import Connection
-from telltale.core.policy import Phase
+from telltale.core.policy import Grant, Phase
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
@@ -68,8 +68,14 @@ class ConnectedClient:
 
     @property
     def person(self) -> str:
-        """The topic of the person whose connection it is; empty if the ticket names no person."""
-        return self.connection.grant.follower if self.connection.grant is not None else ""
+        """The topic of the person whose connection it is.
+
+        If the ticket names no person: the client's network address; empty if that is not public, or without a ticket.
+        """
+        return self._person_of(self.connection.grant) if self.connection.grant is not None else ""
+
+    def _person_of(self, grant: Grant) -> str:
+        return grant.follower or (self.address if is_public(self.address) else "")
 
     @property
     def topics(self) -> frozenset[str]:
@@ -83,7 +89,7 @@ class ConnectedClient:
             grant = tickets.verify(ticket, now=host.now())
         except tickets.TicketRefused as refusal:
             return self.close(refusal.reason)
-        if previous is None and host.is_full_for(grant.follower):
+        if previous is None and host.is_full_for(self._person_of(grant)):
             return self.close(reasons.LIMIT)
         if previous is not None and previous.follower != grant.follower:
             # A connection belongs to one person; after signing in as another, a page opens another connection.

@@ -21,6 +21,7 @@ from telltale.core.hub import SLICE, Hub, due_frames
 from telltale.core.policy import ConnectionPolicy
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
+from telltale.core.topics import is_topic
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.client import ConnectedClient
@@ -134,8 +135,13 @@ class Driver:
     # For clients ---------------------------------------------------------------------------------
 
     def is_full_for(self, person: str) -> bool:
-        """Whether this person has as many connections here as one person may have."""
-        return bool(person) and self._connections_by_person[person] >= conf.settings().connections_per_user
+        """Whether this person has as many connections here as one person may have.
+
+        `person`: a topic; or the network address of a client whose ticket names no person.
+        """
+        settings = conf.settings()
+        limit = settings.connections_per_user if is_topic(person) else settings.connections_without_person
+        return bool(person) and self._connections_by_person[person] >= limit
 
     def attach(self, client: ConnectedClient) -> None:
         """Send the client what its ticket covers, from now on; call again after a renewal."""
