@@ -331,6 +331,12 @@ def test_the_owner_is_a_link_for_staff_who_may_see_users(ada: Any) -> None:
     assert link not in text_of(staff_client().get(f"{LIST}{task.pk}/change/"))
 
 
+def test_the_story_has_the_return_value(ada: Any) -> None:
+    task = task_of(ada)
+    ended(started(task), return_json='{"rows": 7}')
+    assert '{"rows": 7}' in text_of(staff_client().get(f"{LIST}{task.pk}/change/"))
+
+
 def hide_all(task: TaskState, arguments: dict[str, Any]) -> None:
     """A site that shows no arguments."""
 

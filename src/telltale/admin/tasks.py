@@ -55,7 +55,7 @@ class TaskStateAdmin(ActsOnTasks):
         (_("Story"), {"fields": ("timeline", "progress_text")}),
         (_("Error"), {"fields": ("error_text", "reference")}),
         (_("Owner"), {"fields": ("owner_text", "session", "key")}),
-        (_("Call"), {"fields": ("name", "arguments", "runner", "runner_id", "worker", "group")}),
+        (_("Call"), {"fields": ("name", "arguments", "returned", "runner", "runner_id", "worker", "group")}),
     )
 
     class Media:
@@ -200,6 +200,11 @@ class TaskStateAdmin(ActsOnTasks):
     def arguments(self, task: TaskState) -> str:
         """Return the stored arguments, redacted."""
         return story.arguments(task)
+
+    @admin.display(description=_("return value"))
+    def returned(self, task: TaskState) -> str:
+        """Return the return value as JSON, if the task keeps it."""
+        return story.preformatted(task.return_json or "") or story.DASH
 
     @admin.display(description=_("owner"))
     def owner_text(self, task: Any) -> str:
