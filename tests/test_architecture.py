@@ -29,6 +29,7 @@ ROOMS = [
     "store",
     "brokers",
     "messages",
+    "unseen",
     "worker",
     "dispatch",
     "runners",

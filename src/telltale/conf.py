@@ -58,6 +58,13 @@ class Settings:
     """How long ended tasks and shown notices are kept."""
     keep_unseen_s: float = 90 * 86_400.0
     """How long a notice that was not shown is kept, together with its task."""
+    unseen: str | None = None
+    """Dotted path of `(user, notices) -> bool | None`, which `manage.py telltale unseen` calls with what no page has
+    shown to a user, such as "telltale.unseen.mail"; False: they wait on."""
+    unseen_after_s: float = 3_600.0
+    """How long a notice waits for a page before it is handed over to `unseen`."""
+    unseen_url: str | None = None
+    """The site's address, for the links in mails, such as "https://example.com"."""
     unstarted_s: float | None = 1_800.0
     """A waiting task that no worker starts for this long, although nothing is in the way, ends as failed: its runner
     has probably lost it. None: only `keep_queued_s` counts."""

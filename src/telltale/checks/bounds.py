@@ -36,6 +36,7 @@ BOUNDS: Final[dict[str, Bound]] = {
     "QUEUE_STATUS_EVERY_S": Bound(0.5, 3_600.0, "the questions would keep runners busy, or answers would be old"),
     "KEEP_ENDED_S": Bound(MINUTE_S, inf, "people would not find a task that has just ended"),
     "KEEP_UNSEEN_S": Bound(MINUTE_S, inf, "notices would be deleted before people come back"),
+    "UNSEEN_AFTER_S": Bound(0.1, inf, "people would get a mail for what their page is about to show"),
     "UNSTARTED_S": Bound(10.0, inf, "tasks would fail while their workers restart"),
     "KEEP_QUEUED_S": Bound(MINUTE_S, inf, "tasks would fail while they wait for a busy worker"),
     "PRUNE_EVERY_S": Bound(10.0, 7 * DAY_S, "pruning would keep the database busy, or rows would pile up"),

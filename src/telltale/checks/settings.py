@@ -185,6 +185,7 @@ def _references(settings: Settings) -> Iterator[CheckMessage]:
     yield from _hook("CAN_FOLLOW", settings.can_follow, "(request, topic) -> bool")
     yield from _hook("CAN_ACT", settings.can_act, "(request, topic, action) -> bool")
     yield from _hook("SHOWN_ARGUMENTS", settings.shown_arguments, "(task, arguments) -> arguments or None")
+    yield from _hook("UNSEEN", settings.unseen, "(user, notices) -> bool or None")
     yield from _authentication(settings)
     for origin in settings.allowed_origins:
         if not origins.is_valid(origin):

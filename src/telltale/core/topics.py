@@ -23,6 +23,9 @@ databases can index such a column."""
 CANCELLATIONS: Final = "telltale:cancellations"
 """Worker processes follow it: the tasks whose cancellation was requested."""
 
+USER_PREFIX: Final = "user:"
+"""How the topics of users begin."""
+
 _INTERNAL_KIND: Final = "telltale"
 
 _FORM: Final = re.compile(r"[a-z][a-z0-9_-]{0,125}:(?:[A-Za-z0-9_.@+-]|%[0-9A-F]{2})+")

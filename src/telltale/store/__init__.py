@@ -14,7 +14,8 @@ In the order of a task's life:
 - `saving`: saves reports and renews leases, many tasks at a time
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
 - `groups`: many tasks under one bar; `group_reopening`: a lost member comes back
-- `notices`: messages for owners, each shown once; `message_list`: the list of them, to be read again
+- `notices`: messages for owners, each shown once; `message_list`: the list of them, to be read again;
+  `unseen`: those that are handed over to mail or a hook
 - `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet
 - `listing`: the whole list of an owner's tasks, one page at a time
@@ -63,6 +64,7 @@ from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
 from telltale.store.time_limit import CALL_S, time_limit
 from telltale.store.unsaved import SavedRun, add_source, add_unsaved
+from telltale.store.unseen import confirm_handed_over, due_topics, give_back, hold_due
 from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
 
 __all__ = [
@@ -94,9 +96,11 @@ __all__ = [
     "add_unsaved",
     "call_arguments",
     "claim",
+    "confirm_handed_over",
     "confirm_notice",
     "count_before",
     "delete_queued",
+    "due_topics",
     "end",
     "end_expired",
     "end_missing",
@@ -104,7 +108,9 @@ __all__ = [
     "followed_ids",
     "get_task",
     "get_tasks",
+    "give_back",
     "hand_over",
+    "hold_due",
     "hold_notice",
     "is_cancel_requested",
     "limited_lock_waits",

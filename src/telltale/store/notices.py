@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.conf import settings as django_settings
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.urls import NoReverseMatch, get_script_prefix, reverse, set_script_prefix
 from django.utils.translation import gettext as _
 
@@ -37,6 +37,12 @@ from telltale.store.write_on_read import write_on_read
 HELD_S: Final = 10.0
 """How long a page holds a notice: it shows the notice in the first half, and confirms that in the second."""
 
+
+HANDING_OVER_S: Final = 300.0
+"""How long notices are held while they are handed over to mail or a hook (`unseen.py`)."""
+
+HANDOVER_HOLDER: Final = "handover:"
+"""How the holder's name begins while notices are handed over."""
 
 TAKEN_AT_ONCE: Final = 50
 """How many notices a page without scripts shows at most; the others wait for the next page."""
@@ -133,11 +139,17 @@ def _take(notices: Collection[StoredNotice], instant: float) -> list[Notice]:
         ]
 
 
+def free_rows(instant: float) -> "QuerySet[StoredNotice]":
+    """The notices that were not shown, and that neither a page nor a handover holds."""
+    return notice_rows().filter(_is_free(instant))
+
+
 def _is_free(instant: float) -> Q:
-    """The condition of notices that were not shown, and that no page holds."""
+    """The condition of notices that were not shown, and that neither a page nor a handover holds."""
     # A hold that ends much later than any can was taken before the clock was put back. Not a little later: the instants
     # of two processes may differ by some seconds.
-    is_held = Q(held_until__gt=instant, held_until__lte=instant + 2 * HELD_S)
+    is_handed_over = Q(holder__startswith=HANDOVER_HOLDER, held_until__lte=instant + 2 * HANDING_OVER_S)
+    is_held = Q(held_until__gt=instant) & (Q(held_until__lte=instant + 2 * HELD_S) | is_handed_over)
     return Q(shown_at=None) & (Q(held_until=None) | ~is_held)
 
 

@@ -13,6 +13,7 @@ from telltale.messages import announce
 from telltale.pusher.traffic import measure, report
 from telltale.server.options import CannotServe, Options
 
+from telltale.unseen import hand_over
 
 class Command(BaseCommand):
     """One command with subcommands, so that a site's list of commands stays short."""
@@ -30,6 +31,9 @@ class Command(BaseCommand):
         )
         Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
         watching.add_arguments(subcommands.add_parser("watch", help="Watch tasks in this terminal."))
+        subcommands.add_parser(
+            "unseen", help="Hand over notices that no page has shown: to mail or a hook, as the setting UNSEEN says."
+        )
         worker = subcommands.add_parser("worker", help="Run the consumers of some channels of Django Channels.")
         worker.add_argument(
             "--channels", nargs="+", required=True, metavar="NAME", help="Channels to take messages of."
@@ -122,6 +126,14 @@ class Command(BaseCommand):
             f"Ended {given_up:,} tasks that no worker started."
         )
 
+
+    def _unseen(self, **_options: Any) -> None:
+        if conf.settings().unseen is None:
+            raise CommandError('Set TELLTALE["UNSEEN"], for example to "telltale.unseen.mail": docs/messages.md.')
+        done = hand_over()
+        self.stdout.write(f"Handed over {done.notices:,} notices of {done.users:,} users.")
+        if done.failures:
+            raise CommandError(f"The hook failed for {done.failures:,} users; their notices wait for the next call.")
 
 def positive(text: str) -> float:
     """Return the number in an argument; raises `ArgumentTypeError` unless it is greater than 0."""
