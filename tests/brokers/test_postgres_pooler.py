@@ -1,10 +1,12 @@
 """The PostgreSQL broker behind PgBouncer in transaction mode, where LISTEN succeeds but nothing is received."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from telltale.brokers.postgres import notification_thread, probe
+from telltale.management.doctor import broker as examination
 from telltale.testing.brokers import assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker
 from tests.servers import PgBouncer, Postgres, running
@@ -46,3 +48,17 @@ def test_a_direct_listener_receives_messages_that_were_published_through_the_poo
     received.assert_received(b"through the pooler", b"directly")
     assert received.missed_count == 0
     assert_eventually(lambda: pooled_received.missed_count > 0, "the pooled listener reports missed messages")
+
+
+def test_the_doctor_finds_a_pooler_that_delivers_no_notifications_and_none_in_a_direct_address(
+    pgbouncer: PgBouncer, postgres: Postgres, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TELLTALE = {"BROKER": postgres.url}
+    assert list(examination.examine_broker()) == []
+    monkeypatch.setattr(examination, "WAIT_S", 2.0)
+    monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)
+    settings.TELLTALE = {"BROKER": pgbouncer.url.replace("telltale@", "telltale:s3cret@")}
+    [finding] = examination.examine_broker()
+    assert finding.id == "broker-deaf-pooler"
+    assert "Name the PostgreSQL server itself, not the pooler" in finding.setting
+    assert "s3cret" not in str(finding)

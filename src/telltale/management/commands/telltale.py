@@ -1,4 +1,4 @@
-"""`manage.py telltale prune`, `serve`, `traffic`, `watch` and `worker`. Each subcommand is a method."""
+"""`manage.py telltale doctor`, `prune`, `serve`, `traffic`, `watch` and `worker`. Each subcommand is a method."""
 
 import os
 import sys
@@ -8,32 +8,34 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
+from telltale.management.doctor import command as doctor
 from telltale.management.watch import command as watching
 from telltale.messages import announce
 from telltale.pusher.traffic import measure, report
 from telltale.server.options import CannotServe, Options
-
 from telltale.unseen import hand_over
+
 
 class Command(BaseCommand):
     """One command with subcommands, so that a site's list of commands stays short."""
 
     help = (
-        "Delete old tasks and notices, run the live server or a worker, watch tasks, or show what a site's progress "
-        "would cost."
+        "Delete old tasks and notices, run the live server or a worker, watch tasks, examine a running set-up, or show "
+        "what a site's progress would cost."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add a parser for each subcommand."""
         subcommands = parser.add_subparsers(dest="subcommand", required=True)
+        doctor.add_arguments(subcommands.add_parser("doctor", help="Find what is wrong with a running set-up."))
         subcommands.add_parser(
             "prune", help="Delete old tasks and notices, and end tasks that no worker started, as the settings say."
         )
-        Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
-        watching.add_arguments(subcommands.add_parser("watch", help="Watch tasks in this terminal."))
         subcommands.add_parser(
             "unseen", help="Hand over notices that no page has shown: to mail or a hook, as the setting UNSEEN says."
         )
+        Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
+        watching.add_arguments(subcommands.add_parser("watch", help="Watch tasks in this terminal."))
         worker = subcommands.add_parser("worker", help="Run the consumers of some channels of Django Channels.")
         worker.add_argument(
             "--channels", nargs="+", required=True, metavar="NAME", help="Channels to take messages of."
@@ -58,6 +60,12 @@ class Command(BaseCommand):
             "--connections", type=positive, default=100, help="The plan's limit; 100 are free (November 2026)."
         )
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """As Django's, but the doctor reports errors of the system checks itself, beside all else that is wrong."""
+        if options.get("subcommand") == "doctor":
+            options["skip_checks"] = True
+        return super().execute(*args, **options)
+
     def handle(self, *, subcommand: str, **options: Any) -> None:
         """Call the method of the subcommand."""
         getattr(self, f"_{subcommand}")(**options)
@@ -73,6 +81,14 @@ class Command(BaseCommand):
             serve(Options.of(options))
         except CannotServe as error:
             raise CommandError(str(error)) from error
+
+    def _doctor(self, *, url: str | None, json: bool, **_options: Any) -> None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise CommandError(f"--url is {url!r}: give the site's whole address, such as https://example.com/.")
+        findings = doctor.examine(url)
+        doctor.report(findings, url=url, is_json=json, write=self.stdout.write)
+        if findings:
+            raise SystemExit(1)
 
     def _watch(self, *, no_color: bool, **options: Any) -> None:
         selection = watching.selection_of(**options)
@@ -111,6 +127,14 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
 
+    def _unseen(self, **_options: Any) -> None:
+        if conf.settings().unseen is None:
+            raise CommandError('Set TELLTALE["UNSEEN"], for example to "telltale.unseen.mail": docs/messages.md.')
+        done = hand_over()
+        self.stdout.write(f"Handed over {done.notices:,} notices of {done.users:,} users.")
+        if done.failures:
+            raise CommandError(f"The hook failed for {done.failures:,} users; their notices wait for the next call.")
+
     def _prune(self, **_options: Any) -> None:
         tasks = notices = given_up = 0
         while True:
@@ -126,14 +150,6 @@ class Command(BaseCommand):
             f"Ended {given_up:,} tasks that no worker started."
         )
 
-
-    def _unseen(self, **_options: Any) -> None:
-        if conf.settings().unseen is None:
-            raise CommandError('Set TELLTALE["UNSEEN"], for example to "telltale.unseen.mail": docs/messages.md.')
-        done = hand_over()
-        self.stdout.write(f"Handed over {done.notices:,} notices of {done.users:,} users.")
-        if done.failures:
-            raise CommandError(f"The hook failed for {done.failures:,} users; their notices wait for the next call.")
 
 def positive(text: str) -> float:
     """Return the number in an argument; raises `ArgumentTypeError` unless it is greater than 0."""
