@@ -21,6 +21,7 @@ from django.conf import settings
 from django.contrib.sessions.backends import signed_cookies
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from django.utils.crypto import salted_hmac
 
 from telltale.authentication import user_of
@@ -158,8 +159,27 @@ def owned_by(owner: Any) -> Iterator[None]:
         _current.reset(token)
 
 
+def note_ticket(request: object) -> None:
+    """Note that the response to this request has a ticket, so no cache may keep it."""
+    inner = django_request(request)
+    if inner is not None:
+        setattr(inner, _HAS_TICKET, True)
+
+
+_HAS_TICKET: Final = "telltale_has_ticket"
+_SITE_CACHE: Final = "django.middleware.cache.UpdateCacheMiddleware"
+
+
+def _forbid_storing(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Forbid storing a response with a ticket, unless the site has decided itself on caching."""
+    if not getattr(request, _HAS_TICKET, False) or response.has_header("Cache-Control"):
+        return
+    if _SITE_CACHE not in settings.MIDDLEWARE:
+        patch_cache_control(response, no_store=True, private=True)
+
+
 class OwnerMiddleware:
-    """Makes the visitor the owner of the tasks that a view enqueues.
+    """Makes the visitor the owner of the tasks that a view enqueues, and keeps pages with a ticket out of caches.
 
     Place it after the session and authentication middleware. Supports sync and async.
     """
@@ -176,9 +196,12 @@ class OwnerMiddleware:
         if iscoroutinefunction(self):
             return self._acall(request)
         with owned_by(request):
-            return self.get_response(request)
+            response: HttpResponseBase = self.get_response(request)
+        _forbid_storing(request, response)
+        return response
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         with owned_by(request):
             response: HttpResponseBase = await self.get_response(request)
-            return response
+        _forbid_storing(request, response)
+        return response

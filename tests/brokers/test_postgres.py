@@ -20,8 +20,8 @@ pytestmark = pytest.mark.service
 AdminConnection = psycopg.Connection[Any]
 
 SET_UP = """
-import django; django.setup()
 from django.conf import settings; settings.TELLTALE = {**settings.TELLTALE, "SIGN_MESSAGES": False}
+import django; django.setup()
 from telltale.brokers import broker
 from telltale.brokers.postgres import broker as postgres_broker, notification_thread
 from telltale.testing.brokers import *
@@ -205,8 +205,8 @@ def test_under_gevent_messages_are_sent_and_received_while_a_task_computes(
     received = collect(make_broker())
     code = """
 from gevent import monkey; monkey.patch_all()
-import django; django.setup()
 from django.conf import settings; settings.TELLTALE = {**settings.TELLTALE, "SIGN_MESSAGES": False}
+import django; django.setup()
 import time
 from telltale.brokers import broker
 from telltale.testing.brokers import Received, make_messages

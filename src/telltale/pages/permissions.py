@@ -21,7 +21,7 @@ from telltale.authentication import user_of
 from telltale.core.topics import InvalidTopic, parse, parse_open, task_topic
 from telltale.live import tickets
 from telltale.models import TaskState
-from telltale.owners import Owner, django_request
+from telltale.owners import Owner, django_request, note_ticket
 
 Action = Literal["cancel", "retry"]
 
@@ -167,6 +167,7 @@ def ticket_for(request: HttpRequest, requested: Iterable[str]) -> PageTicket:
     if owner.user_id is not None and owner.topic not in topics and _has_signed_in(requested):
         topics = [*owner.topics, *topics][: tickets.MAX_TOPICS]
     text = tickets.issue(topics, follower=owner.topic or "", now=now)
+    note_ticket(request)
     return PageTicket(ticket=text, topics=frozenset(topics), expires_at=tickets.expires_at(now=now))
 
 
