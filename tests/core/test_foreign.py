@@ -68,6 +68,15 @@ def test_a_text_that_is_no_snapshot_is_malformed(text: bytes) -> None:
         checked(HEAD + b"\n" + text)
 
 
+@pytest.mark.parametrize("borders", [[0], [1], ["0.5"], [True], [0.1] * 10, 0.5, {"0.5": 1}])
+def test_borders_of_stages_that_no_bar_has_are_malformed(borders: Any) -> None:
+    data = SNAPSHOT.to_json()
+    good, bad = (data | {"progress": data["progress"] | {"borders": value}} for value in ([0.25, 0.5], borders))
+    assert checked(HEAD + b"\n" + json.dumps(good).encode()).snapshot.progress.borders == (0.25, 0.5)
+    with pytest.raises(Malformed):
+        checked(HEAD + b"\n" + json.dumps(bad).encode())
+
+
 @given(field=st.sampled_from(sorted(SNAPSHOT.to_json())), value=JSON)
 def test_a_snapshot_with_a_field_of_another_kind_is_malformed_or_as_its_head_says(field: str, value: Any) -> None:
     data = SNAPSHOT.to_json() | {field: value}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telltale.core.progress import Stages, number
+from telltale.core.snapshot import Progress
 
 
 def at(stages: Stages, current: Any, total: Any) -> float | None:
@@ -88,6 +89,37 @@ def test_the_outermost_stage_is_named() -> None:
     stages.enter("A part of it", 0.5)
     progress = stages.sample()
     assert (progress.stage, progress.step, progress.steps) == ("Reading", 1, 3)
+
+
+def test_stages_of_equal_weight_have_all_their_borders_from_the_first_on() -> None:
+    stages = Stages()
+    stages.enter("Reading", 1, 4)
+    assert stages.sample().borders == (0.25, 0.5, 0.75)
+    stages.enter("A part of it", 0.5)
+    assert stages.sample().borders == (0.25, 0.5, 0.75)
+
+
+def test_stages_of_other_weights_have_the_borders_and_the_number_that_are_known() -> None:
+    for weights, of in (((2, 3, 5), 10), ((0.2, 0.3, 0.5), None), ((1, 1.5, 2.5), 5)):
+        stages = Stages()
+        known = []
+        for weight in weights:
+            stages.enter("", weight, of)
+            known.append((stages.sample().borders, stages.sample().steps))
+            stages.leave()
+        assert [borders for borders, _steps in known][1:] == [(0.2, 0.5), (0.2, 0.5)]
+        assert known[-1][1] == 3
+        assert Progress.from_json(stages.sample().to_json()) == stages.sample()
+
+
+def test_stages_of_unknown_share_that_run_in_parallel_or_are_many_have_no_borders() -> None:
+    unknown, parallel, many = Stages(), Stages(), Stages()
+    unknown.enter("")
+    for _ in range(2):
+        parallel.enter("", 1, 2, parent=parallel.root)
+    many.enter("", 1, 1_000_000)
+    assert [stages.sample().borders for stages in (unknown, parallel, many)] == [(), (), ()]
+    assert "borders" not in many.sample().to_json()
 
 
 def test_after_the_last_stage_no_stage_is_named() -> None:

@@ -30,6 +30,7 @@ def test_a_task_has_this_text(case: dict[str, Any]) -> None:
     assert (text.figure, text.value_text) == (expected["figure"], expected["value_text"])
     assert text.filled == pytest.approx(expected["filled"])
     assert text.keeps_running == expected["keeps_running"]
+    assert text.borders == tuple(expected.get("borders", ()))
 
 
 @pytest.mark.parametrize("case", SHARED["healths"], ids=lambda case: case["about"])

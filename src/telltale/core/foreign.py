@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import isinf
 from typing import Any, Final
 
+from telltale.core.snapshot import MAX_BORDERS
 from telltale.core.states import State
 from telltale.core.wire import LEVELS, Envelope, Kind, Malformed
 
@@ -41,6 +42,7 @@ _PROGRESS: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("unit", "message", "stage"), _TEXT),
     "step": _INTEGER,
     "steps": (*_INTEGER, type(None)),
+    "borders": (list,),
 }
 _NOTICE: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("id", "topic", "level", "text"), _TEXT),
@@ -101,7 +103,10 @@ def _depth(data: object) -> int:
 
 def _check_snapshot(envelope: Envelope, data: dict[str, Any]) -> None:
     _check_types(data, _SNAPSHOT, required={"id", "attempt", "seq", "state", "ended", "progress", "label"})
-    _check_types(data["progress"], _PROGRESS, required=_PROGRESS.keys())
+    _check_types(data["progress"], _PROGRESS, required=_PROGRESS.keys() - {"borders"})
+    borders = data["progress"].get("borders", ())
+    if len(borders) > MAX_BORDERS or not all(type(border) in _NUMBER and 0 < border < 1 for border in borders):
+        raise Malformed(f"A snapshot's “borders” are at most {MAX_BORDERS} numbers between 0 and 1.")
     usual = data.get("usual_s")
     if usual is not None and not (len(usual) == 2 and all(type(number) in _NUMBER for number in usual)):
         raise Malformed("A snapshot's “usual_s” is a list of two numbers.")

@@ -11,9 +11,11 @@ the same time: the sample may be a moment old, it never raises, and the fraction
 import math
 from dataclasses import dataclass, field
 from operator import index
-from typing import Any
+from typing import Any, Final
 
-from telltale.core.snapshot import MESSAGE_BYTES, SHORT_BYTES, Progress, bounded
+from telltale.core.snapshot import MAX_BORDERS, MESSAGE_BYTES, SHORT_BYTES, Progress, bounded
+
+_TINY: Final = 1e-9
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +36,11 @@ class Stage:
     weights_sum: float | None = None
     """The sum of the weights of all its children; None until a child names it."""
     children_total: int | None = None
-    """How many children there will be, if all have weight 1."""
+    """How many children there will be; None until their weights tell."""
+    given_share: float | None = 0.0
+    """The sum of the shares of its children; None once the share of one was unknown."""
+    is_even: bool = True
+    """Whether all its children have had weight 1."""
     parent: "Stage | None" = None
     number: int = 0
     """Its place among the children of its parent, from 1; 0 for the root."""
@@ -49,6 +55,9 @@ class Stages:
     root: Stage = field(default_factory=Stage)
     _present: Stage | None = None
     _highest: float | None = None
+    _ends: list[float] | None = field(default_factory=list)
+    """Of the root's children, as shares of the whole; None where they are unknown or too many."""
+    _borders: tuple[float, ...] = ()
 
     @property
     def present(self) -> Stage:
@@ -66,10 +75,15 @@ class Stages:
             parent.weights_sum = _positive(of, "of")
         weights_sum = parent.weights_sum
         parent.children += 1
-        if weights_sum is not None and weight == 1 and weights_sum == int(weights_sum):
-            parent.children_total = int(weights_sum)
+        parent.is_even = parent.is_even and weight == 1
         divisor = weights_sum if weights_sum is not None else (1.0 if weight < 1 else None)
         share = None if divisor is None else min(1.0, weight / divisor)
+        given = parent.given_share
+        parent.given_share = None if given is None or share is None else given + share
+        parent.children_total = _children_total(parent)
+        if parent is self.root:
+            self._ends = None if is_parallel else self._ends_with(parent.given_share)
+            self._borders = self._find_borders()
         stage = Stage(name=name, share=share, parent=parent, number=parent.children)
         parent.open[id(stage)] = stage
         if not is_parallel:
@@ -120,12 +134,37 @@ class Stages:
             stage=bounded(outermost.name, SHORT_BYTES),
             step=outermost.number,
             steps=self.root.children_total,
+            borders=self._borders,
         )
+
+    def _ends_with(self, end: float | None) -> list[float] | None:
+        if self._ends is None or end is None or len(self._ends) > MAX_BORDERS:
+            return None
+        return [*self._ends, end]
+
+    def _find_borders(self) -> tuple[float, ...]:
+        """The borders of the root's children that are known, also of those to come if all have the same weight."""
+        count, ends = self.root.children_total, self._ends
+        if ends is None or (count or 0) > MAX_BORDERS + 1:
+            return ()
+        if count is not None and self.root.is_even:
+            ends = [number / count for number in range(1, count)]
+        return tuple(round(end, 4) for end in ends if end < 1 - _TINY)[:MAX_BORDERS]
 
     def _highest_of(self, fraction: float | None) -> float | None:
         if fraction is not None:
             self._highest = max(self._highest or 0.0, min(1.0, fraction))
         return self._highest
+
+
+def _children_total(parent: Stage) -> int | None:
+    """How many children there will be: as many as there are, if they are the whole, or as weights of 1 fit in."""
+    if parent.given_share is not None and parent.given_share >= 1 - _TINY:
+        return parent.children
+    weights_sum = parent.weights_sum
+    if weights_sum is not None and parent.is_even and weights_sum == int(weights_sum):
+        return max(int(weights_sum), parent.children)
+    return None
 
 
 def _outermost(stage: Stage) -> Stage:

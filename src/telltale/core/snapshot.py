@@ -29,6 +29,9 @@ SHORT_BYTES = 255
 RETURN_BYTES = 8_192
 """Of the JSON of a task's return value, which is not part of the snapshot."""
 
+MAX_BORDERS = 9
+"""Of the borders between stages: a bar with more would be a row of dots."""
+
 Order = tuple[int, bool, int]
 """`(attempt, ended, seq)` of a snapshot.
 
@@ -109,15 +112,20 @@ class Progress:
     """The number of the present outermost stage, from 1; 0 without stages."""
     steps: int | None = None
     """How many outermost stages there will be, if the task said so."""
+    borders: tuple[float, ...] = ()
+    """Where one outermost stage ends and the next begins, as shares of the whole, ascending; those that are known."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, with every key."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return plain JSON values, with every key but `borders`, which is there only if there are some."""
+        data = {name: getattr(self, name) for name in self.__slots__}
+        borders = data.pop("borders")
+        return data | {"borders": list(borders)} if borders else data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reverse `to_json`; unknown keys are ignored, because newer senders may add some."""
-        return cls(**{name: data[name] for name in cls.__slots__ if name in data})
+        known = {name: data[name] for name in cls.__slots__ if name in data}
+        return cls(**known | {"borders": tuple(data.get("borders") or ())})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

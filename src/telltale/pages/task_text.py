@@ -154,6 +154,8 @@ class TaskText:
     """The percentage that the task reported; empty where the bar is filled by time alone, and after the end."""
     value_text: str
     """The bar's value as text, for screen readers; without it they read a percentage, also where that is a guess."""
+    borders: tuple[float, ...]
+    """The borders of stages to draw on the bar, as shares of it."""
     keeps_running: bool
     """Whether a page may say that the task keeps running without it."""
 
@@ -170,6 +172,8 @@ def describe(snapshot: Snapshot, health: Health | None, *, now: float) -> TaskTe
         filled=share,
         figure="" if snapshot.ended else percent,
         value_text=_value_text(snapshot, status, percent),
+        # A full bar has no parts any more.
+        borders=() if snapshot.state is State.SUCCEEDED else snapshot.progress.borders,
         keeps_running=keeps_running(snapshot, health, now=now),
     )
 

@@ -7,7 +7,7 @@ and preload tags carry the nonce of the Content-Security-Policy. `{% task_progre
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -159,6 +159,12 @@ def telltale_text(key: str) -> str:
 def task_label(task: TaskState) -> str:
     """Return the task's name for people, never empty."""
     return task_text.label_of(task)
+
+
+@register.filter
+def ticks_path(borders: Sequence[float]) -> str:
+    """Return the path of the ticks at these shares of the bar, in an SVG one wide and high."""
+    return "".join(f"M{border:g} 0v1" for border in borders)
 
 
 @register.filter

@@ -5,7 +5,7 @@
  * against the cases in `tests/traces/task-text.json`. Durations are in seconds, times by the server's clock.
  *
  * @typedef {{label: string, status: string, detail: string, filled: number | null, figure: string, valueText: string,
- *   keepsRunning: boolean}} TaskText
+ *   keepsRunning: boolean, borders: number[]}} TaskText
  * @typedef {{count: string, timeLeft: string}} Moving
  * @typedef {{messages: Object<string, string>, plurals: Object<string, [number, ...string[]]>, rules: string[], percent: string,
  *   group: string, decimal: string}} Catalogue
@@ -93,6 +93,8 @@ export class Texts {
       // Empty where the bar is filled by time alone, and after the end.
       figure: snapshot.ended ? "" : percent,
       valueText: this.#valueText(snapshot, status, percent),
+      // A full bar has no parts any more.
+      borders: snapshot.state === "succeeded" ? [] : snapshot.progress.borders ?? [],
       keepsRunning: keepsRunning(snapshot, health, now),
     }
   }

@@ -83,6 +83,7 @@ export function clearParts({ label, figure, line, bar, status, detail, note, ori
   if (link) setAttribute(link, "href", url)
   for (const part of [link ?? label, figure, status, detail]) setText(part, "")
   for (const name of ["value", "aria-label", "aria-valuetext"]) bar.removeAttribute(name)
+  setTicks({ bar }, [])
   for (const part of [line, note, origin, result, cancel, retry]) if (part) part.hidden = true
 }
 
@@ -118,6 +119,28 @@ export function setResultLink(link, url, text) {
   if (link.textContent === "") link.textContent = text
   link.hidden = !href
 }
+
+const SVG = "http://www.w3.org/2000/svg"
+
+/**
+ * Draw the borders of stages over the bar. As attributes of an SVG, which no policy for styles forbids.
+ * @param {Pick<Parts, "bar">} parts
+ * @param {number[]} borders shares of the whole, 0 to 1
+ */
+export function setTicks({ bar }, borders) {
+  const path = borders.map(border => `M${Number(border)} 0v1`).join("")
+  let ticks = bar.parentElement?.querySelector(".telltale-ticks")
+  if (!ticks && path) {
+    ticks = document.createElementNS(SVG, "svg")
+    for (const [name, value] of Object.entries(TICKS)) ticks.setAttribute(name, value)
+    ticks.append(document.createElementNS(SVG, "path"))
+    bar.after(ticks)
+  }
+  const drawn = ticks?.querySelector("path")
+  if (drawn) setAttribute(drawn, "d", path)
+}
+
+const TICKS = { class: "telltale-ticks", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" }
 
 /**
  * Show or hide each control. Focus inside a control that is hidden moves to `element`, so that it is not lost. The

@@ -17,7 +17,7 @@ import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
-import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, writeRendered } from "telltale/elements/progress-parts.js"
+import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, setTicks, writeRendered } from "telltale/elements/progress-parts.js"
 import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
@@ -260,6 +260,7 @@ export class TaskProgress extends HTMLElement {
     this.#fill(this.#position.next(snapshot, text.filled))
     setAttribute(bar, "aria-label", text.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
+    setTicks(this.#parts, text.borders)
     setText(status, text.status)
     setText(detail, text.detail)
     this.#showControls(snapshot, now)

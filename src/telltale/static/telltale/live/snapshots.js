@@ -6,7 +6,7 @@
  * one that was never true. Each notice is new once; every event is new.
  *
  * @typedef {{fraction: number | null, current: number | null, total: number | null, unit: string, message: string,
- *   stage: string, step: number, steps: number | null}} Progress
+ *   stage: string, step: number, steps: number | null, borders?: number[]}} Progress
  * @typedef {{id: string, attempt: number, ended: boolean, seq: number, state: string, name: string, label: string,
  *   progress: Progress, error: string | null, reference: string | null, result: string | null, has_return_value: boolean,
  *   created_at: number, started_at: number | null, moved_at: number | null, beat_at: number | null,
