@@ -1,5 +1,6 @@
 """Access to the live address: its path, and the hosts and origins that may use it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,3 +143,25 @@ def test_a_request_with_two_origins_comes_from_no_page_of_this_site(settings: An
         assert is_known_host(request)
         assert not is_trusted_origin(request)
     assert is_trusted_origin(LiveRequest.from_headers(headers[:2]))
+
+
+@pytest.mark.parametrize("how", ["itself", "its proxy", "redirect"])
+def test_a_page_of_plain_http_is_no_page_of_a_site_that_uses_tls(settings, how: str) -> None:
+    plain = LiveRequest(host="example.org", origin="http://example.org")
+    assert is_trusted_origin(plain), "the site may use plain HTTP"
+    if how == "redirect":
+        settings.SECURE_SSL_REDIRECT = True
+    if how == "its proxy":
+        settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+        assert is_trusted_origin(replace(plain, forwarded_proto="http"))
+    more = {"itself": {"is_secure": True}, "its proxy": {"forwarded_proto": "https"}, "redirect": {}}[how]
+    assert not is_trusted_origin(replace(plain, **more))
+    assert is_trusted_origin(replace(plain, origin="https://example.org", **more))
+    settings.CSRF_TRUSTED_ORIGINS = ["http://other.example"]
+    assert is_trusted_origin(replace(plain, origin="http://other.example", **more))
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_a_request_over_tls_is_known(scheme: str) -> None:
+    assert LiveRequest.from_scope({"headers": [], "scheme": scheme}).is_secure
+    assert not LiveRequest.from_scope({"headers": [], "scheme": "http"}).is_secure

@@ -87,12 +87,20 @@ def is_trusted_origin(request: LiveRequest, *, is_any_enough: bool = True) -> bo
     if not host:
         return False  # "null": a page that hides its origin
     if _without_default_port(host) == _without_default_port(_host(request)):
-        return True
+        # Anyone on the network can forge a page of plain HTTP; so it is no page of a site that uses TLS.
+        return scheme != "http" or not _is_secure(request)
     for trusted in django_settings.CSRF_TRUSTED_ORIGINS:
         trusted_scheme, _, trusted_host = trusted.lower().partition("://")
         if trusted_scheme == scheme and is_same_domain(host, trusted_host.replace("*.", ".", 1)):
             return True
     return False
+
+
+def _is_secure(request: LiveRequest) -> bool:
+    """Whether the browser is known to use TLS for this request, or for all of this site."""
+    header, value = django_settings.SECURE_PROXY_SSL_HEADER or ("", "")
+    is_forwarded = header == "HTTP_X_FORWARDED_PROTO" and request.forwarded_proto.partition(",")[0].strip() == value
+    return request.is_secure or is_forwarded or django_settings.SECURE_SSL_REDIRECT
 
 
 def _host(request: LiveRequest) -> str:

@@ -124,7 +124,8 @@ def _with_headers(response: HttpResponseBase, headers: list[origins.Header]) -> 
 
 def _is_from_foreign_page(request: HttpRequest) -> bool:
     """Whether the page of another site sent the request, with credentials that it need not know."""
-    live_request = LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))
+    origin, is_secure = request.headers.get("Origin", ""), request.is_secure()
+    live_request = LiveRequest(host=request.get_host(), origin=origin, is_secure=is_secure)
     scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
     return scheme in SENT_BY_BROWSERS and not is_trusted_origin(live_request, is_any_enough=False)
 

@@ -141,7 +141,8 @@ def _identify(request: HttpRequest) -> None:
     asker = find_asker(request)
     if asker.user is not None:
         request.user = asker.user
-    live_request = LiveRequest(host=request.get_host(), origin=request.headers.get("Origin", ""))
+    origin, is_secure = request.headers.get("Origin", ""), request.is_secure()
+    live_request = LiveRequest(host=request.get_host(), origin=origin, is_secure=is_secure)
     if not is_trusted_origin(live_request, is_any_enough=not asker.is_from_cookie):
         raise _Refused("This page is of another site: add its origin to TELLTALE['ALLOWED_ORIGINS'].")
 

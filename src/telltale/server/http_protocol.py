@@ -117,7 +117,7 @@ class HttpProtocol(UpgradeProtocol):
         if self.flow.write_paused:
             # The client has not read the previous response: `resume_writing` would be called on the next protocol.
             return None
-        request = LiveRequest.from_headers(self.headers)
+        request = LiveRequest.from_headers(self.headers, is_secure=self.scheme == "https")
         return request if request.wants_event_stream and is_known_host(request) else None
 
     def _hand_over(self, request: LiveRequest) -> None:

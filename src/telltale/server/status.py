@@ -19,10 +19,11 @@ from uvicorn.server import ServerState
 from telltale.brokers.counts import counts
 from telltale.brokers.signing import rejected
 from telltale.core.wire import encode
+from telltale.live.access import is_known_host
 from telltale.live.driver import Driver, driver
 from telltale.live.incoming import unusable
 from telltale.server import routes
-from telltale.transports.http import Receive, Scope, Send, send_response
+from telltale.transports.http import LiveRequest, Receive, Scope, Send, send_response
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4"
 
@@ -55,7 +56,11 @@ class StatusApplication:
         """Answer one request."""
         if scope["path"] == "/healthz":
             live_driver = self._driver or driver()
-            await send_response(send, 503 if live_driver.is_draining else 200, encode(status_json(live_driver)))
+            content = status_json(live_driver)
+            if self._driver is None and not is_known_host(LiveRequest.from_scope(scope)):
+                # A health check may come by the server's address. Others learn no more than that it serves.
+                content = {"state": content["state"]}
+            await send_response(send, 503 if live_driver.is_draining else 200, encode(content))
         elif scope["path"] == "/metrics" and self._driver is not None:
             await send_response(send, 200, metrics_text(self._driver), content_type=METRICS_TYPE)
         else:

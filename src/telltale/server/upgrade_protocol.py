@@ -28,7 +28,8 @@ class UpgradeProtocol(HttpToolsProtocol):
         self.transport.set_protocol(socket)
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
         handshake = Request(self.url.decode("latin-1"), headers)
-        socket.open(handshake, LiveRequest.from_headers(self.headers), self.config)
+        request = LiveRequest.from_headers(self.headers, is_secure=self.scheme == "https")
+        socket.open(handshake, request, self.config)
 
     def _find_socket(self) -> routes.MakeSocket | None:
         return routes.find_socket(self._path, self.root_path)

@@ -80,7 +80,8 @@ class WebSocketProtocol(SocketProtocol):
             path = handshake.path.partition("?")[0]
             headers = handshake.headers.raw_items()
             request = LiveRequest.from_headers(
-                (name.encode(), value.encode("latin-1", "replace")) for name, value in headers
+                ((name.encode(), value.encode("latin-1", "replace")) for name, value in headers),
+                is_secure=self._transport.get_extra_info("sslcontext") is not None,
             )
             self._parser = None
             if is_live(path, config.root_path):

@@ -38,9 +38,13 @@ class LiveRequest:
     accept: str = ""
     ticket: str = ""
     """The bearer token of `Authorization`, not verified."""
+    forwarded_proto: str = ""
+    """`X-Forwarded-Proto`."""
+    is_secure: bool = False
+    """Whether the server itself received the request over TLS. Behind a proxy it rarely did."""
 
     @classmethod
-    def from_headers(cls, headers: RawHeaders, *, address: str = "") -> Self:
+    def from_headers(cls, headers: RawHeaders, *, address: str = "", is_secure: bool = False) -> Self:
         """Parse the headers of a request; of a repeated one the first line counts. Two origins are no site's."""
         texts: dict[bytes, str] = {}
         forwarded_for = []
@@ -60,13 +64,16 @@ class LiveRequest:
             origin=texts.get(b"origin", ""),
             accept=texts.get(b"accept", ""),
             ticket=bearer_token(texts.get(b"authorization", "")),
+            forwarded_proto=texts.get(b"x-forwarded-proto", ""),
+            is_secure=is_secure,
         )
 
     @classmethod
     def from_scope(cls, scope: Scope) -> Self:
         """Parse an ASGI scope of type `http` or `websocket`."""
         client = scope.get("client")
-        return cls.from_headers(scope["headers"], address=str(client[0]) if client else "")
+        is_secure = scope.get("scheme") in {"https", "wss"}
+        return cls.from_headers(scope["headers"], address=str(client[0]) if client else "", is_secure=is_secure)
 
     @property
     def wants_event_stream(self) -> bool:
