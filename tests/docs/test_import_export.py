@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import tablib
@@ -64,6 +65,9 @@ urlpatterns += [
     path("delete-all/", delete_all),
 ]
 """
+HIDDEN_WIDTHS = """
+  [document.documentElement, ...document.querySelectorAll(".results")].map(e => e.scrollWidth - e.clientWidth)
+"""
 FILE = {"name": "contacts.csv", "mimeType": "text/csv", "buffer": b"id,name\n,Ada\n,Bob\n,Grace\n,Joan\n,Mary\n"}
 
 
@@ -122,6 +126,34 @@ def test_an_import_in_the_admin_is_live_to_its_end(page: Page) -> None:
     expect(page.locator("task-progress")).to_have_attribute("state", "succeeded")
     expect(page.locator(".telltale-detail")).to_contain_text("5 rows")
     assert names(page) == ["Ada", "Bob", "Grace", "Joan", "Mary"]
+
+
+@pytest.mark.service
+def test_the_admins_list_is_live_and_its_row_has_a_button_that_stops_the_task(page: Page) -> None:
+    task = page.locator("task-progress").get_attribute("task")
+    page.goto(f"/admin/telltale/taskstate/?q={task}")
+    row = page.locator("#result_list tbody tr")
+    expect(row.locator("task-progress")).to_have_attribute("state", "running")
+    expect(row.locator(".telltale-detail")).to_contain_text("2 of 5 rows")
+    row.get_by_role("button", name="Stop").click()
+    expect(page.locator(".messagelist")).to_contain_text("1 task")
+    # The page was loaded while the task ran on, or after it: either way its row shows the end.
+    expect(row.locator("task-progress")).to_have_attribute("state", "cancelled")
+    expect(row.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_admins_list_and_story_fit_a_phone_and_a_small_laptop(page: Page, scheme: Any) -> None:
+    task = page.locator("task-progress").get_attribute("task")
+    page.request.post("/release/")
+    page.emulate_media(color_scheme=scheme)
+    for width in (360, 1_280):
+        page.set_viewport_size({"width": width, "height": 800})
+        for address in (f"?q={task}", f"{task}/change/"):
+            page.goto(f"/admin/telltale/taskstate/{address}")
+            expect(page.locator("task-progress")).to_have_attribute("state", "succeeded")
+            assert set(page.evaluate(HIDDEN_WIDTHS)) == {0}, (width, address)
 
 
 def test_at_most_ten_lines_make_the_import_a_task() -> None:
