@@ -32,16 +32,29 @@ COUNT_TOASTS = """
   }).observe(document, { childList: true, subtree: true })
 """
 
+ADD_STATUS = """
+  const status = document.createElement("task-status")
+  status.task = document.querySelector("task-progress").task
+  status.mine = true
+  window.lines = []
+  new MutationObserver(() => lines.push(status.textContent)).observe(status, { childList: true, subtree: true })
+  document.querySelector("main").append(status)
+"""
+
 
 def test_an_import_is_live_to_its_end_without_a_reload(page: Page, airports: bytes) -> None:
     upload(page, airports)
     page.evaluate("window.wasNotReloaded = true")
+    page.evaluate(ADD_STATUS)
     positions = bar_positions_until_success(page)
     assert len(set(positions)) >= 10
     assert positions == sorted(positions)
     assert max(positions[:-1]) < 1
     assert page.evaluate("window.wasNotReloaded") is True
     expect(page.locator("task-progress")).to_contain_text("Done")
+    expect(page.locator("task-status[state='succeeded']")).to_have_text("Import airports.csv Done")
+    seen = page.evaluate("lines")
+    assert any(re.fullmatch(r"Import airports.csv \d+%", line) for line in seen), seen
     page.get_by_role("link", name=re.compile("result", re.IGNORECASE)).click()
     expect(page.locator("#count")).to_have_attribute("value", "9000")
 

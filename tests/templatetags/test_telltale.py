@@ -276,7 +276,7 @@ def test_an_http_only_csrf_cookie_is_not_named_in_the_page() -> None:
         assert len(data["csrf"]["token"]) == 64
 
 
-@pytest.mark.parametrize("tag", ["{% telltale %}", "{% task_progress task %}"])
+@pytest.mark.parametrize("tag", ["{% telltale %}", "{% task_progress task %}", "{% task_status task %}"])
 def test_without_a_request_the_tags_error_names_the_context_processor(tag: str) -> None:
     with pytest.raises(TemplateSyntaxError, match=r"context_processors\.request"):
         Template("{% load telltale %}" + tag).render(Context({"task": row()}))
@@ -292,6 +292,19 @@ def test_every_state_has_a_bar_with_a_label(state: State) -> None:
     assert element["state"] == state.value
     assert progress["aria-label"] == "Import airports"
     assert progress["max"] == "1"
+
+
+@pytest.mark.parametrize("state", State, ids=str)
+def test_a_line_of_a_task_says_its_label_and_state_and_leads_to_its_page(state: State) -> None:
+    task = row(state, label="a < b", progress={"fraction": 0.456, "current": 4, "total": 9})
+    text = Template("{% load telltale %}{% task_status task %}").render(
+        Context({"request": request_of(), "task": task})
+    )
+    [element], [link] = Page(text).all("task-status"), Page(text).all("a")
+    assert (element["state"], element["task"], link["href"]) == (state, str(task.pk), f"/telltale/tasks/{task.pk}/")
+    words = {"queued": "45%", "running": "45%", "retrying": "45%", "succeeded": "Done", "failed": "Failed"}
+    words |= {"cancelled": "Stopped", "lost": "Interrupted before it finished"}
+    assert " ".join(re.sub("<[^>]*>", "", text).split()) == f"a &lt; b {words[state]}"
 
 
 @pytest.mark.parametrize(("silent_s", "still_s", "health"), [(0, 0, "ok"), (0, 90, "quiet"), (50, 50, "stalled")])

@@ -86,15 +86,26 @@ def _read(owner: Owner, after: Place | None, limit: int) -> list[TaskState]:
 
 
 def _parts(after: Place | None) -> list[Part]:
-    """The parts of the list after a place: each is one range of an index, since alternatives in a condition are not."""
+    """The parts of the list after a place, each in the order of an index and limited by it."""
     if after is None:
         return [_open, _ended]
     if after.ended_at is None:
-        return [lambda tasks: _queued_before(_open(tasks), after), _ended]
-    same_end = Q(ended_at=after.ended_at)
+        return [
+            lambda tasks: _open(tasks).filter(created_at__lte=after.created_at).filter(_queued_before(after)),
+            _ended,
+        ]
+    same_end = Q(ended_at=after.ended_at) & _queued_before(after)
+    if connections[database()].vendor == "mysql":
+        # It would read alternatives in a condition one after another, and sort what it finds.
+        return [
+            lambda tasks: _ended(tasks).filter(same_end, created_at__lte=after.created_at),
+            lambda tasks: _ended(tasks).filter(ended_at__lt=after.ended_at),
+        ]
+    # The first condition is implied by the second: the index begins there.
     return [
-        lambda tasks: _queued_before(tasks.filter(same_end).order_by("-created_at", "-pk"), after),
-        lambda tasks: _ended(tasks).filter(ended_at__lt=after.ended_at),
+        lambda tasks: (
+            _ended(tasks).filter(ended_at__lte=after.ended_at).filter(Q(ended_at__lt=after.ended_at) | same_end)
+        )
     ]
 
 
@@ -117,8 +128,5 @@ def _ended(tasks: "QuerySet[TaskState]") -> "QuerySet[TaskState]":
     return tasks.filter(ended_at__isnull=False).order_by("-ended_at", "-created_at", "-pk")
 
 
-def _queued_before(tasks: "QuerySet[TaskState]", after: Place) -> "QuerySet[TaskState]":
-    # The second condition implies the first, where the index begins.
-    return tasks.filter(created_at__lte=after.created_at).filter(
-        Q(created_at__lt=after.created_at) | Q(pk__lt=after.id)
-    )
+def _queued_before(after: Place) -> Q:
+    return Q(created_at__lt=after.created_at) | Q(created_at=after.created_at, pk__lt=after.id)

@@ -123,6 +123,22 @@ def task_progress(
     }
 
 
+@register.inclusion_tag("telltale/task_status.html", takes_context=True)
+def task_status(context: Mapping[str, Any] | template.Context, task: TaskState) -> dict[str, Any]:
+    """Return the context of the task in one line: an icon, its label, which leads to its page, and how far it is."""
+    request = _request(context, "task_status")
+    now, snapshot = store.now(), task.snapshot
+    task_health = health(snapshot, now=now, limits=settings().limits)
+    return {
+        "task": task,
+        "snapshot": snapshot,
+        "rendered": _rendered(task),
+        "health": task_health,
+        "text": task_text.describe(snapshot, task_health, now=now),
+        "is_own": permissions.is_owner(request, task),
+    }
+
+
 @register.inclusion_tag("telltale/task_messages.html", takes_context=True)
 def task_messages(context: template.Context, limit: int = 5) -> dict[str, Any]:
     """Return the context of the visitor's newest `limit` messages, with a link to all.
@@ -216,6 +232,12 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
         "language": get_language() or "",
         "texts": task_text.catalogue(),
     }
+
+
+def _rendered(task: TaskState) -> str:
+    """What is rendered, for the element's script: it keeps that until a snapshot is newer."""
+    snapshot = task.snapshot
+    return f"{task.pk} {snapshot.attempt} {int(snapshot.ended)} {snapshot.seq}"
 
 
 def _request(context: Mapping[str, Any] | template.Context, tag: str) -> HttpRequest:
