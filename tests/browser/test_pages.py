@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -317,3 +318,89 @@ def test_updates_are_shown_in_one_frame_and_a_bar_out_of_sight_is_right_when_it_
     states = "send(60, 'failed'); ['near', 'far'].map(id => document.getElementById(id).getAttribute('state'))"
     page.evaluate("scrollTo(0, 0)")
     assert page.evaluate(states) == ["failed", "failed"]
+
+
+HIDDEN_PAGE = """
+  Object.defineProperty(document, "hidden", { get: () => true })
+  document.dispatchEvent(new Event("visibilitychange"))
+"""
+BAR_OF_TIME = """
+  async () => {
+    const { connect } = await import("telltale")
+    const live = connect()
+    const bar = document.createElement("task-progress")
+    bar.setAttribute("task", "00000000-0000-4000-8000-000000000009")
+    bar.setAttribute("mine", "")
+    document.querySelector("main").prepend(bar)
+    const progress = { fraction: null, current: null, total: null, unit: "", message: "", stage: "", step: 0 }
+    const none = { error: null, reference: null, result: null, has_return_value: false, due_at: null, ahead: null,
+      is_listening: null, missing_since: null, remaining_s: null, remaining_spread: null, ended_at: null,
+      cancel_requested: false, no_cancel: null }
+    const { now } = live
+    const snapshot = { ...none, id: bar.task, attempt: 1, seq: 1, ended: false, state: "running", label: " ",
+      name: "shop.import_all", usual_s: [1000, 2000], created_at: now, started_at: now - 500, moved_at: now,
+      beat_at: now, progress }
+    live.receive({ tasks: [snapshot] })
+    window.report = (seq, more) => live.receive({ tasks: [{ ...snapshot, seq, progress: { ...progress, ...more } }] })
+  }
+"""
+
+
+def test_a_bar_of_time_alone_has_no_percentage_and_stages_have_ticks(page: Page) -> None:
+    page.goto("/")
+    title = page.title()
+    page.evaluate(HIDDEN_PAGE)
+    page.evaluate(BAR_OF_TIME)
+    element, bar = page.locator("task-progress").first, page.locator("task-progress progress").first
+    expect(element).to_contain_text("Import all")
+    expect(bar).to_have_attribute("aria-valuetext", "Working")
+    assert bar_position(page) >= 0.5
+    assert "%" not in element.inner_text()
+    assert page.title() == title
+    page.evaluate("report(2, { fraction: 0.62, stage: 'Linking', step: 2, steps: 3, borders: [0.25, 0.5] })")
+    expect(page).to_have_title(f"(62%) {title}")
+    expect(bar).to_have_attribute("aria-valuetext", "62%, step 2 of 3")
+    ticks = page.locator(".telltale-ticks")
+    expect(ticks.locator("path")).to_have_attribute("d", "M0.25 0v1M0.5 0v1")
+    # The ticks lie on the bar.
+    assert ticks.bounding_box() == bar.bounding_box()
+
+
+def test_after_stop_the_focus_is_on_a_group_with_a_name_and_an_outline(page: Page, all_airports: bytes) -> None:
+    upload(page, all_airports)
+    wait_until_live(page)
+    page.get_by_role("button", name="Stop").focus()
+    page.keyboard.press("Enter")
+    group = page.get_by_role("group", name="Import airports.csv")
+    expect(group).to_be_focused()
+    assert group.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
+    expect(group).to_contain_text("Stopped")
+    expect(page.locator(".telltale-leave")).to_be_hidden()
+
+
+ALERTS_40_MS_APART = """
+  async () => {
+    const { announce } = await import("telltale/elements/live-regions.js")
+    const region = document.querySelector(".telltale-spoken[role=alert]")
+    window.spoken = []
+    new MutationObserver(() => spoken.push([performance.now(), [...region.children].map(it => it.textContent)]))
+      .observe(region, { childList: true })
+    announce("a", "A failed", { urgent: true })
+    setTimeout(() => announce("b", "B failed", { urgent: true }), 40)
+    const late = new MutationObserver(() => {
+      late.disconnect()
+      announce("c", "C failed", { urgent: true })
+    })
+    late.observe(region, { childList: true })
+  }
+"""
+
+
+def test_alerts_do_not_replace_each_other_before_they_are_read(page: Page) -> None:
+    page.goto("/")
+    page.evaluate(ALERTS_40_MS_APART)
+    wait_until(page, lambda: "C failed" in str(page.evaluate("spoken")))
+    spoken: list[tuple[float, list[str]]] = page.evaluate("spoken")
+    assert sorted(text for _, texts in spoken for text in texts) == ["A failed", "B failed", "C failed"]
+    times = [at for at, _ in spoken]
+    assert all(later - earlier >= 1_900 for earlier, later in pairwise(times))
