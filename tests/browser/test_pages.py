@@ -262,6 +262,47 @@ def test_a_visitor_who_puts_the_clock_forward_sees_no_stalled_task(page: Page, a
     assert "stalled" not in page.evaluate("window.healths")
 
 
+CORRECTED_BAR = """
+  async () => {
+    const { connect } = await import("telltale")
+    const live = connect()
+    const bar = document.createElement("task-progress")
+    bar.setAttribute("task", "00000000-0000-4000-8000-00000000000c")
+    bar.setAttribute("mine", "")
+    document.querySelector("main").prepend(bar)
+    const none = { error: null, reference: null, result: null, has_return_value: false, due_at: null, ahead: null,
+      is_listening: null, missing_since: null, remaining_s: null, remaining_spread: null, usual_s: null, ended_at: null,
+      cancel_requested: false, no_cancel: null }
+    const progress = { total: 100, unit: "", message: "", stage: "", step: 0, steps: null }
+    const times = { created_at: live.now, started_at: live.now, moved_at: live.now, beat_at: live.now }
+    window.report = (attempt, seq, state, current, corrected) => live.receive({
+      corrected,
+      tasks: [{ ...none, ...times, id: bar.task, attempt, seq, state, ended: state !== "running", label: "Corrected",
+        progress: { ...progress, fraction: current / 100, current } }],
+    })
+    return bar.task
+  }
+"""
+
+
+def test_a_bar_takes_back_what_the_server_corrects_and_goes_on_from_there(page: Page) -> None:
+    page.goto("/")
+    task = page.evaluate(CORRECTED_BAR)
+    element, bar = page.locator("task-progress").first, page.locator("task-progress progress").first
+    page.evaluate("report(1, 5, 'running', 20)")
+    expect(element).to_have_attribute("rendered", f"{task} 1 0 5")
+    page.evaluate("report(1e9, 0, 'failed', 90)")
+    expect(element).to_have_attribute("state", "failed")
+    page.evaluate("report(1, 6, 'running', 30)")
+    expect(element).to_have_attribute("state", "failed")
+    page.evaluate("id => report(1, 7, 'running', 40, [id])", task)
+    expect(element).to_have_attribute("state", "running")
+    assert bar.evaluate("it => it.value") == 0.4
+    page.evaluate("report(1, 8, 'running', 50)")
+    expect(element).to_have_attribute("rendered", f"{task} 1 0 8")
+    assert bar.evaluate("it => it.value") == 0.5
+
+
 MOVING_BARS = """
   async () => {
     const { connect } = await import("telltale")
