@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from telltale.brokers.base import Broker
+from telltale.brokers.base import Broker, MonitoredListener
 from telltale.brokers.postgres import connection as postgres_connection
 from telltale.brokers.postgres import notification_thread
 from telltale.brokers.postgres.address import PostgresAddress
@@ -90,6 +90,18 @@ def test_a_restart_of_the_server_is_survived_and_logged_once(
         publish_until_received(broker, received, b"after")
     assert caplog.text.count("The connection for PostgreSQL's notifications failed") == 1
     assert caplog.text.count("The connection for PostgreSQL's notifications works again") == 1
+
+
+def test_a_listener_knows_whether_the_server_is_away(make_broker: MakeBroker, postgres: Postgres) -> None:
+    received = Received()
+    listener = make_broker().listen(received.deliver, received.on_missed)
+    assert isinstance(listener, MonitoredListener)
+    assert_eventually(lambda: listener.is_connected, "it listens")
+    postgres.stop(signal.SIGINT)
+    assert_eventually(lambda: not listener.is_connected, "the outage is known")
+    postgres.begin()
+    assert_eventually(lambda: listener.is_connected, "its end is known")
+    listener.close()
 
 
 def test_refused_messages_are_reported_as_missed_once_publishing_works_again(

@@ -21,7 +21,7 @@ from typing import Any, cast
 import pytest
 from django.conf import settings as django_settings
 
-from telltale.brokers.base import Broker, Message
+from telltale.brokers.base import Broker, Message, MonitoredListener
 from telltale.brokers.redis.broker import RedisBroker
 from telltale.channels.broker.broker import ChannelsBroker
 from telltale.channels.broker.group import SLOT_S
@@ -96,6 +96,18 @@ def test_while_redis_is_down_publishing_fails_and_missed_messages_are_reported_a
     assert_failing_at_once(broker)
     redis.start()
     assert_recovery(broker, received)
+
+
+def test_a_listener_knows_whether_the_layer_fails(redis: Redis, make_broker: MakeBroker) -> None:
+    received = Received()
+    listener = make_broker().listen(received.deliver, received.on_missed)
+    assert isinstance(listener, MonitoredListener)
+    assert listener.is_connected
+    redis.stop(signal.SIGKILL)
+    assert_eventually(lambda: not listener.is_connected, "the outage is known")
+    redis.start()
+    assert_eventually(lambda: listener.is_connected, "its end is known")
+    listener.close()
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends(

@@ -27,6 +27,8 @@ class ChannelsListener(ABC):
     def __init__(self, callbacks: Callbacks, remove: "Callable[[ChannelsListener], None]") -> None:
         self.is_starting = True
         """Whether `listen` still waits for the group. Its caller reads the store later: nothing is missed."""
+        self.is_failing: Callable[[], bool] = lambda: False
+        """Whether the layer fails; set by the layer's thread."""
         self._callbacks = callbacks
         self._remove = remove
         self._followed: set[str] = set()
@@ -36,6 +38,11 @@ class ChannelsListener(ABC):
         self._queue_lock, self._delivery_lock = native.lock(), native.lock()
         self._clear()
         call_after_fork(self)
+
+    @property
+    def is_connected(self) -> bool:
+        """See `MonitoredListener`."""
+        return not self.is_failing()
 
     def follow(self, topics: Collection[str]) -> None:
         """See `SelectiveListener`. Within `deliver`, the topics are reported as missed, as by every broker."""

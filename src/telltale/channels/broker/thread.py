@@ -57,6 +57,11 @@ class LayerThread:
         self._outage = Outage(logger, layer_name, "Meanwhile pages are updated from the database.")
         call_after_fork(self)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the layer fails at present."""
+        return self._outage.is_ongoing
+
     # Called by any thread -----------------------------------------------------------------------
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -66,6 +71,7 @@ class LayerThread:
 
     def add_listener(self, listener: ChannelsListener, *, timeout_s: float) -> None:
         """Fill the listener's queue; returns once the group is joined, or that fails, or time is up."""
+        listener.is_failing = lambda: self.is_failing
         self.listeners.add(listener)
         self._start()
         self.subscription.listeners_changed()
