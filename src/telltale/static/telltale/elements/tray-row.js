@@ -9,6 +9,7 @@ import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
 import { setResultLink } from "telltale/elements/progress-parts.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
+import { supersedes } from "telltale/live/snapshots.js"
 import { urlFor } from "telltale/page.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
@@ -57,6 +58,8 @@ export class TrayRow {
    * @param {string[]} actions those that the visitor may take on the task at some time
    */
   show(snapshot, actions) {
+    // An earlier snapshot is a correction: what was shown was never true.
+    if (supersedes(this.#snapshot, snapshot)) this.#position = new BarPosition()
     this.#snapshot = snapshot
     if (this.#pending?.isDoneIn(snapshot)) this.#pending = null
     const shown = this.#pending?.applyTo(snapshot) ?? snapshot
