@@ -33,6 +33,7 @@ from telltale.models import TaskState
 from telltale.pages import permissions, task_text
 from telltale.pages.actions import ActionRefused, cancel_task, retry_task
 from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_ticket
+from telltale.pages.message_list import is_prefetch
 from telltale.pages.permissions import Action, is_owner, may_act, may_see
 from telltale.pages.refreshing import refresh_context
 from telltale.pages.responses import json_body, json_error, no_store, not_found, task_answer, wants_page
@@ -196,7 +197,7 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
         "can_retry": may_act(request, row, "retry") and control.why_no_retry(row) is None,
         **refresh_context(request, [snapshot], now=now),
         # The page itself shows the end, so its notice must not appear as a toast as well.
-        "notices": store.take_notices(row.pk) if is_own and snapshot.ended else [],
+        "notices": store.take_notices(row.pk) if is_own and snapshot.ended and not is_prefetch(request) else [],
     }
 
 
