@@ -25,6 +25,9 @@ def test_the_settings_of_the_tests_pass_all_checks() -> None:
         ({"BROKR": "local://"}, "TELLTALE has the unknown key 'BROKR'", "Did you mean 'BROKER'?"),
         ({"BEAT_S": "often"}, "TELLTALE['BEAT_S'] is 'often'; it must be a number", "Without this key, it is 8.0."),
         ({"BEAT_S": 0}, "TELLTALE['BEAT_S'] is 0; it must be above 0", "Without this key, it is 8.0."),
+        ({"CAN_FOLLOW": "nowhere.rule"}, "TELLTALE['CAN_FOLLOW'] is 'nowhere.rule'", "(request, topic) -> bool"),
+        ({"CAN_ACT": "nowhere.rule"}, "TELLTALE['CAN_ACT'] is 'nowhere.rule'", "(request, topic, action) -> bool"),
+        ({"SHOWN_ARGUMENTS": "os.sep"}, "TELLTALE['SHOWN_ARGUMENTS'] is 'os.sep', which can't be called", "(task, "),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_fix(settings: Any, given: dict[str, Any], message: str, hint: str) -> None:
