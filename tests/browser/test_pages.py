@@ -325,7 +325,11 @@ MOVING_BARS = """
     })
     const space = document.createElement("div")
     space.style.height = "5000px"
-    document.querySelector("main").prepend(near, space, far)
+    const line = document.createElement("task-status")
+    line.id = "line"
+    line.setAttribute("task", far.getAttribute("task"))
+    line.setAttribute("mine", "")
+    document.querySelector("main").prepend(near, space, far, line)
     const send = (seq, state) => live.receive({ tasks: [near, far].map(bar => snapshot(bar.task, seq, state)) })
     window.send = send
     send(1)
@@ -356,9 +360,10 @@ def test_updates_are_shown_in_one_frame_and_a_bar_out_of_sight_is_right_when_it_
     page.locator("#far").scroll_into_view_if_needed()
     expect(page.locator("#far")).to_contain_text("50%")
     # An end is shown, and announced, at once and wherever the bar is.
-    states = "send(60, 'failed'); ['near', 'far'].map(id => document.getElementById(id).getAttribute('state'))"
+    ids = "['near', 'far', 'line']"
+    states = f"send(60, 'failed'); {ids}.map(id => document.getElementById(id).getAttribute('state'))"
     page.evaluate("scrollTo(0, 0)")
-    assert page.evaluate(states) == ["failed", "failed"]
+    assert page.evaluate(states) == ["failed"] * 3
 
 
 HIDDEN_PAGE = """

@@ -80,7 +80,9 @@ export class TaskStatus extends HTMLElement {
     this.#live = connect()
     const receive = (/** @type {Snapshot} */ snapshot) => {
       this.#snapshot = snapshot
-      this.#rendering.request()
+      // After the end no timer shows what waits, and a screen reader may read a line out of sight.
+      if (snapshot.ended) this.#show()
+      else this.#rendering.request()
     }
     const onCorrected = () => this.#forget()
     this.#live.task(task, receive, { signal, mine, hasEnded: this.#rendered?.ended, onCorrected })
