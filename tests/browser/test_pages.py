@@ -426,7 +426,8 @@ def test_after_stop_the_focus_is_on_a_group_with_a_name_and_an_outline(page: Pag
 
 ALERTS_40_MS_APART = """
   async () => {
-    const { announce } = await import("telltale/elements/live-regions.js")
+    const { announce, createLiveRegions } = await import("telltale/elements/live-regions.js")
+    createLiveRegions()
     const region = document.querySelector(".telltale-spoken[role=alert]")
     window.spoken = []
     new MutationObserver(() => spoken.push([performance.now(), [...region.children].map(it => it.textContent)]))
