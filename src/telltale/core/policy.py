@@ -30,6 +30,19 @@ class ConnectionPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """The user that a ticket was issued to. The rights are checked again while the ticket is valid."""
+
+    user: str
+    """The primary key, as text."""
+    is_active: bool
+    """Whether the user was active: if not, the rights do not depend on it."""
+    auth: str = ""
+    """A digest of the session auth hash, which changes with the password; empty if no session but a token named the
+    user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What a verified ticket allows."""
 
@@ -37,6 +50,12 @@ class Grant:
     expires_at: float
     follower: str = ""
     """The user or session topic that the ticket was signed for; empty if none."""
+    issued_at: float = 0.0
+    """When the ticket was signed; 0 if it does not say so."""
+    bearer: Bearer | None = None
+    """None for an anonymous visitor, and if the ticket does not name the user."""
+    session: str = ""
+    """A digest of the key of the session for which the ticket was signed; empty if there is none on the server."""
 
 
 class Phase(Enum):

@@ -23,6 +23,9 @@ databases can index such a column."""
 CANCELLATIONS: Final = "telltale:cancellations"
 """Worker processes follow it: the tasks whose cancellation was requested."""
 
+RIGHTS: Final = "telltale:rights"
+"""Web processes follow it: the sessions that have ended, and the users whose rights may have."""
+
 USER_PREFIX: Final = "user:"
 """How the topics of users begin."""
 

@@ -18,6 +18,7 @@ from telltale.brokers import broker
 from telltale.brokers.base import EventLoopBroker, Listener, Missed, MonitoredListener, Reach, SelectiveListener
 from telltale.brokers.counts import counts
 from telltale.core.outage import Outage
+from telltale.core.topics import RIGHTS
 from telltale.core.wire import Envelope
 from telltale.live.incoming import usable_envelopes
 
@@ -74,7 +75,7 @@ class BrokerFeed:
                 return
             try:
                 self._listen()
-                self._follow(topics)
+                self._follow([RIGHTS, *topics])
             except Exception as error:
                 # A broker may be anyone's code; without it the store is read at its own pace.
                 self._outage.begin(error, now=time.monotonic())
@@ -85,7 +86,7 @@ class BrokerFeed:
         if not isinstance(self._listener, SelectiveListener) or not self._listener_lock.acquire(blocking=False):
             return
         try:
-            unfollowed = {topic for topic in self._subscribed if not is_followed(topic)}
+            unfollowed = {topic for topic in self._subscribed if topic != RIGHTS and not is_followed(topic)}
             if unfollowed and isinstance(self._listener, SelectiveListener):
                 self._subscribed -= unfollowed
                 self._listener.forget(unfollowed)

@@ -5,12 +5,13 @@ alone, which satisfies `ClientHost`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 from telltale.core import reasons
 from telltale.core.addresses import counted_address, is_public
 from telltale.core.connection import Connection
-from telltale.core.policy import Grant, Phase
+from telltale.core.policy import Bearer, Grant, Phase
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.wire import Envelope
@@ -46,6 +47,15 @@ class ClientHost(Protocol):
         self, topics: frozenset[str], on_read: Callable[[list[Envelope]], None], is_gone: Callable[[], bool]
     ) -> None:
         """Read the store for `topics` soon and call `on_read`; a failed read is repeated until `is_gone`."""
+
+    def has_signed_out(self, grant: Grant) -> bool:
+        """Whether the session of the ticket has ended."""
+
+    def is_check_due(self, grant: Grant) -> bool:
+        """Whether the rights of the bearer have to be checked before anything is sent."""
+
+    def check_rights(self, bearer: Bearer, on_checked: Callable[[bool], None]) -> None:
+        """Check soon whether the rights of `bearer` have ended, and call `on_checked` with the verdict."""
 
     def wake(self, connection: Connection) -> None:
         """Something waits for this connection and may be sent."""
@@ -83,12 +93,14 @@ class ConnectedClient:
         return self.connection.grant.topics if self.connection.grant is not None else frozenset()
 
     def admit(self, ticket: object, have: Mapping[str, Order] | None = None, seen: tuple[str, ...] = ()) -> None:
-        """See the contract. The ticket is verified on return; the snapshots come later."""
+        """See the contract. The ticket is verified on return; a check of its user and the snapshots come later."""
         host, connection, previous = self._host, self.connection, self.connection.grant
         try:
             grant = tickets.verify(ticket, now=host.now())
         except tickets.TicketRefused as refusal:
             return self.close(refusal.reason)
+        if host.has_signed_out(grant):
+            return self.close(reasons.EXPIRED)
         if previous is None and host.is_full_for(self._person_of(grant)):
             return self.close(reasons.LIMIT)
         if previous is not None and previous.follower != grant.follower:
@@ -100,8 +112,21 @@ class ConnectedClient:
         # Attach first, read second: the order of snapshots sorts out the overlap.
         host.attach(self)
         new_topics = grant.topics - (previous.topics if previous is not None else frozenset())
-        if new_topics or connection.phase is Phase.ATTACHED:
-            host.read_for(new_topics, self.catch_up, self._is_closed)
+        if grant.bearer is not None and host.is_check_due(grant):
+            host.check_rights(grant.bearer, partial(self._on_checked, new_topics))
+        else:
+            self._read(new_topics)
+
+    def _on_checked(self, new_topics: frozenset[str], has_ended: bool) -> None:
+        """Nothing is sent before the snapshots, so a ticket whose rights have ended shows nothing."""
+        if has_ended:
+            self.close(reasons.EXPIRED)
+        elif not self._is_closed():
+            self._read(new_topics)
+
+    def _read(self, new_topics: frozenset[str]) -> None:
+        if new_topics or self.connection.phase is Phase.ATTACHED:
+            self._host.read_for(new_topics, self.catch_up, self._is_closed)
 
     def catch_up(self, envelopes: Iterable[Envelope]) -> None:
         """Send what the store knows of the client's new topics."""

@@ -18,14 +18,15 @@ from telltale.brokers.base import Reach
 from telltale.core import reasons
 from telltale.core.connection import Connection
 from telltale.core.hub import SLICE, Hub, due_frames
-from telltale.core.policy import ConnectionPolicy
+from telltale.core.policy import Bearer, ConnectionPolicy, Grant
 from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
-from telltale.core.topics import is_topic
+from telltale.core.topics import RIGHTS, is_topic
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.client import ConnectedClient
 from telltale.live.refresher import Refresher
+from telltale.live.rights_checker import RightsChecker
 from telltale.transports.base import Outlet
 
 SWEEP_S: Final = 1.0
@@ -54,6 +55,7 @@ class Driver:
         self._connections_by_address: Counter[str] = Counter()
         self._feed = BrokerFeed(self._loop, self._hear, self._missed)
         self._refresher = Refresher(self.hub, self._feed, self._deliver_read)
+        self._rights = RightsChecker(self._clients.values, self.now)
         self._sweep_task: asyncio.Task[None] | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
         self._turn_at = 0.0
@@ -152,6 +154,7 @@ class Driver:
             self._connections_by_person[client.person] += 1
         self.hub.attach(client.connection)
         self._refresher.start_rereading()
+        self._rights.start()
         for attached in _attach_listeners:
             attached(self, client.topics)
 
@@ -178,6 +181,18 @@ class Driver:
         """Read the store for `topics` soon and call `on_read`; a failed read is repeated until `is_gone`."""
         self._refresher.read_for(topics, on_read, is_gone)
 
+    def has_signed_out(self, grant: Grant) -> bool:
+        """Whether the session of the ticket has ended."""
+        return self._rights.has_signed_out(grant)
+
+    def is_check_due(self, grant: Grant) -> bool:
+        """Whether the rights of the bearer have to be checked before anything is sent."""
+        return self._rights.is_due(grant)
+
+    def check_rights(self, bearer: Bearer, on_checked: Callable[[bool], None]) -> None:
+        """Check soon whether the rights of `bearer` have ended, and call `on_checked` with the verdict."""
+        self._rights.check(bearer, on_checked)
+
     def wake(self, connection: Connection) -> None:
         """Something waits for this connection and may be sent: do it in the next turn."""
         self.hub.wake(connection)
@@ -196,6 +211,9 @@ class Driver:
     def _hear(self, envelopes: Collection[Envelope]) -> None:
         """Send what the broker carried; the next read of the store confirms or corrects it."""
         self.counts["envelopes"] += len(envelopes)
+        for envelope in envelopes:
+            if RIGHTS in envelope.topics:
+                self._rights.receive(envelope)
         self.hub.hear(envelopes, now=self.monotonic())
         self._turn()
 
@@ -309,6 +327,7 @@ class Driver:
         if self._turn_timer is not None:
             self._turn_timer.cancel()
         self._refresher.close()
+        self._rights.close()
         await asyncio.to_thread(self.close_feed)
 
     def close_feed(self) -> None:

@@ -14,7 +14,7 @@ from django.core import signing
 
 from telltale import conf, store
 from telltale.core import reasons
-from telltale.core.policy import Grant
+from telltale.core.policy import Bearer, Grant
 from telltale.core.reasons import Reason
 from telltale.core.topics import parse_open
 
@@ -38,13 +38,28 @@ class TicketRefused(Exception):
         self.reason = reason
 
 
-def issue(topics: Iterable[str], *, follower: str = "", ttl_s: float | None = None, now: float | None = None) -> str:
+def issue(
+    topics: Iterable[str],
+    *,
+    follower: str = "",
+    bearer: Bearer | None = None,
+    session: str = "",
+    ttl_s: float | None = None,
+    now: float | None = None,
+) -> str:
     """Return a signed ticket for `topics`, valid for `ttl_s` seconds (None: as the settings say).
 
     The caller has checked that they may be followed. `follower`: the person's own topic, by which their connections
-    are counted. Raises `ValueError` for more than `MAX_TOPICS` and for a malformed topic.
+    are counted. `bearer`, `session`: with these the rights end before the ticket expires (`rights.py`).
+    Raises `ValueError` for more than `MAX_TOPICS` and for a malformed topic.
     """
-    return _sign(sorted(set(topics)), follower, expires_at(ttl_s, now=now))
+    issued_at = store.now() if now is None else now
+    fields: dict[str, Any] = {"f": follower, "e": expires_at(ttl_s, now=issued_at), "i": round(issued_at, 1)}
+    if bearer is not None:
+        fields["b"] = [bearer.user, int(bearer.is_active), bearer.auth]
+    if session:
+        fields["s"] = session
+    return _sign(sorted(set(topics)), fields)
 
 
 def verify(text: object, *, now: float | None = None) -> Grant:
@@ -53,7 +68,14 @@ def verify(text: object, *, now: float | None = None) -> Grant:
         raise TicketRefused(reasons.NO_TICKET)
     try:
         fields = _signer().unsign_object(text)
-        grant = Grant(topics=frozenset(fields["t"]), follower=fields["f"], expires_at=float(fields["e"]))
+        grant = Grant(
+            topics=frozenset(fields["t"]),
+            follower=fields["f"],
+            expires_at=float(fields["e"]),
+            issued_at=float(fields.get("i", 0)),
+            bearer=_bearer(*fields["b"]) if "b" in fields else None,
+            session=fields.get("s", ""),
+        )
     except (signing.BadSignature, KeyError, TypeError, ValueError):
         raise TicketRefused(reasons.NO_TICKET) from None
     if (store.now() if now is None else now) >= grant.expires_at:
@@ -67,7 +89,11 @@ def expires_at(ttl_s: float | None = None, *, now: float | None = None) -> float
     return round(issued_at + (conf.settings().ticket_s if ttl_s is None else ttl_s), 3)
 
 
-def _sign(topics: list[str], follower: str, expires_at: float) -> str:
+def _bearer(user: str, is_active: int, auth: str) -> Bearer:
+    return Bearer(user=user, is_active=bool(is_active), auth=auth)
+
+
+def _sign(topics: list[str], fields: dict[str, Any]) -> str:
     if len(topics) > MAX_TOPICS:
         raise ValueError(
             f"A ticket for {len(topics)} topics was requested; at most {MAX_TOPICS} fit. "
@@ -75,8 +101,7 @@ def _sign(topics: list[str], follower: str, expires_at: float) -> str:
         )
     for topic in topics:
         parse_open(topic)
-    fields: dict[str, Any] = {"t": topics, "f": follower, "e": expires_at}
-    return _signer().sign_object(fields, compress=len(topics) > MAX_UNCOMPRESSED_TOPICS)
+    return _signer().sign_object({"t": topics, **fields}, compress=len(topics) > MAX_UNCOMPRESSED_TOPICS)
 
 
 def _signer() -> signing.Signer:

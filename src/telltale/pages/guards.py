@@ -23,7 +23,8 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from telltale import conf
 from telltale.authentication import AuthenticationRefused, challenge_of, find_asker
 from telltale.core import origins, reasons
-from telltale.live import tickets
+from telltale.core.policy import Grant
+from telltale.live import rights, tickets
 from telltale.live.access import is_trusted_origin
 from telltale.pages.responses import json_error, no_store, wants_page
 from telltale.transports.base import http_status
@@ -67,17 +68,33 @@ def for_anyone(view: View) -> View:
     return _for_origins(view, view)
 
 
-def for_tickets(view: View) -> View:
-    """A view that is authorized by the ticket in `Authorization` alone: cookies are ignored, and so is the wall."""
+def for_tickets(view: View, *, is_with_session: bool = False) -> View:
+    """A view that is authorized by the ticket in `Authorization`; the wall is ignored.
+
+    A ticket whose user has lost the rights is refused as an expired one; that is a query. `is_with_session`: so is the
+    ticket of a signed-in page without its session, or after that has ended. Otherwise cookies are ignored.
+    """
 
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             grant = tickets.verify(bearer_token(request.headers.get("Authorization", "")))
         except tickets.TicketRefused as refusal:
             return refuse_ticket(refusal.reason)
+        if (is_with_session and _has_signed_out(request, grant)) or _has_lost_rights(grant):
+            return refuse_ticket(reasons.EXPIRED)
         return no_store(view(request, grant, *args, **kwargs))
 
     return _for_origins(guarded, view)
+
+
+def _has_signed_out(request: HttpRequest, grant: Grant) -> bool:
+    """Whether the ticket was issued to a user's session, and the request's session is not this user's."""
+    bearer = grant.bearer
+    return bearer is not None and bool(bearer.auth) and not rights.is_signed_in_as(request, bearer.user)
+
+
+def _has_lost_rights(grant: Grant) -> bool:
+    return grant.bearer is not None and bool(rights.ended([grant.bearer]))
 
 
 def refuse_ticket(reason: reasons.Reason) -> HttpResponseBase:

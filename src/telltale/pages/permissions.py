@@ -10,7 +10,7 @@ for anonymous visitors and behind `LoginRequiredMiddleware`. Called by the views
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -19,9 +19,13 @@ from django.utils.module_loading import import_string
 from telltale import brokers, conf, store
 from telltale.authentication import user_of
 from telltale.core.topics import InvalidTopic, parse, parse_open, task_topic
-from telltale.live import tickets
+from telltale.live import rights, tickets
 from telltale.models import TaskState
 from telltale.owners import Owner, django_request, note_ticket
+
+FOREIGN_TICKET_S: Final = 60.0
+"""A ticket for what is not the visitor's own is valid for at most this long. The hook and the permissions of staff need
+a request, so they are asked again with the next ticket, and a permission that was withdrawn ends by then."""
 
 Action = Literal["cancel", "retry"]
 
@@ -32,10 +36,17 @@ def followable(request: HttpRequest, topics: Iterable[str]) -> list[str]:
     Malformed topics, unknown ones and those of other owners are left out. At most two queries; for staff one more, and
     those of their permissions.
     """
+    return list(_granted(request, topics))
+
+
+def _granted(request: HttpRequest, topics: Iterable[str]) -> dict[str, bool]:
+    """Return the topics that the visitor may follow, in their order, each with whether it is not their own."""
     valid = [topic for topic in dict.fromkeys(topics) if _is_topic(topic)]
     own = _own_topics(Owner.of(request), valid)
-    own |= _topics_for_staff(request, [topic for topic in valid if topic not in own])
-    return [topic for topic in valid if topic in own or _can_follow(request, topic)]
+    foreign = [topic for topic in valid if topic not in own]
+    for_staff = _topics_for_staff(request, foreign)
+    allowed = own | for_staff | {topic for topic in foreign if topic not in for_staff and _can_follow(request, topic)}
+    return {topic: topic not in own for topic in valid if topic in allowed}
 
 
 def is_owner(request: HttpRequest, task: TaskState) -> bool:
@@ -163,12 +174,24 @@ def ticket_for(request: HttpRequest, requested: Iterable[str]) -> PageTicket:
     A page that was opened before a sign-in asks for its session's topic: it gets the user's topic as well.
     """
     now, owner, requested = store.now(), Owner.of(request), list(requested)
-    topics = followable(request, requested)
+    granted = _granted(request, requested)
+    topics, ttl_s = list(granted), conf.settings().ticket_s
+    if any(granted.values()):
+        ttl_s = min(ttl_s, FOREIGN_TICKET_S)
     if owner.user_id is not None and owner.topic not in topics and _has_signed_in(requested):
         topics = [*owner.topics, *topics][: tickets.MAX_TOPICS]
-    text = tickets.issue(topics, follower=owner.topic or "", now=now)
+    text = tickets.issue(topics, follower=owner.topic or "", ttl_s=ttl_s, now=now, **_bearer(request))
     note_ticket(request)
-    return PageTicket(ticket=text, topics=frozenset(topics), expires_at=tickets.expires_at(now=now))
+    return PageTicket(ticket=text, topics=frozenset(topics), expires_at=tickets.expires_at(ttl_s, now=now))
+
+
+def _bearer(request: HttpRequest) -> dict[str, Any]:
+    """Return the arguments of `tickets.issue` that say with what the rights end."""
+    inner = django_request(request)
+    if inner is None:
+        return {}
+    digests = rights.session_digests(getattr(inner, "session", None))
+    return {"bearer": rights.bearer_of(inner, user_of(inner, request)), "session": next(iter(digests), "")}
 
 
 def _has_signed_in(requested: Iterable[str]) -> bool:

@@ -113,7 +113,7 @@ def _requested_topics(request: HttpRequest) -> list[str]:
     return topics
 
 
-@for_tickets
+@partial(for_tickets, is_with_session=True)
 @require_POST
 def take_notice(request: HttpRequest, grant: Grant, notice_id: str) -> HttpResponseBase:
     """Take a notice for this page: granted to one page only, once.

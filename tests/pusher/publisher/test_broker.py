@@ -11,8 +11,8 @@ import nacl.secret
 import pytest
 
 from telltale.core.states import State
-from telltale.core.topics import CANCELLATIONS
-from telltale.core.wire import Envelope
+from telltale.core.topics import CANCELLATIONS, RIGHTS
+from telltale.core.wire import Envelope, Event
 from telltale.pusher.publisher.events import UPDATE
 from telltale.pusher.publisher.master_key import read_master_key, shared_secret
 from telltale.testing.brokers import assert_eventually, make_messages
@@ -61,10 +61,13 @@ def test_the_broker_gives_pages_the_channel_of_each_topic(make_broker: MakeBroke
     assert broker.channels(["user:7", f"user:{'x' * 200}"]) is None
 
 
-def test_cancellations_and_messages_of_other_programs_are_not_sent(make_broker: MakeBroker, recorder: Recorder) -> None:
+def test_what_is_for_processes_alone_is_not_sent(make_broker: MakeBroker, recorder: Recorder) -> None:
     broker = make_broker()
     cancellation = Envelope(topics=(CANCELLATIONS,), cancel="t1")
-    broker.publish([message_of(cancellation), *make_messages(b"P of the stand-in server", b"other")])
+    sign_out = Envelope(topics=(RIGHTS,), event=Event(topic=RIGHTS, name="ended", data={"sessions": ["a"]}))
+    broker.publish(
+        [message_of(cancellation), message_of(sign_out), *make_messages(b"P of the stand-in server", b"other")]
+    )
     broker.publish([message_of(event_of("last"))])
     broker.close()
     assert [event["name"] for event in recorder.events] == ["last"]

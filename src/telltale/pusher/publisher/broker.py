@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from telltale import brokers, conf, native
 from telltale.brokers.base import Broker, Deliver, EventLoopBroker, Listener, Message, Missed
 from telltale.brokers.delivery import without_oversized
-from telltale.core.topics import InvalidTopic
+from telltale.core.topics import RIGHTS, InvalidTopic
 from telltale.core.wire import Envelope, Kind, Malformed
 from telltale.native import call_after_fork
 from telltale.pusher.publisher.address import PusherAddress, parse
@@ -78,7 +78,7 @@ class PusherBroker:
             envelope = Envelope.from_bytes(message.body)
         except Malformed:
             return  # Another program's message, or one of the stand-in server, for processes.
-        if envelope.kind is Kind.CANCEL or _has_no_followers(envelope):
+        if envelope.kind is Kind.CANCEL or RIGHTS in envelope.topics or _has_no_followers(envelope):
             return
         for topic in envelope.topics:
             try:
