@@ -13,7 +13,15 @@ from telltale import conf
 from telltale.core import origins
 from telltale.live.access import is_known_host, is_live, is_trusted_origin
 from telltale.live.shutdown import SIGNAL_DELAY_S, drain_on_signals
-from telltale.transports.http import Application, LiveRequest, Receive, Scope, Send, send_response
+from telltale.transports.http import (
+    Application,
+    LiveRequest,
+    Receive,
+    Scope,
+    Send,
+    is_head_too_large,
+    send_response,
+)
 
 
 class LiveApplication:
@@ -74,12 +82,15 @@ async def _run_transport(scope: Scope, receive: Receive, send: Send) -> None:
     from telltale.transports.sse import sse
     from telltale.transports.websocket import websocket
 
+    is_too_large = is_head_too_large(scope["headers"])
     request = LiveRequest.from_scope(scope)
     if scope["type"] == "websocket":
-        if is_known_host(request) and is_trusted_origin(request):
+        if not is_too_large and is_known_host(request) and is_trusted_origin(request):
             return await websocket(request, receive, send, driver())
         await receive()
         return await send({"type": "websocket.close", "code": 1008})
+    if is_too_large:
+        return await send_response(send, 431, '{"error":"The headers are too large, such as a cookie."}')
     if not is_known_host(request):
         return await send_response(send, 400, '{"error":"The host is not in ALLOWED_HOSTS: add it there."}')
     allowed = conf.settings().allowed_origins

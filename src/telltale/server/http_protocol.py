@@ -54,6 +54,8 @@ class HttpProtocol(UpgradeProtocol):
         self._stream_request = self._parse_stream_request()
         if self._stream_request is None:
             return super().on_headers_complete()
+        self._is_head_complete = True
+        self._stop_timer()
         self._body_timeout = self.loop.call_later(POLICY.admit_s, self.transport.abort)
         if self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,18 +1,18 @@
 """A protocol class for uvicorn's `http=`, which hands sockets of registered addresses to protocols of their own.
 
 uvicorn parses each handshake a second time, in a protocol for sockets; here the parsed one is handed over. All else is
-uvicorn's. `http_protocol.py` builds on it for the live address.
+uvicorn's, with the limits of `bounded_protocol.py`. `http_protocol.py` builds on it for the live address.
 """
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from telltale.server import routes
+from telltale.server.bounded_protocol import BoundedProtocol
 from telltale.transports.http import LiveRequest
 
 
-class UpgradeProtocol(HttpToolsProtocol):
+class UpgradeProtocol(BoundedProtocol):
     """uvicorn's protocol, except for handshakes for the addresses of `routes.py`."""
 
     def handle_websocket_upgrade(self) -> None:
@@ -22,6 +22,7 @@ class UpgradeProtocol(HttpToolsProtocol):
             return super().handle_websocket_upgrade()
         if self.parser.get_method() != b"GET":
             return self.send_400_response("Ask for a WebSocket by GET.")
+        self._stop_timer()
         self.connections.discard(self)
         socket = make_socket(self.server_state)
         socket.connection_made(self.transport)

@@ -19,6 +19,12 @@ BODY_S: Final = 9.0
 """Time for a client to send the body of its request, which is small. Less than `ConnectionPolicy.admit_s`, after which
 it would count as a client without a ticket."""
 
+HEAD_BYTES: Final = 65_536
+"""Upper bound of a request's headers, with its address. A ticket has up to 16 KiB, and proxies pass on 32 KiB."""
+
+HEAD_LINES: Final = 100
+"""The most headers that a request may have."""
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Names, in any case, and values, as servers parse them."""
 
@@ -85,6 +91,12 @@ def bearer_token(authorization: str) -> str:
     """Return the ticket in an `Authorization` header; empty if there is none."""
     scheme, _, ticket = authorization.partition(" ")
     return ticket.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_head_too_large(headers: RawHeaders) -> bool:
+    """Whether a request has more headers than allowed, or larger ones: some servers have no limit of their own."""
+    sizes = [len(name) + len(value) for name, value in headers]
+    return len(sizes) > HEAD_LINES or sum(sizes) > HEAD_BYTES
 
 
 class Disconnected(Exception):
