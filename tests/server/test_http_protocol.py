@@ -80,7 +80,7 @@ def test_bye_and_the_last_chunk_end_a_stream(site: ThreadSite) -> None:
 def test_a_post_sends_what_the_client_has_in_pieces_of_any_size(site: ThreadSite) -> None:
     task, other = task_of(), task_of()
     claim = started(task)
-    content = json.dumps({"have": {str(task.pk): [claim.attempt, True, 9]}}).encode()
+    content = json.dumps({"have": {str(task.pk): [claim.attempt, False, 9]}}).encode()
     ticket = tickets.issue([f"task:{task.pk}", f"task:{other.pk}"])
     with Line(site) as line:
         line.request(
