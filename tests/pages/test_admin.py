@@ -250,7 +250,7 @@ def test_cancel_as_a_button_and_as_an_action_and_who_did_it_is_recorded(ada: Any
     client = staff_client("cancel")
     response = act(client, one, "cancel", next=f"{LIST}?state=queued")
     assert (response.status_code, response["Location"]) == (302, f"{LIST}?state=queued")
-    assert "Cancelled 2 tasks" in bulk(client, "cancel_tasks", two, three)
+    assert "Asked 2 tasks to stop" in bulk(client, "cancel_tasks", two, three)
     assert [state_of(task) for task in (one, two, three)] == ["cancelled"] * 3
     entries = LogEntry.objects.order_by("pk")
     assert {entry.user.username for entry in entries} == {"staff-cancel"}

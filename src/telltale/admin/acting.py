@@ -40,7 +40,7 @@ ACTIONS: Final[Mapping[str, Callable[[TaskState], TaskState]]] = {
 """By the name that also begins the permission, as in `telltale.cancel_taskstate`."""
 
 LOGGED: Final = {
-    "cancel": _("Cancelled."),
+    "cancel": _("Asked to stop."),
     "terminate": _("Forced to stop."),
     "retry": _("Run again."),
 }
@@ -113,7 +113,7 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
         changelist = reverse("admin:telltale_taskstate_changelist", current_app=self.admin_site.name)
         return HttpResponseRedirect(url if is_safe else changelist)
 
-    @admin.action(description=_("Cancel selected tasks"), permissions=["cancel"])
+    @admin.action(description=_("Stop selected tasks"), permissions=["cancel"])
     def cancel_tasks(self, request: HttpRequest, queryset: Any) -> None:
         """Cancel the selected tasks."""
         self._act_on_selected(request, "cancel", queryset)
@@ -159,8 +159,8 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
 def _done_text(action: str, n: int) -> str:
     text = {
         "cancel": ngettext(
-            "Cancelled %(n)s task. A running task stops at its next safe point.",
-            "Cancelled %(n)s tasks. Running tasks stop at their next safe point.",
+            "Asked %(n)s task to stop. A running task stops at its next safe point.",
+            "Asked %(n)s tasks to stop. Running tasks stop at their next safe point.",
             n,
         ),
         "terminate": ngettext("Forced %(n)s task to stop.", "Forced %(n)s tasks to stop.", n),
