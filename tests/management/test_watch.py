@@ -234,19 +234,24 @@ def test_mine_shows_the_tasks_of_that_user_alone(settings: Any, monkeypatch: pyt
     assert not any("Bob's" in line for line in running.lines)
 
 
-def test_the_number_of_watched_tasks_is_bounded(django_assert_num_queries: Any) -> None:
-    tasks = [task_of(label=f"Task {number}") for number in range(7)]
+def test_the_number_of_watched_tasks_is_bounded_and_newer_ones_take_the_place_of_older_ones() -> None:
+    tasks = [task_of(label=f"Task {number}") for number in range(9)]
     feed = command.TaskFeed(Selection(limit=3))
-    feed.refresh()
+
+    def shown() -> list[str]:
+        feed._read_at = 0.0
+        feed.refresh()
+        return [snapshot.id for snapshot in feed.snapshots()]
+
     try:
-        newest = sorted(tasks, key=lambda task: -task.created_at)[:3]
-        assert [snapshot.id for snapshot in feed.snapshots()] == [str(task.pk) for task in newest]
-        for task in newest:
+        newest = sorted(tasks, key=lambda task: -task.created_at)
+        assert shown() == [str(task.pk) for task in newest[:3]]
+        newer = task_of(label="Newer")
+        assert shown() == [str(task.pk) for task in (newer, *newest[:2])]
+        for task in (newer, *newest[:8]):
             ended(started(task))
-        for _ in range(4):
-            feed._read_at = 0.0
-            feed.refresh()
-        assert len(feed.snapshots()) == 6  # Three that have ended lately, and the three that come after them.
+            shown()
+        assert len(shown()) == 6  # Nine have ended just now.
     finally:
         feed.close()
 

@@ -182,16 +182,13 @@ def test_a_request_that_a_command_serves_has_no_bar(terminal: Terminal, settings
     assert list(map(type, seen)) == [range]
 
 
-def test_other_threads_of_a_command_have_no_bar(terminal: Terminal) -> None:
-    seen: list[object] = []
-
-    def start() -> None:
-        thread = threading.Thread(target=lambda: seen.append(telltale.progress(range(4))))
+def test_a_command_in_another_thread_than_the_main_one_has_no_bar(terminal: Terminal) -> None:
+    with at(terminal):
+        command = Returns(lambda: telltale.progress(range(4)))
+        thread = threading.Thread(target=call_command, args=[command])
         thread.start()
         thread.join()
-
-    in_command(terminal, start)
-    assert list(map(type, seen)) == [range]
+    assert type(command.returned) is range
 
 
 @pytest.mark.django_db(transaction=True)
