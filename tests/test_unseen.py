@@ -18,7 +18,7 @@ from telltale.store.unseen import HANDED_OVER_TOGETHER, OVERDUE_S
 from tests.factories import person
 from tests.store.factories import run_at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 HOUR_S = 3_600.0
 
@@ -98,6 +98,7 @@ def test_what_is_too_new_or_was_shown_or_is_held_by_a_page_or_is_long_overdue_is
     assert hook.calls == []
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_processes_that_hand_over_at_the_same_time_one_gets_each_notice(ada: Any) -> None:
     texts = [f"{n}" for n in range(5)]
     for text in texts:
