@@ -3,6 +3,7 @@
 Ids are strings here, so that a malformed id gets the same response as a task that does not exist.
 """
 
+from django.conf import settings
 from django.urls import path
 
 from telltale.pages import message_list, task_list, views
@@ -19,5 +20,7 @@ urlpatterns = [
     path("notices/<str:notice_id>/take/", views.take_notice, name="take_notice"),
     path("ticket/", views.ticket, name="ticket"),
     path("live/", views.live, name="live"),
-    *gallery.urlpatterns,
 ]
+
+if settings.DEBUG:
+    urlpatterns += gallery.urlpatterns

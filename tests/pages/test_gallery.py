@@ -4,20 +4,29 @@ import json
 
 import pytest
 from django.test import Client
-from django.urls import reverse
+from django.urls import include, path, reverse
 
+import telltale.urls
 from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages.gallery.samples import samples
+from telltale.pages.gallery.urls import urlpatterns as gallery_patterns
 
-ADDRESSES = [reverse(f"telltale:gallery{view}") for view in ("", "_live", "_ticket")]
+# Those of a site that started with DEBUG.
+urlpatterns = [path("telltale/", include(([*telltale.urls.urlpatterns, *gallery_patterns], "telltale")))]
+
+pytestmark = pytest.mark.urls("tests.pages.test_gallery")
+
+
+def test_a_site_without_debug_has_no_address_of_the_gallery() -> None:
+    assert not {pattern.name for pattern in gallery_patterns} & {pattern.name for pattern in telltale.urls.urlpatterns}
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_without_debug_there_is_no_gallery(address: str, client: Client) -> None:
-    assert client.get(address).status_code == 404
+@pytest.mark.parametrize("view", ["", "_live", "_ticket"])
+def test_without_debug_there_is_no_gallery(view: str, client: Client) -> None:
+    assert client.get(reverse(f"telltale:gallery{view}")).status_code == 404
 
 
 def test_the_gallery_has_a_sample_of_every_state() -> None:
