@@ -17,7 +17,7 @@ from tests.factories import person, task_of
 
 pytestmark = pytest.mark.django_db
 
-PAGES = {"tasks", "task", "cancel", "retry"}
+PAGES = {"tasks", "task", "cancel", "retry", "messages"}
 """Authorized by the session cookie."""
 
 FOR_SCRIPTS = {"live", "take_notice", "ticket"}
