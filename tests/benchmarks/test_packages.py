@@ -14,7 +14,7 @@ ORDER = [
     {"contenders"},
     {"experiments"},
     {"results"},
-    {"capacity", "channels", "growth", "reporting"},
+    {"capacity", "channels", "growth", "page", "reporting"},
     {"__main__"},
 ]
 LEVELS = {package: level for level, packages in enumerate(ORDER) for package in packages}

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,9 +40,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def working(settings: Any, tmp_path: Path) -> None:
+def working(settings: Any) -> Iterator[None]:
     """A set-up in which nothing is wrong."""
-    settings.TELLTALE = {"BROKER": f"local://{tmp_path}/sockets"}
+    with tempfile.TemporaryDirectory(prefix="d-") as directory:  # a socket's path is short
+        settings.TELLTALE = {"BROKER": f"local://{directory}/sockets"}
+        yield
 
 
 def only(findings: list[Finding]) -> Finding:
