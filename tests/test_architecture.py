@@ -43,7 +43,10 @@ ROOMS = [
     "testing",
 ]
 # Django's own files stand together, in the place of `asgi`.
-DJANGO_FILES = set("admin apps asgi checks context_processors management static_files templatetags urls".split())
+DJANGO_FILES = {
+    *("admin", "apps", "asgi", "checks", "context_processors"),
+    *("management", "static_files", "templatetags", "urls"),
+}
 PLACE = {room: place for place, room in enumerate(ROOMS)} | dict.fromkeys(DJANGO_FILES, ROOMS.index("asgi"))
 
 
