@@ -16,7 +16,7 @@ from telltale import store
 from telltale.core.wire import Notice
 from telltale.models import StoredNotice
 from telltale.owners import Owner
-from telltale.pages import task_text
+from telltale.pages import catalogue
 from telltale.pages.message_list import is_prefetch
 from telltale.templatetags.telltale import has_scripts, safe_url
 
@@ -68,5 +68,5 @@ class PageMessages:
 def _message_of(notice: Notice) -> Message:
     url, text = safe_url(notice.url), notice.text
     if url:
-        text = format_html('{} <a href="{}">{}</a>', text, url, task_text.message("open"))
+        text = format_html('{} <a href="{}">{}</a>', text, url, catalogue.message("open"))
     return Message(LEVELS.get(notice.level, constants.INFO), text, extra_tags=TAG)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from telltale.pages.task_text import MESSAGES
+from telltale.pages.catalogue import MESSAGES
 from tests.accounts.site import AccountsSite
 from tests.browser.conftest import browser
 from tests.servers import running

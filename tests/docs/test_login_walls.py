@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from telltale import conf, urls
-from telltale.pages.task_text import MESSAGES
+from telltale.pages.catalogue import MESSAGES
 from telltale.store.sign_in import HANDED_OVER
 from tests.factories import person, task_of
 from tests.servers import ROOT

@@ -11,7 +11,8 @@ import polib
 import pytest
 from django.utils.translation import override
 
-from telltale.pages.task_text import MESSAGES, catalogue, duration, plural
+from telltale.pages.catalogue import MESSAGES, catalogue, plural
+from telltale.pages.durations import duration
 from tests.servers import ROOT
 
 LOCALE = ROOT / "src" / "telltale" / "locale"

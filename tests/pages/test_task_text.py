@@ -11,7 +11,7 @@ from django.utils import translation
 from telltale.core.health import Limits, health
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import Health
-from telltale.pages import task_text
+from telltale.pages import catalogue, durations, task_text
 
 FILE = Path(__file__).parent.parent / "traces" / "task-text.json"
 SHARED = json.loads(FILE.read_text(encoding="utf-8"))
@@ -42,8 +42,8 @@ def test_a_task_has_this_health_here_and_in_the_browser(case: dict[str, Any]) ->
 @pytest.mark.parametrize(("language", "text"), SHARED["percentages"])
 def test_a_percentage_is_written_as_the_language_writes_it(language: str, text: str) -> None:
     with translation.override(language):
-        assert task_text.percentage(0.449) == text
-        assert task_text.catalogue()["percent"].replace("{n}", "44") == text
+        assert catalogue.percentage(0.449) == text
+        assert catalogue.catalogue()["percent"].replace("{n}", "44") == text
 
 
 @pytest.mark.parametrize(("label", "name", "shown"), SHARED["labels"])
@@ -54,46 +54,46 @@ def test_a_blank_label_is_replaced_by_the_tasks_name(label: str, name: str, show
 
 @pytest.mark.parametrize(("value", "text"), SHARED["numbers"])
 def test_a_number_is_formatted_like_this(value: float, text: str) -> None:
-    assert task_text.number(value) == text
+    assert catalogue.number(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "rough", "exact"), SHARED["times"])
 def test_a_duration_is_formatted_like_this(seconds: float, rough: str, exact: str) -> None:
-    assert task_text.rough_duration(seconds) == rough
-    assert task_text.duration(seconds) == exact
+    assert durations.rough_duration(seconds) == rough
+    assert durations.duration(seconds) == exact
 
 
 @pytest.mark.parametrize(("seconds", "spread", "text"), SHARED["ranges"])
 def test_a_duration_that_may_err_is_a_range(seconds: float, spread: float, text: str) -> None:
-    assert task_text.duration_range(seconds, spread) == text
+    assert durations.duration_range(seconds, spread) == text
 
 
 def test_the_browser_tests_use_the_catalogue_that_pages_contain() -> None:
     recorded = SHARED["catalogue"]
-    current = task_text.catalogue()
+    current = catalogue.catalogue()
     text = json.dumps(current, ensure_ascii=False)
     assert recorded == current, f"copy this into {FILE.name} as its catalogue: {text}"
 
 
 def test_every_end_and_every_health_has_a_message() -> None:
     ends = {"succeeded", "failed", "cancelled", "lost"}
-    assert ends | {"quiet", "slow", "stalled"} <= task_text.MESSAGES.keys()
+    assert ends | {"quiet", "slow", "stalled"} <= catalogue.MESSAGES.keys()
 
 
 def test_numbers_follow_the_language() -> None:
     with translation.override("de"):
-        assert task_text.number(12400) == "12.400"
-        assert task_text.number(2.5) == "2,5"
-        assert (task_text.catalogue()["group"], task_text.catalogue()["decimal"]) == (".", ",")
+        assert catalogue.number(12400) == "12.400"
+        assert catalogue.number(2.5) == "2,5"
+        assert (catalogue.catalogue()["group"], catalogue.catalogue()["decimal"]) == (".", ",")
 
 
 def test_a_language_with_more_plurals_gets_the_form_for_each_number(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {1: "jedna", **dict.fromkeys((2, 3, 4), "{n} hodiny")}
-    monkeypatch.setitem(task_text.PLURALS, "hours", lambda n: few.get(n, "{n} hodin"))
-    task_text._catalogue.cache_clear()
-    rule, *forms = task_text.catalogue()["plurals"]["hours"]
-    digits = task_text.catalogue()["rules"][rule]
-    task_text._catalogue.cache_clear()
+    monkeypatch.setitem(catalogue.PLURALS, "hours", lambda n: few.get(n, "{n} hodin"))
+    catalogue._catalogue.cache_clear()
+    rule, *forms = catalogue.catalogue()["plurals"]["hours"]
+    digits = catalogue.catalogue()["rules"][rule]
+    catalogue._catalogue.cache_clear()
     assert [forms[int(digits[n])] for n in (0, 1, 3, 5, 199)] == [
         "{n} hodin",
         "jedna",

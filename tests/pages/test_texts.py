@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from telltale.pages.task_text import MESSAGES, PLURALS
+from telltale.pages.catalogue import MESSAGES, PLURALS
 from tests.pages import texts
 
 

@@ -18,7 +18,7 @@ PLURAL = {"ngettext", "ngettext_lazy"}
 SHOWN_ATTRIBUTES = {"alt", "aria-description", "aria-label", "aria-valuetext", "placeholder", "title"}
 
 HEADINGS = {
-    "pages/task_text.py": "A task's status and detail, buttons, tray and toasts",
+    "pages/catalogue.py": "A task's status and detail, buttons, tray and toasts",
     "templates": "Pages",
     "pages": "Responses",
     "dispatch": "Errors when a task is run again, or never began",

@@ -23,8 +23,8 @@ from telltale import store
 from telltale.dispatch.control import is_repeatable
 from telltale.models import TaskState
 from telltale.pages.actions import ActionRefused, can_force, cancel_task, retry_task
+from telltale.pages.catalogue import message
 from telltale.pages.guards import without_transaction
-from telltale.pages.task_text import message
 
 AT_ONCE: Final = 500
 """A bulk action takes at most this many tasks: each is a few statements, in one request."""

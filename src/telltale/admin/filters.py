@@ -13,7 +13,7 @@ from telltale import conf, store
 from telltale.admin.health import with_health
 from telltale.admin.newest import is_search, newest_values
 from telltale.core.states import ENDS, Health, State
-from telltale.pages.task_text import message
+from telltale.pages.catalogue import message
 
 OFFERED: Final = 20
 """A filter offers the most frequent values, up to this many."""

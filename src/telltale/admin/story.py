@@ -20,7 +20,7 @@ from django.views.debug import SafeExceptionReporterFilter
 from telltale import conf, store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
-from telltale.pages.task_text import message, number
+from telltale.pages.catalogue import message, number
 
 NOTICES: Final = 50
 """The story shows this many of the task's newest messages to its owner."""

@@ -28,8 +28,8 @@ from telltale.admin.filters import (
 )
 from telltale.admin.newest import COUNTED, GROUP, LISTED, counts, is_search, newest_tasks
 from telltale.models import TaskState
+from telltale.pages.catalogue import number
 from telltale.pages.guards import without_transaction
-from telltale.pages.task_text import number
 from telltale.templatetags.telltale import task_progress
 
 ERROR_LENGTH: Final = 120

@@ -31,7 +31,7 @@ from telltale.dispatch.control import is_repeatable
 from telltale.live.application import LiveApplication
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner, django_request
-from telltale.pages import browser_files, permissions, task_text
+from telltale.pages import browser_files, catalogue, permissions, task_text
 from telltale.pusher.publisher import page_options
 
 register = template.Library()
@@ -102,9 +102,9 @@ def task_progress(
         "rendered": _rendered(task),
         "health": task_health,
         "text": task_text.describe(snapshot, task_health, now=now),
-        "buttons": {key: task_text.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
+        "buttons": {key: catalogue.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
         # Shown by the style sheet while the modules have not run.
-        "unloaded": task_text.message("connection_ended"),
+        "unloaded": catalogue.message("connection_ended"),
         "is_own": is_own,
         "may_cancel": buttons and permissions.may_act(request, task, "cancel"),
         "may_run_again": buttons and permissions.may_act(request, task, "retry"),
@@ -168,7 +168,7 @@ def message_list(rows: Iterable[StoredNotice]) -> dict[str, Any]:
 @register.simple_tag
 def telltale_text(key: str) -> str:
     """Return a text of the catalogue that pages share with their scripts."""
-    return task_text.message(key)
+    return catalogue.message(key)
 
 
 @register.filter
@@ -230,7 +230,7 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
         },
         "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
         "language": get_language() or "",
-        "texts": task_text.catalogue(),
+        "texts": catalogue.catalogue(),
     }
 
 

@@ -45,122 +45,144 @@ class Sample:
 def samples(*, speed: float = 1.0) -> dict[str, list[Sample]]:
     """Return all samples, by the heading under which the page shows them. `speed`: of the runs that move."""
     return {
-        "Waiting": [
-            Sample(title="Queued", columns=lambda now: _queued(now)),
-            Sample(title="Next in line", columns=lambda now: _queued(now, ahead=0)),
-            Sample(title="Eight tasks ahead", columns=lambda now: _queued(now, waited_s=45, ahead=8)),
-            Sample(title="No worker", columns=lambda now: _queued(now, waited_s=240, is_listening=False)),
-            Sample(title="Scheduled", columns=lambda now: _queued(now, due_at=now + 2_700)),
-            Sample(title="Possibly lost", columns=lambda now: _queued(now, waited_s=600, missing_since=now - 300)),
-            Sample(title="Cancelled while it waits", columns=lambda now: _queued(now, cancel_requested=True)),
-        ],
-        "Running": [
-            Sample(title="Just started", columns=lambda now: _running(now)),
-            Sample(title="Count and total", columns=lambda now: _running(now, progress=_count(12_400))),
-            Sample(title="Time left", columns=lambda now: _running(now, progress=_count(20_000), remaining_s=18.0)),
-            Sample(
-                title="Uncertain time left",
-                columns=lambda now: _running(now, progress=_count(4_000), remaining_s=600.0, remaining_spread=0.4),
-            ),
-            Sample(title="Count without a total", columns=lambda now: _running(now, progress=_count(12_400, of=None))),
-            Sample(title="Usual duration only", columns=lambda now: _running(now, ran_s=50, usual_s=[120.0, 180.0])),
-            Sample(title="A stage", columns=lambda now: _running(now, progress=_stage(1, "Reading", 6_000))),
-            Sample(
-                title="The last stage, with a message",
-                columns=lambda now: _running(
-                    now, progress={**_stage(2, "Finding neighbours", 9_000), "message": "EDDF Frankfurt"}
-                ),
-            ),
-            Sample(
-                title="Can't be cancelled now",
-                columns=lambda now: _running(now, progress=_count(28_000), no_cancel="the file is being saved"),
-            ),
-        ],
-        "Not as usual": [
-            Sample(title="Quiet", columns=lambda now: _running(now, ran_s=240, moved_s=130, progress=_count(12_400))),
-            Sample(
-                title="Slow",
-                columns=lambda now: _running(now, ran_s=360, progress=_count(12_400), usual_s=[120.0, 180.0]),
-            ),
-            Sample(title="Stalled", columns=lambda now: _running(now, moved_s=60, beat_s=60, progress=_count(12_400))),
-            Sample(
-                title="Stalled and being cancelled",
-                columns=lambda now: _running(
-                    now, moved_s=60, beat_s=60, progress=_count(12_400), cancel_requested=True
-                ),
-            ),
-            Sample(
-                title="Being cancelled",
-                columns=lambda now: _running(now, progress=_count(12_400), cancel_requested=True),
-            ),
-            Sample(
-                title="Trying again",
-                columns=lambda now: {
-                    "state": State.RETRYING,
-                    "attempt": 2,
-                    "started_at": now - 60,
-                    "due_at": now + 20,
-                    "error": "The server of the airports did not answer.",
-                },
-            ),
-        ],
-        "Ended": [
-            Sample(title="Succeeded", columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS))),
-            Sample(
-                title="Succeeded, with a result",
-                columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS), result="/airports/"),
-            ),
-            Sample(
-                title="Ran on",
-                columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS), cancel_requested=True),
-            ),
-            Sample(
-                title="Failed, in the task's words",
-                columns=lambda now: _ended(
-                    now, State.FAILED, progress=_count(12_400), error="Row 12,401 has no code.\nAdd it, and try again."
-                ),
-            ),
-            Sample(
-                title="Failed unexpectedly",
-                columns=lambda now: _ended(
-                    now,
-                    State.FAILED,
-                    progress=_count(12_400),
-                    error="An unexpected error occurred.",
-                    reference="K7Q2",
-                ),
-            ),
-            Sample(
-                title="Failed in a stage",
-                columns=lambda now: _ended(
-                    now, State.FAILED, progress=_stage(1, "Reading", 23_999), error="The file ends in a row."
-                ),
-            ),
-            Sample(title="Cancelled", columns=lambda now: _ended(now, State.CANCELLED, progress=_count(12_400))),
-            Sample(title="Lost", columns=lambda now: _ended(now, State.LOST, progress=_count(12_400))),
-        ],
-        "Texts": [
-            Sample(title="No label", columns=lambda now: _running(now, label="")),
-            Sample(
-                title="A long label",
-                columns=lambda now: _running(
-                    now, label="Import_of_all_airports_" * 8, progress={**_count(3), "message": "Reading " * 40}
-                ),
-            ),
-            Sample(
-                title="Markup and marks of direction",
-                columns=lambda now: _running(
-                    now, label="<b>Import</b> \u202e airports", progress={**_count(3), "unit": "<i>rows</i>"}
-                ),
-            ),
-        ],
-        "Moving": [
-            Sample(title="Even", columns=partial(_moving, run_s=30.0 / speed)),
-            Sample(title="Two stages", columns=partial(_moving, run_s=45.0 / speed, has_stages=True)),
-            Sample(title="Slow items", columns=partial(_moving, run_s=60.0 / speed, items=6)),
-            Sample(title="Fails in the middle", columns=partial(_moving, run_s=20.0 / speed, fails_at=0.6)),
-        ],
+        "Waiting": _waiting_samples(),
+        "Running": _running_samples(),
+        "Not as usual": _unusual_samples(),
+        "Ended": _ended_samples(),
+        "Texts": _text_samples(),
+        "Moving": _moving_samples(speed),
     }
+
+
+def _waiting_samples() -> list[Sample]:
+    return [
+        Sample(title="Queued", columns=lambda now: _queued(now)),
+        Sample(title="Next in line", columns=lambda now: _queued(now, ahead=0)),
+        Sample(title="Eight tasks ahead", columns=lambda now: _queued(now, waited_s=45, ahead=8)),
+        Sample(title="No worker", columns=lambda now: _queued(now, waited_s=240, is_listening=False)),
+        Sample(title="Scheduled", columns=lambda now: _queued(now, due_at=now + 2_700)),
+        Sample(title="Possibly lost", columns=lambda now: _queued(now, waited_s=600, missing_since=now - 300)),
+        Sample(title="Cancelled while it waits", columns=lambda now: _queued(now, cancel_requested=True)),
+    ]
+
+
+def _running_samples() -> list[Sample]:
+    return [
+        Sample(title="Just started", columns=lambda now: _running(now)),
+        Sample(title="Count and total", columns=lambda now: _running(now, progress=_count(12_400))),
+        Sample(title="Time left", columns=lambda now: _running(now, progress=_count(20_000), remaining_s=18.0)),
+        Sample(
+            title="Uncertain time left",
+            columns=lambda now: _running(now, progress=_count(4_000), remaining_s=600.0, remaining_spread=0.4),
+        ),
+        Sample(title="Count without a total", columns=lambda now: _running(now, progress=_count(12_400, of=None))),
+        Sample(title="Usual duration only", columns=lambda now: _running(now, ran_s=50, usual_s=[120.0, 180.0])),
+        Sample(title="A stage", columns=lambda now: _running(now, progress=_stage(1, "Reading", 6_000))),
+        Sample(
+            title="The last stage, with a message",
+            columns=lambda now: _running(
+                now, progress={**_stage(2, "Finding neighbours", 9_000), "message": "EDDF Frankfurt"}
+            ),
+        ),
+        Sample(
+            title="Can't be cancelled now",
+            columns=lambda now: _running(now, progress=_count(28_000), no_cancel="the file is being saved"),
+        ),
+    ]
+
+
+def _unusual_samples() -> list[Sample]:
+    return [
+        Sample(title="Quiet", columns=lambda now: _running(now, ran_s=240, moved_s=130, progress=_count(12_400))),
+        Sample(
+            title="Slow",
+            columns=lambda now: _running(now, ran_s=360, progress=_count(12_400), usual_s=[120.0, 180.0]),
+        ),
+        Sample(title="Stalled", columns=lambda now: _running(now, moved_s=60, beat_s=60, progress=_count(12_400))),
+        Sample(
+            title="Stalled and being cancelled",
+            columns=lambda now: _running(now, moved_s=60, beat_s=60, progress=_count(12_400), cancel_requested=True),
+        ),
+        Sample(
+            title="Being cancelled",
+            columns=lambda now: _running(now, progress=_count(12_400), cancel_requested=True),
+        ),
+        Sample(
+            title="Trying again",
+            columns=lambda now: {
+                "state": State.RETRYING,
+                "attempt": 2,
+                "started_at": now - 60,
+                "due_at": now + 20,
+                "error": "The server of the airports did not answer.",
+            },
+        ),
+    ]
+
+
+def _ended_samples() -> list[Sample]:
+    return [
+        Sample(title="Succeeded", columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS))),
+        Sample(
+            title="Succeeded, with a result",
+            columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS), result="/airports/"),
+        ),
+        Sample(
+            title="Ran on",
+            columns=lambda now: _ended(now, State.SUCCEEDED, progress=_count(ROWS), cancel_requested=True),
+        ),
+        Sample(
+            title="Failed, in the task's words",
+            columns=lambda now: _ended(
+                now, State.FAILED, progress=_count(12_400), error="Row 12,401 has no code.\nAdd it, and try again."
+            ),
+        ),
+        Sample(
+            title="Failed unexpectedly",
+            columns=lambda now: _ended(
+                now,
+                State.FAILED,
+                progress=_count(12_400),
+                error="An unexpected error occurred.",
+                reference="K7Q2",
+            ),
+        ),
+        Sample(
+            title="Failed in a stage",
+            columns=lambda now: _ended(
+                now, State.FAILED, progress=_stage(1, "Reading", 23_999), error="The file ends in a row."
+            ),
+        ),
+        Sample(title="Cancelled", columns=lambda now: _ended(now, State.CANCELLED, progress=_count(12_400))),
+        Sample(title="Lost", columns=lambda now: _ended(now, State.LOST, progress=_count(12_400))),
+    ]
+
+
+def _text_samples() -> list[Sample]:
+    return [
+        Sample(title="No label", columns=lambda now: _running(now, label="")),
+        Sample(
+            title="A long label",
+            columns=lambda now: _running(
+                now, label="Import_of_all_airports_" * 8, progress={**_count(3), "message": "Reading " * 40}
+            ),
+        ),
+        Sample(
+            title="Markup and marks of direction",
+            columns=lambda now: _running(
+                now, label="<b>Import</b> \u202e airports", progress={**_count(3), "unit": "<i>rows</i>"}
+            ),
+        ),
+    ]
+
+
+def _moving_samples(speed: float) -> list[Sample]:
+    return [
+        Sample(title="Even", columns=partial(_moving, run_s=30.0 / speed)),
+        Sample(title="Two stages", columns=partial(_moving, run_s=45.0 / speed, has_stages=True)),
+        Sample(title="Slow items", columns=partial(_moving, run_s=60.0 / speed, items=6)),
+        Sample(title="Fails in the middle", columns=partial(_moving, run_s=20.0 / speed, fails_at=0.6)),
+    ]
 
 
 def _queued(now: float, *, waited_s: float = 3.0, **columns: Any) -> dict[str, Any]:

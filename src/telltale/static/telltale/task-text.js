@@ -1,7 +1,7 @@
 /**
  * The text that people read about a task: a status line, a detail line, and how full its bar is. Pure.
  *
- * Does the same as `pages/task_text.py`, with the same messages: the page contains its `catalogue`. Tests check both
+ * Does the same as `pages/task_text.py`, with the same messages: the page contains the catalogue. Tests check both
  * against the cases in `tests/traces/task-text.json`. Durations are in seconds, times by the server's clock.
  *
  * @typedef {{label: string, status: string, detail: string, filled: number | null, figure: string, valueText: string,
