@@ -183,3 +183,6 @@ Q_CLUSTER = {
 
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "procrastinate_tasks"
 PROCRASTINATE_WORKER_DEFAULTS = {"fetch_job_polling_interval": 0.1}
+
+# Django 6.1 asks for it.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -178,6 +178,7 @@ def test_the_command_reports_what_it_did_and_fails_if_the_hook_did(ada: Any, set
     call_command("telltale", "unseen", stdout=out)
     assert out.getvalue() == "Handed over 1 notices of 1 users.\n"
     settings.EMAIL_BACKEND = "tests.no_such_backend"
+    settings.MAILERS = {"default": {"BACKEND": "tests.no_such_backend"}}  # from Django 6.1 on
     old_notice(ada, "Again")
     with pytest.raises(CommandError, match="failed for 1 user"):
         call_command("telltale", "unseen", stdout=out)

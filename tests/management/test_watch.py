@@ -305,7 +305,12 @@ def run(*arguments: str, **streams: Any) -> "subprocess.Popen[str]":
     """The command in a process of its own."""
     words = [sys.executable, "-W", "ignore", "-m", "django", "telltale", "watch", *arguments]
     env = {**os.environ, **environment(), "TERM": "xterm"}
-    return subprocess.Popen(words, env=env, cwd=ROOT, text=True, **streams)
+    # Where tests run in the background, a shell has made their processes ignore Ctrl-C.
+    return subprocess.Popen(words, env=env, cwd=ROOT, text=True, preexec_fn=_heed_ctrl_c, **streams)
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Screen:

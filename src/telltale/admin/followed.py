@@ -4,12 +4,13 @@ The ids of the tasks are kept in the session, by the list on which they were sta
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from django.contrib import admin as django_admin
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import lazy
 from django.utils.translation import gettext as _
 
 from telltale import store
@@ -24,9 +25,6 @@ IN_SESSION: Final = "telltale_admin"
 
 SHOWN: Final = 5
 """A list shows this many of its newest tasks."""
-
-Action = tuple[Callable[..., Any], str, str]
-"""As in `ModelAdmin.get_actions`: the function, its name and its description."""
 
 
 class FollowedAdminMixin:
@@ -44,14 +42,12 @@ class FollowedAdminMixin:
 
     change_list_template = "admin/telltale/followed_change_list.html"
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Action]:
-        """Return the actions, with those of `followed_actions` if the user has the permissions for them."""
-        actions: dict[str, Action] = super().get_actions(request)  # type: ignore[misc]
-        is_permitted = all(getattr(self, f"has_{name}_permission")(request) for name in self.followed_permissions)
-        for number, task in enumerate(self.followed_actions if is_permitted else ()):
-            name = f"followed_{number}"
-            actions[name] = (partial(_start, task=task), name, _label(task))
-        return actions
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        added = (
+            _action(f"followed_{n}", task, self.followed_permissions) for n, task in enumerate(self.followed_actions)
+        )
+        self.actions = [*(getattr(self, "actions", None) or ()), *added]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list, with the bars of the tasks that were started on it."""
@@ -65,6 +61,16 @@ class FollowedAdminMixin:
         tasks = [task for task in found if task is not None and may_see(request, task)]
         _keep(request, self, [task.pk for task in tasks if not task.snapshot.ended])
         return tasks
+
+
+def _action(name: str, task: Any, permissions: Sequence[str]) -> Callable[..., None]:
+    """Return the action that starts the task. Its label is asked for when shown: the task's runner is ready then."""
+
+    def action(admin: Any, request: HttpRequest, queryset: Any) -> None:
+        _start(admin, request, queryset, task=task)
+
+    action.__name__ = name
+    return django_admin.action(action, permissions=permissions, description=lazy(_label, str)(task))
 
 
 def _start(admin: Any, request: HttpRequest, queryset: Any, *, task: Any) -> None:
