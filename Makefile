@@ -140,7 +140,7 @@ pages: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_module
 	$(BIN)/pytest $(PAGES)
 
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=20000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%)
+	SIMULATION_HISTORIES=12000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%)
 
 # Four at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
 # The same code gets the same answer: order and examples are drawn from SEED. Other runs draw new ones each time.

@@ -324,7 +324,8 @@ class MariaDB(Server):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, "mariadb")
         data = directory / "data"
-        as_owner = _as("mysql", directory)
+        # Its user may not write to the run's directory for temporary files.
+        as_owner = [*_as("mysql", directory), "env", f"TMPDIR={directory}"]
         install = [
             "mariadb-install-db",
             "--no-defaults",

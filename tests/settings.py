@@ -186,3 +186,6 @@ PROCRASTINATE_WORKER_DEFAULTS = {"fetch_job_polling_interval": 0.1}
 
 # Django 6.1 asks for it.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
+# Hundreds of tests have users with a password, and a hash that resists guessing takes a third of a second.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
