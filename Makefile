@@ -31,7 +31,7 @@ PAGES := tests/docs tests/browser tests/accounts
 # They depend on neither Django's nor Python's version, so once in a run is enough.
 PURE := tests/simulation tests/benchmarks
 
-.PHONY: help install services messages fmt lint types quick test newest js databases runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
+.PHONY: help install services messages fmt lint types quick test newest js databases on-postgres on-mariadb runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -113,8 +113,12 @@ else
 	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py tests/docs/test_content_security_policy.py
 endif
 
-databases: $(VENV)/.dev services ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
+databases: on-postgres on-mariadb ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
+
+on-postgres: $(VENV)/.dev services
 	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py tests/runners/test_open_transactions.py
+
+on-mariadb: $(VENV)/.dev services
 	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
 
 runners: $(VENV)/.dev services ## every runner, with its real workers
@@ -147,7 +151,7 @@ others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated
 test: export TELLTALE_SEED := $(SEED)
 test: export PYTEST_ADDOPTS += --randomly-seed=$(SEED)
 test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind (SEED=7 make test)
-	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j4 --output-sync=target pages pusher others fresh channels runners network newest pusher-clients databases
+	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j4 --output-sync=target pages pusher others runners network channels on-postgres on-mariadb pusher-clients fresh newest
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
