@@ -145,14 +145,14 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
     "one task": lambda site: store.get_task(site.past[0].pk),
     "a person's list": lambda site: store.list_tasks(site.owner),
     "a person's list, from an open task on": lambda site: store.list_tasks(
-        site.owner, after=store.Place.of(site.open[2])
+        site.owner, after=store.TaskPlace.of(site.open[2])
     ),
     "a person's list, from an old task on": lambda site: store.list_tasks(
-        site.owner, after=store.Place.of(site.past[100])
+        site.owner, after=store.TaskPlace.of(site.past[100])
     ),
     "a session's list": lambda site: store.list_tasks(Owner(session=site.session)),
     "a session's list, from an old task on": lambda site: store.list_tasks(
-        Owner(session=site.session), after=store.Place.of(site.past[101])
+        Owner(session=site.session), after=store.TaskPlace.of(site.past[101])
     ),
     "whether tasks are a person's": lambda site: _own_topics(
         site.owner, [task_topic(row.pk) for row in site.past[:20]]
@@ -179,7 +179,7 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
     "a notice": lambda site: store.add_notice(site.topic, "x"),
     "a person's messages": lambda site: store.list_messages(site.owner),
     "older messages of a person": lambda site: store.list_messages(
-        site.owner, before=store.ListPosition(created_at=site.now - SEEDS / 2, id=UUID(int=0))
+        site.owner, before=store.MessagePlace(created_at=site.now - SEEDS / 2, id=UUID(int=0))
     ),
     "messages of a session with three names": lambda site: store.list_messages(
         Owner(session=site.session, earlier_sessions=("aa", "bb"))

@@ -16,7 +16,7 @@ def pages(owner: Owner, size: int) -> list[list[TaskState]]:
     """All pages, each read from the text of the place where the page before it ended."""
     found = [store.list_tasks(owner, size=size)]
     while found[-1].next is not None:
-        after = store.Place.parse(str(found[-1].next))
+        after = store.TaskPlace.parse(str(found[-1].next))
         assert after == found[-1].next
         found.append(store.list_tasks(owner, after=after, size=size))
     return [page.tasks for page in found]
@@ -90,4 +90,4 @@ def test_a_task_whose_lease_expired_is_listed_as_ended() -> None:
     ["", "_", "open", "open_1.0", "open_x_{}", "open_nan_{}", "inf_1_{}", "open_1.0_7", "open_1.0_{}_", "-_1_{}"],
 )
 def test_a_text_that_stands_for_no_place_is_recognized(text: str) -> None:
-    assert store.Place.parse(text.format("3f2504e0-4f89-41d3-9a0c-0305e82c3301")) is None
+    assert store.TaskPlace.parse(text.format("3f2504e0-4f89-41d3-9a0c-0305e82c3301")) is None

@@ -24,7 +24,7 @@ def pages(owner: Owner, limit: int) -> list[list[str]]:
         listed = store.list_messages(owner, before=before, limit=limit)
         found.append(texts(listed))
         # As in an address.
-        before = listed.older and store.ListPosition.read(str(listed.older))
+        before = listed.older and store.MessagePlace.parse(str(listed.older))
         has_more = before is not None
     return found
 
@@ -66,7 +66,7 @@ def test_the_messages_of_others_are_not_listed_and_neither_are_any_for_a_visitor
 
 @pytest.mark.parametrize("text", ["", "7", "x,y", "nan,6f1c3c6e-8e0b-4f3a-9a44-000000000000", "1.5,", "1e999,7"])
 def test_a_text_that_is_no_place_in_the_list_is_recognised(text: str) -> None:
-    assert store.ListPosition.read(text) is None
+    assert store.MessagePlace.parse(text) is None
 
 
 def test_a_listed_message_is_never_given_to_a_page_again_also_if_another_page_holds_it() -> None:

@@ -10,15 +10,14 @@ from typing import Any
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
-from django.utils.http import urlencode
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from telltale import store
+from telltale.core.wire import Malformed
 from telltale.models import StoredNotice
 from telltale.owners import Owner
 from telltale.pages.guards import for_visitors
+from telltale.pages.paging import requested_place, url_after
 from telltale.pages.responses import json_error, no_store, wants_page
 
 
@@ -26,12 +25,12 @@ from telltale.pages.responses import json_error, no_store, wants_page
 @require_safe
 def messages(request: HttpRequest) -> HttpResponseBase:
     """The visitor's own messages, the newest first. `?before=` continues the list after the page before it."""
-    text = request.GET.get("before", "")
-    before = store.ListPosition.read(text) if text else None
-    if text and before is None and not wants_page(request):
-        return no_store(json_error(400, _("“before” is no place in the list. Follow the address in “older”.")))
+    try:
+        before = requested_place(request, store.MessagePlace.parse)
+    except Malformed as error:
+        return no_store(json_error(400, str(error)))
     listed = store.list_messages(Owner.of(request), before=before)
-    older = f"{reverse('telltale:messages')}?{urlencode({'before': str(listed.older)})}" if listed.older else None
+    older = url_after("telltale:messages", listed.older)
     if not wants_page(request):
         return no_store(JsonResponse({"messages": _to_json(listed.messages), "older": older}))
     if not is_prefetch(request):

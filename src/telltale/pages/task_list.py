@@ -8,16 +8,16 @@ from typing import Final
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from telltale import store
+from telltale.core.wire import Malformed
 from telltale.dispatch.queue_status import request_queue_status
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.pages.guards import for_visitors
+from telltale.pages.paging import requested_place, url_after
 from telltale.pages.permissions import may_see
 from telltale.pages.refreshing import refresh_context
 from telltale.pages.responses import json_error, no_store, task_json, wants_page
@@ -36,18 +36,16 @@ def tasks(request: HttpRequest) -> HttpResponseBase:
     ids = request.GET.getlist("id")
     if ids and not wants_page(request):
         return _named(request, ids)
-    text = request.GET.get("before", "")
-    before = store.Place.parse(text) if text else None
-    if text and before is None and not wants_page(request):
-        return no_store(json_error(400, _("“before” is no place in the list. Follow the address in “older”.")))
+    try:
+        before = requested_place(request, store.TaskPlace.parse)
+    except Malformed as error:
+        return no_store(json_error(400, str(error)))
     listed, now = store.list_tasks(Owner.of(request), after=before, size=PAGE_SIZE), store.now()
     snapshots = [row.snapshot for row in listed.tasks]
     request_queue_status(snapshots, now=now)
-    older = str(listed.next) if listed.next else None
     if not wants_page(request):
-        url = f"{reverse('telltale:tasks')}?{urlencode({'before': older})}" if older else None
-        return _as_json(request, listed.tasks, now=now, older=url)
-    context = {"tasks": listed.tasks, "older": older, "is_first": before is None}
+        return _as_json(request, listed.tasks, now=now, older=url_after("telltale:tasks", listed.next))
+    context = {"tasks": listed.tasks, "older": str(listed.next or ""), "is_first": before is None}
     return no_store(render(request, "telltale/tasks.html", context | refresh_context(request, snapshots, now=now)))
 
 

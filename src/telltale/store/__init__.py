@@ -31,9 +31,9 @@ from telltale.store.clock import now
 from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
 from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
-from telltale.store.listing import Place, TaskPage, list_tasks
+from telltale.store.listing import TaskPage, TaskPlace, list_tasks
 from telltale.store.lock_waits import RowLocked, limited_lock_waits
-from telltale.store.message_list import MESSAGES_LISTED, ListPosition, MessageList, list_messages, mark_listed
+from telltale.store.message_list import MESSAGES_LISTED, MessageList, MessagePlace, list_messages, mark_listed
 from telltale.store.notices import (
     HELD_S,
     add_notice,
@@ -78,11 +78,10 @@ __all__ = [
     "SAVED_AT_ONCE",
     "Changed",
     "Claim",
-    "ListPosition",
     "Member",
     "MessageList",
+    "MessagePlace",
     "NoticeHold",
-    "Place",
     "Pruned",
     "Queued",
     "Refusal",
@@ -91,6 +90,7 @@ __all__ = [
     "Saved",
     "SavedRun",
     "TaskPage",
+    "TaskPlace",
     "add_notice",
     "add_source",
     "add_unsaved",

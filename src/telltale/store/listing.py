@@ -28,7 +28,7 @@ Part = Callable[["QuerySet[TaskState]"], "QuerySet[TaskState]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class TaskPlace:
     """The place of a task in its owner's list. `str` gives a text for URLs, which `parse` reads."""
 
     ended_at: float | None
@@ -63,21 +63,23 @@ class TaskPage:
     """A page of the list."""
 
     tasks: list[TaskState]
-    next: Place | None
+    next: TaskPlace | None
     """After which place the next page begins; None if this is the last one."""
 
 
-def list_tasks(owner: Owner, *, after: Place | None = None, size: int = NEWEST, now: float | None = None) -> TaskPage:
+def list_tasks(
+    owner: Owner, *, after: TaskPlace | None = None, size: int = NEWEST, now: float | None = None
+) -> TaskPage:
     """Return the owner's tasks that come after a place in the list, `size` at most; from its beginning without one.
 
     Tasks whose lease expired are ended first. At most two queries for a user, or for one name of a session.
     """
     rows = up_to_date(lambda: _read(owner, after, size + 1), or_now(now))
     tasks = rows[:size]
-    return TaskPage(tasks=tasks, next=Place.of(tasks[-1]) if len(rows) > size else None)
+    return TaskPage(tasks=tasks, next=TaskPlace.of(tasks[-1]) if len(rows) > size else None)
 
 
-def _read(owner: Owner, after: Place | None, limit: int) -> list[TaskState]:
+def _read(owner: Owner, after: TaskPlace | None, limit: int) -> list[TaskState]:
     rows: list[TaskState] = []
     for part in _parts(after):
         if len(rows) < limit:
@@ -85,7 +87,7 @@ def _read(owner: Owner, after: Place | None, limit: int) -> list[TaskState]:
     return rows
 
 
-def _parts(after: Place | None) -> list[Part]:
+def _parts(after: TaskPlace | None) -> list[Part]:
     """The parts of the list after a place, each in the order of an index and limited by it."""
     if after is None:
         return [_open, _ended]
@@ -128,5 +130,5 @@ def _ended(tasks: "QuerySet[TaskState]") -> "QuerySet[TaskState]":
     return tasks.filter(ended_at__isnull=False).order_by("-ended_at", "-created_at", "-pk")
 
 
-def _queued_before(after: Place) -> Q:
+def _queued_before(after: TaskPlace) -> Q:
     return Q(created_at__lt=after.created_at) | Q(created_at=after.created_at, pk__lt=after.id)

@@ -23,21 +23,21 @@ MESSAGES_LISTED: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListPosition:
-    """The place of a message in the list."""
+class MessagePlace:
+    """The place of a message in the list. `str` gives a text for URLs, which `parse` reads."""
 
     created_at: float
     id: UUID
 
     @classmethod
-    def read(cls, text: str) -> Self | None:
-        """Return the position that `str` wrote; None if the text is not one."""
+    def parse(cls, text: str) -> Self | None:
+        """Return the place that the text stands for; None if it stands for none."""
         created_at, _comma, notice_id = text.partition(",")
         try:
-            position = cls(created_at=float(created_at), id=UUID(notice_id))
+            place = cls(created_at=float(created_at), id=UUID(notice_id))
         except ValueError:
             return None
-        return position if math.isfinite(position.created_at) else None
+        return place if math.isfinite(place.created_at) else None
 
     def __str__(self) -> str:
         return f"{self.created_at!r},{self.id}"
@@ -49,11 +49,11 @@ class MessageList:
 
     messages: list[StoredNotice]
     """The newest first. `shown_at` is None for those that were not shown before."""
-    older: ListPosition | None = None
+    older: MessagePlace | None = None
     """Where the next page begins; None if there are no older messages."""
 
 
-def list_messages(owner: Owner, *, before: ListPosition | None = None, limit: int = MESSAGES_LISTED) -> MessageList:
+def list_messages(owner: Owner, *, before: MessagePlace | None = None, limit: int = MESSAGES_LISTED) -> MessageList:
     """Return the newest `limit` messages of this user or session, or those after `before`; changes nothing.
 
     One query for each topic of the owner: a user has one, and a session has one for each of its names.
@@ -63,11 +63,11 @@ def list_messages(owner: Owner, *, before: ListPosition | None = None, limit: in
     rows.sort(key=lambda row: -row.created_at)
     messages = rows[:limit]
     has_older = len(rows) > limit and bool(messages)
-    older = ListPosition(created_at=messages[-1].created_at, id=messages[-1].pk) if has_older else None
+    older = MessagePlace(created_at=messages[-1].created_at, id=messages[-1].pk) if has_older else None
     return MessageList(messages=messages, older=older)
 
 
-def _newest_of(topic: str, before: ListPosition | None, limit: int) -> list[StoredNotice]:
+def _newest_of(topic: str, before: MessagePlace | None, limit: int) -> list[StoredNotice]:
     rows = notice_rows().filter(topic=topic)
     if before is not None:
         # The first condition is the one that an index can use.
