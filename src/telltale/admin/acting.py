@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -25,6 +25,7 @@ from telltale.models import TaskState
 from telltale.pages.actions import ActionRefused, can_force, cancel_task, retry_task
 from telltale.pages.catalogue import message
 from telltale.pages.guards import without_transaction
+from telltale.pages.responses import return_url
 
 AT_ONCE: Final = 500
 """A bulk action takes at most this many tasks: each is a few statements, in one request."""
@@ -97,21 +98,17 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
     def _act_url(self, task: TaskState, action: str) -> str:
         return reverse("admin:telltale_taskstate_act", args=[task.pk, action], current_app=self.admin_site.name)
 
+    @method_decorator(require_POST)
     def act_view(self, request: HttpRequest, task_id: Any, action: str) -> HttpResponseBase:
         """Carry out the action of a button, and return to its page."""
-        if request.method != "POST":
-            refused: HttpResponse = require_POST(lambda request: HttpResponse())(request)
-            return refused
         if action not in ACTIONS or not (self.has_view_permission(request) and self.may(request, action)):
             raise PermissionDenied
         task = store.get_task(task_id)
         if task is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, str(task_id))  # type: ignore[attr-defined, no-any-return]
         self._act_on(request, action, [task])
-        url = request.POST.get("next", "")
-        is_safe = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
         changelist = reverse("admin:telltale_taskstate_changelist", current_app=self.admin_site.name)
-        return HttpResponseRedirect(url if is_safe else changelist)
+        return HttpResponseRedirect(return_url(request, otherwise=changelist))
 
     @admin.action(description=_("Stop selected tasks"), permissions=["cancel"])
     def cancel_tasks(self, request: HttpRequest, queryset: Any) -> None:
@@ -151,7 +148,7 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
             self.message_user(request, _done_text(action, done), messages.SUCCESS)
         for text in refusals[:SHOWN_REASONS]:
             self.message_user(request, text, messages.WARNING)
-        if more := len(refusals) - SHOWN_REASONS if len(refusals) > SHOWN_REASONS else 0:
+        if (more := len(refusals) - SHOWN_REASONS) > 0:
             text = ngettext("%(n)s more task was not changed.", "%(n)s more tasks were not changed.", more)
             self.message_user(request, text % {"n": more}, messages.WARNING)
 

@@ -21,6 +21,7 @@ from telltale import conf, store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
 from telltale.pages.catalogue import message, number
+from telltale.pages.task_text import count_text
 
 NOTICES: Final = 50
 """The story shows this many of the task's newest messages to its owner."""
@@ -81,13 +82,7 @@ def progress(task: TaskState) -> str:
     if now.step and now.stage:
         values = {"step": number(now.step), "activity": now.stage}
         step = message("step", **values) if now.steps is None else message("step_of", steps=number(now.steps), **values)
-    count = ""
-    if now.current is not None:
-        count = number(now.current) if not now.total else ""
-        if now.total:
-            count = message("count_of_total", current=number(now.current), total=number(now.total))
-        count = message("with_unit", count=count, unit=now.unit) if now.unit else count
-    lines = [step or now.stage, now.message, count]
+    lines = [step or now.stage, now.message, count_text(now, open_ended=False)]
     return format_html_join("", "<div>{}</div>", ([line] for line in lines if line)) or DASH
 
 

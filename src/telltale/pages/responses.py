@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from telltale import conf, store
@@ -46,6 +47,16 @@ def is_from_htmx(request: HttpRequest) -> bool:
 def accepts_anything(request: HttpRequest) -> bool:
     """Whether the client names no type: its Accept header is */*."""
     return request.headers.get("Accept", "").partition(";")[0].strip() == "*/*"
+
+
+def return_url(request: HttpRequest, *, otherwise: str) -> str:
+    """Return the address of the page with the button, as its form says; `otherwise` if that is none of this site's."""
+    url = request.POST.get("next", "")
+    # A header holds no control characters, such as the end of a line.
+    is_safe = url.isprintable() and url_has_allowed_host_and_scheme(
+        url, {request.get_host()}, require_https=request.is_secure()
+    )
+    return url if is_safe else otherwise
 
 
 def no_store(response: HttpResponseBase) -> HttpResponseBase:

@@ -131,8 +131,8 @@ def _value_text(snapshot: Snapshot, status: str, percent: str) -> str:
     progress = snapshot.progress
     if snapshot.state is State.SUCCEEDED:
         is_whole = progress.current == progress.total and not _has_steps(progress)
-        return (_count_text(progress) if is_whole else "") or percentage(1)
-    count = _count_text(progress)
+        return (count_text(progress) if is_whole else "") or percentage(1)
+    count = count_text(progress)
     if _has_steps(progress):
         return ", ".join(part for part in (percent, _step_number(progress), count) if part)
     return count or percent or (message("failed") if snapshot.state is State.FAILED else status)
@@ -191,7 +191,7 @@ def _running_details(snapshot: Snapshot, health: Health | None, now: float) -> l
         return [last_contact, message("asked_to_stop") if snapshot.cancel_requested else ""]
     if snapshot.cancel_requested:
         return [message("safe_point"), quiet if health is Health.QUIET else ""]
-    parts = [_count_text(snapshot.progress)]
+    parts = [count_text(snapshot.progress)]
     if health is Health.QUIET:
         parts.append(quiet)
     elif health is Health.SLOW and snapshot.usual_s and snapshot.started_at is not None:
@@ -219,7 +219,7 @@ def _stopped(progress: Progress, *, is_said: bool) -> list[str]:
 
     The count is named after its step, because alone it would look like the whole.
     """
-    count = _count_text(progress, open_ended=False)
+    count = count_text(progress, open_ended=False)
     if not _has_steps(progress):
         return [message("after_count" if is_said else "stopped_after", count=count)] if count else []
     step = _step_number(progress)
@@ -252,7 +252,7 @@ def _time_left(snapshot: Snapshot, now: float) -> str:
     return message("usually_takes", time=rough_duration(snapshot.usual_s[0])) if snapshot.usual_s else ""
 
 
-def _count_text(progress: Progress, *, open_ended: bool = True) -> str:
+def count_text(progress: Progress, *, open_ended: bool = True) -> str:
     """Return "12,400 of 28,000 rows", or without a total "12,400 rows so far"; empty if nothing was counted."""
     if progress.current is None:
         return ""

@@ -17,7 +17,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -36,7 +35,7 @@ from telltale.pages.guards import for_anyone, for_tickets, for_visitors, refuse_
 from telltale.pages.message_list import is_prefetch
 from telltale.pages.permissions import Action, is_owner, may_act, may_see
 from telltale.pages.refreshing import refresh_context
-from telltale.pages.responses import json_body, json_error, no_store, not_found, task_answer, wants_page
+from telltale.pages.responses import json_body, json_error, no_store, not_found, return_url, task_answer, wants_page
 from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
 
@@ -203,20 +202,12 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
 
 def _action_done(request: HttpRequest, row: TaskState) -> HttpResponseBase:
     """Return the task after an action; browsers are redirected back to the page of the button."""
+    url = reverse("telltale:task", args=[row.pk])
     if not wants_page(request):
         response = task_answer(request, row, status=200 if row.snapshot.ended else 202)
-        response.headers["Location"] = reverse("telltale:task", args=[row.pk])
+        response.headers["Location"] = url
         return response
-    return no_store(HttpResponse(status=303, headers={"Location": _return_url(request, row)}))
-
-
-def _return_url(request: HttpRequest, row: TaskState) -> str:
-    url = request.POST.get("next", "")
-    # A header holds no control characters, such as the end of a line.
-    is_safe = url.isprintable() and url_has_allowed_host_and_scheme(
-        url, {request.get_host()}, require_https=request.is_secure()
-    )
-    return url if is_safe else reverse("telltale:task", args=[row.pk])
+    return no_store(HttpResponse(status=303, headers={"Location": return_url(request, otherwise=url)}))
 
 
 def _refuse_action(request: HttpRequest, row: TaskState, refusal: ActionRefused) -> HttpResponseBase:
