@@ -94,21 +94,17 @@ def task_progress(
     they are forms, which can't stand within another form.
     """
     request = _request(context, "task_progress")
-    now, snapshot, is_own = store.now(), task.snapshot, permissions.is_owner(request, task)
-    task_health = health(snapshot, now=now, limits=settings().limits)
+    now = store.now()
+    shown = _shown(request, task, now=now)
+    snapshot = shown["snapshot"]
     return {
-        "task": task,
-        "snapshot": snapshot,
-        "rendered": _rendered(task),
-        "health": task_health,
-        "text": task_text.describe(snapshot, task_health, now=now),
+        **shown,
         "buttons": {key: catalogue.message(key) for key in ("cancel", "try_again", "start_again", "open_result")},
         # Shown by the style sheet while the modules have not run.
         "unloaded": catalogue.message("connection_ended"),
-        "is_own": is_own,
         "may_cancel": buttons and permissions.may_act(request, task, "cancel"),
         "may_run_again": buttons and permissions.may_act(request, task, "retry"),
-        "is_from_other": task.is_shared and task.owner_topic is not None and not is_own,
+        "is_from_other": task.is_shared and task.owner_topic is not None and not shown["is_own"],
         "offers_cancel": offers_cancel(snapshot),
         "can_cancel": can_cancel(snapshot),
         "may_retry": snapshot.state in RETRIABLE or may_be_lost(snapshot, now=now),
@@ -126,17 +122,7 @@ def task_progress(
 @register.inclusion_tag("telltale/task_status.html", takes_context=True)
 def task_status(context: Mapping[str, Any] | template.Context, task: TaskState) -> dict[str, Any]:
     """Return the context of the task in one line: an icon, its label, which leads to its page, and how far it is."""
-    request = _request(context, "task_status")
-    now, snapshot = store.now(), task.snapshot
-    task_health = health(snapshot, now=now, limits=settings().limits)
-    return {
-        "task": task,
-        "snapshot": snapshot,
-        "rendered": _rendered(task),
-        "health": task_health,
-        "text": task_text.describe(snapshot, task_health, now=now),
-        "is_own": permissions.is_owner(request, task),
-    }
+    return _shown(_request(context, "task_status"), task, now=store.now())
 
 
 @register.inclusion_tag("telltale/task_messages.html", takes_context=True)
@@ -234,10 +220,19 @@ def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[
     }
 
 
-def _rendered(task: TaskState) -> str:
-    """What is rendered, for the element's script: it keeps that until a snapshot is newer."""
+def _shown(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:
+    """Return what every tag shows of a task. `rendered` is for the element's script: it keeps what was rendered until a
+    snapshot is newer."""
     snapshot = task.snapshot
-    return f"{task.pk} {snapshot.attempt} {int(snapshot.ended)} {snapshot.seq}"
+    task_health = health(snapshot, now=now, limits=settings().limits)
+    return {
+        "task": task,
+        "snapshot": snapshot,
+        "rendered": f"{task.pk} {snapshot.attempt} {int(snapshot.ended)} {snapshot.seq}",
+        "health": task_health,
+        "text": task_text.describe(snapshot, task_health, now=now),
+        "is_own": permissions.is_owner(request, task),
+    }
 
 
 def _request(context: Mapping[str, Any] | template.Context, tag: str) -> HttpRequest:
