@@ -98,7 +98,7 @@ def session_names(request: HttpRequest, *, create: bool = False) -> list[str]:
     if session is None:
         return []
     own_name = session.get(NAME_IN_SESSION)
-    if create and not own_name and not session.session_key and not _is_kept_in_cookie(session):
+    if create and not own_name and not session.session_key and not is_kept_in_cookie(session):
         session.create()
     digest, *earlier_digests = key_digests(session, session.session_key) or [""]
     # While there is no name, the digest stands for it, so requests at the same time agree on one.
@@ -110,12 +110,12 @@ def session_names(request: HttpRequest, *, create: bool = False) -> list[str]:
 
 def key_digests(session: Any, key: str | None) -> list[str]:
     """Return the names that such a session has by its key: by `SECRET_KEY` first, then by its fallbacks."""
-    if not key or _is_kept_in_cookie(session):
+    if not key or is_kept_in_cookie(session):
         return []
     return [session_digest(key, secret=secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
-def _is_kept_in_cookie(session: Any) -> bool:
+def is_kept_in_cookie(session: Any) -> bool:
     """Whether the key is the content: it changes with each save, and two visitors may have the same."""
     return isinstance(session, signed_cookies.SessionStore)
 

@@ -64,13 +64,12 @@ class Heard:
             if late:
                 self._ask_for(late)
             heard = [self._newest[task_id] for task_id in saved if task_id in self._newest]
-            credible = [snapshot for snapshot in heard if saved[snapshot.id].believes(snapshot, now)]
-            if len(credible) < len(heard):
-                # The database outranks what was only heard: what can't be true must not hide what comes.
-                for snapshot in heard:
-                    if not any(snapshot is other for other in credible):
-                        del self._newest[snapshot.id]
-        return credible
+            credible = {snapshot.id: snapshot for snapshot in heard if saved[snapshot.id].believes(snapshot, now)}
+            # The database outranks what was only heard: what can't be true must not hide what comes.
+            for snapshot in heard:
+                if snapshot.id not in credible:
+                    del self._newest[snapshot.id]
+        return list(credible.values())
 
     def forget(self) -> None:
         """Forget all tasks; the thread stops listening soon."""
@@ -79,10 +78,8 @@ class Heard:
         self._has_new_tasks.set()
 
     def _ask_for(self, runs: Mapping[str, SavedRun]) -> None:
-        now, asked_at = (
-            time.monotonic(),
-            dict(self._asked_at),
-        )  # A copy, because other threads read it without the lock.
+        now = time.monotonic()
+        asked_at = dict(self._asked_at)  # A copy, because other threads read it without the lock.
         for task_id, run in runs.items():
             if task_id in asked_at or len(asked_at) < MAX_TASKS:
                 asked_at[task_id] = now

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model
-from django.contrib.sessions.backends import signed_cookies
 from django.core.exceptions import ValidationError
 from django.db import router
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
 from telltale.core.policy import Bearer
+from telltale.owners import is_kept_in_cookie
 
 BATCH: Final = 500
 """Users in one query; databases limit its parameters (SQLite by default to 999, in old versions)."""
@@ -62,7 +62,7 @@ def session_digests(session: Any) -> list[str]:
     Empty without a session, and where sessions are kept in cookies: there the key is the content, which changes.
     """
     key = getattr(session, "session_key", None)
-    if not key or isinstance(session, signed_cookies.SessionStore):
+    if not key or is_kept_in_cookie(session):
         return []
     return [_digest("session", key, secret) for secret in _secrets()]
 
@@ -72,12 +72,17 @@ def session_digests(session: Any) -> list[str]:
 
 def ended(bearers: Collection[Bearer]) -> set[Bearer]:
     """Return those whose rights have ended, by a query for each `BATCH` of them. Raises the database's errors."""
-    in_order, found = list(bearers), set()
-    for start in range(0, len(in_order), BATCH):
-        batch = in_order[start : start + BATCH]
+    found: set[Bearer] = set()
+    for batch in batches(bearers):
         users = _users({bearer.user for bearer in batch})
         found |= {bearer for bearer in batch if not _has_rights(users.get(bearer.user), bearer)}
     return found
+
+
+def batches(bearers: Iterable[Bearer]) -> list[list[Bearer]]:
+    """Return the bearers in lists of at most `BATCH`: those that one query asks for."""
+    in_order = list(bearers)
+    return [in_order[start : start + BATCH] for start in range(0, len(in_order), BATCH)]
 
 
 def _users(keys: Iterable[str]) -> dict[str, Any]:

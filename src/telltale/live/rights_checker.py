@@ -141,14 +141,14 @@ class RightsChecker:
             bearers = {
                 grant.bearer async for _, grant in self._granted() if grant.bearer and grant.bearer.user in users
             }
-            for batch in _batches(bearers):
+            for batch in rights.batches(bearers):
                 await self._check_and_close(batch)
             await asyncio.sleep(SCAN_S)
 
     async def _check_regularly(self) -> None:
         while self._clients():
             bearers = {grant.bearer async for _, grant in self._granted() if grant.bearer}
-            batches = _batches(bearers)
+            batches = rights.batches(bearers)
             for batch in batches:
                 await asyncio.sleep(PASS_S / len(batches))
                 await self._check_and_close(batch)
@@ -164,7 +164,7 @@ class RightsChecker:
     async def _check_waiting(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
-            for batch in _batches(waiting):
+            for batch in rights.batches(waiting):
                 ended = await self._ended(batch)
                 for bearer in batch:
                     for on_checked in waiting[bearer]:
@@ -206,11 +206,6 @@ def _read_ended(bearers: list[Bearer]) -> set[Bearer]:
         return rights.ended(bearers)
     finally:
         close_old_connections()
-
-
-def _batches(bearers: Iterable[Bearer]) -> list[list[Bearer]]:
-    in_order = list(bearers)
-    return [in_order[start : start + rights.BATCH] for start in range(0, len(in_order), rights.BATCH)]
 
 
 def _texts(value: object) -> set[str]:

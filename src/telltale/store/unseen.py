@@ -8,9 +8,12 @@ So each is handed over at least once, and twice only if the process dies just af
 
 from typing import Final
 
+from django.db.models import QuerySet
+
 from telltale import conf
 from telltale.core.topics import USER_PREFIX
 from telltale.core.wire import Notice
+from telltale.models import StoredNotice
 from telltale.store.clock import or_now
 from telltale.store.notices import HANDING_OVER_S, HANDOVER_HOLDER, free_rows
 from telltale.store.rows import notice_rows
@@ -23,13 +26,14 @@ HANDED_OVER_TOGETHER: Final = 50
 """How many notices of a person are handed over at once: the newest that are due."""
 
 
+def _due_rows(now: float) -> "QuerySet[StoredNotice]":
+    latest = now - conf.settings().unseen_after_s
+    return free_rows(now).filter(created_at__lte=latest, created_at__gt=latest - OVERDUE_S)
+
+
 def due_topics(*, now: float | None = None) -> list[str]:
     """Return the topics of users with notices that are due to be handed over."""
-    instant = or_now(now)
-    latest = instant - conf.settings().unseen_after_s
-    due = free_rows(instant).filter(
-        created_at__lte=latest, created_at__gt=latest - OVERDUE_S, topic__startswith=USER_PREFIX
-    )
+    due = _due_rows(or_now(now)).filter(topic__startswith=USER_PREFIX)
     return list(due.order_by().values_list("topic", flat=True).distinct())
 
 
@@ -39,8 +43,7 @@ def hold_due(topic: str, key: str, *, now: float | None = None) -> list[Notice]:
     `key`: names this process and this call; no other uses it.
     """
     instant = or_now(now)
-    latest = instant - conf.settings().unseen_after_s
-    due = free_rows(instant).filter(topic=topic, created_at__lte=latest, created_at__gt=latest - OVERDUE_S)
+    due = _due_rows(instant).filter(topic=topic)
     ids = list(due.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER_TOGETHER])
     holder = HANDOVER_HOLDER + key
     free_rows(instant).filter(pk__in=ids).update(holder=holder, held_until=instant + HANDING_OVER_S)
