@@ -19,8 +19,9 @@ from telltale.brokers.base import Listener, Reach, SelectiveListener
 from telltale.core.outage import Outage
 from telltale.core.snapshot import Snapshot, supersedes
 from telltale.core.topics import task_topic
-from telltale.core.wire import Envelope, Kind, Malformed
+from telltale.core.wire import Envelope, Kind
 from telltale.dispatch.queue_status import request_queue_status
+from telltale.live.incoming import usable_envelopes
 from telltale.owners import Owner
 
 logger = logging.getLogger(__name__)
@@ -160,13 +161,11 @@ class TaskFeed:
             listener.follow(new)
 
     def _receive(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            try:
-                envelope = Envelope.from_bytes(message)
-                if envelope.kind is Kind.SNAPSHOT and envelope.about in self._snapshots:
-                    self._add(envelope.snapshot)
-            except Malformed:
-                continue  # Of another program, or of a newer version: the next read of the store is enough.
+        for envelope in usable_envelopes(messages, is_wanted=self._is_watched):
+            self._add(envelope.snapshot)
+
+    def _is_watched(self, envelope: Envelope) -> bool:
+        return envelope.kind is Kind.SNAPSHOT and envelope.about in self._snapshots
 
     def _add(self, snapshot: Snapshot | None) -> None:
         with self._lock:
