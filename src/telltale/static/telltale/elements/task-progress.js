@@ -12,7 +12,7 @@
 import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
 import { ConnectionText } from "telltale/elements/connection-text.js"
-import { adoptProperties, setAttribute, setText } from "telltale/elements/dom.js"
+import { setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
@@ -20,6 +20,7 @@ import { PendingAction } from "telltale/elements/pending-action.js"
 import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, setTicks, writeRendered } from "telltale/elements/progress-parts.js"
 import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
+import { TaskElement } from "telltale/elements/task-element.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
@@ -39,7 +40,7 @@ const TIME_LEFT_STAYS_S = 5
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, characterData: true, childList: true, subtree: true }
 
-export class TaskProgress extends HTMLElement {
+export class TaskProgress extends TaskElement {
   /** @type {AbortController | null} aborts when the element leaves the page, or gets another task */
   #controller = null
   /** @type {{task: string | null, mine: boolean | string} | null} what is followed, or was last */
@@ -66,33 +67,13 @@ export class TaskProgress extends HTMLElement {
   #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
   #rendering = new Rendering(() => this.#show())
 
-  /** The id of the task. */
-  get task() {
-    return this.getAttribute("task")
-  }
-
-  /** Frameworks set a property where an element has one. */
-  set task(id) {
-    setAttribute(this, "task", id)
-  }
-
-  /** Whether the task is the visitor's own. */
-  get mine() {
-    return this.hasAttribute("mine")
-  }
-
-  set mine(isMine) {
-    this.toggleAttribute("mine", Boolean(isMine))
-  }
-
   /** The newest snapshot; null before the first. */
   get snapshot() {
     return this.#snapshot
   }
 
   connectedCallback() {
-    // A framework may have set the properties before this class was defined.
-    adoptProperties(this, ["task", "mine"])
+    super.connectedCallback()
     this.#follow()
   }
 
@@ -102,14 +83,9 @@ export class TaskProgress extends HTMLElement {
     this.#controller = null
   }
 
-  /** Whether one of the visitor's own topics covers the task; or which one does. */
-  get #coveredBy() {
-    return this.mine && (this.getAttribute("owner") || true)
-  }
-
   #follow() {
     const task = this.task
-    const mine = this.#coveredBy
+    const mine = this.coveredBy
     this.#controller?.abort()
     this.#controller = new AbortController()
     const { signal } = this.#controller
@@ -192,7 +168,7 @@ export class TaskProgress extends HTMLElement {
 
   #onForeignChange() {
     const { task } = this
-    if (this.#followed?.task !== task || this.#followed.mine !== this.#coveredBy) return this.#follow()
+    if (this.#followed?.task !== task || this.#followed.mine !== this.coveredBy) return this.#follow()
     if (!task) return
     this.#changes.ignore(() => this.#readContent())
     this.#show()

@@ -4,11 +4,12 @@
  * The same attributes as of `<task-progress>`: `task`, `mine`, `owner`; for style sheets `state` and `health`. What the
  * server rendered stays until a snapshot is newer.
  */
-import { adoptProperties, createElement, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { readRendered, writeRendered } from "telltale/elements/progress-parts.js"
 import { Rendering } from "telltale/elements/render-queue.js"
+import { TaskElement } from "telltale/elements/task-element.js"
 import { health } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { supersedes } from "telltale/live/snapshots.js"
@@ -20,7 +21,7 @@ const TICK_MS = 1_000
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, characterData: true, childList: true, subtree: true }
 
-export class TaskStatus extends HTMLElement {
+export class TaskStatus extends TaskElement {
   /** @type {AbortController | null} aborts when the element leaves the page, or gets another task */
   #controller = null
   /** What is followed, as a text. */
@@ -32,27 +33,8 @@ export class TaskStatus extends HTMLElement {
   #changes = new ForeignChanges(this, WATCHED, () => this.#onForeignChange())
   #rendering = new Rendering(() => this.#show())
 
-  /** The id of the task. */
-  get task() {
-    return this.getAttribute("task")
-  }
-
-  /** Frameworks set a property where an element has one. */
-  set task(id) {
-    setAttribute(this, "task", id)
-  }
-
-  /** Whether the task is the visitor's own. */
-  get mine() {
-    return this.hasAttribute("mine")
-  }
-
-  set mine(isMine) {
-    this.toggleAttribute("mine", Boolean(isMine))
-  }
-
   connectedCallback() {
-    adoptProperties(this, ["task", "mine"])
+    super.connectedCallback()
     this.#follow()
   }
 
@@ -61,14 +43,9 @@ export class TaskStatus extends HTMLElement {
     this.#controller = null
   }
 
-  /** Whether one of the visitor's own topics covers the task; or which one does. */
-  get #coveredBy() {
-    return this.mine && (this.getAttribute("owner") || true)
-  }
-
   #follow() {
     const { task } = this
-    const mine = this.#coveredBy
+    const mine = this.coveredBy
     this.#controller?.abort()
     this.#controller = new AbortController()
     const { signal } = this.#controller
@@ -98,7 +75,7 @@ export class TaskStatus extends HTMLElement {
   }
 
   #onForeignChange() {
-    if (this.#followed !== `${this.task} ${this.#coveredBy}`) this.#follow()
+    if (this.#followed !== `${this.task} ${this.coveredBy}`) this.#follow()
     this.#show()
   }
 
