@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from telltale.core.labels import shown_label
+from telltale.core.push import MAX_ENDPOINT
 from telltale.core.snapshot import Progress, Snapshot
 from telltale.core.states import ENDS, State
 from telltale.core.topics import MAX_LENGTH, task_topic
@@ -26,6 +28,8 @@ class TaskState(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     runner = models.CharField(max_length=64)
     runner_id = models.CharField(_("runner's id"), max_length=255, null=True, blank=True)  # noqa: DJ001 (unique, and null until known)
+    queue = models.CharField(max_length=255, blank=True, default="")
+    """The runner's queue, if it has queues and the one was known when the task was queued. Private."""
     name = models.CharField(max_length=255)
     label = models.CharField(max_length=255)
     key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001 (null: no key)
@@ -35,6 +39,8 @@ class TaskState(models.Model):
     """Whether calls of other owners join it by its key. Then its open key is without the owner."""
     call = models.JSONField(default=dict)
     """How to run it again: {"args": […], "kwargs": {…}}; for groups "steps", the number of members of each. Private."""
+    trace = models.JSONField(null=True, blank=True, editable=False)
+    """The trace of the request that queued it, as `tracing.carrier` returns it; null without OpenTelemetry. Private."""
     group_id = models.UUIDField(null=True, blank=True, editable=False)
     """The id of the group of which the task is a member."""
     step = models.PositiveIntegerField(null=True, blank=True, editable=False)
@@ -50,7 +56,11 @@ class TaskState(models.Model):
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in State], default=State.QUEUED.value)
     attempt = models.PositiveIntegerField(default=1)
     seq = models.PositiveIntegerField(default=0)
+    past_attempts = models.JSONField(_("past attempts"), null=True, blank=True, editable=False)
+    """The newest attempts before this one, for the timeline: `core.past_attempts`. Null until there is one. Private."""
     progress = models.JSONField(default=dict)
+    stage_times = models.JSONField(_("stage times"), null=True, blank=True, editable=False)
+    """How long the outermost stages have taken: `core.stage_times`. Null until there is one. Private."""
     remaining_s = models.FloatField(_("time left (s)"), null=True, blank=True)
     remaining_spread = models.FloatField(_("spread of the time left"), null=True, blank=True)
     usual_s = models.JSONField(_("usual duration (s)"), null=True, blank=True)
@@ -120,7 +130,7 @@ class TaskState(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.label} ({self.state})"
+        return f"{shown_label(self.label, self.name)} ({self.state})"
 
     @property
     def belongs_to(self) -> Owner:
@@ -246,3 +256,43 @@ class StoredNotice(models.Model):
             task=str(self.task_id) if self.task_id else None,
             created_at=self.created_at,
         )
+
+
+class PushSubscription(models.Model):
+    """A browser to which a person's notices are sent by web push; see `core.push.Subscription`. Private."""
+
+    topic = models.CharField(max_length=MAX_LENGTH)
+    """The topic of the user or the session, as in a notice."""
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    """A digest of the endpoint, which is too long for an index of every database."""
+    endpoint = models.CharField(max_length=MAX_ENDPOINT)
+    key = models.CharField(max_length=128, editable=False)
+    secret = models.CharField(max_length=64, editable=False)
+    auth = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """A digest of the user's session auth hash when the browser was added or renewed, which changes with the password;
+    empty for an anonymous session."""
+    session = models.CharField(max_length=64, blank=True, default="", editable=False)
+    """A digest of the key of the session that added or renewed the browser; empty if sessions are kept in cookies."""
+    created_at = models.FloatField()
+    used_at = models.FloatField()
+    """When the browser was added or renewed."""
+    until = models.FloatField()
+    """When the session ends that added it."""
+    sent_at = models.FloatField(null=True, blank=True)
+    """When the push service last accepted a message."""
+    failures = models.PositiveIntegerField(default=0)
+    """How often in a row the push service has failed since."""
+    retry_at = models.FloatField(null=True, blank=True)
+    """After a failure: when the push service may be used again."""
+
+    class Meta:
+        verbose_name = _("push subscription")
+        verbose_name_plural = _("push subscriptions")
+        indexes = [
+            models.Index(fields=["topic", "-used_at"], name="telltale_push_topic"),
+            models.Index(fields=["session"], name="telltale_push_session"),
+            models.Index(fields=["until"], name="telltale_push_until"),
+        ]
+
+    def __str__(self) -> str:
+        return self.topic

@@ -95,6 +95,11 @@ def lock() -> threading.Lock:
     return new_lock
 
 
+def reentrant_lock() -> Any:
+    """A new lock between native threads that its holder may take again; `_is_owned()`: whether this thread holds it."""
+    return _original(_thread, "RLock")()
+
+
 def get_ident() -> int:
     """The number of the native thread that calls this."""
     number: int = _original(_thread, "get_ident")()
@@ -125,11 +130,12 @@ class Event:
         if self._event is not None:
             self._event.clear()
 
-    def wait(self) -> None:
-        """Block until the event is set."""
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Block until the event is set, for at most `timeout_s` seconds if it is given."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         if self._event is not None:
-            self._event.wait()
-        while not self._is_set:
+            self._event.wait(timeout_s)
+        while not self._is_set and (deadline is None or time.monotonic() < deadline):
             sleep(POLL_S)
 
 

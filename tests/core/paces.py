@@ -1,6 +1,6 @@
 """Runs for which the time left is judged: simulated ones of known kinds, and recorded ones. Seeds are fixed.
 
-The recorded runs are in `tests/traces/paces.json`: when a real loop on a busy machine had finished how many items.
+The recorded runs are those of the gallery: when a real loop on a busy machine had finished how many items.
 """
 
 import json
@@ -11,8 +11,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+import telltale
+from telltale.core.estimate import DurationHistory
+
 SEEDS: Final = range(8)
-RECORDED: Final = Path(__file__).parents[1] / "traces" / "paces.json"
+EARLIER_SEEDS: Final = range(100, 112)
+RECORDED: Final = Path(telltale.__file__).parent / "pages" / "gallery" / "recorded_runs.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +118,15 @@ def simulated_runs() -> dict[str, list[Run]]:
     """The simulated runs by kind."""
     runs = [simulate(random.Random(f"{simulate.__name__} {seed}")) for simulate in SIMULATED for seed in SEEDS]
     return {kind: [run for run in runs if run.kind == kind] for kind in dict.fromkeys(run.kind for run in runs)}
+
+
+def usual_duration_s(kind: str) -> tuple[float, float] | None:
+    """How long earlier runs of the kind took, which are not among those that are judged: as the store knows it."""
+    [simulate] = [simulate for simulate in SIMULATED if simulate.__name__.replace("_", " ") == kind]
+    history = DurationHistory()
+    for seed in EARLIER_SEEDS:
+        history = history.add(simulate(random.Random(f"{simulate.__name__} {seed}")).end_s)
+    return history.usual_s
 
 
 def recorded_runs() -> list[Run]:

@@ -89,6 +89,19 @@ def test_a_renewed_ticket_changes_which_envelopes_reach_the_connection() -> None
     assert hub.connections == (ada,)
 
 
+def test_what_waits_for_the_only_follower_of_a_topic_outlives_the_renewal_of_its_ticket() -> None:
+    hub = Hub()
+    ada = live(hub, ADA, "task:a")
+    hub.receive([event(1)], now=200.0)
+    ada.admit(Grant(topics=frozenset({ADA, "task:b"}), expires_at=600.0), now=200.0)
+    hub.attach(ada)
+    assert written(hub, 200.0) == [([1], {ada})]
+    hub.receive([event(2)], now=200.0)
+    assert written(hub, 200.0) == []
+    hub.attach(ada)
+    assert written(hub, 200.1) == [([2], {ada})]
+
+
 # One frame for many ------------------------------------------------------------------------------
 
 

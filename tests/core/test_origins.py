@@ -45,7 +45,7 @@ def test_an_origin_is_allowed_as_listed_as_a_subdomain_or_by_a_wildcard(
         (["*", "https://*.example.com"], "*", False),
     ],
 )
-def test_cookies_are_allowed_for_origins_that_are_listed_and_never_by_a_wildcard(
+def test_s05_cookies_are_allowed_for_origins_that_are_listed_and_never_by_a_wildcard(
     allowed: list[str], granted: str, has_credentials: bool
 ) -> None:
     for headers in (dict(cors_headers(APP, allowed)), dict(preflight_headers(APP, allowed))):

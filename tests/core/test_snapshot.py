@@ -54,7 +54,7 @@ def test_a_later_attempt_supersedes_an_end_and_an_end_supersedes_running_snapsho
 
 
 @given(st.lists(SNAPSHOTS, min_size=1, max_size=8), st.randoms())
-def test_the_newest_snapshot_is_the_same_in_any_order_and_with_repetitions(
+def test_f40_the_newest_snapshot_is_the_same_in_any_order_and_with_repetitions(
     snapshots: list[Snapshot], random: Any
 ) -> None:
     shuffled = snapshots + snapshots
@@ -73,7 +73,7 @@ def test_a_snapshot_read_back_from_json_is_the_same(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(snapshot.to_json()) == snapshot
 
 
-def test_unknown_keys_of_a_newer_sender_are_ignored() -> None:
+def test_f38_unknown_keys_of_a_newer_sender_are_ignored() -> None:
     data = Snapshot(id="x", attempt=1, seq=0, state=State.QUEUED, usual_s=(1.0, 2.0)).to_json()
     data["progress"]["new_key"] = data["new_key"] = "value"
     assert Snapshot.from_json(data).usual_s == (1.0, 2.0)
@@ -93,7 +93,7 @@ def test_a_cut_splits_no_character() -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "\x01", '"', "\\", "🛫", "\u2028"])
-def test_a_snapshot_with_the_longest_texts_stays_below_8_kib(character: str) -> None:
+def test_f43_a_snapshot_with_the_longest_texts_stays_below_8_kib(character: str) -> None:
     long, short = bounded(character * 9_000), bounded(character * 9_000, SHORT_BYTES)
     message, reason = bounded(character * 9_000, MESSAGE_BYTES), bounded(character * 9_000, REASON_BYTES)
     snapshot = Snapshot(

@@ -50,13 +50,13 @@ def test_the_escape_is_that_of_urls(key: str) -> None:
 
 
 @given(KEYS)
-def test_a_channels_group_gives_the_topic_back_or_is_a_digest(key: str) -> None:
+def test_s18_a_channels_group_gives_the_topic_back_or_is_a_digest(key: str) -> None:
     group = group_of(user_topic(key))
     assert group.startswith("telltale..") or topic_of(group) == user_topic(key)
 
 
 @pytest.mark.parametrize("topic", ["user:%", "user:%c3", "user:%C", "user:100%", "user:Ærø", "user:7/a", "us%20er:7"])
-def test_a_name_has_one_spelling(topic: str) -> None:
+def test_s18_a_name_has_one_spelling(topic: str) -> None:
     assert not is_topic(topic)
 
 

@@ -59,7 +59,7 @@ def test_a_message_over_the_limit_is_not_read() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_foreign_bytes_from_a_shared_broker_are_malformed(raw: bytes) -> None:
+def test_s34_foreign_bytes_from_a_shared_broker_are_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         Envelope.from_bytes(raw)
 
@@ -79,6 +79,6 @@ def test_topics_are_parsed_as_they_are_made() -> None:
 
 
 @pytest.mark.parametrize("topic", ["", "project", ":7", "project:", "a b:c", "x" * 300 + ":1"])
-def test_a_text_of_another_form_is_no_topic(topic: str) -> None:
+def test_s18_a_text_of_another_form_is_no_topic(topic: str) -> None:
     with pytest.raises(InvalidTopic):
         parse(topic)

@@ -1,6 +1,7 @@
 """`python -m tests.simulation N [--seed S]` runs N histories; `--traces` writes the recorded traces again."""
 
 import argparse
+import gc
 import random
 import sys
 import time
@@ -39,7 +40,8 @@ def main() -> int:
     if broken is not None:
         say(report(broken, sabotage))
         return 1
-    say(f"no promise was broken, in {time.monotonic() - began_at:.0f} s")
+    took_s = time.monotonic() - began_at
+    say(f"no promise was broken in {options.histories:,} histories from seed {first}, in {took_s:.0f} s")
     return 0
 
 
@@ -49,7 +51,8 @@ def search(first: int, histories: int, sabotage: Sabotages) -> Plan | None:
     chunks = [range(start, min(start + CHUNK, end)) for start in range(first, end, CHUNK)]
     if len(chunks) == 1:
         return first_broken(chunks[0], sabotage)
-    with ProcessPoolExecutor() as pool:
+    # A world is full of cycles, and small: it is cheaper to collect them seldom.
+    with ProcessPoolExecutor(initializer=gc.set_threshold, initargs=(100_000, 20, 20)) as pool:
         for found in pool.map(first_broken, chunks, repeat(sabotage)):
             if found is not None:
                 pool.shutdown(cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from functools import lru_cache
 
 from telltale.core.policy import Grant
 from telltale.core.snapshot import supersedes
@@ -14,6 +15,10 @@ from tests.simulation.view import View
 from tests.simulation.web import Link, Web
 
 TICKET_S = 300.0
+
+
+decoded = lru_cache(maxsize=64)(json.loads)
+"""Reads a frame, once for all the pages that it is sent to; none of them changes it."""
 
 
 class Page:
@@ -59,16 +64,19 @@ class Page:
 
     def handle_messages(self, now: float) -> None:
         """Handle the messages that have arrived, on all connections."""
-        if not self.reads:
+        for _, link in self.links:
+            if link.is_cut or (link.wire and link.wire[0][0] <= now):
+                break
+        else:
             return
-        for web, link in list(self.links):
+        for web, link in list(self.links) if self.reads else ():
             while link.wire and link.wire[0][0] <= now:
                 self._receive(link.wire.popleft()[1], web, link, now)
             if link.is_cut:
                 self.links.remove((web, link))
 
     def _receive(self, frame: str, web: Web, link: Link, now: float) -> None:
-        message = json.loads(frame)
+        message = decoded(frame)
         if message["type"] == "bye":
             link.cut()
             self.return_at = now if message["again"] == "at once" else now + 1.0
@@ -81,6 +89,9 @@ class Page:
         """Merge one message of the server, of any transport."""
         before = dict(self.view.tasks)
         notices = set(self.view.notices)
+        for task in message.get("corrected", ()):  # type: ignore[attr-defined]
+            old = before.pop(task, None)
+            self._ledger.corrected(task, old.order if old else None)
         self._ledger.events["a page ignored something"] += bool(self.view.receive(message))
         for task, snapshot in self.view.tasks.items():
             if (old := before.get(task)) is not snapshot:

@@ -5,7 +5,8 @@ not committed; I2 an attempt ends once and is not written after it; I3 a fenced 
 backwards; I5 to I7 all pages agree with the store in the end; I8 no task runs forever, and no task is lost while its
 worker is heard; I9 a task that was cancelled before it ran never runs, and its worker learns of a cancellation; I10 a
 living worker whose attempt was presumed lost continues it, unless a newer one began; N a notice is shown once; P no
-page shows tasks or notices of other people.
+page shows tasks or notices of other people, or gets anything after its ticket expired; R what a client has not
+acknowledged is bounded. Only what a stranger publishes over the broker is exempt from I1 and I4, until it is corrected.
 """
 
 from collections import Counter
@@ -33,6 +34,8 @@ class Ledger:
         self.attempts: set[tuple[str, int]] = set()
         self.ends: dict[tuple[str, int], Snapshot] = {}
         self.reported: dict[tuple[str, int], float] = {}
+        self.forged: set[tuple[str, Order]] = set()
+        """The snapshots that a stranger has published."""
         self.shown_notices: set[str] = set()
         self.took_back: set[tuple[str, int]] = set()
         """The attempts that were presumed lost and continued under the next number."""
@@ -46,6 +49,8 @@ class Ledger:
             require(not old.ended, f"I2: attempt {old.attempt} ended {old.state}, and was written again as {new.state}")
             require(new.state is old.state or new.state in MOVES[old.state], f"I2: {old.state} became {new.state}")
             require(new.seq >= old.seq, f"I4: the row went from seq {old.seq} back to {new.seq}")
+            is_forgotten = old.cancel_requested and not new.cancel_requested
+            require(not is_forgotten, "I9: a cancellation was requested, and forgotten")
         if fence is not None and old is not None:
             require(fence == old.attempt, f"I3: a worker of attempt {fence} wrote to attempt {old.attempt}")
         if new.state is State.LOST and old is not None and old.state is State.RUNNING:
@@ -83,6 +88,9 @@ class Ledger:
 
     def shown(self, snapshot: Snapshot, before: Order | None) -> None:
         """A page shows `snapshot`, after one with the order `before`."""
+        if (snapshot.id, snapshot.order) in self.forged:
+            self.events["a forged snapshot was shown"] += 1
+            return
         key = (snapshot.id, snapshot.attempt)
         require(key in self.attempts, f"I1: attempt {snapshot.attempt} was shown, and never committed")
         if snapshot.ended:
@@ -96,6 +104,11 @@ class Ledger:
         # After an end, its attempt must not be shown as running, even if the order says so.
         went_on = before is not None and before[1] and before[0] == snapshot.attempt and not snapshot.ended
         require(not went_on, "I4: a page showed an end, and then the same attempt running")
+
+    def corrected(self, task: str, before: Order | None) -> None:
+        """A page is told to forget its snapshot of `task`, of the order `before`, because the store denies one."""
+        require(any(id == task for id, _order in self.forged), "I4: a page was corrected, and nothing was forged")
+        self.events["a forged snapshot was taken back"] += (task, before) in self.forged
 
     def notice_shown(self, notice: str) -> None:
         """A page shows a notice."""

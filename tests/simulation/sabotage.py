@@ -25,6 +25,12 @@ class Sabotage(Enum):
     NO_ORDER_IN_BROWSER = "a browser takes the last snapshot for the newest"
     NO_TOPICS = "a connection is offered all envelopes and accepts them"
     END_AS_PROGRESS = "an end does not supersede progress with a larger seq"
+    NO_CORRECTION = "what was heard, and the store denies, is not taken back"
+    CORRECTS_NEWS = "a read denies what was heard after it began"
+    FORGETS_CANCEL = "a worker's save overwrites a cancellation that was requested meanwhile"
+    END_NOT_REPEATED = "an end that could not be written is not written again"
+    OUTLIVES_TICKET = "a connection stays open when its ticket has expired"
+    NO_CREDIT = "a client that acknowledges nothing is sent more and more"
 
 
 Sabotages = frozenset[Sabotage]

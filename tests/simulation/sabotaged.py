@@ -1,6 +1,6 @@
 """Hub, connection and order with one mechanism removed; everything else in them is the real code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from telltale.core.connection import Connection
@@ -80,6 +80,39 @@ class FollowsEverything(Connection):
         return True
 
 
+class CorrectsNothing(Connection):
+    """Lets a client keep a snapshot that the store denies."""
+
+    __slots__ = ()
+
+    def correct(self, envelope: Envelope) -> None:
+        pass
+
+
+class OutlivesTicket(Connection):
+    """Is not closed when its ticket has expired."""
+
+    __slots__ = ()
+
+    def close_if_overdue(self, now: float) -> None:
+        if self.grant is None or now < self.grant.expires_at:
+            super().close_if_overdue(now)
+
+
+class HasCredit(NeverReady):
+    """Sends, whatever was acknowledged."""
+
+    __slots__ = ()
+    has_credit = property(lambda self: True)  # type: ignore[assignment]
+
+
+class CorrectsNews(Hub):
+    """Holds against a read also what was heard after it began."""
+
+    def begin_read(self) -> Mapping[str, Order]:
+        return self._heard
+
+
 class DeliversToAll(Hub):
     """Delivers each envelope to all connections."""
 
@@ -102,13 +135,21 @@ def hub_of(sabotage: Sabotages) -> Hub:
     """Return a hub, without the mechanism of the hub that is sabotaged."""
     if Sabotage.NO_TRAILING_FRAME in sabotage:
         return DropsWhatWaits()
+    if Sabotage.CORRECTS_NEWS in sabotage:
+        return CorrectsNews()
     return DeliversToAll() if Sabotage.NO_TOPICS in sabotage else Hub()
+
+
+_CONNECTIONS: Mapping[Sabotage, type[Connection]] = {
+    Sabotage.NO_TOPICS: FollowsEverything,
+    Sabotage.NO_ORDER_IN_CONNECTION: LastWins,
+    Sabotage.END_AS_PROGRESS: SeqWins,
+    Sabotage.NO_CORRECTION: CorrectsNothing,
+    Sabotage.OUTLIVES_TICKET: OutlivesTicket,
+    Sabotage.NO_CREDIT: HasCredit,
+}
 
 
 def connection_of(sabotage: Sabotages) -> type[Connection]:
     """Return the class of connections, without the mechanism of the connection that is sabotaged."""
-    if Sabotage.NO_TOPICS in sabotage:
-        return FollowsEverything
-    if Sabotage.NO_ORDER_IN_CONNECTION in sabotage:
-        return LastWins
-    return SeqWins if Sabotage.END_AS_PROGRESS in sabotage else Connection
+    return next((kind for mechanism, kind in _CONNECTIONS.items() if mechanism in sabotage), Connection)

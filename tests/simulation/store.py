@@ -42,6 +42,8 @@ class Store:
         self._ledger = ledger
         self._sabotage = sabotage
         self._numbers = count(1)
+        self._envelopes: dict[str, Envelope] = {}
+        """Of the rows as they are now, so that each is encoded once, however often it is read."""
 
     # By people -----------------------------------------------------------------------------------
 
@@ -106,6 +108,8 @@ class Store:
         if row is None:
             return None
         cancel_requested = row.cancel_requested or report.cancel_requested
+        if Sabotage.FORGETS_CANCEL in self._sabotage:
+            cancel_requested = report.cancel_requested
         seq = max(row.seq, report.seq)
         lease: float | None = now + LEASE_S
         if Sabotage.NO_RENEWAL in self._sabotage:
@@ -217,7 +221,12 @@ class Store:
     def _commit(self, old: Snapshot | None, new: Snapshot, *, lease: float | None, fence: int | None = None) -> None:
         self._ledger.committed(old, new, fence=fence)
         self.rows[new.id] = new
+        self._envelopes.pop(new.id, None)
         self.leases[new.id] = lease
 
     def _envelope(self, task: str) -> Envelope:
-        return Envelope(topics=(task_topic(task), self.owners[task]), snapshot=self.rows[task])
+        envelope = self._envelopes.get(task)
+        if envelope is None:
+            topics = (task_topic(task), self.owners[task])
+            envelope = self._envelopes[task] = Envelope(topics=topics, snapshot=self.rows[task])
+        return envelope

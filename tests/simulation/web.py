@@ -17,18 +17,24 @@ from tests.simulation.sabotaged import connection_of, hub_of
 from tests.simulation.store import DatabaseDown, Store
 
 RECHECK_S = 15.0
+MAX_EXCESS = 2_000
+"""A client's credit is exceeded by one frame at most."""
+MAX_LATENESS_S = 5.1
+"""An event loop has a turn each 5 s at least, in which it closes what is overdue."""
 LIMITS = Limits(quiet_s=60.0, stalled_s=45.0, lease_s=105.0)
 
 
 class Link:
     """A connection and its outlet: frames arrive in order and late, or are lost when the link is cut."""
 
-    __slots__ = ("connection", "is_cut", "wire")
+    __slots__ = ("connection", "is_cut", "unacknowledged", "wire")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         connection.outlet = self
         self.wire: deque[tuple[float, str]] = deque()
+        self.unacknowledged: deque[tuple[int, int]] = deque()
+        """The number and the size of each frame that the client has not acknowledged."""
         self.is_cut = False
 
     def cut(self) -> None:
@@ -64,15 +70,11 @@ class Web:
         self.up = True
         self.hub = hub_of(self._sabotage)
         self.links: list[Link] = []
-        self._reads: list[Read] = []
+        self.reads: list[Read] = []
+        """The answers of the store that are on their way."""
         self._unread: list[Link] = []
         self._rechecked_at = 0.0
         self._now = 0.0
-
-    @property
-    def busy(self) -> bool:
-        """Whether its event loop has anything to do."""
-        return bool(self.links or self._reads)
 
     def die(self) -> None:
         """Stop, with all its connections."""
@@ -111,7 +113,8 @@ class Web:
     def run(self, now: float, rng: Rng, publish: Callable[[Iterable[Envelope], Rng], None]) -> None:
         """Run the event loop once: start reads, handle answers, and send what is due."""
         self._now = now
-        if self._unread or (self._recheck and now >= self._rechecked_at + RECHECK_S and self.hub.connections):
+        is_recheck_due = self._recheck and now >= self._rechecked_at + RECHECK_S and bool(self.hub.connections)
+        if self._unread or is_recheck_due:
             # Every read marks expired tasks as lost, and publishes that.
             if not self._store.is_down:
                 publish(self._store.expire(now), rng)
@@ -119,20 +122,22 @@ class Web:
             for link in links:
                 if not link.is_cut and not self._read(link, now, rng):
                     self._unread.append(link)
-        if self._recheck and now >= self._rechecked_at + RECHECK_S and self.hub.connections:
+        if is_recheck_due:
             self._rechecked_at = now
             self._read(None, now, rng)
-        arrived = [read for read in self._reads if read.due_at <= now]
+        arrived = [read for read in self.reads if read.due_at <= now] if self.reads else ()
         if arrived:
-            self._reads = [read for read in self._reads if read.due_at > now]
+            self.reads = [read for read in self.reads if read.due_at > now]
             for read in arrived:
                 self._answer(read)
         self._send(now)
-        for connection, frame in due_frames([link.connection for link in self.links], now):
+        due = [link.connection for link in self.links if link.connection.due_at <= now]
+        for connection, frame in due_frames(due, now) if due else ():
             if frame is not None and Sabotage.NO_TRAILING_FRAME not in self._sabotage:
                 self._write(connection, frame, now)
-        if any(link.is_cut or link.connection.closed for link in self.links):
-            self._end_closed(now)
+        for link in self.links:
+            if link.is_cut or link.connection.closed:
+                return self._end_closed(now)
 
     def _read(self, link: Link | None, now: float, rng: Rng) -> bool:
         grant = link.connection.grant if link else None
@@ -142,13 +147,14 @@ class Web:
         except DatabaseDown:
             return False
         heard = self.hub.begin_read() if link is None else {}
-        self._reads.append(Read(now + rng.between(0.0, 0.5), link, found, heard))
+        self.reads.append(Read(now + rng.between(0.0, 0.5), link, found, heard))
         return True
 
     def _answer(self, read: Read) -> None:
         if read.link is None:
             corrections = self.hub.receive_read(read.found, read.heard, now=self._now)
-            require(corrections == 0, "I4: a true snapshot was taken back, because a read did not confirm it")
+            forged = sum(it in self._ledger.forged for it in read.heard.items())
+            require(corrections <= forged, "I4: a true snapshot was taken back, because a read did not confirm it")
         elif not read.link.is_cut:
             if Sabotage.SNAPSHOT_FIRST in self._sabotage:
                 self.hub.attach(read.link.connection)
@@ -157,19 +163,32 @@ class Web:
 
     def acknowledge(self, link: Link, n: int, now: float) -> None:
         """The page has handled all frames up to number `n`."""
+        while link.unacknowledged and link.unacknowledged[0][0] <= n:
+            link.unacknowledged.popleft()
         link.connection.ack(n, now=now)
         if link.connection.can_send:
             self.hub.wake(link.connection)
 
     def _send(self, now: float) -> None:
+        wake_at = self.hub.wake_at
+        if wake_at is None or wake_at > now:
+            return
         for frame, connections in self.hub.take(now):
             for connection in connections if frame else ():
                 self._write(connection, frame, now)
 
     def _write(self, connection: Connection, frame: str, now: float) -> None:
         link: Link = connection.outlet
-        if not link.is_cut:
-            link.wire.append((now + 0.05, frame))
+        if link.is_cut:
+            return
+        link.wire.append((now + 0.05, frame))
+        link.unacknowledged.append((connection.last_number, len(frame)))
+        if len(link.unacknowledged) > 1:
+            size = sum(size for _n, size in link.unacknowledged)
+            require(size <= connection.credit + MAX_EXCESS, f"R: a client has {size:,} unacknowledged characters")
+        grant = connection.grant
+        is_valid = grant is not None and now < grant.expires_at + MAX_LATENESS_S
+        require(is_valid, "P: a page got something after its ticket expired")
 
     def _end_closed(self, now: float) -> None:
         for link in self.links:

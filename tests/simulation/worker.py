@@ -36,6 +36,8 @@ class Run:
     saved_at: float = float("-inf")
     ends: State | None = None
     """The end that is to be written; None while it runs."""
+    is_answered: bool = False
+    """Whether the store has taken its end, or refused it."""
 
 
 class Worker:
@@ -48,6 +50,8 @@ class Worker:
         self.up = True
         self.stopped = False
         self.runs: list[Run] = []
+        self.finished: list[Run] = []
+        """The runs whose work is done in this process."""
         self._store, self._ledger, self._publish = store, ledger, publish
         self._sabotage = sabotage
         self.crash_chance = crash_chance
@@ -83,6 +87,8 @@ class Worker:
 
     def finish(self, run: Run, state: State, now: float, rng: Rng) -> None:
         """Write the end, then publish it; `tick` tries again if the database is down."""
+        if run.ends is None:
+            self.finished.append(run)
         run.ends = state
         if state is State.SUCCEEDED:
             run.fraction = 1.0
@@ -98,7 +104,10 @@ class Worker:
             else:
                 envelopes = self._store.end(report, state, now)
         except DatabaseDown:
+            if Sabotage.END_NOT_REPEATED in self._sabotage:
+                self.runs.remove(run)
             return
+        run.is_answered = True
         if envelopes and self.crash_chance and rng.happens(0.1):
             return  # The connection broke before the answer came, so the end is written again.
         self.runs.remove(run)

@@ -8,14 +8,18 @@ reordered, and none is lost, and there are no re-reads; there "attach first, rea
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
+from operator import itemgetter
 
 from telltale.core.connection import Connection
 from telltale.core.policy import ConnectionPolicy
 from telltale.core.snapshot import Order
 from telltale.core.states import State
+from telltale.core.topics import task_topic
 from telltale.core.wire import Envelope
+from tests.simulation.agreement import check_agreement
 from tests.simulation.browser import Page
-from tests.simulation.ledger import LEASE_S, Ledger, require
+from tests.simulation.ledger import LEASE_S, Ledger
 from tests.simulation.rng import Plan, Rng
 from tests.simulation.sabotage import NONE, Sabotages
 from tests.simulation.store import BEAT_S, DatabaseDown, Store
@@ -24,8 +28,6 @@ from tests.simulation.worker import Crashed, Run, Worker
 
 ADA, GRACE = "user:1", "user:2"
 BEGIN = 1_000.0
-EXPIRED_FOR_S = 20.0
-"""How long a task may stay running after its lease expired: a re-read, which marks it as lost, comes within this."""
 
 TASKS = ("a", "b", "c")
 
@@ -38,6 +40,7 @@ WEIGHTS = {
     "cancels": 3,
     "retries": 4,
     "redelivers": 2,
+    "stranger_publishes": 1,
     "worker_dies": 2,
     "worker_stops": 3,
     "worker_wakes": 3,
@@ -130,6 +133,27 @@ class World:
         if task := rng.pick(list(self.store.rows)):
             self.deliveries.append(task)
 
+    def stranger_publishes(self, rng: Rng) -> None:
+        """Another program on the broker's service forges an attempt, an end or progress that was never reported.
+
+        From then on no page uses two transports at a time: what came late over the one that it gives up, the other
+        could not take back.
+        """
+        task = rng.pick(list(self.store.rows))
+        is_overlapping = bool(self.polled) or any(len(page.links) > 1 for page in self.pages)
+        if task is None or not self.rough or is_overlapping:
+            return
+        row, has_ended = self.store.rows[task], rng.happens(0.5)
+        forged = replace(
+            row,
+            attempt=row.attempt + (0 if rng.happens(0.5) else 90),
+            seq=row.seq + 100_000,
+            state=State.SUCCEEDED if has_ended else State.RUNNING,
+            ended_at=self.now if has_ended else None,
+        )
+        self.ledger.forged.add((task, forged.order))
+        self.publish([Envelope(topics=(task_topic(task), self.store.owners[task]), snapshot=forged)], rng)
+
     def worker_dies(self, rng: Rng) -> None:
         worker = rng.pick([worker for worker in self.workers if worker.up])
         if self.rough and worker is not None:
@@ -155,7 +179,7 @@ class World:
         self._connect(rng, overlap=False)
 
     def climbs(self, rng: Rng) -> None:
-        self._connect(rng, overlap=True)
+        self._connect(rng, overlap=not self.ledger.forged)
 
     def is_cut_off(self, rng: Rng) -> None:
         if page := rng.pick(self.pages):
@@ -180,7 +204,8 @@ class World:
 
     def polls(self, rng: Rng) -> None:
         page = rng.pick(self.pages)
-        if page is not None and page.awake:
+        is_polling = self.ledger.forged and page is not None and (page.links or self.polled)
+        if page is not None and page.awake and not is_polling:
             self.publish(self.store.expire(self.now), rng)
             found = self.store.read(page.topics)
             self.polled.append((self.now + rng.between(0, 3), page, page.view.have, found))
@@ -224,11 +249,12 @@ class World:
 
     def _run_processes(self, rng: Rng) -> None:
         for worker in self.workers:
-            if worker.runs and worker.works:
+            if worker.runs and worker.up and not worker.stopped:
                 self._survives(worker, lambda worker=worker: worker.tick(self.now, rng))  # type: ignore[misc]
-        self._deliver_messages()
+        if self.inflight:
+            self._deliver_messages()
         for web in self.webs:
-            if web.up and web.busy:
+            if web.up and (web.links or web.reads):
                 web.run(self.now, rng, self.publish)
         for page in self.pages:
             page.handle_messages(self.now)
@@ -248,10 +274,11 @@ class World:
                     self.inflight.append((self.now + rng.between(0, 5), n, raw))
 
     def _deliver_messages(self) -> None:
-        due = [message for message in self.inflight if message[0] <= self.now]
+        now = self.now
+        due = [message for message in self.inflight if message[0] <= now]
         if due:
-            self.inflight = [message for message in self.inflight if message[0] > self.now]
-            due.sort(key=lambda message: message[0])
+            self.inflight = [message for message in self.inflight if message[0] > now]
+            due.sort(key=itemgetter(0))
             for _, n, raw in due:
                 if self.webs[n].up:
                     self.webs[n].receive(raw, self.now)
@@ -260,6 +287,8 @@ class World:
         due = [poll for poll in self.polled if poll[0] <= self.now]
         self.polled = [poll for poll in self.polled if poll[0] > self.now]
         for _, page, have, found in due:
+            if self.ledger.forged and page.links:
+                continue
             connection = Connection(opened_at=self.now, policy=ConnectionPolicy(credit=None), limits=LIMITS)
             connection.admit(page.grant(self.now), have=have, seen=page.view.notices, now=self.now)
             connection.catch_up(found)
@@ -296,49 +325,6 @@ class World:
                 worker.stopped = True
             self.pass_time(RECHECK_S + 2, rng, slice_s=1.5)
 
-    def check_agreement(self) -> None:
-        """Check that pages agree with the store, and the store with the workers."""
-        runs = [run for worker in self.workers if worker.up for run in worker.runs]
-        for run in runs:
-            row = self.store.rows[run.snapshot.id]
-            if row.attempt == run.snapshot.attempt and not row.ended:
-                require(
-                    row.cancel_requested <= run.snapshot.cancel_requested, "I9: a worker never learnt of a cancellation"
-                )
-        for task, row in self.store.rows.items():
-            owns = [run for run in runs if run.snapshot.id == task and run.snapshot.attempt == row.attempt]
-            lease = self.store.leases[task]
-            if row.state in (State.RUNNING, State.RETRYING):
-                require(lease is not None and lease > self.now - EXPIRED_FOR_S, f"I8: {row.state} forever")
-                is_explained = bool(owns) or row.state is State.RETRYING or not self._has_old_beat(task)
-                require(is_explained, "I8: running without a worker")
-            for page in self.pages:
-                if page.may_see(task):
-                    self._check_task(page, task, owns)
-        for (task, attempt), end in self.ledger.ends.items():
-            if (task, attempt) in self.ledger.took_back:
-                continue  # Its notice was deleted if no page had shown it.
-            found = [n for n in self.store.notices.values() if n.task == task and n.text == end.state]
-            require(bool(found), f"N: the end of attempt {attempt} has no notice")
-        for notice in self.store.notices.values():
-            require(notice.id in self.ledger.shown_notices, "N: a notice was never shown")
-
-    def _has_old_beat(self, task: str) -> bool:
-        return self.now > (self.store.rows[task].beat_at or 0.0) + LEASE_S
-
-    def _check_task(self, page: Page, task: str, owns: list[Run]) -> None:
-        row, shown = self.store.rows[task], page.view.tasks.get(task)
-        require(shown is not None, f"I7: {page.name} never got {task}")
-        assert shown is not None
-        same = (shown.attempt, shown.state) == (row.attempt, row.state)
-        require(same, f"I7: {page.name} shows {shown.state} {shown.order}, the store has {row.state} {row.order}")
-        if row.ended:
-            require(shown == row, f"I7: {page.name} shows another end than the store has")
-        for run in owns if row.state is State.RUNNING else ():
-            fraction = shown.progress.fraction
-            require(fraction == run.fraction, f"I6: {page.name} shows {fraction}, the task had {run.fraction}")
-            require(shown.cancel_requested == row.cancel_requested, f"I7: {page.name} shows another cancel_requested")
-
     # Shared --------------------------------------------------------------------------------------
 
     def run(self, history: Plan) -> None:
@@ -352,7 +338,7 @@ class World:
             self.pass_time(rng.between(0.01, 0.3), rng)
         rng = Rng(history.healing_seed)
         self.heal(rng)
-        self.check_agreement()
+        check_agreement(self.store, self.ledger, self.workers, self.pages, now=self.now)
 
     def _worker(self, number: int) -> Worker:
         chance = 0.03 if self.rough else 0.0

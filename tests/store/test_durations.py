@@ -57,3 +57,12 @@ def test_the_usual_duration_is_known_after_enough_runs(monkeypatch: pytest.Monke
         store.end(claimed.id, claimed.attempt, State.SUCCEEDED)
     median_s, high_s = claim(queue()).snapshot.usual_s
     assert 0 <= median_s <= high_s < 60
+
+
+def test_names_that_come_once_do_not_pile_up_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durations, "MOST_NAMES", 10)
+    for number in range(25):
+        end_run(claim(queue(name=f"Import of file {number}")))
+        assert len(durations._cached) <= 10
+        assert len(durations._unwritten) <= 10
+    assert UsualDuration.objects.count() == 25

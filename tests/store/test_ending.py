@@ -22,7 +22,7 @@ def test_of_many_ends_at_once_one_is_written_and_the_owner_gets_one_notice() -> 
     assert StoredNotice.objects.filter(task=task).count() == 1
 
 
-def test_texts_are_cut_to_their_bounds_and_freed_of_characters_that_databases_refuse() -> None:
+def test_f44_texts_are_cut_to_their_bounds_and_freed_of_characters_that_databases_refuse() -> None:
     task = queue(label="x" * 1_000)
     store.end(task.pk, claim(task).attempt, State.FAILED, error="bad\0 \ud800" + "y" * 9_000)
     row = store.get_task(task.pk)

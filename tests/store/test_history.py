@@ -12,14 +12,15 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from telltale import store
+from telltale.admin import durations as admin_durations
 from telltale.admin import newest
 from telltale.core.states import State
 from telltale.core.topics import task_topic
-from telltale.models import StoredNotice, TaskFollower, TaskState
+from telltale.models import PushSubscription, StoredNotice, TaskFollower, TaskState
 from telltale.owners import Owner
 from telltale.pages.accepted import _row_of
 from telltale.pages.permissions import _own_topics
-from telltale.store import durations
+from telltale.store import durations, pruning
 from tests.store.costs import Cost, analyse, cost_of
 from tests.store.factories import claim, queue, report
 
@@ -31,6 +32,7 @@ COPIES = 199
 USERS = 400
 FOLLOWERS = 50
 """Of each task of the past."""
+BROWSERS = 3_000
 SLACK = 1.5
 """How much more a call may cost with 200 times as many rows: the depth of trees, and the bounds of loops, vary."""
 
@@ -59,9 +61,20 @@ class Site:
             [TaskFollower(task=task, topic=f"user:{n}") for task in self.past for n in range(FOLLOWERS)],
             batch_size=5_000,
         )
+        PushSubscription.objects.bulk_create(
+            PushSubscription(
+                digest=f"{n:064}",
+                endpoint="https://push.example.org/",
+                topic=f"user:{n}",
+                until=now + DAY_S * (200 + n),
+                created_at=now,
+                used_at=now,
+            )
+            for n in range(BROWSERS)
+        )
         self.open = [queue(owner=self.owner, now=now - 100 + number) for number in range(6)]
         self.running = claim(self.open.pop())
-        analyse(TaskState, StoredNotice, TaskFollower)
+        analyse(TaskState, StoredNotice, TaskFollower, PushSubscription)
 
     @property
     def owner(self) -> Owner:
@@ -93,7 +106,7 @@ class Site:
             self._copy(TaskState, past, copy)
             if copy % 4 == 0:
                 self._copy(StoredNotice, [], copy)
-        analyse(TaskState, StoredNotice, TaskFollower)
+        analyse(TaskState, StoredNotice, TaskFollower, PushSubscription)
 
     def _copy(self, model: Any, ids: list[UUID], copy: int) -> None:
         new_id = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "gen_random_uuid()"}.get(
@@ -201,6 +214,7 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
             "health=slow",
             "ended=week",
             "runner=test",
+            "queue=reports",
             "label=Work",
             "name=work",
             "owner_id=1",
@@ -208,6 +222,9 @@ CALLS: Mapping[str, Callable[[Site], Any]] = {
         )
     },
     "the admin's search for an id": lambda site: _admin(site, f"?q={site.past[0].pk}"),
+    "the admin's busy workers": lambda site: _admin(site, "workers/"),
+    "the admin's durations": lambda site: _admin(site, "durations/"),
+    "the admin's durations of a name in a week": lambda site: _admin(site, "durations/?name=work&ended=week"),
     "the admin's page of a task": lambda site: _admin(site, f"{site.past[0].pk}/change/"),
 }
 
@@ -229,6 +246,9 @@ def costs(django_db_setup: None, django_db_blocker: Any) -> Iterator[dict[str, t
             few.setattr(newest, "LISTED", SEEDS // 2)
             few.setattr(newest, "FILTERED", SEEDS // 2)
             few.setattr(newest, "COUNTED", 2)
+            few.setattr(admin_durations, "READ", SEEDS // 2)
+            # The time that a transaction takes would decide how many statements there are.
+            few.setattr(pruning, "_next_size", lambda _size, _took_s: pruning.DELETED_TOGETHER)
             small = {name: _cost(call, site) for name, call in CALLS.items()}
             site.grow()
             yield {name: (small[name], _cost(call, site)) for name, call in CALLS.items()}

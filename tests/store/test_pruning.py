@@ -1,7 +1,9 @@
 """Pruning: how long tasks and notices are kept, and that no notice is deleted before it was shown or is too old."""
 
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,6 +14,7 @@ from telltale import store
 from telltale.core.states import State
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
+from telltale.store import pruning
 from telltale.store.pruning import DELETED_TOGETHER
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,12 +77,28 @@ def test_a_notice_that_was_shown_is_kept_for_its_own_time_and_its_task_may_go_be
     assert StoredNotice.objects.count() == 0
 
 
-def test_a_task_that_runs_or_waits_is_never_deleted() -> None:
+def test_f61_a_task_that_runs_or_waits_is_never_deleted() -> None:
     running, waiting, scheduled = queue(0.0), queue(6 * DAY_S), queue(0.0, due_at=12 * DAY_S)
     store.claim(task_id=running.pk, worker="w", now=0.0)
     store.prune(now=12 * DAY_S)
     assert remaining_ids() == {running.pk, waiting.pk, scheduled.pk}
     assert TaskState.objects.get(pk=scheduled.pk).state == State.QUEUED
+
+
+def test_members_that_ended_long_ago_stay_until_their_group_has_ended() -> None:
+    members = [store.Member(runner_id=f"{n}", name="work", label="Work", args=[], kwargs={}) for n in range(2)]
+    group = store.queue_group(
+        [members], group_id=uuid4(), runner="tests", name="all", label="All", owner=Owner(), now=0.0
+    )
+    first, second = store.member_ids(group)
+    for member, at in ((first, 0.0), (second, 6 * DAY_S)):
+        store.claim(task_id=member, worker="w", now=at)
+    store.end(first, 1, State.SUCCEEDED, now=0.0)
+    assert store.prune(now=11 * DAY_S).tasks == 0
+    store.end(second, 1, State.SUCCEEDED, now=11 * DAY_S)
+    assert TaskState.objects.get(pk=group.pk).state == State.SUCCEEDED
+    store.prune(now=11 * DAY_S)
+    assert remaining_ids() == {group.pk, second}
 
 
 def test_a_task_that_no_worker_started_ends_as_failed_with_an_error_that_says_so() -> None:
@@ -143,4 +162,41 @@ def test_many_old_rows_are_deleted_in_transactions_of_a_few_rows_each(monkeypatc
     assert [(each.tasks, each.notices) for each in pruned] == [(len(tasks), 0), (0, len(tasks))]
     assert remaining_ids() == set()
     # The deletion of a task clears the reference of its notice.
-    assert transactions.row_counts == [2 * DELETED_TOGETHER] * 3 + [DELETED_TOGETHER] * 3 + [0]
+    assert sum(transactions.row_counts) == 2 * len(tasks) + len(tasks)
+    assert max(transactions.row_counts) <= 2 * DELETED_TOGETHER
+
+
+@pytest.mark.parametrize("row_s", [0.0001, 0.001, 0.005, 0.02, 0.09])
+def test_a_transaction_is_as_large_as_the_last_one_was_fast_so_that_none_is_long(row_s: float) -> None:
+    size, took_s = 1, []
+    for number in range(100):
+        slowness = 4 if number >= 50 else 1
+        took_s.append(slowness * row_s * size)
+        size = pruning._next_size(size, took_s[-1])
+    assert max(took_s) <= max(0.1, 4 * row_s), "one row is the least"
+    assert took_s[-1] >= pruning.TRANSACTION_S / 2 or size == DELETED_TOGETHER, "no smaller than need be"
+
+
+def test_a_slow_database_deletes_in_small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(12):
+        ended_task(0.0)
+    clock = Clock(monkeypatch, row_s=0.02)
+    transactions = Transactions(monkeypatch)
+    with connection.execute_wrapper(transactions), connection.execute_wrapper(clock):
+        assert store.prune(now=11 * DAY_S).tasks == 12
+    assert max(transactions.row_counts) == 1
+    assert remaining_ids() == set()
+
+
+class Clock:
+    """A clock by which deleting a row takes `row_s`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, row_s: float) -> None:
+        self._row_s, self._now = row_s, 0.0
+        monkeypatch.setattr(pruning, "time", SimpleNamespace(monotonic=lambda: self._now))
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.startswith("DELETE"):
+            self._now += self._row_s * context["cursor"].rowcount
+        return result

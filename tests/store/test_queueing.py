@@ -1,5 +1,8 @@
 """Queueing: keys, joining, and another attempt at a person's request."""
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 
 from telltale import store
@@ -43,12 +46,19 @@ def test_a_task_that_its_runner_could_not_take_leaves_no_row_but_a_task_that_beg
     assert [row.pk for row in TaskState.objects.all()] == [running.pk]
 
 
+@pytest.mark.parametrize("key", [7, UUID(int=7), ("import", 7)], ids=["number", "UUID", "tuple"])
+def test_a_key_that_is_no_text_is_refused_with_the_fix(key: Any) -> None:
+    with pytest.raises(TypeError, match=r'is no text: make it one, such as key=f"import-\{pk\}"'):
+        store.queue(runner="test", name="work", key=key)
+    assert TaskState.objects.count() == 0
+
+
 def test_a_key_that_is_too_long_is_refused_with_the_fix() -> None:
     with pytest.raises(ValueError, match="Use a hash"):
         queue(key="x" * 256)
 
 
-def test_of_many_requests_to_run_a_task_again_one_queues_an_attempt() -> None:
+def test_f11_of_many_requests_to_run_a_task_again_one_queues_an_attempt() -> None:
     task = queue()
     store.end(task.pk, claim(task).attempt, State.FAILED)
     results = run_at_once(*[lambda: store.requeue(task.pk)] * 5)

@@ -1,8 +1,12 @@
 """The child processes of `test_processes.py`: `python -m tests.worker.child <function> <argument>`."""
 
+import ctypes
 import os
+import resource
+import signal
 import sys
 import time
+from pathlib import Path
 from uuid import UUID
 
 import django
@@ -34,6 +38,60 @@ def fail(task_id: str) -> None:
     """Fail, and let the interpreter shut down normally."""
     with run_attempt(task_id=task_id):
         raise telltale.TaskError("Row 7 has no name.")
+
+
+def raise_error(argument: str) -> None:
+    """Raise in the task. `argument`: `<kind>:<task id>`."""
+    kind, task_id = argument.split(":")
+    with run_attempt(task_id=task_id):
+        RAISE[kind]()
+
+
+def exceed_recursion() -> None:
+    exceed_recursion()
+
+
+def use_up_memory() -> None:
+    """Ask for memory until there is none, which is soon."""
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 200_000_000, resource.RLIM_INFINITY))
+    blocks = []
+    while True:
+        blocks.append(bytearray(10_000_000))
+
+
+def crash() -> None:
+    """Read from an address that no process may read."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+RAISE = {
+    "exit": sys.exit,
+    "interrupt": interrupt,
+    "recursion": exceed_recursion,
+    "memory": use_up_memory,
+    "crash": crash,
+}
+
+
+def fill_disk(task_id: str) -> None:
+    """Begin a task, and end it while no file may grow beyond 4 KiB; a line of the input makes room again."""
+    with run_attempt(task_id=task_id) as tracker:
+        tracker.current = 3
+        say("begun")
+        sys.stdin.readline()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, resource.RLIM_INFINITY))
+    say("over")
+    sys.stdin.readline()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    say("room")
+    sys.stdin.readline()
 
 
 def fork(task_id: str) -> None:
@@ -78,5 +136,5 @@ def say(word: str) -> None:
 
 
 if __name__ == "__main__":
-    functions = (hold, exit_at_once, fail, fork, queue_with_key, step_by_step)
+    functions = (hold, exit_at_once, fail, raise_error, fill_disk, fork, queue_with_key, step_by_step)
     {function.__name__: function for function in functions}[sys.argv[1]](sys.argv[2])

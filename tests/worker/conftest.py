@@ -36,16 +36,17 @@ class Carried(list[Envelope]):
     def snapshots_of(self, task: TaskState) -> list[Snapshot]:
         return [e.snapshot for e in list(self) if e.snapshot is not None and e.snapshot.id == str(task.pk)]
 
-    def last_of(self, task: TaskState) -> Snapshot | None:
-        return next(reversed(self.snapshots_of(task)), None)
+    def newest_of(self, task: TaskState) -> Snapshot | None:
+        """The snapshot that readers show: the largest by order, because two publishers' may arrive in any order."""
+        return max(self.snapshots_of(task), key=lambda snapshot: snapshot.order, default=None)
 
     def assert_current(self, task: TaskState, current: float) -> None:
         """Wait until this value of the task's progress is published."""
-        assert_eventually(lambda: (last := self.last_of(task)) and last.progress.current == current)
+        assert_eventually(lambda: (newest := self.newest_of(task)) and newest.progress.current == current)
 
     def assert_ended(self, task: TaskState) -> None:
         """Wait until the end of the task is published."""
-        assert_eventually(lambda: (last := self.last_of(task)) and last.ended)
+        assert_eventually(lambda: (newest := self.newest_of(task)) and newest.ended)
 
 
 @pytest.fixture

@@ -16,8 +16,17 @@ BEAT_S = 10.0
 SAVE_S = 2.0
 
 
-def begun(*, seq: int = 1, cancel_requested: bool = False) -> Attempt:
-    snapshot = Snapshot(id=str(ID), attempt=1, seq=seq, state=State.RUNNING, label="Work", started_at=100, beat_at=100)
+def begun(*, seq: int = 1, cancel_requested: bool = False, usual_s: tuple[float, float] | None = None) -> Attempt:
+    snapshot = Snapshot(
+        id=str(ID),
+        attempt=1,
+        seq=seq,
+        state=State.RUNNING,
+        label="Work",
+        started_at=100,
+        beat_at=100,
+        usual_s=usual_s,
+    )
     attempt = Attempt(task_id=ID)
     claim = Claim(
         id=ID, attempt=1, seq=seq, topics=(f"task:{ID}",), snapshot=snapshot, cancel_requested=cancel_requested
@@ -97,6 +106,19 @@ def test_a_heartbeat_with_a_time_left_is_saved_with_it() -> None:
     saved = report(attempt, 130.2)
     assert beat.remaining_s is not None
     assert (saved.is_beat, saved.remaining_s, saved.remaining_spread) == (False, beat.remaining_s, None)
+
+
+def test_the_time_left_heeds_how_long_earlier_runs_took() -> None:
+    def remaining_s(usual_s: tuple[float, float] | None) -> float | None:
+        attempt = begun(usual_s=usual_s)
+        for second in range(1, 21):
+            attempt.tracker.current, attempt.tracker.total = second, 100
+            published = publish(attempt, 100.0 + second)
+        assert published is not None
+        return published.remaining_s
+
+    assert remaining_s(None) == pytest.approx(80, abs=2)
+    assert 130 < (remaining_s((200.0, 210.0)) or 0.0) < 180
 
 
 def test_a_pace_that_varies_is_published_and_saved_with_its_spread() -> None:
@@ -304,7 +326,7 @@ def test_a_new_label_is_published_and_saved_within_its_bound() -> None:
     assert len(report(attempt, 104.0).label.encode()) <= 255
 
 
-def test_a_clock_that_is_put_back_holds_neither_beats_nor_saves_back() -> None:
+def test_f39_a_clock_that_is_put_back_holds_neither_beats_nor_saves_back() -> None:
     attempt = begun()
     publish(attempt, 100.1)
     attempt.tracker.current, attempt.tracker.total = 1, 4

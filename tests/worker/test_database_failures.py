@@ -1,19 +1,22 @@
-"""A real PostgreSQL server that refuses writes, or that hangs: what becomes of a task that begins or ends meanwhile."""
+"""A real PostgreSQL or MariaDB server that refuses writes, or that hangs: tasks that begin or end meanwhile."""
 
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pymysql
 import pytest
 from django.db import connection
 
-from tests.servers import ROOT, Postgres, running
+from tests.servers import ROOT, MariaDB, Postgres, running
 
 pytestmark = [
     pytest.mark.service,
@@ -22,26 +25,48 @@ pytestmark = [
 
 PATIENCE_S = 90.0
 
+Database = Postgres | MariaDB
+
+NAMES: dict[type, str] = {Postgres: "postgres", MariaDB: "telltale"}
+"""The names of the databases."""
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with running(Postgres) as server:
-        env = os.environ | env_of(server)
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "django", "migrate", "-v0"], cwd=ROOT, env=env, check=True
-        )
+        migrate(server)
         yield server
 
 
-def env_of(server: Postgres) -> dict[str, str]:
-    names = {"TELLTALE_TEST_POSTGRES": str(server.port), "TELLTALE_TEST_DB": "postgres"}
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDB]:
+    with running(MariaDB) as server:
+        execute(server, f"CREATE DATABASE {NAMES[MariaDB]}", database="mysql")
+        migrate(server)
+        yield server
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server(request: pytest.FixtureRequest) -> Database:
+    """Either of them."""
+    found: Database = request.getfixturevalue(request.param)
+    return found
+
+
+def migrate(server: Database) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "django", "migrate", "-v0"]
+    subprocess.run(command, cwd=ROOT, env=os.environ | env_of(server), check=True)
+
+
+def env_of(server: Database) -> dict[str, str]:
+    names = {server.variable: str(server.port), "TELLTALE_TEST_DB": NAMES[type(server)]}
     return names | {"DJANGO_SETTINGS_MODULE": "tests.settings", "TELLTALE_BROKER": "none://"}
 
 
 class Worker:
     """A process that runs one task, a step at a time (`step_by_step` of `child.py`)."""
 
-    def __init__(self, server: Postgres, log: Path, **settings: object) -> None:
+    def __init__(self, server: Database, log: Path, **settings: object) -> None:
         self.task_id, self._server, self._log = uuid4(), server, log
         env = os.environ | env_of(server) | {f"TELLTALE_{key}": str(value) for key, value in settings.items()}
         command = [sys.executable, "-W", "ignore", "-m", "tests.worker.child", "step_by_step", str(self.task_id)]
@@ -62,7 +87,12 @@ class Worker:
         return word in self._log.read_text().split()
 
     def state(self) -> str:
-        return str(execute(self._server, "SELECT state FROM telltale_taskstate WHERE id = %s", self.task_id)[0][0])
+        found = execute(
+            self._server,
+            "SELECT state FROM telltale_taskstate WHERE replace(CAST(id AS char(36)), '-', '') = %s",
+            self.task_id.hex,
+        )
+        return str(found[0][0])
 
     def await_state(self, state: str) -> None:
         eventually(lambda: self.state() == state, f"the task has {state}")
@@ -74,17 +104,27 @@ class Worker:
 
 
 @pytest.fixture
-def start(postgres: Postgres, tmp_path: Path) -> Iterator[Any]:
+def start_at(tmp_path: Path) -> Iterator[Any]:
+    """Starts a worker whose database is on the server."""
     workers: list[Worker] = []
+    servers: list[Database] = []
 
-    def start_worker(**settings: object) -> Worker:
-        workers.append(Worker(postgres, tmp_path / f"log{len(workers)}", **settings))
+    def start_worker(server: Database, **settings: object) -> Worker:
+        servers.append(server)
+        workers.append(Worker(server, tmp_path / f"log{len(workers)}", **settings))
         return workers[-1]
 
     yield start_worker
-    postgres.resume()
+    for server in servers:
+        server.resume()
     for worker in workers:
         worker.stop()
+
+
+@pytest.fixture
+def start(postgres: Postgres, start_at: Any) -> Any:
+    """Starts a worker on PostgreSQL."""
+    return partial(start_at, postgres)
 
 
 def eventually(condition: Any, expected: str) -> None:
@@ -94,11 +134,16 @@ def eventually(condition: Any, expected: str) -> None:
         time.sleep(0.02)
 
 
-def execute(server: Postgres, statement: str, *values: object) -> list[Any]:
-    address = f"host=127.0.0.1 port={server.port} user=telltale dbname=postgres"
-    with psycopg.connect(address, autocommit=True) as client:
-        cursor = client.execute(statement, values or None)
-        return cursor.fetchall() if cursor.description else []
+def execute(server: Database, statement: str, *values: object, database: str | None = None) -> list[Any]:
+    address = {"host": "127.0.0.1", "port": server.port, "user": "telltale"}
+    name = database or NAMES[type(server)]
+    if isinstance(server, Postgres):
+        client: Any = psycopg.connect(**address, dbname=name, autocommit=True)
+    else:
+        client = pymysql.connect(**address, password="telltale", database=name, autocommit=True)
+    with closing(client), client.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 def set_read_only(server: Postgres, value: str) -> None:
@@ -117,7 +162,7 @@ def read_only(postgres: Postgres) -> Iterator[Any]:
     set_read_only(postgres, "off")
 
 
-def test_an_end_that_a_read_only_server_refuses_is_written_when_it_accepts_writes_again(
+def test_f27_an_end_that_a_read_only_server_refuses_is_written_when_it_accepts_writes_again(
     postgres: Postgres, start: Any, read_only: Any
 ) -> None:
     worker = start(BEAT_S=60, SAVE_EVERY_S=60)  # So that only the end is written.
@@ -150,7 +195,7 @@ def test_an_end_that_is_refused_for_longer_than_the_runner_waits_is_written_by_t
     worker.await_state("succeeded")
 
 
-def test_an_end_that_is_refused_until_the_process_exits_is_written_by_the_next_process(
+def test_f27_an_end_that_is_refused_until_the_process_exits_is_written_by_the_next_process(
     postgres: Postgres, start: Any, read_only: Any
 ) -> None:
     worker = start(BEAT_S=60, SAVE_EVERY_S=60, END_RETRY_S=0.5)
@@ -169,26 +214,26 @@ def test_an_end_that_is_refused_until_the_process_exits_is_written_by_the_next_p
     worker.await_state("succeeded")
 
 
-def test_a_server_that_hangs_at_the_end_of_a_task_holds_the_runner_no_longer_than_the_setting_says(
-    postgres: Postgres, start: Any
+def test_f32_a_server_that_hangs_at_the_end_of_a_task_holds_the_runner_no_longer_than_the_setting_says(
+    server: Database, start_at: Any
 ) -> None:
-    worker = start(END_RETRY_S=1)
+    worker = start_at(server, END_RETRY_S=1)
     worker.step()
     worker.await_word("begun")
     worker.await_state("running")
-    postgres.pause()
+    server.pause()
     worker.step()
     worker.await_word("over")  # While the server still hangs.
-    postgres.resume()
+    server.resume()
     worker.await_state("succeeded")
 
 
-def test_a_server_that_hangs_when_a_task_begins_does_not_keep_it_from_running(postgres: Postgres, start: Any) -> None:
-    worker = start(END_RETRY_S=1)
-    postgres.pause()
+def test_a_server_that_hangs_when_a_task_begins_does_not_keep_it_from_running(server: Database, start_at: Any) -> None:
+    worker = start_at(server, END_RETRY_S=1)
+    server.pause()
     worker.step()
     worker.await_word("begun")
     worker.step()
     worker.await_word("over")
-    postgres.resume()
+    server.resume()
     worker.await_state("succeeded")

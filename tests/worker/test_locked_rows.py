@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import Error, connection, connections, transaction
 
 import telltale
 from telltale import store
@@ -15,6 +15,7 @@ from telltale.dispatch.rows import create_row_unless_there, find_or_create_row
 from telltale.dispatch.runner import Call
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.store.lock_waits import MYSQL_LOCK_WAIT_S
 from telltale.worker.run import run_attempt
 from tests.worker.conftest import assert_eventually
 
@@ -97,6 +98,44 @@ def test_a_running_task_is_shown_once_its_row_is_committed() -> None:
             assert_eventually(lambda: TaskState.objects.get().state == "running")
         finally:
             is_shown.set()
+
+
+@pytest.mark.parametrize("columns", [{}, {"state": "retrying", "cancel_requested": True}], ids=["queued", "cancelled"])
+def test_a_task_whose_committed_row_is_locked_runs_and_its_end_follows(queue: Any, columns: dict[str, Any]) -> None:
+    task, errors = queue(), []
+    TaskState.objects.filter(pk=task.pk).update(**columns)
+
+    def work() -> None:
+        try:
+            store.claim(task_id=task.pk, worker="w")
+        except Error as error:
+            errors.append(error)
+        with run_attempt(task_id=task.pk) as tracker:
+            tracker.current = 7
+
+    with transaction.atomic():
+        TaskState.objects.select_for_update().get(pk=task.pk)
+        with in_thread(work):
+            pass  # The worker is done while this transaction is still open.
+    assert [type(error) for error in errors] == [store.RowLocked]
+    expected = "cancelled" if columns else "succeeded"
+    assert_eventually(lambda: TaskState.objects.get().state == expected)
+    assert TaskState.objects.get().attempt == 1
+
+
+def test_a_delivery_of_a_task_that_runs_once_at_most_waits_for_a_transaction_that_may_begin_it(queue: Any) -> None:
+    task, claims, is_over = queue(), [], threading.Event()
+
+    def deliver_again() -> None:
+        claims.append(store.claim(task_id=task.pk, worker="w", at_most_once=True))
+        is_over.set()
+
+    with ExitStack() as stack:  # noqa: SIM117 (the transaction ends before the thread is joined)
+        with transaction.atomic():
+            assert isinstance(store.claim(task_id=task.pk, worker="first", at_most_once=True), store.Claim)
+            stack.enter_context(in_thread(deliver_again))
+            assert not is_over.wait(MYSQL_LOCK_WAIT_S + 0.3)
+    assert [claim.is_superseded for claim in claims] == [True]
 
 
 def test_one_locked_row_keeps_no_other_task_from_being_saved(queue: Any) -> None:

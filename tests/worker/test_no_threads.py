@@ -2,17 +2,24 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 import telltale
 from telltale import native, store
+from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
+from telltale.runners import threads
+from telltale.testing.runners import logged_lines, wait_for_end
 from telltale.worker import reporter as reporter_module
 from telltale.worker.reporter import Reporter
 from telltale.worker.run import run_attempt
+from tests.app import thread_tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,3 +86,16 @@ def test_the_saver_starts_the_reporter_and_the_reporter_the_saver(queue, carried
             break  # The saver saves what the reporter has published.
         assert number < 100_000
     run.__exit__(None, None, None)
+
+
+def test_a_task_that_the_thread_runner_could_not_take_does_not_run_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(threads, "_pool", native.PerProcess(partial(ThreadPoolExecutor, max_workers=1)))
+    log = str(tmp_path / "log")
+    with no_threads(), pytest.raises(EnqueueFailed, match="nothing was queued"):
+        telltale.enqueue(thread_tasks.log_argument, log, "refused")
+    row = telltale.enqueue(thread_tasks.log_argument, log, "taken")
+    wait_for_end(row)
+    assert logged_lines(tmp_path) == ['"taken"']
+    assert TaskState.objects.get().pk == row.pk

@@ -80,7 +80,7 @@ def unlock_after(lock, seconds: float) -> threading.Timer:
     return timer
 
 
-def test_a_database_that_is_locked_for_a_while_does_not_stop_the_task(queue, short_timeout, caplog) -> None:
+def test_f26_a_database_that_is_locked_for_a_while_does_not_stop_the_task(queue, short_timeout, caplog) -> None:
     task, done = queue(), []
     with run_attempt(task_id=task.pk):
         for n in telltale.progress(range(60)):
@@ -98,7 +98,7 @@ def test_a_database_that_is_locked_for_a_while_does_not_stop_the_task(queue, sho
     assert log_count(caplog, "Writing to the database") == 2, "an outage is logged when it begins and when it ends"
 
 
-def test_an_end_waits_for_a_locked_database(queue, short_timeout) -> None:
+def test_f26_an_end_waits_for_a_locked_database(queue, short_timeout) -> None:
     task, lock = queue(), locked()
     with run_attempt(task_id=task.pk):
         lock.__enter__()
@@ -128,7 +128,7 @@ def test_a_task_that_begins_while_the_database_is_locked_is_shown_after_the_lock
         assert carried.snapshots_of(task) == []
         lock.__exit__(None, None, None)
         carried.assert_current(task, 1)
-        assert carried.last_of(task).progress.fraction == 0.5
+        assert carried.newest_of(task).progress.fraction == 0.5
     assert (store.get_task(task.pk).state, store.get_task(task.pk).attempt) == ("succeeded", 1)
 
 
@@ -152,7 +152,7 @@ def test_tracked_work_that_begins_and_ends_while_the_database_is_locked_is_saved
     assert_eventually(lambda: [row.state for row in TaskState.objects.all()] == ["succeeded"])
 
 
-def test_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, caplog) -> None:
+def test_f13_a_broker_that_is_down_changes_nothing_but_the_log(queue, settings, caplog) -> None:
     settings.TELLTALE = {**QUICK, "BROKER": f"{__name__}.Broken"}
     task = queue()
     with caplog.at_level(logging.WARNING), run_attempt(task_id=task.pk):

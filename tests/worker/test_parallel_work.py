@@ -1,11 +1,16 @@
 """Work of one task that is spread over threads and coroutines, and loops that are left early: all of it counts."""
 
 import asyncio
+import gc
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,8 +18,9 @@ from hypothesis import strategies as st
 
 import telltale
 from telltale.core.progress import Stages
+from telltale.worker.current import tracking
 from telltale.worker.run import run_attempt
-from telltale.worker.tracker import Tracker, tracking
+from telltale.worker.tracker import Tracker
 
 
 @pytest.fixture
@@ -94,6 +100,136 @@ def test_a_loop_in_an_async_loop_is_not_counted(tracker: Tracker) -> None:
     assert (tracker.current, tracker.total) == (3, 3)
 
 
+# Stages of generators that are left early
+
+
+def rows() -> Iterator[int]:
+    with telltale.stage("Reading", weight=0.5):
+        yield from range(10)
+
+
+class Loop:
+    """An object that only the garbage collector frees, and with it the generator that it holds."""
+
+    def __init__(self) -> None:
+        self.itself, self.rows = self, rows()
+        next(self.rows)
+
+
+@pytest.fixture
+def left_to_the_collector() -> Iterator[None]:
+    """The garbage collector runs only where a test says so."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def collected() -> Tracker:
+    """The tracker that is current after a collection."""
+    gc.collect()
+    return telltale.current()
+
+
+def test_a_generator_that_is_finalized_late_does_not_disturb_the_task_that_runs_then(
+    left_to_the_collector: None,
+) -> None:
+    first, second = Tracker(), Tracker()
+    with tracking(first):
+        Loop()
+        assert first.sample().stage == "Reading"
+    with tracking(second), telltale.stage("Writing", weight=0.5):
+        assert collected() is second
+        telltale.current().message = "Contacts"
+    first.message = "Over"
+    assert first.sample().stage == ""
+    assert (second.sample().stage, second.sample().fraction) == ("", 0.5)
+    with tracking(first):
+        Loop()
+    assert collected() is not first
+
+
+def test_a_generator_that_is_finalized_by_another_thread_does_not_disturb_what_runs_there(
+    tracker: Tracker, left_to_the_collector: None
+) -> None:
+    def work() -> bool:
+        other = Tracker()
+        with tracking(other):
+            return collected() is other
+
+    Loop()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result()
+    tracker.message = "Over"
+    assert tracker.sample().stage == ""
+
+
+def test_a_run_in_a_generator_that_is_finalized_late_does_not_disturb_the_task_that_runs_then(
+    left_to_the_collector: None,
+) -> None:
+    def run(kept: list[Any]) -> Iterator[None]:
+        with tracking(Tracker()):
+            yield kept.append(kept)
+
+    def leave() -> None:
+        kept: list[Any] = []
+        kept.append(run(kept))
+        next(kept[0])
+
+    first, second = Tracker(), Tracker()
+    with tracking(first):
+        leave()
+    with tracking(second):
+        assert collected() is second
+
+
+def test_a_generator_that_is_closed_where_it_was_left_gives_the_stage_around_it_back(tracker: Tracker) -> None:
+    with telltale.stage("Import", weight=0.5):
+        reading = rows()
+        next(reading)
+        reading.close()
+        with telltale.stage("Writing", weight=0.5):
+            pass
+        assert tracker.sample().fraction == pytest.approx(0.5)
+    assert telltale.current() is tracker
+
+
+def test_a_generator_that_is_finalized_while_its_tracker_is_read_holds_up_neither_reader_nor_task(
+    tracker: Tracker, left_to_the_collector: None
+) -> None:
+    class Collecting:
+        def __str__(self) -> str:
+            gc.collect()
+            return "Contacts"
+
+    Loop()
+    tracker.message = cast("Any", Collecting())
+    reader = threading.Thread(target=tracker.sample, daemon=True)
+    reader.start()
+    reader.join(30)
+    assert not reader.is_alive()
+    tracker.message = "Over"
+    assert tracker.sample().stage == ""
+    with telltale.stage("Writing", weight=0.5):
+        assert tracker.sample().fraction == 0.5
+
+
+def test_a_generator_that_outlives_its_stage_in_a_thread_ends_nothing_else_there(tracker: Tracker) -> None:
+    def work() -> None:
+        with telltale.stage("Part", weight=0.5) as part:
+            with telltale.stage("Inner", weight=0.5):
+                reading = rows()
+                next(reading)
+            reading.close()
+            before = tracker.raw_values()
+            part.message = "Contacts"
+            assert tracker.raw_values() != before, "the thread's stage is watched on"
+
+    context = copy_context()
+    with telltale.stage("Import", weight=0.5), ThreadPoolExecutor(1) as pool:
+        pool.submit(context.run, work).result()
+
+
 # Threads
 
 
@@ -134,6 +270,72 @@ def test_stages_of_several_threads_add_up(tracker: Tracker, copies_context: bool
     assert tracker.sample().fraction == pytest.approx(0.5)
     assert 0 <= min(fractions) <= max(fractions) < 0.5
     assert telltale.current() is tracker
+
+
+@pytest.mark.parametrize("report", ["advance", "stage", "sample"])
+def test_a_signal_that_ends_a_task_leaves_the_lock_free(report: str) -> None:
+    class TimeLimit(Exception):
+        """Raised in the task wherever it is, as by Celery at its soft time limit."""
+
+    def end(*_signal: object) -> None:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        raise TimeLimit
+
+    def work(tracker: Tracker) -> None:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.002)
+        while signal.getitimer(signal.ITIMER_VIRTUAL)[0]:
+            if report == "stage":
+                with tracker.stage("Part"):
+                    pass
+            else:
+                getattr(tracker, report)()
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    try:
+        for _again in range(30):
+            tracker = Tracker()
+            with suppress(TimeLimit):
+                copy_context().run(work, tracker)
+            reader = threading.Thread(target=tracker.sample, daemon=True)
+            reader.start()
+            reader.join(30)
+            assert not reader.is_alive()
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+
+
+# Processes
+
+FORK = """
+import os, threading
+import django
+django.setup()
+import telltale
+from telltale.worker.current import tracking
+from telltale.worker.tracker import Tracker
+
+tracker, is_read, is_over = Tracker(), threading.Event(), threading.Event()
+
+def read():
+    with tracker._lock.held:
+        is_read.set()
+        is_over.wait()
+
+with tracking(tracker):
+    threading.Thread(target=read, daemon=True).start()
+    is_read.wait()
+    child = os.fork()
+    if child == 0:
+        with telltale.stage("Part", weight=0.5) as part:
+            part.advance()
+        os._exit(0)
+is_over.set()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_process_has_stages_also_if_the_tracker_was_being_read() -> None:
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
 # Coroutines

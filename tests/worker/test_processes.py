@@ -20,6 +20,8 @@ from tests.worker.test_outages import locked
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
+LONG = pytest.mark.fault
+
 SHORT = {"BEAT_S": 0.3, "STALLED_S": 1.0, "LEASE_S": 2.5, "SAVE_EVERY_S": 0.2, "END_RETRY_S": 0.1}
 
 
@@ -32,12 +34,14 @@ def short(settings, quick) -> None:
 def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_process(function: str, task: TaskState) -> subprocess.Popen[bytes]:
-        env = os.environ | {f"TELLTALE_{key}": str(value) for key, value in SHORT.items()}
+    def start_process(function: str, task: TaskState, prefix: str = "", **more: object) -> subprocess.Popen[bytes]:
+        env = os.environ | {f"TELLTALE_{key}": str(value) for key, value in (SHORT | more).items()}
         env["TELLTALE_TEST_DB"] = str(connection.settings_dict["NAME"])
         env["TELLTALE_BROKER"] = "none://"
-        command = [sys.executable, "-W", "ignore", "-m", "tests.worker.child", function, str(task.pk)]
-        started.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE))
+        command = [sys.executable, "-W", "ignore", "-m", "tests.worker.child", function, f"{prefix}{task.pk}"]
+        started.append(
+            subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )
         return started[-1]
 
     yield start_process
@@ -62,7 +66,7 @@ def state_and_health(task: TaskState, now: float | None = None) -> tuple[str, He
     return row.state, health(row.snapshot, now=now, limits=conf.settings().limits)
 
 
-def test_a_killed_workers_task_is_stalled_then_lost_and_another_attempt_may_run(queue, start) -> None:
+def test_f02_a_killed_workers_task_is_stalled_then_lost_and_another_attempt_may_run(queue, start) -> None:
     task = queue()
     worker = start("hold", task)
     assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
@@ -76,7 +80,7 @@ def test_a_killed_workers_task_is_stalled_then_lost_and_another_attempt_may_run(
     assert store.get_task(task.pk).attempt == lost_attempt + 1
 
 
-def test_a_worker_that_was_stopped_and_continues_cannot_overwrite_its_successor(queue, start) -> None:
+def test_f12_a_worker_that_was_stopped_and_continues_cannot_overwrite_its_successor(queue, start) -> None:
     task = queue()
     worker = start("hold", task)
     assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
@@ -89,7 +93,7 @@ def test_a_worker_that_was_stopped_and_continues_cannot_overwrite_its_successor(
     assert (row.state, row.attempt, row.worker) == ("running", successor.attempt, "its successor")
 
 
-def test_a_worker_that_was_stopped_and_continues_takes_back_that_its_task_was_lost(queue, start) -> None:
+def test_f03_a_stopped_worker_that_wakes_takes_its_task_back(queue, start) -> None:
     task = queue()
     worker = start("hold", task)
     assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
@@ -109,14 +113,14 @@ def test_a_worker_that_was_stopped_and_continues_takes_back_that_its_task_was_lo
     assert_eventually(has_progress_and_renewed_its_lease)
 
 
-def test_a_process_that_exits_right_after_the_task_has_written_its_end(queue, start) -> None:
+def test_f48_a_process_that_exits_right_after_the_task_has_written_its_end(queue, start) -> None:
     task = queue()
     assert start("exit_at_once", task).wait(50) == 0
     row = TaskState.objects.get(pk=task.pk)
     assert (row.state, row.snapshot.progress.current) == ("succeeded", 3)
 
 
-def test_a_process_that_exits_while_the_database_is_locked_waits_to_write_its_end(queue, start) -> None:
+def test_f48_a_process_that_exits_while_the_database_is_locked_waits_to_write_its_end(queue, start) -> None:
     task = queue()
     with locked():
         worker = start("fail", task)
@@ -127,7 +131,7 @@ def test_a_process_that_exits_while_the_database_is_locked_waits_to_write_its_en
     assert (row.state, row.error) == ("failed", "Row 7 has no name.")
 
 
-def test_a_forked_child_has_its_own_reporter(queue, start) -> None:
+def test_f45_a_forked_child_has_its_own_reporter(queue, start) -> None:
     task = queue()
     worker = start("fork", task)
     assert_eventually(lambda: TaskState.objects.get(pk=task.pk).snapshot.progress.fraction == 0.5)
@@ -138,3 +142,40 @@ def test_a_forked_child_has_its_own_reporter(queue, start) -> None:
         "In the parent": "succeeded",
         "Work": "succeeded",
     }
+
+
+@pytest.mark.parametrize("kind", ["interrupt", *(pytest.param(k, marks=LONG) for k in ("exit", "recursion"))])
+def test_f06_a_task_that_raises_what_ends_a_process_has_failed_before_the_process_ends(queue, start, kind: str) -> None:
+    task = queue()
+    assert start("raise_error", task, f"{kind}:").wait(50) in ({0} if kind == "exit" else {1, 130, -signal.SIGINT})
+    assert TaskState.objects.get(pk=task.pk).state == "failed"
+
+
+def test_f06_a_task_that_crashes_the_interpreter_is_lost_after_its_lease(queue, start) -> None:
+    task = queue()
+    assert start("raise_error", task, "crash:").wait(50) == -signal.SIGSEGV
+    assert TaskState.objects.get(pk=task.pk).state in ("queued", "running")
+    assert_eventually(lambda: state_and_health(task)[0] == "lost")
+
+
+@LONG
+def test_f04_a_task_that_uses_up_the_memory_has_failed(queue, start) -> None:
+    task = queue()
+    assert start("raise_error", task, "memory:").wait(50) == 1
+    row = TaskState.objects.get(pk=task.pk)
+    assert (row.state, "MemoryError" in row.detail) == ("failed", True)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="It is this process that runs out of space, not the server.")
+def test_f27_a_task_that_ends_on_a_full_disk_goes_on_and_its_end_is_written_when_there_is_room(queue, start) -> None:
+    task = queue()
+    worker = start("fill_disk", task, BEAT_S=60, SAVE_EVERY_S=60, STALLED_S=300, LEASE_S=600)
+    assert_eventually(lambda: state_and_health(task) == ("running", Health.OK))
+    assert worker.stdout.readline() == b"begun\n"
+    worker.stdin.write(b"\n")
+    worker.stdin.flush()
+    assert worker.stdout.readline() == b"over\n"
+    assert TaskState.objects.get(pk=task.pk).state == "running"
+    worker.stdin.write(b"\n")
+    worker.stdin.flush()
+    assert_eventually(lambda: TaskState.objects.get(pk=task.pk).state == "succeeded")

@@ -93,7 +93,7 @@ def test_the_last_value_before_a_pause_is_published_and_saved(queue, carried) ->
         assert_eventually(lambda: progress_of(task).current == 99)
 
 
-def test_a_loop_of_28_000_iterations_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
+def test_f42_a_loop_of_28_000_iterations_costs_three_writes_and_a_bounded_rate(queue, writes, settings) -> None:
     settings.TELLTALE = {**QUICK, "SAVE_EVERY_S": 0.5, "BEAT_S": 10.0}
     began, task = time.monotonic(), queue()
     with run_attempt(task_id=task.pk):
@@ -171,14 +171,31 @@ def test_a_silent_task_publishes_heartbeats(queue, carried) -> None:
         assert last.moved_at is None
 
 
-def test_a_cancellation_reaches_the_task_by_the_broker(queue) -> None:
+RARELY_SAVED = {**QUICK, "SAVE_EVERY_S": 3_600.0, "BEAT_S": 3_600.0}
+"""Settings by which no answer to a save tells a task anything."""
+
+
+def test_a_cancellation_reaches_the_task_by_the_broker_before_the_next_save(queue, settings) -> None:
+    settings.TELLTALE = RARELY_SAVED
     task = queue()
     with pytest.raises(telltale.Cancelled), run_attempt(task_id=task.pk):
+        store.request_cancel(task.pk)
         for _ in telltale.progress(range(3_000)):
             # Again and again: the reporter may not listen yet.
             announce([Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
             time.sleep(0.01)
     assert store.get_task(task.pk).state == "cancelled"
+
+
+def test_s47_a_forged_or_repeated_request_to_cancel_stops_no_task(queue, settings) -> None:
+    settings.TELLTALE = RARELY_SAVED
+    task, other = queue(), queue()
+    requests = [Envelope(topics=(CANCELLATIONS,), cancel=str(each.pk)) for each in (task, other)]
+    with run_attempt(task_id=task.pk) as tracker, run_attempt(task_id=other.pk) as witness:
+        store.request_cancel(other.pk)
+        assert_eventually(lambda: announce(requests) or witness.cancel_requested)
+        assert not tracker.cancel_requested
+    assert store.get_task(task.pk).state == "succeeded"
 
 
 def test_a_cancellation_reaches_the_task_by_the_database_alone(queue, settings) -> None:
@@ -236,7 +253,7 @@ def test_values_of_the_wrong_type_do_not_stop_the_publishing(queue, carried, cap
         assert_eventually(lambda: str(task.pk) in caplog.text)
         tracker.message, tracker.total, tracker.current = "Going on", 10, 5
         carried.assert_current(task, 5)
-        assert carried.last_of(task).progress.message == "Going on"
+        assert carried.newest_of(task).progress.message == "Going on"
     assert store.get_task(task.pk).state == "succeeded"
 
 

@@ -1,9 +1,12 @@
 """A run from its claim to its end: every way to begin, every way to end."""
 
 import asyncio
+import threading
 import time
 from asyncio import CancelledError
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -20,7 +23,7 @@ from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner
 from telltale.pages.task_text import describe
 from telltale.worker.run import Verdict, run_attempt
-from tests.worker.conftest import assert_eventually
+from tests.worker.conftest import Carried, assert_eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +60,7 @@ def test_the_text_of_a_task_error_is_shown_to_people(queue) -> None:
     assert (task.state, task.error, task.reference) == ("failed", "Row 7 has no name.", None)
 
 
-def test_the_text_of_any_other_error_is_for_staff_and_people_get_a_reference(queue) -> None:
+def test_s22_the_text_of_any_other_error_is_for_staff_and_people_get_a_reference(queue) -> None:
     task = queue()
     with pytest.raises(ZeroDivisionError):
         run(task, ZeroDivisionError("the secret is 42"))
@@ -71,8 +74,56 @@ def test_the_text_of_any_other_error_is_for_staff_and_people_get_a_reference(que
 INTERRUPTIONS = [KeyboardInterrupt(), SystemExit(1), CancelledError(), GreenletExit()]
 
 
+def rows(task: TaskState) -> Iterator[int]:
+    """As a view that streams a file: the response is closed when the client goes away."""
+    with run_attempt(task_id=task.pk):
+        yield from telltale.progress(range(10))
+
+
+@pytest.mark.parametrize(
+    ("is_cancelled", "state", "error"),
+    [(False, "failed", "The task was stopped before it finished."), (True, "cancelled", None)],
+)
+def test_a_run_in_a_generator_that_is_left_early_has_ended(
+    queue, carried: Carried, is_cancelled: bool, state: str, error: str | None
+) -> None:
+    task = queue()
+    reading = rows(task)
+    assert [next(reading) for _row in range(5)] == [0, 1, 2, 3, 4]
+    if is_cancelled:
+        store.request_cancel(task.pk)
+    reading.close()
+    carried.assert_ended(task)
+    task.refresh_from_db()
+    assert (task.state, task.error, task.snapshot.progress.current) == (state, error, 4)
+
+
+def test_a_run_that_is_cancelled_while_it_begins_has_ended(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def claim(**names: Any) -> Any:
+        is_asked.set()
+        time.sleep(0.2)
+        return real_claim(**names)
+
+    async def work() -> None:
+        async with telltale.track("Export"):
+            pytest.fail("It was cancelled before.")
+
+    async def cancel() -> None:
+        working = asyncio.create_task(work())
+        await asyncio.to_thread(is_asked.wait)
+        working.cancel()
+        with pytest.raises(CancelledError):
+            await working
+
+    real_claim, is_asked = store.claim, threading.Event()
+    monkeypatch.setattr(store, "claim", claim)
+    asyncio.run(cancel())
+    assert_eventually(TaskState.objects.filter(ended_at__isnull=False).exists)
+    assert TaskState.objects.get().error == "The task was stopped before it finished."
+
+
 @pytest.mark.parametrize("error", INTERRUPTIONS, ids=repr)
-def test_an_interrupted_task_has_failed(queue, error: BaseException) -> None:
+def test_f06_an_interrupted_task_has_failed(queue, error: BaseException) -> None:
     task = queue()
     with pytest.raises(type(error)):
         run(task, error)
@@ -201,7 +252,7 @@ def test_a_retrying_snapshot_supersedes_progress_that_was_never_saved(queue, set
         for n in telltale.progress(range(4)):
             carried.assert_current(task, n)
         raise OSError("busy")
-    assert_eventually(lambda: carried.last_of(task).state is State.RETRYING)
+    assert_eventually(lambda: carried.newest_of(task).state is State.RETRYING)
     *before, last = carried.snapshots_of(task)
     assert len(before) > 2
     assert all(supersedes(last.order, earlier.order) for earlier in before)
@@ -289,7 +340,7 @@ def test_a_run_without_any_id_runs_all_the_same() -> None:
         tracker.current = 3
 
 
-def test_a_delivery_after_success_runs_and_changes_nothing(queue) -> None:
+def test_f08_a_delivery_after_success_runs_and_changes_nothing(queue) -> None:
     before = run(queue()).snapshot
     with pytest.raises(ValueError, match="again"), run_attempt(task_id=before.id):
         raise ValueError("again")
@@ -347,7 +398,7 @@ def test_the_end_of_a_living_worker_takes_back_that_its_task_was_lost(
     assert StoredNotice.objects.count() == 1, "the notice that it was lost is replaced"
 
 
-def test_a_person_who_tries_a_lost_task_again_fences_its_worker(queue) -> None:
+def test_f12_a_person_who_tries_a_lost_task_again_fences_its_worker(queue) -> None:
     task = queue()
     with run_attempt(task_id=task.pk):
         store.expire(now=store.now() + 1_000)

@@ -196,7 +196,7 @@ def held(settings) -> Iterator[Callable[[int], list[Attempt]]]:
 
 @pytest.mark.service
 @pytest.mark.timeout(300)
-def test_with_10_000_tasks_in_one_process_no_lease_expires_and_an_end_waits_for_few_transactions(
+def test_f42_with_10_000_tasks_in_one_process_no_lease_expires_and_an_end_waits_for_few_transactions(
     held, settings, monkeypatch
 ) -> None:
     settings.TELLTALE = {"BROKER": "none://", "SAVE_EVERY_S": 1.0, "BEAT_S": 2.0, "LEASE_S": LEASE_S}

@@ -68,7 +68,7 @@ def test_a_task_whose_work_was_rolled_back_has_not_succeeded(queue) -> None:
 
 
 @needs_two_writers
-def test_the_claim_and_the_progress_are_visible_within_the_transaction(queue, carried) -> None:
+def test_f30_the_claim_and_the_progress_are_visible_within_the_transaction(queue, carried) -> None:
     task = queue()
     with transaction.atomic(), run_attempt(task_id=task.pk) as tracker:
         User.objects.create_user("ada")

@@ -3,13 +3,16 @@
 import logging
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 
 from telltale import store
 from telltale.core.snapshot import Progress
 from telltale.core.states import State
 from telltale.models import TaskState
+from telltale.owners import Owner
 from telltale.worker import spool
 from telltale.worker.spool import SpooledEnd
 from tests.worker.conftest import QUICK
@@ -55,6 +58,41 @@ def test_an_attempt_that_was_never_claimed_is_claimed_and_ended(queue) -> None:
     spool.put(end_of(task, attempt=None))
     spool.write_all()
     assert (row(task).state, row(task).attempt) == ("failed", 1)
+
+
+def test_an_end_whose_write_fails_after_its_claim_is_written_by_the_next_try(
+    queue, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_fields: object) -> None:
+        raise OperationalError("the server closed the connection")
+
+    task = queue()
+    spool.put(end_of(task, attempt=None))
+    with monkeypatch.context() as patched, pytest.raises(OperationalError, match="closed"):
+        patched.setattr(store, "end", fail)
+        spool.write_all()
+    assert row(task).state == "queued", "nothing is left of the first try"
+    spool.write_all()
+    assert (row(task).state, row(task).error) == ("failed", "Row 7 has no name.")
+    assert files(folder) == []
+
+
+def test_a_cancellation_of_an_attempt_that_was_never_claimed_is_published(queue, carried) -> None:
+    task = queue()
+    TaskState.objects.filter(pk=task.pk).update(cancel_requested=True)
+    spool.put(end_of(task, attempt=None))
+    spool.write_all()
+    assert row(task).state == "cancelled"
+    carried.assert_ended(task)
+
+
+def test_the_end_of_a_last_member_that_was_never_claimed_ends_its_group(folder: Path) -> None:
+    members = [store.Member(runner_id=f"{n}", name="work", label="Work", args=[], kwargs={}) for n in range(2)]
+    group = store.queue_group([members], group_id=uuid4(), runner="test", name="all", label="All", owner=Owner())
+    for member in TaskState.objects.filter(group_id=group.pk):
+        spool.put(end_of(member, attempt=None, state=State.SUCCEEDED))
+    spool.write_all()
+    assert row(group).state == "succeeded"
 
 
 def test_an_end_takes_back_that_the_task_was_presumed_lost(queue) -> None:

@@ -8,7 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 
 import telltale
-from telltale.worker.tracker import Tracker, tracking
+from telltale.worker.current import tracking
+from telltale.worker.tracker import Tracker
 
 
 @pytest.fixture
@@ -94,6 +95,66 @@ def test_an_error_of_the_iterable_is_raised(tracker: Tracker) -> None:
 
     with pytest.raises(ValueError, match="in the source"):
         list(telltale.progress(source()))
+
+
+def test_while_the_next_item_is_fetched_the_items_before_it_are_counted(tracker: Tracker) -> None:
+    seen = []
+
+    def rows() -> Iterator[int]:
+        for row in range(3):
+            seen.append(tracker.current)
+            yield row
+
+    list(telltale.progress(rows(), total=3))
+    assert seen == [0, 1, 2]
+
+
+def test_the_items_before_an_error_of_the_iterable_are_counted(tracker: Tracker) -> None:
+    def rows() -> Iterator[int]:
+        yield from range(300)
+        raise ValueError("in the source")
+
+    with pytest.raises(ValueError, match="in the source"):
+        list(telltale.progress(rows()))
+    assert tracker.current == 300
+
+
+def test_a_count_that_the_task_sets_in_a_loop_is_valid_until_the_next_item(tracker: Tracker) -> None:
+    seen = []
+    for item in telltale.progress(range(3)):
+        if item == 1:
+            tracker.current = 100
+            tracker.advance()
+        seen.append(tracker.sample().current)
+    assert seen == [0, 101, 2]
+
+
+def test_after_a_loop_the_task_counts_on(tracker: Tracker) -> None:
+    list(telltale.progress(range(3)))
+    tracker.current += 1
+    tracker.advance(2)
+    assert tracker.sample().current == 6
+
+
+def test_the_count_of_a_loop_goes_on_after_a_stage_inside_it_that_failed(tracker: Tracker) -> None:
+    seen = []
+    for _ in telltale.progress(range(400)):
+        with suppress(ValueError), telltale.stage("Parts"):
+            list(telltale.progress(range(2)))
+            raise ValueError
+        seen.append(tracker.current)
+    assert seen == list(range(400))
+    assert tracker.sample().current == 400
+
+
+def test_a_place_that_an_exception_left_inside_a_long_loop_stays_until_more_is_reported(tracker: Tracker) -> None:
+    for item in telltale.progress(range(1_000)):
+        if item == 900:
+            with suppress(ValueError), telltale.stage("Parts"):
+                tracker.current, tracker.total = 7, 9
+                raise ValueError
+            assert [tracker.sample().current for _ in range(3)] == [7, 7, 7]
+            break
 
 
 def test_a_loop_inside_a_counted_loop_is_not_counted(tracker: Tracker) -> None:

@@ -59,6 +59,18 @@ STEADY_SPREADS: Final = 0.5
 GROWS_BY: Final = 0.8
 """The time left stands still while it is too short; it grows only if this share of it is missing."""
 
+NEAR_S: Final = 20.0
+"""If less than this is missing, the time left grows by `STEADY_S` at most, and stands still for the rest."""
+
+ALIKE: Final = 1.25
+"""Earlier runs were alike if the 95th percentile of their durations is at most so many times the median."""
+
+CONTRADICTED_BY: Final = 3.0
+"""If the pace tells a duration that is so many times longer or shorter than usual, this run is not a usual one."""
+
+LAST_SHARE: Final = 0.5
+"""In this last share of the usual duration, earlier runs count less and less."""
+
 FAR_S: Final = 1e9
 """No estimate is longer, so that no fraction makes the arithmetic overflow."""
 
@@ -85,10 +97,14 @@ class Pace:
         "_samples",
         "_shown_from",
         "_time_s",
+        "_usual_s",
         "_weight",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, usual_s: tuple[float, float] | None = None) -> None:
+        """`usual_s`: (median, 95th percentile) of the durations of earlier runs, in seconds; None if unknown."""
+        is_alike = usual_s is not None and usual_s[1] <= ALIKE * usual_s[0]
+        self._usual_s = usual_s if is_alike else None
         self._began_at: float | None = None
         self._moved_at = 0.0
         self._fraction = 0.0
@@ -153,6 +169,7 @@ class Pace:
             return None
         left_s = self._left_s(now - self._moved_at)
         spread = self._spread(left_s)
+        left_s = self._corrected_by_usual(left_s, now - self._began_at)
         is_shown = self._countdown is not None
         is_vague = spread > (HIDDEN_SPREAD if is_shown else SHOWN_SPREAD) and spread * left_s > HIDDEN_SPREAD_S
         if is_vague or self._overdue_s(now) > self._hidden_after_s(left_s):
@@ -175,6 +192,18 @@ class Pace:
         varies_s = math.sqrt(self._deviation / self._weight)
         passed_s = min(waited_s, self._patience_s())
         return max(left_s - passed_s, min(left_s, varies_s), min(waited_s - left_s, left_s + varies_s))
+
+    def _corrected_by_usual(self, left_s: float, elapsed_s: float) -> float:
+        """The seconds left, where earlier runs tell them better: weights of stages may be wrong in each run."""
+        if self._usual_s is None:
+            return left_s
+        median_s, late_s = self._usual_s
+        if elapsed_s > late_s or not median_s / CONTRADICTED_BY <= elapsed_s + left_s <= CONTRADICTED_BY * median_s:
+            return left_s
+        usual_left_s = max(0.0, median_s - elapsed_s)
+        # The more of this run is known, the less earlier ones count: it may be shorter or longer than they were.
+        weight = min(1.0 - self._fraction, usual_left_s / (LAST_SHARE * median_s))
+        return weight * usual_left_s + (1 - weight) * left_s
 
     def _patience_s(self) -> float:
         return 1.5 * max(self._pause_s, SAMPLE_S)
@@ -211,7 +240,9 @@ class Countdown:
         stood_s, self._seen_at = now - self._seen_at, now
         may_jump = now - self._corrected_at >= STEADY_S
         if missing_s > max(STEADY_S, GROWS_BY * told_s) and may_jump:
-            self._jump(now + left_s - 0.4 * missing_s, now)
+            # What is missing near the end is often one slow item: most of it is made up for by standing still.
+            grows_s = 0.6 * missing_s
+            self._jump(self._ends_at + (min(grows_s, STEADY_S) if missing_s < NEAR_S else grows_s), now)
         elif missing_s > (0 if self._is_standing else tolerance / 2 * left_s):
             # It stands still: a time left that grows a little and shrinks again is not believed.
             self._ends_at += min(stood_s, missing_s)

@@ -56,17 +56,24 @@ class Hub:
     # Followers -----------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:
-        """Begin to deliver what its grant covers, before the snapshot is read; call it again after a renewal."""
+        """Begin to deliver what its grant covers, before the snapshot is read; call it again after a renewal.
+
+        What waits for it of topics that it goes on following stays.
+        """
         assert connection.grant is not None, "admit the connection first"
-        self.detach(connection)
-        self._topics[connection] = connection.grant.topics
-        for topic in connection.grant.topics:
+        before, topics = self._topics.get(connection, frozenset()), connection.grant.topics
+        self._leave(connection, before - topics)
+        self._topics[connection] = topics
+        for topic in topics - before:
             self._followers.setdefault(topic, set()).add(connection)
 
     def detach(self, connection: Connection) -> None:
         """Forget the connection; harmless if it is not attached."""
         self._backlog.pop(connection, None)
-        for topic in self._topics.pop(connection, ()):
+        self._leave(connection, self._topics.pop(connection, frozenset()))
+
+    def _leave(self, connection: Connection, topics: AbstractSet[str]) -> None:
+        for topic in topics:
             followers = self._followers[topic]
             followers.discard(connection)
             if not followers:

@@ -14,6 +14,7 @@ from operator import index
 from typing import Any, Final
 
 from telltale.core.snapshot import MAX_BORDERS, MESSAGE_BYTES, SHORT_BYTES, Progress, bounded
+from telltale.core.stage_times import StageTimes
 
 _TINY: Final = 1e-9
 
@@ -53,6 +54,8 @@ class Stages:
     """The stages of one attempt: a tree. The present one is the innermost of the task's own line."""
 
     root: Stage = field(default_factory=Stage)
+    times: StageTimes | None = None
+    """Measures the root's children; None if nobody asks how long they take."""
     _present: Stage | None = None
     _highest: float | None = None
     _ends: list[float] | None = field(default_factory=list)
@@ -86,6 +89,8 @@ class Stages:
             self._borders = self._find_borders()
         stage = Stage(name=name, share=share, parent=parent, number=parent.children)
         parent.open[id(stage)] = stage
+        if parent is self.root and self.times is not None:
+            self.times.begin(id(stage), name)
         if not is_parallel:
             self._present = stage
         return stage
@@ -96,6 +101,8 @@ class Stages:
         parent = stage.parent
         if parent is None or parent.open.pop(id(stage), None) is None:
             return
+        if parent is self.root and self.times is not None:
+            self.times.end(id(stage))
         is_known = parent.done_share is not None and stage.share is not None
         parent.done_share = min(1.0, (parent.done_share or 0.0) + (stage.share or 0.0)) if is_known else None
         if stage is self._present:

@@ -40,6 +40,11 @@ written by a reader that knows only what was saved.
 """
 
 
+def known_fields(cls: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a dataclass with slots has fields for: newer senders and writers may add some."""
+    return {name: data[name] for name in cls.__slots__ if name in data}
+
+
 def supersedes(order: Order, other: Order | None) -> bool:
     """Whether the snapshot with `order` replaces one of the same task with the order `other` (None: there is none).
 
@@ -124,7 +129,7 @@ class Progress:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reverse `to_json`; unknown keys are ignored, because newer senders may add some."""
-        known = {name: data[name] for name in cls.__slots__ if name in data}
+        known = known_fields(cls, data)
         return cls(**known | {"borders": tuple(data.get("borders") or ())})
 
 
@@ -201,7 +206,7 @@ class Snapshot:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Reverse `to_json`; unknown keys are ignored, because newer senders may add some."""
-        known = {name: data[name] for name in cls.__slots__ if name in data}
+        known = known_fields(cls, data)
         usual = data.get("usual_s")
         return cls(
             **known

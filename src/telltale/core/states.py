@@ -33,6 +33,9 @@ class Health(StrEnum):
     STALLED = "stalled"  # contact lost: the beat is overdue, the lease has not expired yet
 
 
+KNOWN_STATES = frozenset(State)
+"""Those of this version: a newer one may write others, as text, during an upgrade."""
+
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST})
 
 # Within one attempt. A claim of a task that is not queued begins a new attempt, so it is not in this table.

@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from telltale.core.snapshot import Order, Snapshot, is_credible
+from telltale.core.snapshot import Order, Snapshot, is_credible, known_fields
 from telltale.core.states import State
 from telltale.core.topics import is_topic
 
@@ -64,6 +64,11 @@ class Notice:
         """Return plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Reverse `to_json`; unknown keys are ignored, because newer senders may add some."""
+        return cls(**known_fields(cls, data))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -76,6 +81,11 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Reverse `to_json`; unknown keys are ignored, because newer senders may add some."""
+        return cls(**known_fields(cls, data))
 
 
 class Kind(StrEnum):
@@ -229,8 +239,8 @@ class Envelope:
 
 _DECODERS: Final[Mapping[Kind, Callable[[Json], Content]]] = {
     Kind.SNAPSHOT: Snapshot.from_json,
-    Kind.NOTICE: lambda data: Notice(**data),
-    Kind.EVENT: lambda data: Event(**data),
+    Kind.NOTICE: Notice.from_json,
+    Kind.EVENT: Event.from_json,
 }
 
 

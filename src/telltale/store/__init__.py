@@ -15,15 +15,15 @@ In the order of a task's life:
 - `ending`: ends tasks, by their worker, by a person, by an expired lease; `write_end` is the statement for all of these
 - `groups`: many tasks under one bar; `group_reopening`: a lost member comes back
 - `notices`: messages for owners, each shown once; `message_list`: the list of them, to be read again;
-  `unseen`: those that are handed over to mail or a hook
+  `unseen`: those that are handed over to mail or a hook; `push`: the browsers to which they are sent
 - `sign_in`: what an anonymous session owned becomes the user's
 - `reading`: what pages and followers see; `write_on_read`: what a read changes; `unsaved`: what is not saved yet
 - `listing`: the whole list of an owner's tasks, one page at a time
 - `pruning`: deletes what is no longer kept
 
 Shared: `values` (arguments and results), `clock`, `rows` (access to the tables), `columns` (values that several modules
-write), `durations` (how long runs usually take), `time_limit` (for a worker's calls). Other packages use only the names
-below.
+write), `past_attempts` (those that newer ones superseded), `durations` (how long runs usually take), `time_limit`
+(for the calls of workers and live servers). Other packages use only the names below.
 """
 
 from telltale.store.calls import call_arguments
@@ -45,6 +45,20 @@ from telltale.store.notices import (
     take_waiting,
 )
 from telltale.store.pruning import PRUNED_AT_ONCE, prune
+from telltale.store.push import (
+    PushTarget,
+    TooManyBrowsers,
+    add_push,
+    delete_push,
+    delete_push_of,
+    delete_targets,
+    hold_for_push,
+    push_accepted,
+    push_again_in,
+    push_failed,
+    push_targets,
+    push_topics,
+)
 from telltale.store.queueing import (
     KEY_LENGTH,
     count_before,
@@ -83,6 +97,7 @@ __all__ = [
     "MessagePlace",
     "NoticeHold",
     "Pruned",
+    "PushTarget",
     "Queued",
     "Refusal",
     "Report",
@@ -91,7 +106,9 @@ __all__ = [
     "SavedRun",
     "TaskPage",
     "TaskPlace",
+    "TooManyBrowsers",
     "add_notice",
+    "add_push",
     "add_source",
     "add_unsaved",
     "call_arguments",
@@ -99,7 +116,10 @@ __all__ = [
     "confirm_handed_over",
     "confirm_notice",
     "count_before",
+    "delete_push",
+    "delete_push_of",
     "delete_queued",
+    "delete_targets",
     "due_topics",
     "end",
     "end_expired",
@@ -111,6 +131,7 @@ __all__ = [
     "give_back",
     "hand_over",
     "hold_due",
+    "hold_for_push",
     "hold_notice",
     "is_cancel_requested",
     "limited_lock_waits",
@@ -124,6 +145,11 @@ __all__ = [
     "owns_tasks",
     "postpone_start_by",
     "prune",
+    "push_accepted",
+    "push_again_in",
+    "push_failed",
+    "push_targets",
+    "push_topics",
     "queue",
     "queue_group",
     "queue_many",

@@ -13,6 +13,7 @@ from telltale.owners import Owner
 NEW_ATTEMPT: Final[Mapping[str, Any]] = {
     "seq": 0,
     "progress": {},
+    "stage_times": None,
     "remaining_s": None,
     "remaining_spread": None,
     "result": None,

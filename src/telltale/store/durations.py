@@ -23,6 +23,9 @@ CACHED_S: Final = 10.0
 WRITE_EVERY_S: Final = 10.0
 """Durations of short runs are written together, this often for each task and process."""
 
+MOST_NAMES: Final = 1_000
+"""How many names of tasks are remembered: a site may give each piece of work a name of its own."""
+
 _cached: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
 """By database and task name: (when it was read, the usual duration)."""
 _unwritten: dict[tuple[str, str], tuple[float, list[float], bool]] = {}
@@ -34,8 +37,14 @@ def usual_duration_s(name: str) -> tuple[float, float] | None:
     read_at, usual_s = _cached.get((database(), name), (float("-inf"), None))
     if time.monotonic() - read_at >= CACHED_S:
         usual_s = _read_usual_s(name)
-        _cached[database(), name] = (time.monotonic(), usual_s)
+        _cache(name, usual_s)
     return usual_s
+
+
+def _cache(name: str, usual_s: tuple[float, float] | None) -> None:
+    if len(_cached) >= MOST_NAMES:
+        _cached.clear()
+    _cached[database(), name] = (time.monotonic(), usual_s)
 
 
 def _read_usual_s(name: str) -> tuple[float, float] | None:
@@ -51,6 +60,8 @@ def add_duration(name: str, duration_s: float) -> None:
     """
     written_at, unwritten, are_few = _unwritten.get((database(), name), (float("-inf"), [], True))
     unwritten = [*unwritten, duration_s]
+    if len(_unwritten) >= MOST_NAMES:
+        _unwritten.clear()  # Most are of names that came once.
     if not are_few and time.monotonic() - written_at < WRITE_EVERY_S and duration_s < WRITE_EVERY_S:
         _unwritten[database(), name] = (written_at, unwritten, are_few)
         return
@@ -61,7 +72,7 @@ def add_duration(name: str, duration_s: float) -> None:
         logger.info("%d durations of %s could not be saved: %s", len(unwritten), name, error)
         return
     _unwritten[database(), name] = (time.monotonic(), [], len(stored.durations_s) < ENOUGH)
-    _cached[database(), name] = (time.monotonic(), stored.usual_s)
+    _cache(name, stored.usual_s)
 
 
 def _write_durations(name: str, durations_s: list[float]) -> DurationHistory:

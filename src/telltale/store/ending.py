@@ -5,7 +5,7 @@ ends the tasks whose lease expired.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +35,7 @@ def end(
     *,
     seq: int | None = None,
     progress: Progress | None = None,
+    stage_times: Sequence[Any] | None = None,
     error: str | None = None,
     detail: str = "",
     reference: str | None = None,
@@ -60,6 +61,8 @@ def end(
         fields["seq"] = NextSeq(seq)
     if progress is not None:
         fields["progress"] = progress.to_json()
+    if stage_times is not None:
+        fields["stage_times"] = stage_times
     if result is not None:
         fields["result"] = _link(result)
     if return_json is not None:

@@ -16,6 +16,7 @@ from telltale.models import TaskState
 from telltale.store.clock import or_now
 from telltale.store.groups import long_lease, recount
 from telltale.store.notices import revoke_end_notice
+from telltale.store.past_attempts import past_attempts
 from telltale.store.rows import database, in_transaction, task_rows, values_of
 from telltale.store.values import Changed
 
@@ -62,6 +63,7 @@ def _reopen(group: TaskState, instant: float) -> bool:
     failed = task_rows().filter(pk=group.pk, attempt=group.attempt, state=State.FAILED.value)
     columns: dict[str, Any] = {
         "attempt": group.attempt + 1,
+        "past_attempts": past_attempts(group, next_at=instant, is_continued=True),
         "seq": group.seq + 1,
         "state": State.RUNNING.value,
         "ended_at": None,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.db import Error, OperationalError, connections
 
 from telltale.store.rows import database, in_transaction
+from telltale.store.statements import Columns, Conditions, update_row, update_unlocked_row
 
 LOCK_WAIT_S: Final = 0.25
 """How long to wait on PostgreSQL: far longer than a transaction of Telltale's own takes."""
@@ -40,9 +41,14 @@ def limited_lock_waits() -> Iterator[None]:
     if limit is None:
         yield
         return
+    with _raising_row_locked(), limit(connection):
+        yield
+
+
+@contextmanager
+def _raising_row_locked() -> Iterator[None]:
     try:
-        with limit(connection):
-            yield
+        yield
     except OperationalError as error:
         if not _is_lock_timeout(error):
             raise
@@ -52,6 +58,28 @@ def limited_lock_waits() -> Iterator[None]:
 def in_impatient_transaction() -> AbstractContextManager[Any]:
     """A transaction in which waits for locks are limited, where `limited_lock_waits` can limit them."""
     return limited_lock_waits() if connections[database()].vendor in _LIMITS else in_transaction()
+
+
+def update_row_without_waiting(where: Conditions, columns: Columns) -> bool:
+    """As `update_row`, but raises `RowLocked` if another transaction keeps the row locked. `where` names the id.
+
+    It takes one statement unless the row is locked: every run of a task begins with it. On SQLite it waits.
+    """
+    connection: Any = connections[database()]
+    if connection.vendor not in _LIMITS:
+        return update_row(where, columns)
+    is_mariadb = connection.vendor == "mysql" and connection.mysql_is_mariadb
+    # A unique key can make it wait for another row than this one.
+    is_one_row = not connection.in_atomic_block and "open_key" not in columns
+    if is_one_row and (is_mariadb or connection.vendor == "postgresql"):
+        with _raising_row_locked():
+            if update_unlocked_row(where, columns):
+                return True
+        if is_mariadb:
+            return False
+    # PostgreSQL's row was locked, or has changed. In a transaction of the caller, a lock timeout needs a savepoint.
+    with limited_lock_waits():
+        return update_row(where, columns)
 
 
 @contextmanager

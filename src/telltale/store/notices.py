@@ -39,7 +39,7 @@ HELD_S: Final = 10.0
 
 
 HANDING_OVER_S: Final = 300.0
-"""How long notices are held while they are handed over to mail or a hook (`unseen.py`)."""
+"""How long notices are held while they are handed over to web push, mail or a hook (`push.py`, `unseen.py`)."""
 
 HANDOVER_HOLDER: Final = "handover:"
 """How the holder's name begins while notices are handed over."""

@@ -13,6 +13,7 @@ from django.db import IntegrityError
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from telltale import tracing
 from telltale.core.snapshot import SHORT_BYTES, bounded
 from telltale.core.states import RETRIABLE, State
 from telltale.models import TaskState
@@ -22,6 +23,7 @@ from telltale.store.clock import now, or_now
 from telltale.store.columns import NEW_ATTEMPT, joinable_open_keys, open_key_of
 from telltale.store.ending import expire, has_expired
 from telltale.store.followers import add_follower
+from telltale.store.past_attempts import past_attempts
 from telltale.store.rows import MAX_TRIES, equals, in_transaction, read_change, task_rows, valid_ids, values_of
 from telltale.store.sign_in import owner_now
 from telltale.store.statements import insert_row
@@ -44,6 +46,7 @@ def queue(
     is_shared: bool = False,
     due_at: float | None = None,
     start_by: float | None = None,
+    queue_name: str = "",
     now: float | None = None,
 ) -> Queued:
     """Create the queued row, in the caller's transaction; with a key, join the owner's open task of that name and key.
@@ -52,32 +55,54 @@ def queue(
     from then on.
     `args=None`: the arguments can't be stored, so the task can't be run again from its page. `due_at`: when the task
     should begin; None for as soon as possible. `start_by`: if no worker has begun it then, it ends as failed; None for
-    no such limit. Raises `IntegrityError` if `task_id` or the runner's id has a row
-    already, and `ValueError` if the key is too long.
+    no such limit. `queue_name`: the runner's queue, if known. Raises `IntegrityError` if `task_id` or the runner's id
+    has a row already, `TypeError` if the key is no text, and `ValueError` if it is too long.
     """
-    key = None if key is None else storable_key(key)
-    if key is not None and len(key) > KEY_LENGTH:
-        raise ValueError(
-            f"The key {key[:40]!r}… has {len(key):,} characters; a key has at most {KEY_LENGTH}. Use a hash of it."
-        )
+    key = None if key is None else _valid_key(key)
     instant, owner = or_now(now), owner_now(owner)
-    columns: dict[str, Any] = {"id": task_id} if task_id else {}
+    columns = _columns(runner, name, str(label) or name, owner, start_by, queue_name, instant)
+    columns |= {"id": task_id} if task_id else {}
     columns |= {
-        "runner": runner,
         "runner_id": runner_id,
-        "name": bounded(name, SHORT_BYTES),
-        "label": bounded(str(label) or name, SHORT_BYTES),
         "key": key,
         "open_key": open_key_of(name, key, owner, is_shared=is_shared),
         "is_shared": is_shared and key is not None,
         "call": call_to_json(args, kwargs),
+        "due_at": due_at,
+    }
+    return _join_or_create(joinable_open_keys(name, key, owner, is_shared=is_shared), columns, owner, instant)
+
+
+def _valid_key(key: str) -> str:
+    """The key as the database can store it; raises `TypeError` if it is no text, `ValueError` if it is too long."""
+    if not isinstance(key, str):
+        raise TypeError(f'The key {key!r:.80} is no text: make it one, such as key=f"import-{{pk}}".')
+    key = storable_key(key)
+    if len(key) > KEY_LENGTH:
+        raise ValueError(
+            f"The key {key[:40]!r}… has {len(key):,} characters; a key has at most {KEY_LENGTH}. Use a hash of it."
+        )
+    return key
+
+
+def _columns(
+    runner: str, name: str, label: str, owner: Owner, start_by: float | None, queue_name: str, instant: float
+) -> dict[str, Any]:
+    """The columns that all calls of one task share."""
+    return {
+        "runner": runner,
+        "name": bounded(name, SHORT_BYTES),
+        "label": bounded(label, SHORT_BYTES),
         "owner_id": owner.user_id,
         "session": owner.session,
-        "due_at": due_at,
         "lease_until": start_by,
+        "queue": bounded(queue_name, SHORT_BYTES),
+        "trace": tracing.carrier(),
         "created_at": instant,
     }
-    open_keys = joinable_open_keys(name, key, owner, is_shared=is_shared)
+
+
+def _join_or_create(open_keys: Collection[str], columns: Mapping[str, Any], owner: Owner, instant: float) -> Queued:
     for _try in range(MAX_TRIES):
         open_task = _open_task(open_keys, instant)
         if open_task is not None:
@@ -93,8 +118,8 @@ def queue(
             if _open_task(open_keys, instant) is None:
                 raise
     raise IntegrityError(
-        f"The key {key!r} of {name} was taken by {MAX_TRIES} other tasks in turn, which ended before they could be "
-        "joined. Queue the task again."
+        f"The key {columns['key']!r} of {columns['name']} was taken by {MAX_TRIES} other tasks in turn, which ended "
+        "before they could be joined. Queue the task again."
     )
 
 
@@ -106,22 +131,15 @@ def queue_many(
     label: str,
     owner: Owner,
     start_by: float | None = None,
+    queue_name: str = "",
     now: float | None = None,
 ) -> list[TaskState]:
     """Create the queued rows of many calls of one task in one statement. Call: (task id, runner's id, arguments).
 
-    `start_by` as in `queue`.
+    `start_by`, `queue_name` as in `queue`.
     """
     owner = owner_now(owner)
-    shared: dict[str, Any] = {
-        "runner": runner,
-        "name": bounded(name, SHORT_BYTES),
-        "label": bounded(label, SHORT_BYTES),
-        "owner_id": owner.user_id,
-        "session": owner.session,
-        "lease_until": start_by,
-        "created_at": or_now(now),
-    }
+    shared = _columns(runner, name, label, owner, start_by, queue_name, or_now(now))
     rows = [
         TaskState(id=task_id, runner_id=runner_id, call=call_to_json(args, {}), **shared)
         for task_id, runner_id, args in calls
@@ -156,7 +174,9 @@ def requeue(
     unchanged = task_rows().filter(pk=row.pk, attempt=row.attempt, state=row.state, owner_id=row.owner_id)
     columns = dict(NEW_ATTEMPT) | {"state": State.QUEUED.value, "attempt": row.attempt + 1, "runner_id": runner_id}
     columns["open_key"] = open_key_of(row.name, row.key, row.belongs_to, is_shared=row.is_shared)
-    columns |= {"due_at": or_now(now), "lease_until": start_by}
+    instant = or_now(now)
+    columns |= {"due_at": instant, "lease_until": start_by, "trace": tracing.carrier()}
+    columns["past_attempts"] = past_attempts(row, next_at=instant)
     try:
         with in_transaction():
             return read_change(row.pk) if unchanged.update(**columns) else None

@@ -16,6 +16,7 @@ from django.db import connections
 from django.db.models import Model
 
 from telltale import conf
+from telltale.core.states import KNOWN_STATES
 from telltale.core.topics import InvalidTopic, parse, unescape
 from telltale.core.wire import Envelope
 from telltale.models import StoredNotice, TaskState
@@ -158,13 +159,20 @@ def end_expired(ids: Iterable[UUID | str] | None = None, *, now: float | None = 
 
 
 def up_to_date(read: Callable[[], list[TaskState]], instant: float) -> list[TaskState]:
-    """Return the rows that `read` finds, with unsaved progress, after those whose lease expired were ended."""
-    rows = read()
+    """Return the rows that `read` finds, with unsaved progress, after those whose lease expired were ended.
+
+    During an upgrade, a newer version may write states that this one does not know: such rows are left out.
+    """
+
+    def read_known() -> list[TaskState]:
+        return [row for row in read() if row.state in KNOWN_STATES]
+
+    rows = read_known()
     expired_ids = [row.pk for row in rows if has_expired(row, instant)]
     groups = [row for row in rows if row.ended_at is None and "steps" in row.call]
     # After a write, read again even if nothing was changed: another process may have been faster.
     if (expired_ids or groups) and write_on_read(lambda: _expire_and_recount(expired_ids, groups, instant)) is not None:
-        rows = read()
+        rows = read_known()
     add_unsaved(rows, instant)
     return rows
 

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from telltale import conf
 from telltale.core.states import State
-from telltale.models import StoredNotice, TaskFollower, TaskState
+from telltale.models import PushSubscription, StoredNotice, TaskFollower, TaskState
 from telltale.owners import Owner
 from telltale.store.values import Changed
 
@@ -49,6 +49,11 @@ def notice_rows() -> "QuerySet[StoredNotice]":
 def follower_rows() -> "QuerySet[TaskFollower]":
     """All visitors who joined a shared task, in the database of the settings."""
     return TaskFollower.objects.using(database())
+
+
+def push_rows() -> "QuerySet[PushSubscription]":
+    """All browsers to which notices are pushed, in the database of the settings."""
+    return PushSubscription.objects.using(database())
 
 
 def in_transaction() -> transaction.Atomic:

@@ -6,7 +6,8 @@ unless a delivery or a person has begun that one.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,9 @@ from telltale.store.columns import NEW_ATTEMPT, NOT_WAITING, open_key_of
 from telltale.store.durations import usual_duration_s
 from telltale.store.ending import end
 from telltale.store.group_reopening import reopen_group
+from telltale.store.lock_waits import limited_lock_waits, update_row_without_waiting
 from telltale.store.notices import revoke_end_notice
+from telltale.store.past_attempts import past_attempts
 from telltale.store.rows import (
     MAX_TRIES,
     database,
@@ -55,6 +58,9 @@ def claim(
     delivery; with `at_most_once`, so does every task that is not queued. If a cancellation was requested, the task ends
     here as cancelled instead of beginning again. A row that is not of this runner, or of neither this `runner_id` nor
     this `name`, refuses too: the message was forged, or names a wrong row.
+
+    Raises `RowLocked` if another transaction holds the row, such as one of the site's that has read it for an update:
+    the run need not wait for its end. With `at_most_once` it waits, because another delivery may run meanwhile.
     """
     for _try in range(MAX_TRIES):
         row = _find(task_id, runner, runner_id)
@@ -68,14 +74,15 @@ def claim(
         if at_most_once and row.state != State.QUEUED:
             return Refusal(state=State(row.state), is_superseded=True)
         if row.cancel_requested:
-            ended = end(row.pk, row.attempt, State.CANCELLED, now=now)
+            with nullcontext() if at_most_once else limited_lock_waits():
+                ended = end(row.pk, row.attempt, State.CANCELLED, now=now)
             if ended is None and row.ended_at is None:
                 continue
             return Refusal(state=State.CANCELLED, changed=ended)
         if State(row.state) not in CLAIMABLE:
             return Refusal(state=State(row.state))
         is_again = row.ended_at is not None
-        claimed = _begin_attempt(row, worker, or_now(now))
+        claimed = _begin_attempt(row, worker, or_now(now), may_wait=at_most_once)
         if claimed is not None:
             if is_again:
                 reopen_group(row, now=now)
@@ -100,7 +107,7 @@ def _find(task_id: UUID | str | None, runner: str | None, runner_id: str | None)
     return find_row({"runner_id": runner_id, "runner": runner})
 
 
-def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
+def _begin_attempt(row: TaskState, worker: str, instant: float, *, may_wait: bool) -> Claim | None:
     attempt = row.attempt if row.state == State.QUEUED else row.attempt + 1
     columns: dict[str, Any] = dict(NEW_ATTEMPT) if attempt > row.attempt else {"seq": row.seq + 1, **NOT_WAITING}
     columns |= {
@@ -112,14 +119,16 @@ def _begin_attempt(row: TaskState, worker: str, instant: float) -> Claim | None:
         "beat_at": instant,
         "lease_until": instant + conf.settings().lease_s,
     }
+    if attempt > row.attempt:
+        columns["past_attempts"] = past_attempts(row, next_at=None)
     if row.ended_at is not None:  # An open task has its key already.
         columns["open_key"] = open_key_of(row.name, row.key, row.belongs_to, is_shared=row.is_shared)
     try:
-        return _update_if_unchanged(row, columns)
+        return _update_if_unchanged(row, columns, may_wait=may_wait)
     except IntegrityError:
         # The task had ended, and another task has taken its key since. The runner decided to run it nevertheless, so
         # it runs without the key.
-        return _update_if_unchanged(row, columns | {"key": None, "open_key": None})
+        return _update_if_unchanged(row, columns | {"key": None, "open_key": None}, may_wait=may_wait)
 
 
 def take_back(claim: Claim, *, is_ending: bool = False, now: float | None = None) -> tuple[Claim, Changed] | None:
@@ -159,6 +168,7 @@ def _reopen(row: TaskState, instant: float) -> bool:
         "attempt": row.attempt + 1,
         "seq": row.seq + 1,
         "state": State.RUNNING.value,
+        "past_attempts": past_attempts(row, next_at=instant, is_continued=True),
         "ended_at": None,
         "beat_at": instant,
         "lease_until": instant + conf.settings().lease_s,
@@ -172,14 +182,14 @@ def _reopen(row: TaskState, instant: float) -> bool:
         return bool(lost.update(**columns | {"key": None, "open_key": None}))
 
 
-def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any]) -> Claim | None:
+def _update_if_unchanged(row: TaskState, columns: Mapping[str, Any], *, may_wait: bool) -> Claim | None:
     as_read = {name: getattr(row, name) for name in ("id", "attempt", "seq", "state", "cancel_requested", "owner_id")}
-    if not update_row(as_read, columns):
+    if not (update_row if may_wait else update_row_without_waiting)(as_read, columns):
         return None
     # The condition includes everything that can change, so the new row is known without reading it again.
     for name, value in columns.items():
         setattr(row, name, value)
-    return Claim(id=row.pk, attempt=row.attempt, seq=row.seq, topics=row.topics, snapshot=row.snapshot)
+    return Claim(id=row.pk, attempt=row.attempt, seq=row.seq, topics=row.topics, snapshot=row.snapshot, trace=row.trace)
 
 
 def set_retrying(
@@ -188,6 +198,7 @@ def set_retrying(
     *,
     seq: int = 0,
     progress: Progress | None = None,
+    stage_times: Sequence[Any] | None = None,
     label: str | None = None,
     due_at: float | None = None,
     error: str | None = None,
@@ -195,11 +206,13 @@ def set_retrying(
 ) -> Changed | None:
     """Record that the attempt failed and its runner will retry it; None if it had ended or a newer one began.
 
-    `progress`, `label`: the attempt's last; None for the saved ones. If a cancellation was requested, the task ends as
-    cancelled instead.
+    `progress`, `stage_times`, `label`: the attempt's last; None for the saved ones. If a cancellation was requested,
+    the task ends as cancelled instead.
     """
     instant = or_now(now)
     last: dict[str, Any] = {} if progress is None else {"progress": progress.to_json()}
+    if stage_times is not None:
+        last["stage_times"] = stage_times
     if label is not None:
         last["label"] = bounded(label, SHORT_BYTES)
     with in_transaction():
@@ -219,4 +232,5 @@ def set_retrying(
             return read_change(task_id)
     if not running.exists():
         return None
-    return end(task_id, attempt, State.CANCELLED, seq=seq, progress=progress, label=label, now=now)
+    last_values: dict[str, Any] = {"progress": progress, "stage_times": stage_times, "label": label}
+    return end(task_id, attempt, State.CANCELLED, seq=seq, now=now, **last_values)

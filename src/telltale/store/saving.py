@@ -21,9 +21,9 @@ from telltale.store.lock_waits import in_impatient_transaction
 from telltale.store.rows import database, task_rows
 from telltale.store.values import Report, Saved
 
-SAVED_AT_ONCE: Final = 90
+SAVED_AT_ONCE: Final = 80
 """How many reports share a transaction. It takes some milliseconds, for which an end may have to wait. Each report has
-eleven parameters, and some databases limit a statement to 999."""
+twelve parameters, and some databases limit a statement to 999."""
 
 
 def save(reports: Sequence[Report], *, now: float | None = None) -> list[Saved]:
@@ -59,7 +59,8 @@ def _save_beats(reports: Sequence[Report], lease: Mapping[str, float]) -> None:
 _ASSIGNMENTS: Final = """
     progress = new_progress, moved_at = new_moved_at, remaining_s = new_remaining_s,
     remaining_spread = new_remaining_spread, no_cancel = new_no_cancel,
-    label = COALESCE(new_label, label), seq = CASE WHEN seq < new_seq THEN new_seq ELSE seq END,
+    label = COALESCE(new_label, label), stage_times = COALESCE(new_stage_times, stage_times),
+    seq = CASE WHEN seq < new_seq THEN new_seq ELSE seq END,
     beat_at = new_beat_at, lease_until = new_lease_until
 """
 _SAME_ATTEMPT: Final = f"id = new_id AND attempt = new_attempt AND state = '{State.RUNNING.value}'"
@@ -92,6 +93,7 @@ def _row_values(report: Report, connection: Any) -> dict[str, Any]:
         "remaining_spread": report.remaining_spread,
         "no_cancel": report.no_cancel,
         "label": None if report.label is None else bounded(report.label, SHORT_BYTES),
+        "stage_times": _field("stage_times").get_db_prep_save(report.stage_times, connection),
     }
 
 

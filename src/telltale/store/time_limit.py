@@ -1,4 +1,4 @@
-"""A time limit for the database calls of a worker: a call that takes longer fails, because its connection is cut.
+"""A time limit for the database calls of workers and live servers: a longer call fails, because its connection is cut.
 
 A server that hangs, or a network that drops packets, sends no error, so without a limit a call would wait for hours.
 One thread in each process cuts the connections whose time is over; the driver then raises an error, as after any other
@@ -60,13 +60,20 @@ def _connect(connection: Any, seconds: float) -> None:
     """Connect, unless that is done, with a limit where the site's settings give none."""
     if connection.connection is not None:
         return
-    settings = connection.settings_dict
-    options = {"connect_timeout": max(MIN_CONNECT_S, round(seconds)), **settings["OPTIONS"]}
-    connection.settings_dict = {**settings, "OPTIONS": options}  # Of this thread's connection alone.
+    settings, limit_s = connection.settings_dict, max(MIN_CONNECT_S, round(seconds))
+    limits = {"connect_timeout": limit_s}
+    # PyMySQL's time to connect does not include the server's greeting, which a server that hangs never sends.
+    limits_reads = connection.Database.__name__ == "pymysql" and "read_timeout" not in settings["OPTIONS"]
+    if limits_reads:
+        limits["read_timeout"] = limit_s
+    connection.settings_dict = {**settings, "OPTIONS": limits | settings["OPTIONS"]}  # Of this thread alone.
     try:
         connection.ensure_connection()
     finally:
         connection.settings_dict = settings
+    if limits_reads:
+        driver_connection: Any = connection.connection
+        driver_connection._read_timeout = None  # The site's own queries may take longer.
 
 
 class _Watch:

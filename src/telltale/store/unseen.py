@@ -43,7 +43,12 @@ def hold_due(topic: str, key: str, *, now: float | None = None) -> list[Notice]:
     `key`: names this process and this call; no other uses it.
     """
     instant = or_now(now)
-    due = _due_rows(instant).filter(topic=topic)
+    return hold_rows(_due_rows(instant).filter(topic=topic), key, now=instant)
+
+
+def hold_rows(due: "QuerySet[StoredNotice]", key: str, *, now: float | None = None) -> list[Notice]:
+    """Hold those of these notices of one person that are free, as `hold_due` does, and return them, oldest first."""
+    instant = or_now(now)
     ids = list(due.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER_TOGETHER])
     holder = HANDOVER_HOLDER + key
     free_rows(instant).filter(pk__in=ids).update(holder=holder, held_until=instant + HANDING_OVER_S)

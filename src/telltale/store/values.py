@@ -61,6 +61,8 @@ class Claim:
     topics: tuple[str, ...]
     snapshot: Snapshot
     cancel_requested: bool = False
+    trace: Mapping[str, str] | None = None
+    """The trace of the request that started the task, as `tracing.carrier` returned it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,8 @@ class Report:
     remaining_s: float | None = None
     remaining_spread: float | None = None
     no_cancel: str | None = None
+    stage_times: Sequence[Any] | None = None
+    """As `core.stage_times` returns them; None for the saved ones."""
     label: str | None = None
     """None leaves the label unchanged."""
     is_beat: bool = False

@@ -18,6 +18,7 @@ from telltale import conf, native, store
 from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
 from telltale.store import Changed, Claim, Refusal, Report, Saved
+from telltale.worker.counts import counts
 from telltale.worker.tracker import RawValues, Tracker
 from telltale.worker.unusable_figures import log_unusable_figures
 
@@ -190,24 +191,32 @@ class Attempt:
             claim, changed = taken_back
             with self._lock:
                 # The next reading publishes a heartbeat of the new claim, which is saved as a whole report.
-                self.claim, self._seq, self._changed_seq = claim, claim.seq, claim.seq + 1
-                self.topics = claim.topics
-                self.saved_seq, self._published, self._published_at = claim.seq, claim.snapshot, 0.0
+                self._hold(claim)
+                self._changed_seq, self._published, self._published_at = claim.seq + 1, claim.snapshot, 0.0
+            counts()["taken back"] += 1
             logger.warning("Task %s was presumed lost, and goes on: its worker could not save for a while.", claim.id)
             return changed
 
     def begin(self, claim: Claim, *, save_every_s: float) -> None:
         """Begin to run under `claim`."""
-        self._seq, self.topics = claim.seq, claim.topics
         # A page that polls shows only what is saved, so the first save comes after half a period. It stands in for the
         # one that would be due after two periods: from then on the bound of writes (3, and one more each
         # `save_every_s`) is as if there had been no early save.
         started_at = claim.snapshot.started_at or 0.0
-        self.saved_seq, self.saved_at = claim.seq, started_at - save_every_s / 2
+        self.saved_at = started_at - save_every_s / 2
         self._early_save_counts_at = started_at + 2 * save_every_s
-        self.claim = claim
+        self._pace = Pace(claim.snapshot.usual_s)
+        self._hold(claim)
+        counts()["begun"] += 1
         if claim.cancel_requested:
             self.tracker.request_cancel()
+
+    def _hold(self, claim: Claim) -> None:
+        """Run under `claim`. It is set last, because other threads read it without the lock."""
+        self._seq = self.saved_seq = claim.seq
+        self.topics = claim.topics
+        self.tracker.run = (str(claim.id), claim.snapshot.name, claim.attempt)
+        self.claim = claim
 
     # Publishing
 
@@ -320,6 +329,7 @@ class Attempt:
             remaining_spread=published.remaining_spread,
             no_cancel=published.no_cancel,
             label=label,
+            stage_times=self.tracker.stage_times() or None,
             is_beat=is_beat,
         )
 

@@ -1,9 +1,18 @@
-"""Whether a loop over `telltale.progress` still runs, or was left early. Knows nothing of progress; see `loops.py`."""
+"""A loop over `telltale.progress`: how many items it is through, and whether it still runs. See `loops.py`.
+
+An iteration costs about 20 ns, because the loop stores no number: it takes one turn of an endless `repeat`, and other
+code asks that object how many are left.
+"""
 
 import sys
 import weakref
 from collections.abc import Callable
+from itertools import repeat
+from operator import length_hint
 from typing import Any, Final
+
+TURNS: Final = sys.maxsize
+"""How many turns a loop has: more than any loop takes."""
 
 _getrefcount: Final[Callable[[object], int]] = getattr(sys, "getrefcount", lambda _object: 1)
 
@@ -15,11 +24,33 @@ class CountingLoop:
     references to the iterator are counted: a loop that runs has one more than its variables.
     """
 
-    __slots__ = ("iterator", "references")
+    __slots__ = ("_current", "iterator", "references", "turns")
 
     iterator: "weakref.ref[Any]"
     references: int
     """How many there were while the loop ran."""
+    turns: "repeat[None]"
+    """The loop takes one before it fetches an item."""
+
+    def __init__(self) -> None:
+        self.turns = repeat(None, TURNS)
+        self._current: tuple[int, Any] = (0, 0)
+        """The turns taken, and `current` at that time."""
+
+    @property
+    def current(self) -> Any:
+        """How many items the loop is through. What the task sets instead is valid until the next turn.
+
+        The same object for each reading within one turn, because readers compare values by identity.
+        """
+        taken = TURNS - length_hint(self.turns)
+        if taken != self._current[0]:
+            self._current = (taken, taken - 1)
+        return self._current[1]
+
+    @current.setter
+    def current(self, value: object) -> None:
+        self._current = (TURNS - length_hint(self.turns), value)
 
     def begin(self, *, own_references: int = 0) -> None:
         """The loop has asked for its first item. `own_references`: those of the caller, which are not the loop's."""

@@ -22,6 +22,7 @@ from telltale import conf, store
 from telltale.core.states import State
 from telltale.messages import announce
 from telltale.worker.attempt import Attempt
+from telltale.worker.counts import counts
 from telltale.worker.outside import end_if_rolled_back, is_in_site_transaction, run_outside
 from telltale.worker.reporter import reporter
 from telltale.worker.saver import REJECTED, PendingEnd
@@ -36,7 +37,7 @@ LONGEST_WAIT_S: Final = 2.0
 REFERENCE_LETTERS: Final = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """The characters of an error's reference: none is mistaken for another when it is read aloud."""
 
-_INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, CancelledError)
+_INTERRUPTIONS: Final = (KeyboardInterrupt, SystemExit, CancelledError, GeneratorExit)
 _KILLED_GREENLET: Final = "GreenletExit"
 """The exception that ends a greenlet by force. By name, because gevent need not be installed."""
 
@@ -54,7 +55,7 @@ class Verdict:
 
 
 def is_interruption(error: BaseException | None) -> bool:
-    """Whether the error stops the process, thread or greenlet of the task."""
+    """Whether the error stops the process, thread, greenlet or generator of the task."""
     return isinstance(error, _INTERRUPTIONS) or type(error).__name__ == _KILLED_GREENLET
 
 
@@ -63,10 +64,8 @@ def end_attempt(attempt: Attempt, verdict: Verdict, error: BaseException | None 
     if attempt.is_refused or attempt.is_over:
         return
     state, fields = _prepare_end(attempt, verdict, error)
-    write_end = PendingEnd(
-        write=partial(_write_end, attempt, partial(_write_state, state, fields, error)),
-        to_spool=partial(_to_spool, attempt, state, fields),
-    )
+    counts()[f"ended {state.value}"] += 1
+    write_end = _pending_end(attempt, state, fields, error)
     is_outside = attempt.is_outside and _connection().in_atomic_block
     if is_outside and state is State.SUCCEEDED:
         # If it is rolled back, the work is not done: then the lease ends the attempt.
@@ -75,6 +74,31 @@ def end_attempt(attempt: Attempt, verdict: Verdict, error: BaseException | None 
     _write_or_log(attempt, state, write_end, is_outside=is_outside)
     if error is not None and state is not State.RETRYING and not is_outside and is_in_site_transaction():
         reporter().saver.end_later(partial(end_if_rolled_back, attempt, state, fields))
+
+
+def end_abandoned(attempt: Attempt) -> None:
+    """End an attempt in a generator that was left early. Called by the saver's thread.
+
+    Python may finalize a generator in any thread, at any time, also while that thread uses the database.
+    """
+    if attempt.is_refused or attempt.is_over:
+        return
+    error = GeneratorExit()
+    state, fields = _prepare_end(attempt, interrupted(), error)
+    counts()[f"ended {state.value}"] += 1
+    reporter().saver.end_later(_pending_end(attempt, state, fields, error))
+
+
+def interrupted() -> Verdict:
+    """How an attempt ends that an interruption has left."""
+    return Verdict(state=State.FAILED, error=_("The task was stopped before it finished."))
+
+
+def _pending_end(attempt: Attempt, state: State, fields: dict[str, Any], error: BaseException | None) -> PendingEnd:
+    return PendingEnd(
+        write=partial(_write_end, attempt, partial(_write_state, state, fields, error)),
+        to_spool=partial(_to_spool, attempt, state, fields),
+    )
 
 
 def _to_spool(attempt: Attempt, state: State, fields: dict[str, Any]) -> SpooledEnd:
@@ -118,6 +142,8 @@ def _prepare_end(attempt: Attempt, verdict: Verdict, error: BaseException | None
         tracker.forget_place()
     seq, progress = attempt.finish()
     fields: dict[str, Any] = {"seq": seq, "progress": progress, "label": label}
+    if stage_times := tracker.stage_times():
+        fields["stage_times"] = stage_times
     if verdict.state is State.RETRYING:
         fields |= {"due_at": verdict.due_at, "error": verdict.error}
     elif verdict.state is State.SUCCEEDED:
@@ -141,7 +167,7 @@ def text_of(value: object) -> str | None:
 def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, Any]:
     fields = {
         "error": verdict.error or _("An unexpected error occurred."),
-        "detail": "".join(traceback.format_exception(error)) if error else "",
+        "detail": _traceback_of(error) if error is not None else "",
     }
     if verdict.error is None:
         # The text does not explain the error, so people get a reference by which staff find the detail.
@@ -149,12 +175,28 @@ def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, 
     return fields
 
 
+def _traceback_of(error: BaseException) -> str:
+    """The traceback, also of an exception that Python can't format, such as a `SyntaxError` with wrong arguments."""
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        # Without the traceback of this: it would end with the exception that can't be formatted.
+        logger.warning("The exception of a task, a %s, can't be converted to text.", kind)
+        frames = traceback.walk_tb(error.__traceback__)
+        places = [
+            f"File {frame.f_code.co_filename!r}, line {line}, in {frame.f_code.co_name}" for frame, line in frames
+        ]
+        return "\n".join([*places, kind])
+
+
 def _write_state(
     state: State, fields: dict[str, Any], error: BaseException | None, claim: store.Claim
 ) -> store.Changed | None:
     if is_interruption(error) and state is not State.RETRYING and store.is_cancel_requested(claim.id):
         # The process was stopped, and the cancellation had been requested before.
-        state, fields = State.CANCELLED, {name: fields[name] for name in ("seq", "progress", "label")}
+        names = ("seq", "progress", "label", "stage_times")
+        state, fields = State.CANCELLED, {name: fields[name] for name in names if name in fields}
     if state is State.RETRYING:
         return store.set_retrying(claim.id, claim.attempt, **fields)
     end = partial(store.end, claim.id, claim.attempt, state, is_owned=len(claim.topics) > 1)

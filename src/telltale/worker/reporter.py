@@ -3,7 +3,8 @@
 It sleeps while nothing runs, and reads every `PUBLISH_EVERY_S` while something does. After `PUBLISHED_AT_ONCE`
 changes it sleeps again: where more tasks change, each is published less often, and the process keeps its time for the
 tasks. The database, which may be slow or locked, is left to the saver's thread, so progress is published all the same.
-Requests to cancel arrive through the broker, or with the answer to a save. `run.py` calls it.
+Requests to cancel arrive with the answer to a save, or earlier through the broker; then the store is asked first.
+`run.py` calls it.
 """
 
 import logging
@@ -68,6 +69,11 @@ class Reporter:
     def remove(self, attempt: Attempt) -> None:
         """Stop publishing and saving the attempt's progress."""
         self._running.pop(id(attempt), None)
+
+    @property
+    def running_count(self) -> int:
+        """How many attempts run here."""
+        return len(self._running)
 
     def published_of(self, task_ids: Container[str]) -> list[Snapshot]:
         """The newest published snapshots of these tasks, as far as they run in this process."""
@@ -144,7 +150,7 @@ class Reporter:
             return
         for attempt in self._attempts():
             if attempt.claim is not None and attempt.claim.snapshot.id in cancelled_ids:
-                attempt.tracker.request_cancel()
+                self.saver.check_cancellation(attempt)
 
 
 def _on_missed(_topics: Collection[str] | None) -> None:

@@ -17,18 +17,19 @@ from uuid import UUID, uuid4
 from asgiref.sync import sync_to_async
 from django import db
 from django.db import connections
-from django.utils.translation import gettext as _
 
-from telltale import conf, store
+from telltale import conf, store, tracing
 from telltale.core.states import State
 from telltale.messages import announce
 from telltale.owners import CURRENT_OWNER, resolve_owner
 from telltale.worker.attempt import Attempt
-from telltale.worker.ending import Verdict, end_attempt, is_interruption, text_of
+from telltale.worker.cancelled import Cancelled, RunCancelled, out_of_run
+from telltale.worker.current import current, tracking
+from telltale.worker.ending import Verdict, end_abandoned, end_attempt, interrupted, is_interruption, text_of
 from telltale.worker.outside import can_write_outside, run_outside
 from telltale.worker.reporter import reporter
 from telltale.worker.saver import REJECTED
-from telltale.worker.tracker import Cancelled, RunCancelled, Tracker, current, out_of_run, tracking
+from telltale.worker.tracker import Tracker
 
 __all__ = ["Cancelled", "TaskError", "Verdict", "run_attempt", "track"]
 
@@ -120,20 +121,24 @@ class track:
 def _run(attempt: Attempt, verdict: ErrorToVerdict | None = None) -> Iterator[Tracker]:
     _begin(attempt)
     outer = current()
-    with _reported(attempt), tracking(attempt.tracker):
+    joined = attempt.claim.trace if attempt.claim else None
+    with tracing.run_span(joined, attempt.tracker.run) as span, _reported(attempt), tracking(attempt.tracker):
         try:
             yield attempt.tracker
         except GeneratorExit:
-            raise  # The block will never be left: the process ends, and the lease ends the attempt.
+            raise  # `_reported` has the attempt ended: nothing can be written here.
         except BaseException as error:
             outside_error = out_of_run(error)
             # A cancellation is one for every runner, also for one that would retry after any other error.
             runner_verdict = None if isinstance(outside_error, Cancelled) else _ask_runner(verdict, outside_error)
-            end_attempt(attempt, runner_verdict or _verdict_of(outside_error), outside_error)
+            ending = runner_verdict or _verdict_of(outside_error)
+            span.end(ending.state.value, outside_error)
+            end_attempt(attempt, ending, outside_error)
             if outside_error is error or outer.stopping:
                 raise  # If the run around this one is cancelled too, the cancellation goes on to the outer block.
             raise outside_error from error
         else:
+            span.end(State.SUCCEEDED.value, None)
             end_attempt(attempt, Verdict(state=State.SUCCEEDED))
 
 
@@ -182,6 +187,10 @@ def _reported(attempt: Attempt) -> Iterator[None]:
     process_reporter.add(attempt)
     try:
         yield
+    except GeneratorExit:
+        # A generator around the run was left early, such as that of a streamed response.
+        process_reporter.saver.call_soon(partial(end_abandoned, attempt))
+        raise
     finally:
         process_reporter.remove(attempt)
 
@@ -201,7 +210,7 @@ def _verdict_of(error: BaseException) -> Verdict:
     if isinstance(error, TaskError):
         return Verdict(state=State.FAILED, error=text_of(error))
     if is_interruption(error):
-        return Verdict(state=State.FAILED, error=_("The task was stopped before it finished."))
+        return interrupted()
     return Verdict(state=State.FAILED)
 
 

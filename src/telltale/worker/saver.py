@@ -27,6 +27,7 @@ from telltale.core.states import State
 from telltale.messages import announce
 from telltale.worker import spool
 from telltale.worker.attempt import Attempt
+from telltale.worker.counts import counts
 from telltale.worker.spool import SpooledEnd
 
 logger = logging.getLogger(__name__)
@@ -81,9 +82,15 @@ class Saver:
         self._attempts = attempts
         self._ends: deque[Callable[[], None]] = deque()
         """Functions that each write the end of one attempt."""
+        self._calls: deque[Callable[[], None]] = deque()
+        """What other threads have this one do."""
+        self._maybe_cancelled: dict[int, Attempt] = {}
+        """Attempts of which the broker said that they are to be cancelled, by their `id()`."""
         self._read_spool_at = 0.0
         """When to look into the spool again, by the monotonic clock: at the first work, too."""
         self._has_work = native.Event()
+        self._is_urgent = native.Event()
+        """Set when the thread must not wait for its next round."""
         self._thread = native.LazyThread(self._work, "telltale-saver")
         self._start_reporter = start_reporter
         self._prune_at = time.monotonic() + (conf.settings().prune_every_s or 0.0) * uniform(0.0, 1.0)  # noqa: S311
@@ -110,15 +117,34 @@ class Saver:
         self._ends.append(write_end)
         self.wake()
 
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have the thread, which saves an attempt at the moment, call `function`. Takes no lock."""
+        self._calls.append(function)
+
+    def check_cancellation(self, attempt: Attempt) -> None:
+        """Stop the attempt soon, if the store says so too: the broker's message may be forged or a repetition."""
+        self._maybe_cancelled[id(attempt)] = attempt
+        self._is_urgent.set()
+        self.wake()
+
+    @property
+    def waiting_ends(self) -> int:
+        """How many ends the database has not accepted yet."""
+        return len(self._ends)
+
     def _work(self) -> None:
         while True:
             if self._is_idle():
                 self._wait_for_work()
+            self._is_urgent.clear()
             self._start_reporter()
-            native.sleep(CHECK_EVERY_S if self._run_once() else RETRY_S)
+            if self._run_once():
+                self._is_urgent.wait(CHECK_EVERY_S)
+            else:
+                native.sleep(RETRY_S)
 
     def _is_idle(self) -> bool:
-        return not self._attempts() and not self._ends
+        return not self._attempts() and not self._ends and not self._calls
 
     def _wait_for_work(self) -> None:
         self._has_work.clear()
@@ -130,6 +156,9 @@ class Saver:
         """Do everything that is due; False if the database is unavailable."""
         try:
             _connection().close_if_unusable_or_obsolete()
+            while self._calls:
+                self._calls.popleft()()
+            self._check_cancellations()
             self._save()
             self._claim()
             self.write_ends()
@@ -143,6 +172,17 @@ class Saver:
             logger.exception("Saving the progress of tasks failed; it is tried again.")
             return False
         return True
+
+    def _check_cancellations(self) -> None:
+        for key, attempt in time_slice(list(self._maybe_cancelled.items())):
+            del self._maybe_cancelled[key]  # Before the read: a request that comes meanwhile is another.
+            try:
+                with store.time_limit():
+                    if attempt.claim is not None and store.is_cancel_requested(attempt.claim.id):
+                        attempt.tracker.request_cancel()
+            except Exception:
+                self._maybe_cancelled[key] = attempt
+                raise
 
     def _save(self) -> None:
         every_s, now = conf.settings().save_every_s, self.measure_clock()
@@ -179,6 +219,7 @@ class Saver:
             outcomes = store.save([replace(report, is_beat=True)])
         for (attempt, report), outcome in zip(batch, outcomes, strict=True):
             attempt.record_save(report, outcome, now=now)
+            counts().update(superseded=int(outcome.fenced), saved=int(not outcome.fenced and not outcome.unknown))
         for (attempt, _report), outcome in zip(batch, outcomes, strict=True):
             if outcome.lost:
                 _take_back(attempt)
@@ -231,6 +272,7 @@ class Saver:
                 end = self._ends.popleft()
                 if isinstance(end, PendingEnd):
                     spool.put(end.to_spool())
+                    counts()["spooled"] += 1
 
     def _read_spool(self) -> None:
         if time.monotonic() >= self._read_spool_at:

@@ -13,14 +13,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import uuid4
 
-from django.db import DataError, IntegrityError, connections
+from django.db import DataError, IntegrityError, connections, transaction
 
 from telltale import conf, store
-from telltale.core.snapshot import Progress
+from telltale.core.snapshot import Progress, known_fields
 from telltale.core.states import State
 from telltale.messages import announce
 from telltale.models import TaskState
@@ -50,19 +51,27 @@ class SpooledEnd:
         rows = store.task_rows()
         by_runner = {"runner": self.runner, "runner_id": self.runner_id}
         row = (rows.filter(pk=self.task_id) if self.task_id else rows.filter(**by_runner)).first()
-        claim = self._claim(row) if row is not None else None
-        if row is None or claim is None:
+        if row is None:
             return
+        if self.attempt is None:
+            self._claim_and_write(row)
+            return
+        claim = store.Claim(id=row.pk, attempt=self.attempt, seq=0, topics=row.topics, snapshot=row.snapshot)
         changed = self._write(claim)
         if changed is None and (taken_back := store.take_back(claim, is_ending=True)) is not None:
             changed = self._write(taken_back[0])  # A reader has presumed it lost meanwhile.
         announce(changed.envelopes if changed else [])
 
-    def _claim(self, row: TaskState) -> store.Claim | None:
-        if self.attempt is not None:
-            return store.Claim(id=row.pk, attempt=self.attempt, seq=0, topics=row.topics, snapshot=row.snapshot)
-        claim = store.claim(task_id=row.pk, worker=worker_name(os.getpid()), at_most_once=True)
-        return claim if isinstance(claim, store.Claim) else None
+    def _claim_and_write(self, row: TaskState) -> None:
+        """Claim the attempt and end it in one transaction: a claim without its end would refuse the next try."""
+        with transaction.atomic(using=conf.settings().database):
+            claim = store.claim(task_id=row.pk, worker=worker_name(os.getpid()), at_most_once=True)
+            changed = self._write(claim) if isinstance(claim, store.Claim) else claim.changed
+        announce(changed.envelopes if changed else [])
+        if row.group_id is not None:
+            # Another member may have ended during the transaction, and did not see this end.
+            group = store.recount(row.group_id)
+            announce(group.envelopes if group else [])
 
     def _write(self, claim: store.Claim) -> store.Changed | None:
         fields = dict(self.fields)
@@ -78,8 +87,15 @@ class SpooledEnd:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The reverse of `to_json`; raises `ValueError`, `TypeError` or `KeyError` for anything else."""
-        return cls(**json.loads(text))
+        """The reverse of `to_json`; raises `ValueError`, `TypeError` or `KeyError` for anything else.
+
+        Names that this version does not know are left out: a process of a newer one may have written the file.
+        """
+        data = json.loads(text)
+        known = signature(store.set_retrying if data["state"] == State.RETRYING else store.end).parameters
+        values = known_fields(cls, data)
+        values["fields"] = {name: value for name, value in data["fields"].items() if name in known}
+        return cls(**values)
 
 
 def put(end: SpooledEnd) -> None:

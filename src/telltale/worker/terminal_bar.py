@@ -16,9 +16,10 @@ from typing import Any, Final
 from telltale import native
 from telltale.core.estimate import Pace
 from telltale.worker.counting_loop import CountingLoop
+from telltale.worker.current import NoTracker
 from telltale.worker.running_command import RunningCommand, command_at_terminal
 from telltale.worker.terminal_line import Figures, columns_of, renderer
-from telltale.worker.tracker import NoTracker, Tracker
+from telltale.worker.tracker import Tracker
 
 FIRST_AFTER_S: Final = 0.5
 """How long a loop must run before its bar is drawn: many commands have many short loops."""

@@ -1,20 +1,25 @@
-"""The tracker: the handle inside a running task, and the public functions that use it.
+"""The tracker: the handle inside a running task.
 
-The task's thread sets plain attributes; the reporter's thread reads them (`raw_values`, `read`). There is no clock and
-no I/O here, and a lock only where a stage begins or ends, so an iteration of a loop costs tens of nanoseconds.
-Outside a run, everything here does nothing. Knows the arithmetic of stages; must not know store or broker.
+The task's thread sets plain attributes; the reporter's thread reads them (`raw_values`, `read`). There is no I/O here,
+and a lock and a clock only where a stage begins or ends, so an iteration of a loop costs tens of nanoseconds.
+Knows the arithmetic of stages; must not know store or broker.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from functools import partial
 from operator import is_
+from time import monotonic
 from typing import Any
 
 from telltale import native
 from telltale.core.progress import Stage, Stages
 from telltale.core.snapshot import Progress
+from telltale.core.stage_times import StageTimes
+from telltale.worker.cancelled import Cancelled
+from telltale.worker.context import in_context, stage_in_context, tracker_in_context
 from telltale.worker.counting_loop import CountingLoop
+from telltale.worker.stage_lock import StageLock
 
 RawValues = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 """A tracker's attributes as the task set them, unconverted.
@@ -22,37 +27,6 @@ RawValues = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 In this order: stage_changes (with the values of stages that run in parallel), current, total, unit, message, label,
 no_cancel, cancel_requested.
 """
-
-
-class Cancelled(BaseException):
-    """The task was cancelled. Raised inside the task, at the next iteration of `progress` or in `check_cancelled()`.
-
-    Not an `Exception`, because code that catches `Exception` for each row would otherwise continue to the last row.
-    Source: docs/decisions/0008-cancelled-is-a-base-exception.md.
-    """
-
-
-class RunCancelled(Cancelled, Exception):
-    """A `Cancelled` outside its run, after the end is written.
-
-    Also an `Exception`, because any other `BaseException` may end the worker or the server.
-    """
-
-
-def out_of_run(error: BaseException) -> BaseException:
-    """The exception to raise outside the run in place of `error`.
-
-    A `Cancelled`, or an exception group that holds nothing else, becomes a `RunCancelled`. A group that holds other
-    errors too loses its cancellations. Any other error is returned unchanged.
-    """
-    if isinstance(error, Cancelled):
-        return error if isinstance(error, RunCancelled) else RunCancelled(*error.args)
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    cancellations, others = error.split(Cancelled)
-    if cancellations is None:
-        return error
-    return RunCancelled() if others is None else others
 
 
 class Tracker:
@@ -77,6 +51,7 @@ class Tracker:
         "no_cancel",
         "result",
         "return_json",
+        "run",
         "start_reporting",
         "stopping",
         "total",
@@ -102,15 +77,17 @@ class Tracker:
     cancel_requested: bool
     stopping: bool
     """Whether cancellation was requested and is allowed now; loops check this."""
+    run: tuple[str, str, int] | None
+    """The task's id, its name and the number of the attempt; None while the attempt is not claimed."""
     is_in_worker: bool
     """Whether a runner's worker runs the attempt, so that its terminal is not the task's."""
     start_reporting: Callable[[], object] | None
     """Called where a loop or a stage begins, if the reporter could not start its threads; else None. Never raises."""
 
     def __init__(self) -> None:
-        self._lock = native.lock()
+        self._lock = StageLock()
         self._thread = native.get_ident()
-        self._stages = Stages()
+        self._stages = Stages(times=StageTimes(monotonic))
         self._stage = self._stages.root
         self._outer_stages: list[tuple[Any, ...]] = []
         """For each stage that is not over: the stage, and what was before it."""
@@ -123,21 +100,33 @@ class Tracker:
         self._place_values: tuple[Any, ...] = ()
         """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
         self.loop: CountingLoop | None = None
-        """The loop that counts here; None if there was none."""
+        """The loop that counts here; None if there is none. Set by `follow`."""
         self.current, self.total, self.message, self.unit = 0, None, "", ""
         self.result = self.return_json = self.label = self.no_cancel = None
         self.cancel_requested = self.stopping = self.is_in_worker = False
-        self.start_reporting = None
+        self.start_reporting = self.run = None
 
     @property
     def _whole(self) -> "Tracker":
         """The tracker of the whole attempt: this one, unless it is a branch."""
         return self
 
+    def follow(self, loop: CountingLoop | None) -> None:
+        """From now on, `current` is the position of `loop`. With None, it is an attribute again and keeps its value."""
+        is_branch = isinstance(self, Branch)
+        if loop is None:
+            _current_slot.__set__(self, self.current)
+            self.__class__ = Branch if is_branch else Tracker
+            self.loop = None
+        else:
+            self.loop = loop
+            self.__class__ = _FollowingBranch if is_branch else _FollowingTracker
+
     def advance(self, n: float = 1) -> None:
         """Add `n` to `current`. Safe from several threads and coroutines at once."""
-        with self._lock:
+        with self._lock.held:
             self.current = (self.current or 0) + n
+        self._lock.done()
 
     @contextmanager
     def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator["Tracker"]:
@@ -150,32 +139,23 @@ class Tracker:
         whole = self._whole
         if whole.start_reporting is not None:
             whole.start_reporting()
-        with self._lock:
+        with self._lock.held:
             tracker, stage = whole._enter(str(name), weight, of)
-        outer = _tracker.get(), _stage.get()
-        _tracker.set(tracker)
-        _stage.set(stage)
-        try:
-            yield tracker
-        except BaseException:
-            with self._lock:
-                place = whole._place_at(tracker, stage)
-                tracker._leave(stage)
-                whole._place, whole._place_values = place, whole.raw_values()[:5]
-            raise
-        else:
-            with self._lock:
-                tracker._leave(stage)
-        finally:
-            # Not `reset(token)`: see `tracking`.
-            _tracker.set(outer[0])
-            _stage.set(outer[1])
+        self._lock.done()
+        with in_context(tracker, stage):
+            try:
+                yield tracker
+            except BaseException:
+                self._lock.change(partial(tracker._leave_by_error, stage))
+                raise
+            else:
+                self._lock.change(partial(tracker._leave, stage))
 
     # Call these with the lock held.
 
     def _enter(self, name: str, weight: float, of: float | None) -> tuple["Tracker", Stage]:
         """Begin a stage, in this line of stages or in parallel to it; return its tracker, and the stage."""
-        here, parent = _tracker.get(), _stage.get()
+        here, parent = tracker_in_context.get(), stage_in_context.get()
         is_of_this_run = here is not None and here._whole is self
         if is_of_this_run or native.get_ident() == self._thread:
             line = here if here is not None and is_of_this_run else self
@@ -193,9 +173,16 @@ class Tracker:
         line._stage = self._stages.enter(name, weight, of, parent=None if line is self else parent)
         line._outer_stages.append((line._stage, *outer))
         self._stage_changes += 1
-        line.loop = None
+        line.follow(None)
         line.current, line.total, line.message, line.unit = 0, None, "", ""
         return line, line._stage
+
+    def _leave_by_error(self, stage: Stage) -> None:
+        """End a stage of this line, and go on to report the progress at this moment."""
+        whole = self._whole
+        place = whole._place_at(self, stage)
+        self._leave(stage)
+        whole._place, whole._place_values = place, whole.raw_values()[:5]
 
     def _leave(self, stage: Stage) -> None:
         """End a stage of this line. Those within it that still run end with it."""
@@ -205,9 +192,9 @@ class Tracker:
                 self._copy_to_stage(self.raw_values())
                 for inner, *_inner_outer in reversed(self._outer_stages[number:]):
                     whole._stages.leave(inner)
-                _entered, self._stage, self.loop, self.current, self.total, self.message, self.unit = (
-                    self._outer_stages[number]
-                )
+                _entered, self._stage, loop, current, self.total, self.message, self.unit = self._outer_stages[number]
+                self.follow(loop)
+                self.current = current
                 del self._outer_stages[number:]
                 whole._stage_changes += 1
                 return
@@ -230,18 +217,28 @@ class Tracker:
 
     def read(self) -> tuple[RawValues, Progress]:
         """The raw values, and the progress made from them. Called from the reporter's thread."""
-        with self._lock:
+        with self._lock.held:
             raw_values = self.raw_values()
-            return raw_values, self._sample(raw_values)
+            read = raw_values, self._sample(raw_values)
+        self._lock.done()
+        return read
 
     def sample(self) -> Progress:
         """The progress now."""
         return self.read()[1]
 
+    def stage_times(self) -> list[Any]:
+        """How long the outermost stages have taken until now, as the row keeps it; empty without stages."""
+        with self._lock.held:
+            times = self._stages.times.to_json() if self._stages.times else []
+        self._lock.done()
+        return times
+
     def forget_place(self) -> None:
         """Report the present values, also if an exception left a stage: the task has dealt with it and succeeded."""
-        with self._lock:
+        with self._lock.held:
             self._place = None
+        self._lock.done()
 
     # Call these three with the lock held. Otherwise the values of one stage could be copied to the next, and the
     # fraction, which never goes back, would stay too high.
@@ -313,7 +310,7 @@ def _of_whole(name: str) -> Any:
 class Branch(Tracker):
     """The tracker of a stage that runs in parallel to others: its own figures and message, all else the attempt's."""
 
-    __slots__ = ("_main",)
+    __slots__ = ("_main", "_root")
 
     cancel_requested = _of_whole("cancel_requested")
     is_in_worker = _of_whole("is_in_worker")
@@ -321,11 +318,12 @@ class Branch(Tracker):
     no_cancel = _of_whole("no_cancel")
     result = _of_whole("result")
     return_json = _of_whole("return_json")
+    run = _of_whole("run")
     start_reporting = _of_whole("start_reporting")
     stopping = _of_whole("stopping")
 
     def __init__(self, main: Tracker, stage: Stage) -> None:
-        self._main = main
+        self._main, self._root = main, stage
         self._lock, self._stages, self._stage = main._lock, main._stages, stage
         self._outer_stages = []
         self.loop = None
@@ -336,7 +334,7 @@ class Branch(Tracker):
         return self._main
 
     def _leave(self, stage: Stage) -> None:
-        if any(entered is stage for entered, *_outer in self._outer_stages):
+        if stage is not self._root:
             super()._leave(stage)
             return
         self._copy_to_stage(self.raw_values())
@@ -363,65 +361,38 @@ class Branch(Tracker):
         self._main.request_cancel()
 
 
-class NoTracker(Tracker):
-    """The tracker outside a run: ignores everything that is set."""
+_current_slot: Any = Tracker.__dict__["current"]
+
+
+class _Following:
+    """Makes `current` the position of a loop. A class, because a property costs a plain tracker four times as much."""
 
     __slots__ = ()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        # Only the initial value of each attribute is kept.
-        if not hasattr(self, name):
-            super().__setattr__(name, value)
+    loop: CountingLoop | None
 
-    def advance(self, n: float = 1) -> None:
-        """Does nothing."""
+    @property
+    def current(self) -> Any:
+        """See `Tracker.current`."""
+        loop = self.loop
+        return _current_slot.__get__(self) if loop is None else loop.current
 
-    @contextmanager
-    def stage(self, name: str, weight: float = 1, *, of: float | None = None) -> Iterator[Tracker]:
-        """Does nothing."""
-        yield self
-
-    @contextmanager
-    def uncancellable(self, reason: str) -> Iterator[None]:
-        """Does nothing."""
-        yield
+    @current.setter
+    def current(self, value: Any) -> None:
+        loop = self.loop
+        if loop is None:
+            _current_slot.__set__(self, value)
+        else:
+            loop.current = value
 
 
-_tracker: ContextVar[Tracker | None] = ContextVar("telltale_tracker", default=None)
-_stage: ContextVar[Stage | None] = ContextVar("telltale_stage", default=None)
-"""The stage in this context, of the run of `_tracker`; None outside of stages."""
-_NO_TRACKER = NoTracker()
+class _FollowingTracker(_Following, Tracker):
+    """A tracker in which a loop counts."""
+
+    __slots__ = ()
 
 
-def current() -> Tracker:
-    """The tracker of the running task; outside a run, a tracker that ignores everything that is set."""
-    return _tracker.get() or _NO_TRACKER
+class _FollowingBranch(_Following, Branch):
+    """A branch in which a loop counts."""
 
-
-@contextmanager
-def tracking(tracker: Tracker) -> Iterator[None]:
-    """Within it, `current()` is `tracker`."""
-    outer = _tracker.get(), _stage.get()
-    _tracker.set(tracker)
-    _stage.set(None)
-    try:
-        yield
-    finally:
-        # Not `reset(token)`: an async task begins and ends in two threads, each with its own copy of the context.
-        _tracker.set(outer[0])
-        _stage.set(outer[1])
-
-
-def stage(name: str, weight: float = 1, *, of: float | None = None) -> Any:
-    """`with telltale.stage("Reading", weight=1):` a part of the task with its own progress."""
-    return current().stage(name, weight, of=of)
-
-
-def check_cancelled() -> None:
-    """Raise `Cancelled` if the task was cancelled; for loops without `progress`."""
-    current().check_cancelled()
-
-
-def no_cancel(reason: str) -> Any:
-    """`with telltale.no_cancel("The ledger is being written"):` within it, a cancellation is delayed."""
-    return current().uncancellable(reason)
+    __slots__ = ()
