@@ -43,7 +43,7 @@ def test_a_task_that_has_not_failed_cannot_be_retried() -> None:
         retry(row)
 
 
-def test_two_retries_at_the_same_time_start_one_attempt() -> None:
+def test_f11_two_retries_at_the_same_time_start_one_attempt() -> None:
     row = telltale.enqueue(thread_tasks.fail, "log")
     cancel(row)
     first, second = reload(row), reload(row)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,26 @@ def test_within_a_request_a_task_belongs_to_the_requests_session() -> None:
     assert row.session == owners.session_digest(request.session.session_key)
 
 
+def test_a_generator_that_is_finalized_late_changes_no_owner_of_what_runs_then() -> None:
+    ada, bob = (User.objects.create_user(name) for name in ("ada", "bob"))
+
+    def rows(owner: object) -> Iterator[int]:
+        with owners.owned_by(owner):
+            yield 1
+
+    for inner, other in product((ada, None), (bob, None)):
+        reading = rows(inner)
+        with owners.owned_by(ada):
+            next(reading)
+        with owners.owned_by(other):
+            reading.close()
+            assert telltale.enqueue(thread_tasks.fail, "log").owner == other
+    reading = rows(ada)
+    next(reading)
+    reading.close()
+    assert telltale.enqueue(thread_tasks.fail, "log").owner is None, "closed where it was left"
+
+
 def test_a_task_that_is_enqueued_by_a_task_has_the_same_owner(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     ada = User.objects.create_user("ada")
     thread_worker.start()
@@ -95,7 +116,7 @@ def test_inside_a_transaction_nothing_runs_before_its_commit(thread_worker: Thre
     assert wait_for_end(row).state == State.SUCCEEDED
 
 
-def test_a_transaction_that_rolls_back_enqueues_nothing(thread_worker: ThreadWorker, tmp_path: Path) -> None:
+def test_f29_a_transaction_that_rolls_back_enqueues_nothing(thread_worker: ThreadWorker, tmp_path: Path) -> None:
     with transaction.atomic():
         telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0)
         transaction.set_rollback(True)

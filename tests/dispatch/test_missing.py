@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,6 +16,7 @@ from telltale.dispatch.control import CannotRetry, retry
 from telltale.dispatch.queue_status import QueueStatusPoller
 from telltale.dispatch.registry import by_name
 from telltale.models import TaskState
+from telltale.owners import Owner
 from telltale.runners.threads import ThreadRunner
 from telltale.testing.runners import reload
 from tests.app import thread_tasks
@@ -85,6 +87,21 @@ def test_a_task_whose_runner_has_no_message_fails_after_a_minute(use: Callable[[
     assert look(poller, row).state == State.QUEUED, "a worker may have taken the message just now"
     let_pass(row, missing.GONE_S + 1)
     assert look(poller, row).state == State.FAILED
+
+
+def test_a_member_of_a_group_whose_turn_has_not_come_is_not_missing(use: Callable[[type], None]) -> None:
+    use(RememberingRunner)
+    members = [[store.Member(runner_id=str(n), name=NAME, label="", args=["log", 1, 0.0], kwargs={})] for n in (1, 2)]
+    now = store.now() - 100
+    group = store.queue_group(
+        members, runner="thread", name="group", label="", owner=Owner(), now=now, group_id=uuid4()
+    )
+    first, second = (TaskState.objects.get(pk=pk) for pk in store.member_ids(group))
+    poller = QueueStatusPoller()
+    claim = store.claim(task_id=first.pk, worker="w")
+    assert look(poller, second).missing_since is None, "its message is sent when the first has ended"
+    store.end(first.pk, claim.attempt, State.SUCCEEDED)
+    assert look(poller, second).missing_since is not None
 
 
 def test_a_process_that_looks_for_the_first_time_ends_nothing(use: Callable[[type], None]) -> None:

@@ -4,6 +4,8 @@ PostgreSQL holds neither NUL nor half of a surrogate pair, which JSON allows.
 """
 
 import json
+import logging
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
-def test_a_task_with_any_text_is_queued_runs_and_can_be_retried(
+def test_f44_a_task_with_any_text_is_queued_runs_and_can_be_retried(
     thread_worker: ThreadWorker, tmp_path: Path, text: str
 ) -> None:
     row = telltale.enqueue(thread_tasks.log_argument, str(tmp_path / "log"), {text: [text]}, label=text)
@@ -100,6 +102,28 @@ def test_an_error_that_cannot_be_read_reaches_the_runner() -> None:
     with pytest.raises(telltale.TaskError), run_attempt(task_id=task.pk):
         raise telltale.TaskError(Unreadable())
     assert reload(task).state == State.FAILED
+
+
+@pytest.mark.parametrize("is_logged_in_detail", [False, True], ids=["plain", "with a logging handler that formats"])
+def test_an_error_that_python_cannot_format_reaches_the_runner_and_its_detail_says_where(
+    is_logged_in_detail: bool,
+) -> None:
+    task = store.queue(runner="test", name="work").task
+    error = SyntaxError("expected a name", ("report.tpl", 7, "no offset", "{{ }}"))
+    handler = logging.StreamHandler(StringIO())
+    if is_logged_in_detail:
+        logging.getLogger("telltale").addHandler(handler)
+    try:
+        with run_attempt(task_id=task.pk):
+            raise error
+    except BaseException as raised:
+        is_same = raised is error  # Not by `pytest.raises`, which would format it.
+    finally:
+        logging.getLogger("telltale").removeHandler(handler)
+    row = reload(task)
+    assert (is_same, row.state) == (True, State.FAILED)
+    assert __file__ in row.detail
+    assert row.detail.endswith("builtins.SyntaxError")
 
 
 def test_a_runner_that_cannot_say_how_a_run_ends_does_not_replace_its_error() -> None:

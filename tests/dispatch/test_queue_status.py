@@ -1,8 +1,10 @@
 """Why a task waits: its runner is asked at a bounded rate, and followers get the answer."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -96,6 +98,46 @@ def test_an_error_of_the_runner_leaves_the_status_unknown_until_it_works_again(
     assert queue_status(row) == (None, None)
     request(row)
     wait_until(lambda: queue_status(row)[0] == 0, "the position is known as soon as the runner answers")
+
+
+def test_an_error_of_a_runner_leaves_no_task_of_another_runner_without_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class BrokenRunner(ThreadRunner):
+        def find(self, name: str) -> object | None:
+            asked.append(name)
+            raise ConnectionError("the broker is down")
+
+    asked: list[str] = []
+    runners = {"broken": BrokenRunner(), "thread": ThreadRunner()}
+    monkeypatch.setattr("telltale.dispatch.queue_status.by_name", runners.get)
+    name = ThreadRunner().name_of(thread_tasks.count)
+    rows = [
+        store.queue(runner=runner, name=name, task_id=UUID(int=number)).task
+        for number, runner in enumerate(["broken", "broken", "thread"], 1)
+    ]
+    QueueStatusPoller()._update([str(row.pk) for row in rows])
+    assert [queue_status(row)[0] for row in rows] == [None, None, 0]
+    assert len(asked) == 1, "it is not asked again and again while it is down"
+
+
+def test_a_connection_that_can_not_be_closed_does_not_end_the_questions(
+    thread_worker: ThreadWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def broken() -> None:
+        tries.append(threading.current_thread().name)
+        raise RuntimeError("closed already")
+
+    thread_worker.pause()
+    rows = [telltale.enqueue(thread_tasks.count, str(tmp_path / "log"), 1, 0.0) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr("telltale.dispatch.queue_status.close_old_connections", broken)
+        request(rows[0])
+        wait_until(lambda: "telltale-waiting" in tries, "a connection was to be closed")
+    request(rows[1])
+    wait_until(lambda: queue_status(rows[1])[0] == 1, "the next position is known")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in (State.QUEUED, State.RETRYING)])

@@ -141,7 +141,7 @@ class TestReaders:
 
 
 @given(JSON)
-def test_any_json_is_kept_as_it_is_or_is_too_large(value: Any) -> None:
+def test_f43_any_json_is_kept_as_it_is_or_is_too_large(value: Any) -> None:
     text = returned_json(value, True, "t")
     if len(json.dumps(value, separators=(",", ":"))) > RETURN_BYTES:
         assert text is None

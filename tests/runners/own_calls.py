@@ -23,6 +23,9 @@ def only_row() -> TaskState:
 class OwnCallTests:
     """Implement `call`, and override the fixture `worker`."""
 
+    queue: str
+    """The queue into which the worker's tasks are put."""
+
     @pytest.fixture
     def worker(self) -> WorkerProcess:
         """A worker of the runner; its tasks include `untracked`, and `follow_me`, which the settings follow."""
@@ -39,6 +42,7 @@ class OwnCallTests:
             runner_id = self.call(worker.tasks.count, log=str(tmp_path / "log"), steps=3, pause_s=0.0)
         row = only_row()
         assert (row.state, row.runner_id, row.owner, row.label) == (State.QUEUED, runner_id, ada, "Count")
+        assert row.queue == self.queue
         worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
 

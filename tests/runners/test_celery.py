@@ -2,20 +2,25 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain
+from celery.exceptions import Retry
+from celery.utils.time import maybe_make_aware
 from django.contrib.auth.models import User
 from django.db import transaction
 
 import telltale
+from telltale.core.past_attempts import read_attempts
 from telltale.core.states import State
 from telltale.dispatch.control import CannotRetry
 from telltale.dispatch.runner import EnqueueFailed
 from telltale.models import TaskState
 from telltale.owners import owned_by
+from telltale.runners.celery import CeleryRunner
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import celery_app, celery_tasks
 from tests.runners.conftest import RunWorker
@@ -39,6 +44,19 @@ def without_redis() -> Iterator[None]:
         yield
 
 
+def test_a_naive_eta_is_in_utc_as_it_is_for_celerys_workers(tmp_path: Path) -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    naive = due.replace(tzinfo=None)
+    with celery_broker_at("memory://"):
+        celery_tasks.count.apply_async((str(tmp_path / "log"), 1, 0.0), eta=naive)
+    assert TaskState.objects.get().due_at == pytest.approx(due.timestamp(), abs=0.01)
+    verdict = CeleryRunner().verdict(Retry(when=naive))
+    assert verdict is not None
+    assert verdict.due_at == pytest.approx(due.timestamp(), abs=0.01)
+    in_worker = maybe_make_aware(naive, celery_app.conf.timezone)
+    assert in_worker.timestamp() == pytest.approx(due.timestamp(), abs=0.01)
+
+
 @pytest.mark.usefixtures("eager")
 class TestEager:
     def test_delay_creates_the_row_and_ends_it(self, tmp_path: Path) -> None:
@@ -47,6 +65,13 @@ class TestEager:
             result = celery_tasks.count.delay(str(tmp_path / "log"), 3, 0.0)
         row = TaskState.objects.get()
         assert (row.state, row.runner_id, row.owner) == (State.SUCCEEDED, result.id, ada)
+
+    @pytest.mark.parametrize("error", ["SoftTimeLimitExceeded", "Reject"])
+    def test_an_exception_of_celery_that_autoretry_includes_is_no_failure_until_the_last_try(self, error: str) -> None:
+        celery_tasks.autoretry_anything.delay(error)
+        row = TaskState.objects.get()
+        assert [attempt.state for attempt in read_attempts(row.past_attempts)] == [State.RETRYING]
+        assert (row.state, row.attempt) == (State.FAILED, 2)
 
     def test_telltale_enqueue_creates_a_single_row(self, tmp_path: Path) -> None:
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
@@ -110,6 +135,8 @@ class TestWithoutRedis:
 
 @pytest.mark.service
 class TestWorker(OwnCallTests):
+    queue = "celery"
+
     @pytest.fixture
     def worker(self, celery_worker: WorkerProcess) -> WorkerProcess:
         return celery_worker
@@ -268,7 +295,7 @@ class TestWorker(OwnCallTests):
 
 @pytest.mark.service
 class TestKilledChild:
-    def test_the_main_process_reports_that_its_child_was_killed(
+    def test_f01_the_main_process_reports_that_its_child_was_killed(
         self, celery_worker_with_long_lease: WorkerProcess, tmp_path: Path
     ) -> None:
         celery_worker_with_long_lease.start()

@@ -103,13 +103,32 @@ class TestEndedProcesses:
         wait_until(lambda: reload(row).state == State.SUCCEEDED, "it was requeued, and succeeds")
         assert (reload(row).attempt, logged_lines(tmp_path)) == (2, ["die_once", "die_once"])
 
-    def test_a_task_ends_when_its_worker_shuts_down_at_once(self, celery_worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_f05_a_task_ends_when_its_worker_shuts_down_at_once(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
         celery_worker.start()
         row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(tmp_path / "file"))
         wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
         celery_worker.send_signal(signal.SIGQUIT)
         wait_until(lambda: not celery_worker.is_alive(), "the worker is gone")
         assert wait_for_end(row).state in {State.LOST, State.FAILED}
+
+    def test_f05_a_task_goes_on_and_keeps_its_lease_while_its_worker_shuts_down_warmly(
+        self, celery_worker: WorkerProcess, tmp_path: Path
+    ) -> None:
+        celery_worker.start()
+        file = tmp_path / "file"
+        row = telltale.enqueue(celery_tasks.wait_for_file, str(tmp_path / "log"), str(file))
+        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
+        celery_worker.send_signal(signal.SIGTERM)
+        lease_until = reload(row).lease_until
+        wait_until(lambda: store.now() > lease_until, "the lease of that moment has expired")
+        assert celery_worker.is_alive()
+        assert reload(row).state == State.RUNNING
+        file.touch()
+        ended = wait_for_end(row)
+        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
+        wait_until(lambda: not celery_worker.is_alive(), "the worker is gone")
 
     def test_the_main_process_reports_that_a_task_was_terminated(
         self, celery_worker: WorkerProcess, tmp_path: Path
@@ -173,7 +192,7 @@ def let_second_worker_take_tasks() -> None:
 
 
 class TestRedelivery:
-    def test_the_task_of_a_killed_worker_is_redelivered_as_its_second_attempt(
+    def test_f02_the_task_of_a_killed_worker_is_redelivered_as_its_second_attempt(
         self, start_worker: Callable[[], WorkerProcess], tmp_path: Path
     ) -> None:
         runner = runner_of(celery_tasks.redelivered)
@@ -190,7 +209,7 @@ class TestRedelivery:
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
 
-    def test_if_two_workers_run_a_task_at_once_the_newer_attempt_writes_its_end(
+    def test_f07_if_two_workers_run_a_task_at_once_the_newer_attempt_writes_its_end(
         self, start_worker: Callable[..., WorkerProcess], tmp_path: Path
     ) -> None:
         ada, file = User.objects.create_user("ada"), tmp_path / "file"

@@ -54,7 +54,9 @@ def worker(redis: Redis, run_worker: RunWorker, server: Postgres) -> Iterator[Wo
 
 
 class TestOutage:
-    def test_tasks_continue_and_no_end_is_lost(self, worker: WorkerProcess, server: Postgres, tmp_path: Path) -> None:
+    def test_f20_tasks_continue_and_no_end_is_lost(
+        self, worker: WorkerProcess, server: Postgres, tmp_path: Path
+    ) -> None:
         worker.start()
         long, short = Row(server, 250), Row(server, 70)
         celery_tasks.count.delay(str(tmp_path / "log"), 250, 0.1)

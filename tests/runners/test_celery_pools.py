@@ -9,6 +9,7 @@ import pytest
 import telltale
 from telltale.core.states import State
 from telltale.models import TaskState
+from telltale.runners.celery import CeleryRunner
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import celery_app, celery_tasks
 from tests.app.celery import folder_options
@@ -112,13 +113,15 @@ def worker(
 
 class TestMessageBrokers:
     def test_a_queued_task_is_visible_before_a_worker_starts_it(self, worker: WorkerProcess, tmp_path: Path) -> None:
+        worker.pause()
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 5, 0.01)
         assert reload(row).state == State.QUEUED
+        assert CeleryRunner().has_message(celery_tasks.count, row.runner_id) is None, "it can't be asked"
         worker.start()
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
 
-    def test_a_task_that_is_cancelled_while_queued_never_runs(self, worker: WorkerProcess, tmp_path: Path) -> None:
+    def test_f10_a_task_that_is_cancelled_while_queued_never_runs(self, worker: WorkerProcess, tmp_path: Path) -> None:
         worker.pause()
         row = telltale.enqueue(celery_tasks.count, str(tmp_path / "log"), 3, 0.0)
         assert telltale.cancel(row)

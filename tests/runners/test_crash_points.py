@@ -110,7 +110,7 @@ class TestCelery:
     def stop_at_all(self, folder: Path) -> dict[str, tuple[TaskState, int]]:
         return {point: stop_at(celery_tasks, folder / point, point) for point in POINTS}
 
-    def test_the_end_of_a_task_whose_child_process_is_killed_is_reported_at_once(
+    def test_f01_the_end_of_a_task_whose_child_process_is_killed_is_reported_at_once(
         self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
         worker.start()
@@ -157,7 +157,7 @@ class TestRQ:
         assert (*outcome(row), reload(row).attempt) == (State.FAILED, "Row 7 has no name.", 1)
         assert logged_lines(tmp_path) == ["fail"]
 
-    def test_the_end_of_a_job_whose_work_horse_is_killed_is_reported_at_once(
+    def test_f01_the_end_of_a_job_whose_work_horse_is_killed_is_reported_at_once(
         self, worker: WorkerProcess, tmp_path: Path
     ) -> None:
         worker.start()

@@ -106,6 +106,7 @@ class TestCluster:
     def test_a_function_that_is_followed_by_its_name_is_shown(
         self, django_q_worker: WorkerProcess, tmp_path: Path
     ) -> None:
+        django_q_worker.pause()
         async_task(q_tasks.follow_me, str(tmp_path / "log"))
         assert only_row().state == State.QUEUED
         django_q_worker.start()

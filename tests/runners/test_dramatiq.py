@@ -47,6 +47,8 @@ def test_after_a_message_is_processed_there_is_no_current_call() -> None:
 
 @pytest.mark.service
 class TestWorker(RetryTests):
+    queue = "default"
+
     @pytest.fixture
     def worker(self, dramatiq_worker: WorkerProcess) -> WorkerProcess:
         return dramatiq_worker

@@ -11,6 +11,7 @@ import redis
 from django.contrib.auth.models import User
 from django.db import transaction
 from huey.contrib.djhuey import HUEY
+from huey.exceptions import CancelExecution
 
 import telltale
 from telltale import store
@@ -79,6 +80,44 @@ def test_all_tasks_of_a_pipeline_have_the_same_owner(first: Any, tmp_path: Path)
     assert [row.owner for row in TaskState.objects.all()] == [ada, ada]
 
 
+@pytest.mark.parametrize("is_utc", [True, False], ids=["UTC", "local time"])
+@pytest.mark.parametrize("how", huey_tasks.RETRIES)
+def test_a_task_that_asks_to_be_run_again_is_retrying_until_then(
+    how: str, is_utc: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HUEY, "utc", is_utc)
+    with huey_storage_at(str(tmp_path / "huey.sqlite3")):
+        huey_tasks.retry(how)
+        HUEY.execute(HUEY.dequeue())
+        assert HUEY.scheduled_count() == 1, "Huey will run it again"
+    row = only_row()
+    assert (row.state, row.due_at) == (State.RETRYING, pytest.approx(store.now() + 3_600, abs=60))
+
+
+@pytest.mark.parametrize("is_utc", [True, False], ids=["UTC", "local time"])
+def test_a_scheduled_task_has_its_time_also_if_huey_keeps_local_times(
+    is_utc: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HUEY, "utc", is_utc)
+    with huey_storage_at(str(tmp_path / "huey.sqlite3")):
+        huey_tasks.count.schedule(args=(str(tmp_path / "log"), 1, 0.0), delay=3_600)
+    assert only_row().due_at == pytest.approx(store.now() + 3_600, abs=60)
+
+
+def test_a_task_that_a_hook_before_it_cancels_is_cancelled(tmp_path: Path) -> None:
+    def refuse(task: object) -> None:
+        raise CancelExecution
+
+    HUEY.pre_execute("refuse")(refuse)
+    try:
+        with huey_storage_at(str(tmp_path / "huey.sqlite3")):
+            huey_tasks.count(str(tmp_path / "log"), 1, 0.0)
+            HUEY.execute(HUEY.dequeue())
+    finally:
+        HUEY.unregister_pre_execute("refuse")
+    assert (only_row().state, logged_lines(tmp_path)) == (State.CANCELLED, [])
+
+
 def test_without_its_storage_every_call_raises_and_leaves_no_row() -> None:
     with huey_storage_at(f"redis://127.0.0.1:{free_port()}/0"):
         with pytest.raises(redis.exceptions.ConnectionError):
@@ -90,6 +129,8 @@ def test_without_its_storage_every_call_raises_and_leaves_no_row() -> None:
 
 @pytest.mark.service
 class TestWorker(RetryTests):
+    queue = HUEY.name
+
     @pytest.fixture
     def worker(self, huey_worker: WorkerProcess) -> WorkerProcess:
         return huey_worker

@@ -12,6 +12,7 @@ from django.db import connection, connections, transaction
 
 import telltale
 from telltale.core.states import State
+from telltale.dispatch.registry import runner_of
 from telltale.models import TaskState
 from telltale.testing.runners import WorkerProcessContract, reload, wait_for_end, wait_until
 from tests.runners.own_calls import RetryTests, only_row
@@ -61,12 +62,42 @@ def test_a_scheduled_job_is_shown_with_its_time() -> None:
     assert only_row().due_at == pytest.approx(due.timestamp(), abs=1)
 
 
+def test_the_row_keeps_the_queue_and_the_job_is_the_record() -> None:
+    runner: Any = runner_of(procrastinate_tasks.fail)
+    assert telltale.enqueue(procrastinate_tasks.fail, "log").queue == runner.queue_of(procrastinate_tasks.fail)
+    job = ProcrastinateJob.objects.get()
+    assert runner.record(str(job.pk), job.queue_name) == job
+    assert runner.record("0", job.queue_name) is None
+    procrastinate_tasks.fail.configure(queue="reports").defer(log="log")
+    assert TaskState.objects.get(runner_id=ProcrastinateJob.objects.latest("pk").pk).queue == "reports"
+
+
 def test_positional_arguments_are_passed_by_name() -> None:
     telltale.enqueue(procrastinate_tasks.count, "log", 3, pause_s=0.5)
     assert ProcrastinateJob.objects.get().args == {"log": "log", "steps": 3, "pause_s": 0.5}
 
 
+def test_it_is_unknown_whether_a_job_that_a_worker_has_taken_was_lost() -> None:
+    row = telltale.enqueue(procrastinate_tasks.fail, "log")
+    runner, task, runner_id = runner_of(procrastinate_tasks.fail), procrastinate_tasks.fail, reload(row).runner_id
+    answers = []
+    for status in ("todo", "doing", "failed"):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE procrastinate_jobs SET status = %s", [status])
+        answers.append(runner.has_message(task, runner_id))
+    assert [*answers, runner.has_message(task, "0")] == [True, None, False, False]
+
+
+def test_a_position_is_told_only_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("telltale.runners.procrastinate.MAX_AHEAD", 2)
+    ids = [procrastinate_tasks.fail.defer(log="log") for _ in range(4)]
+    task = procrastinate_tasks.fail
+    assert [runner_of(task).ahead(task, str(job_id)) for job_id in ids] == [0, 1, None, None]
+
+
 class TestWorker(RetryTests):
+    queue = "default"
+
     @pytest.fixture
     def worker(self, procrastinate_worker: WorkerProcess) -> WorkerProcess:
         return procrastinate_worker

@@ -37,6 +37,8 @@ def test_without_redis_every_call_raises_and_leaves_no_row(monkeypatch: pytest.M
 
 @pytest.mark.service
 class TestWorker(RetryTests):
+    queue = "default"
+
     @pytest.fixture
     def worker(self, rq_worker: WorkerProcess) -> WorkerProcess:
         return rq_worker

@@ -166,6 +166,8 @@ def huey_storage_at(address: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if isinstance(HUEY.storage, SqliteStorage):
+            HUEY.storage.close()
         HUEY.storage = storage_before
 
 

@@ -16,8 +16,9 @@ from django.core.management import BaseCommand
 
 from telltale.core.labels import label_from_name
 from telltale.owners import CURRENT_OWNER
+from telltale.worker.current import NoTracker, current
 from telltale.worker.run import track
-from telltale.worker.tracker import NoTracker, Tracker, current
+from telltale.worker.tracker import Tracker
 
 LINE_CHARS: Final = 500
 """How much of a line is kept for the message. The stream gets all of it."""

@@ -17,6 +17,7 @@ from telltale.core.wire import Envelope
 from telltale.dispatch.registry import runner_of
 from telltale.dispatch.runner import (
     FollowsNames,
+    KnowsQueue,
     PendingCall,
     Runner,
     TaskOptions,
@@ -58,6 +59,7 @@ def enqueue(
         owner=task_owner,
         key=key if key is not None or options.key is None else options.key(*args, **kwargs),
         is_shared=options.shared,
+        queue_name=_queue(runner, task),
         start_by=start_by(runner, task, now=store.now()),
     )
     if queued.joined:
@@ -93,6 +95,7 @@ def enqueue_many(
         name=name,
         label=_label(label, options, name),
         owner=task_owner,
+        queue_name=_queue(runner, task),
         start_by=start_by(runner, task, now=store.now()),
     )
     announce([Envelope(topics=row.topics, snapshot=row.snapshot) for row in rows])
@@ -118,6 +121,10 @@ def _runner_name_options(task: object) -> tuple[Runner, str, TaskOptions]:
 
 def _label(label: object, options: TaskOptions, name: str) -> str:
     return str(label or options.label_for(name))
+
+
+def _queue(runner: Runner, task: object) -> str:
+    return runner.queue_of(task) if isinstance(runner, KnowsQueue) else ""
 
 
 def _delete_row(task_id: UUID, error: BaseException) -> None:

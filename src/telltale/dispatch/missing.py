@@ -22,10 +22,19 @@ COMPARED: Final = 100
 
 
 def has_message(runner: Runner, task: object, row: TaskState) -> bool | None:
-    """Whether the runner still has the task's message; None if it does not know."""
+    """Whether the runner still has the task's message, or will get it; None if it does not know."""
+    if _waits_for_other_members(row):
+        return True
     if not isinstance(runner, KnowsMessages) or row.runner_id is None:
         return None
     return runner.has_message(task, row.runner_id)
+
+
+def _waits_for_other_members(row: TaskState) -> bool:
+    """Whether it is of a later step of its group: its message is sent once the members before it have ended."""
+    if row.group_id is None or not row.step:
+        return False
+    return store.task_rows().filter(group_id=row.group_id, step__lt=row.step, ended_at=None).exists()
 
 
 def is_passed_over(row: TaskState, *, ahead: int | None, is_listening: bool | None) -> bool:

@@ -100,9 +100,9 @@ class QueueStatusPoller:
                 try:
                     self._update(ids)
                 except Exception as error:
-                    # Runners may be third-party code, and their brokers may be down: the status stays unknown.
+                    # The database may be down: the status stays unknown.
                     logger.info("The queue status can't be updated just now: %r", error)
-                finally:
+                with suppress(Exception):  # A driver may raise anything, and this thread goes on.
                     close_old_connections()
 
     def _next_batch(self) -> list[str]:
@@ -114,21 +114,32 @@ class QueueStatusPoller:
             return ids
 
     def _update(self, ids: list[str]) -> None:
+        failed: set[str] = set()
         for row in store.task_rows().filter(pk__in=ids, state__in=[State.QUEUED.value, State.RETRYING.value]):
-            runner = by_name(row.runner)
-            task = runner.find(row.name) if runner is not None else None
-            if runner is None or task is None:
-                continue
-            ahead, is_listening = _ahead(runner, task, row), self._is_listening(runner, task, row.name)
-            answer = has_message(runner, task, row)
-            is_gone = answer is False
-            is_missing = is_gone or (answer is None and is_passed_over(row, ahead=ahead, is_listening=is_listening))
-            if row.state == State.RETRYING:
-                ahead = is_listening = None  # Shown of tasks that were never begun.
-            changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening, is_missing=is_missing)
-            ended = self._give_up(row, is_missing=is_missing, is_gone=is_gone)
-            for change in (changed, ended):
-                announce(change.envelopes if change else [])
+            if row.runner in failed:
+                continue  # Its broker may be down, and each question would wait for it.
+            try:
+                self._update_row(row)
+            except Exception as error:
+                # Runners may be third-party code. The others are asked all the same.
+                failed.add(row.runner)
+                logger.info("The queue status of tasks of %s can't be updated just now: %r", row.runner, error)
+
+    def _update_row(self, row: TaskState) -> None:
+        runner = by_name(row.runner)
+        task = runner.find(row.name) if runner is not None else None
+        if runner is None or task is None:
+            return
+        ahead, is_listening = _ahead(runner, task, row), self._is_listening(runner, task, row.name)
+        answer = has_message(runner, task, row)
+        is_gone = answer is False
+        is_missing = is_gone or (answer is None and is_passed_over(row, ahead=ahead, is_listening=is_listening))
+        if row.state == State.RETRYING:
+            ahead = is_listening = None  # Shown of tasks that were never begun.
+        changed = store.set_queue_status(row.pk, ahead=ahead, is_listening=is_listening, is_missing=is_missing)
+        ended = self._give_up(row, is_missing=is_missing, is_gone=is_gone)
+        for change in (changed, ended):
+            announce(change.envelopes if change else [])
 
     def _give_up(self, row: TaskState, *, is_missing: bool, is_gone: bool) -> store.Changed | None:
         """End the task if it was missing for too long, and was at the last look of this process already.

@@ -64,6 +64,7 @@ def create_queued_row(call: Call) -> tuple[UUID, Owner]:
         kwargs=kwargs,
         owner=owner,
         due_at=call.due_at,
+        queue_name=call.queue,
     )
     announce([Envelope(topics=queued.task.topics, snapshot=queued.task.snapshot)])
     return queued.task.pk, owner

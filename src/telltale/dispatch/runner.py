@@ -18,6 +18,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
+
 from telltale.core.labels import label_from_name
 from telltale.owners import Owner
 
@@ -92,6 +96,8 @@ class Call:
     """The owner, if the runner's message carries it. Used only if the row does not exist yet."""
     due_at: float | None = None
     """When the run is due, in seconds since 1970; None if at once."""
+    queue: str = ""
+    """The runner's queue, if it has queues and this one is known."""
     row_wait_s: float = 0.0
     """How long to wait for the row. Some runners let a worker begin before the enqueueing call returns."""
     at_most_once: bool = False
@@ -165,6 +171,7 @@ class Ability(StrEnum):
     ASYNC = "runs async functions"
     POSITION = "knows a task's position in the queue"
     LISTENING = "knows whether a worker is listening"
+    MESSAGES = "knows whether a waiting task was lost"
     REVOKES = "revokes waiting tasks"
     TERMINATES = "terminates running tasks"
     REDELIVERS = "redelivers a killed worker's task"
@@ -205,11 +212,11 @@ class KnowsWorkers(Protocol):
 
 @runtime_checkable
 class KnowsMessages(Protocol):
-    """Knows whether it still has a waiting task. Not in the docs' table."""
+    """Knows whether it still has a waiting task."""
 
     def has_message(self, task: object, runner_id: str) -> bool | None:
         """Whether a worker can still begin it; False if none will, such as after its worker was killed; None if
-        unknown. May block briefly."""
+        unknown. May block briefly; its cost must not grow with the queue (`waiting_ids`)."""
 
 
 @runtime_checkable
@@ -257,6 +264,7 @@ _PROTOCOLS: Mapping[Ability, type] = {
     Ability.ASYNC: RunsAsync,
     Ability.POSITION: KnowsPosition,
     Ability.LISTENING: KnowsWorkers,
+    Ability.MESSAGES: KnowsMessages,
     Ability.REVOKES: Revokes,
     Ability.TERMINATES: Terminates,
     Ability.REDELIVERS: Redelivers,
@@ -288,6 +296,38 @@ class DropsMessages(Protocol):
 def start_by(runner: Runner, task: object, *, now: float) -> float | None:
     """When a worker must have begun a task that is queued `now`; None if its runner keeps messages without limit."""
     return now + runner.kept_s(task) if isinstance(runner, DropsMessages) else None
+
+
+@runtime_checkable
+class KnowsQueue(Protocol):
+    """Has queues, and knows that of a task. Not in the docs' table."""
+
+    def queue_of(self, task: object) -> str:
+        """The name of the queue into which `Runner.enqueue` puts the task. Cheap: it asks no service."""
+
+
+@runtime_checkable
+class KeepsRecords(Protocol):
+    """Keeps a record of its own of each task, such as a stored result. Not in the docs' table."""
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The record, to which the admin links, as an instance of a model or as a URL; None if there is none.
+
+        Takes few queries: the admin calls it for each task's page. `queue`: the task's queue, empty if unknown.
+        """
+
+
+def stored_record(model: str, **lookup: Any) -> Any:
+    """Return a row of a model ("app_label.ModelName"), of which only the primary key is read.
+
+    None if there is no such row, the app is not installed, or the database fails.
+    """
+    try:
+        rows = apps.get_model(model)._default_manager.filter(**lookup).only("pk")
+        with transaction.atomic(using=rows.db):
+            return rows.first()
+    except (LookupError, ValueError, ValidationError, DatabaseError):
+        return None
 
 
 @runtime_checkable

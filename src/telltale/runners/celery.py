@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -26,11 +26,11 @@ from django.utils.translation import gettext as _
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, stored_record, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
 from telltale.dispatch.tracked import wrap
 from telltale.owners import current_owner
-from telltale.runners import celery_maps
+from telltale.runners import celery_maps, celery_messages
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -108,10 +108,22 @@ class CeleryRunner:
 
     def is_listening(self, task: Any) -> bool | None:
         """Whether a worker consumes the task's queue. Blocks for `PING_S` if none answers."""
-        route = current_app.amqp.router.route(dict(task.options if hasattr(task, "options") else {}), task.name)
-        queue = getattr(route.get("queue"), "name", route.get("queue")) or current_app.conf.task_default_queue
+        queue = self.queue_of(task)
         queues_by_worker = current_app.control.inspect(timeout=PING_S).active_queues() or {}
         return any(consumed["name"] == queue for queues in queues_by_worker.values() for consumed in queues)
+
+    def has_message(self, task: object, runner_id: str) -> bool | None:
+        """Whether a queue of Redis has the message; None with other message brokers."""
+        return celery_messages.has_message(runner_id)
+
+    def queue_of(self, task: Any) -> str:
+        """The queue by the task's options and Celery's routes."""
+        route = current_app.amqp.router.route(dict(task.options if hasattr(task, "options") else {}), task.name)
+        return str(getattr(route.get("queue"), "name", route.get("queue")) or current_app.conf.task_default_queue)
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The stored result of django-celery-results."""
+        return stored_record("django_celery_results.TaskResult", task_id=runner_id)
 
     def redelivers(self, task: Any) -> bool:
         """Whether the task is acknowledged late, so that its message broker keeps it while it runs."""
@@ -143,14 +155,16 @@ class CeleryRunner:
 
         if isinstance(error, Retry):
             return Verdict(state=State.RETRYING, due_at=_retry_time(error.when))
-        if isinstance(error, Reject):
-            return Verdict(state=State.RETRYING if error.requeue else State.FAILED)
         if isinstance(error, Ignore):
             return Verdict(state=State.RETRYING if _is_replaced() else State.CANCELLED)
-        if isinstance(error, SoftTimeLimitExceeded):
-            return Verdict(state=State.FAILED, error=_("The task took too long and was stopped."))
+        text = _("The task took too long and was stopped.") if isinstance(error, SoftTimeLimitExceeded) else None
+        # Before the others, as in Celery: `autoretry_for=(Exception,)` includes them.
         if _will_autoretry(error):
-            return Verdict(state=State.RETRYING)
+            return Verdict(state=State.RETRYING, error=text)
+        if isinstance(error, Reject):
+            return Verdict(state=State.RETRYING if error.requeue else State.FAILED)
+        if text is not None:
+            return Verdict(state=State.FAILED, error=text)
         if isinstance(error, SystemExit):
             # If the run was terminated, the main process is writing that now. Else the worker is shutting down.
             time.sleep(EXIT_DELAY_S)
@@ -209,8 +223,13 @@ def _retry_time(when: object) -> float | None:
     from telltale import store
 
     if isinstance(when, datetime):
-        return when.timestamp()
+        return _timestamp(when)
     return store.now() + when if isinstance(when, int | float) else None
+
+
+def _timestamp(eta: datetime) -> float:
+    """In seconds since 1970. Celery takes a naive date for UTC."""
+    return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_replaced() -> bool:
@@ -250,7 +269,9 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
 
 
 @suppress_and_log
-def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: object) -> None:
+def _after_publish(
+    *, sender: str, headers: dict[str, Any], body: Any, routing_key: str | None = None, **_: object
+) -> None:
     """Create the row. Not before the message is sent, so that a failure to publish leaves no row."""
     from telltale.dispatch.rows import create_row_unless_there, reschedule
 
@@ -258,7 +279,7 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
     options = _options_of_message(sender, body)
     if options is None or header is None:
         return
-    due_at = datetime.fromisoformat(headers["eta"]).timestamp() if headers.get("eta") else None
+    due_at = _timestamp(datetime.fromisoformat(headers["eta"])) if headers.get("eta") else None
     if headers.get("retries"):
         # `autoretry_for` computes its delay after our wrapper has returned, so only the message has the time.
         if due_at is not None:
@@ -277,6 +298,7 @@ def _after_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obje
         options=options,
         owner=header.owner,
         due_at=due_at,
+        queue=str(routing_key or ""),  # By Celery's defaults, a queue is bound by its name.
     )
     create_row_unless_there(call)
 

@@ -10,6 +10,7 @@ a killed worker and, unless `ack_failures` is set, to one that failed; the latte
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.utils.translation import gettext as _
-from django_q.brokers import Broker
+from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.exceptions import TimeoutException
 from django_q.signals import post_execute_in_worker, pre_enqueue, pre_execute
@@ -29,8 +30,9 @@ from telltale.core.states import State
 from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import FunctionRunner, dotted_name, import_or_none
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import Call, TaskOptions, options_of, stored_record, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
+from telltale.dispatch.waiting_ids import MAX_MESSAGES, READ_TOGETHER, WaitingIds, read_ids, waiting_ids
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -117,9 +119,48 @@ class DjangoQRunner(FunctionRunner):
         # Every read at least halves the list.
         return any(Stat.get_all() for _read in range(STAT_READS))
 
+    def queue_of(self, task: object) -> str:
+        """The name of the cluster by the settings."""
+        return str(Conf.CLUSTER_NAME)
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The stored success or failure."""
+        found = (stored_record(f"django_q.{model}", pk=runner_id) for model in ("Success", "Failure"))
+        return next(filter(None, found), None)
+
     def redelivers(self, task: object) -> bool:
         """Always: the brokers deliver again what was not acknowledged."""
         return True
+
+    def has_message(self, task: object, runner_id: str) -> bool | None:
+        """Whether the package is stored; None if too many are, and with brokers other than the ORM and Redis.
+
+        The ORM keeps a package until it is acknowledged. Redis does not: a package that is not there may wait in the
+        memory of a cluster.
+        """
+        broker = get_broker()
+        kind = (type(broker).__module__, type(broker).__name__)
+        if kind == ("django_q.brokers.orm", "ORM"):
+            return waiting_ids((self.name, "orm"), _search_orm).has(runner_id)
+        if kind == ("django_q.brokers.redis_broker", "Redis"):
+            return waiting_ids((self.name, broker.list_key), partial(_search_redis, broker)).has(runner_id) or None
+        return None
+
+
+def _search_orm() -> WaitingIds:
+    from django_q.models import OrmQ
+
+    # Of all clusters, because a call can name its cluster.
+    packages = OrmQ.objects.using(Conf.ORM).order_by("pk").values_list("payload", flat=True)
+    return read_ids(packages[: MAX_MESSAGES + 1].iterator(READ_TOGETHER), _id_of_package)
+
+
+def _search_redis(broker: Any) -> WaitingIds:
+    return read_ids(broker.connection.lrange(broker.list_key, 0, MAX_MESSAGES), _id_of_package)
+
+
+def _id_of_package(payload: Any) -> str:
+    return str(SignedPackage.loads(payload)["id"])
 
 
 def _function(package: Mapping[str, Any]) -> object | None:
@@ -147,6 +188,7 @@ def _call(package: Mapping[str, Any]) -> Call:
         task_id=header.task_id if header else None,
         owner=header.owner if header else None,
         options=_options(package),
+        queue=str(package.get("cluster") or Conf.CLUSTER_NAME),
     )
 
 

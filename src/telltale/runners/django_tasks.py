@@ -17,7 +17,7 @@ from uuid import UUID
 from telltale.dispatch.follow import options_of_task, shown
 from telltale.dispatch.import_paths import find_task
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, stored_record, suppress_and_log
 from telltale.dispatch.task_header import sending, take_header
 
 try:
@@ -86,6 +86,14 @@ class DjangoTasksRunner:
         except NotImplementedError:  # The backend stores no results.
             return None
 
+    def queue_of(self, task: Any) -> str:
+        """The task's queue, by its decorator or `using`."""
+        return str(task.queue_name)
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The stored result of django-tasks-db."""
+        return stored_record("django_tasks_database.DBTaskResult", pk=runner_id)
+
     def current_call(self) -> Call | None:
         """The innermost call that this thread or coroutine is running."""
         running = _running.get()
@@ -107,6 +115,7 @@ def _call(task_result: Any) -> Call:
         options=options_of_task(task.func, str(task.module_path)),
         delivery=len(task_result.worker_ids),
         due_at=task.run_after.timestamp() if task.run_after else None,
+        queue=str(task.queue_name),
         row_wait_s=ROW_WAIT_S,
     )
 

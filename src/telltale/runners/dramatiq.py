@@ -10,21 +10,24 @@ the worker's connection is closed.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import dramatiq
 from django.utils.translation import gettext as _
-from dramatiq import Actor
+from dramatiq import Actor, Message
+from dramatiq.common import q_name
 from dramatiq.message import generate_unique_id
 from dramatiq.middleware import Middleware, Retries, SkipMessage, TimeLimitExceeded
 
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import Call, TaskOptions, options_of, suppress_and_log
+from telltale.dispatch.runner import Call, TaskOptions, options_of, stored_record, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, new_header, sending
 from telltale.dispatch.tracked import wrap
+from telltale.dispatch.waiting_ids import READ_TOGETHER, WaitingIds, read_ids, waiting_ids
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -81,6 +84,14 @@ class DramatiqRunner:
         with sending(task_id, runner_id=runner_id):
             return str(task.broker.enqueue(message).message_id)
 
+    def queue_of(self, task: Any) -> str:
+        """The actor's queue."""
+        return str(task.queue_name)
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The stored message of django-dramatiq."""
+        return stored_record("django_dramatiq.Task", pk=runner_id)
+
     def current_call(self) -> Call | None:
         """The message that this thread, or a coroutine of it, processes."""
         message = _running.get()
@@ -103,6 +114,35 @@ class DramatiqRunner:
     def redelivers(self, task: object) -> bool:
         """Always: the brokers deliver again what was not acknowledged."""
         return True
+
+    def has_message(self, task: Any, runner_id: str) -> bool | None:
+        """Whether a declared queue of Redis has the message, which stays there until it is acknowledged.
+
+        None if the queues are too long to be searched, and with RabbitMQ, which can't be asked about one message.
+        """
+        broker = task.broker
+        if not _is_redis(broker):
+            return None
+        return waiting_ids((self.name, id(broker)), partial(_search, broker)).has(runner_id)
+
+
+def _is_redis(broker: Any) -> bool:
+    try:
+        from dramatiq.brokers.redis import RedisBroker
+    except ImportError:  # The package redis is not installed.
+        return False
+    return isinstance(broker, RedisBroker)
+
+
+def _search(broker: Any) -> WaitingIds:
+    # In this order: a worker moves messages from the queue of delayed ones to the other.
+    queues = [*broker.get_declared_delay_queues(), *broker.get_declared_queues()]
+    messages = (
+        message
+        for queue in queues
+        for _id, message in broker.client.hscan_iter(f"{broker.namespace}:{queue}.msgs", count=READ_TOGETHER)
+    )
+    return read_ids(messages, lambda message: str(Message.decode(message).message_id))
 
 
 class TelltaleMiddleware(Middleware):
@@ -170,6 +210,7 @@ def _call(message: Any, due_at: float | None = None) -> Call:
         options=_options_of_message(dramatiq.get_broker(), message),
         delivery=message.options.get("retries", 0),
         due_at=due_at,
+        queue=str(q_name(message.queue_name)),
     )
 
 

@@ -12,13 +12,13 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from procrastinate import exceptions
 from procrastinate.job_context import JobContext
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.tasks import Task
 from procrastinate.worker import Worker
@@ -26,11 +26,25 @@ from procrastinate.worker import Worker
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name, options_of_task, shown
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import ROW_WAIT_S, Call, PendingCall, TaskOptions, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, PendingCall, TaskOptions, stored_record, suppress_and_log
 from telltale.dispatch.task_header import TaskHeader, sending, take_headers
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
+
+MAX_AHEAD: Final = 1_000
+"""From here on, a job's position in its queue is not told: all jobs before it must be counted."""
+
+_STATUS: Final = "SELECT status::text AS status FROM procrastinate_jobs WHERE id = %(job_id)s"
+
+_AHEAD: Final = """
+    SELECT count(earlier.id) AS ahead
+    FROM procrastinate_jobs AS job LEFT JOIN LATERAL (
+        SELECT id FROM procrastinate_jobs
+        WHERE status = 'todo' AND queue_name = job.queue_name AND id < job.id LIMIT %(most)s
+    ) AS earlier ON true
+    WHERE job.id = %(job_id)s AND job.status = 'todo' GROUP BY job.id
+"""
 
 _running: ContextVar[JobContext | None] = ContextVar("telltale_procrastinate_job", default=None)
 """The context of the job that is running."""
@@ -115,11 +129,29 @@ class ProcrastinateRunner:
         """Cancel the waiting job."""
         task.blueprint.job_manager.cancel_job_by_id(int(runner_id))
 
+    def queue_of(self, task: Any) -> str:
+        """The task's queue."""
+        return str(task.queue)
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The job."""
+        return stored_record("procrastinate.ProcrastinateJob", pk=runner_id)
+
     def ahead(self, task: Any, runner_id: str) -> int | None:
-        """How many jobs of its queue were deferred before it and still wait; priorities are ignored."""
-        waiting = task.blueprint.job_manager.list_jobs(queue=task.queue, status="todo")
-        ids = sorted(job.id for job in waiting)
-        return ids.index(int(runner_id)) if int(runner_id) in ids else None
+        """How many jobs of its queue were deferred before it and still wait, below `MAX_AHEAD`; ignores priorities."""
+        found = _query(task, _AHEAD, job_id=int(runner_id), most=MAX_AHEAD)
+        return int(found[0]["ahead"]) if found and found[0]["ahead"] < MAX_AHEAD else None
+
+    def has_message(self, task: Any, runner_id: str) -> bool | None:
+        """Whether the job is to do. None while it is `doing`: its worker may be about to start it, or was killed."""
+        found = _query(task, _STATUS, job_id=int(runner_id))
+        status = found[0]["status"] if found else None
+        return None if status == Status.DOING.value else status == Status.TODO.value
+
+
+def _query(task: Any, query: str, **values: Any) -> list[dict[str, Any]]:
+    connector = task.blueprint.job_manager.connector.get_sync_connector()
+    return list(connector.execute_query_all(query=query, **values))
 
 
 def _keyword_arguments(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +176,7 @@ def _call(job: Job, options: TaskOptions | None) -> Call:
         options=options,
         delivery=job.attempts,
         due_at=job.scheduled_at.timestamp() if job.scheduled_at else None,
+        queue=job.queue,
         row_wait_s=ROW_WAIT_S,
     )
 

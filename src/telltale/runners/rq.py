@@ -17,7 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import transaction
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from rq import Queue, Worker, get_current_job
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
@@ -132,23 +134,37 @@ class RQRunner(FunctionRunner):
         """Remove the job from its queue."""
         Job.fetch(runner_id, connection=_queue(task).connection).cancel()
 
+    def queue_of(self, task: object) -> str:
+        """The queue of the task's decorator, or django-rq's default."""
+        queue = getattr(_decorator(task), "queue", None) or "default"
+        return str(getattr(queue, "name", queue))
+
+    def record(self, runner_id: str, queue: str) -> Any:
+        """The address of the job's page in the admin of django-rq."""
+        names = sorted(getattr(settings, "RQ_QUEUES", {}))  # django-rq numbers them in this order.
+        if queue not in names:
+            return None
+        try:
+            return reverse("admin:django_rq_job_detail", args=[names.index(queue), runner_id])
+        except NoReverseMatch:
+            return None
+
     def terminate(self, task: object, runner_id: str) -> None:
         """Have the worker kill the work horse, its child process that runs the job."""
         send_stop_job_command(_queue(task).connection, runner_id)
 
     def ahead(self, task: object, runner_id: str) -> int | None:
         """The job's exact position in its queue."""
-        queue = _queue(task)
-        job = queue.fetch_job(runner_id)
+        job = _job(task, runner_id)
         if job is None:
             return None
-        origin = Queue(job.origin, connection=queue.connection)
+        origin = Queue(job.origin, connection=job.connection)
         position: int | None = origin.get_job_position(runner_id)
         return position
 
     def has_message(self, task: object, runner_id: str) -> bool | None:
         """Whether the job waits. One that depends on a job that failed will not begin, unless that one is repeated."""
-        job = _queue(task).fetch_job(runner_id)
+        job = _job(task, runner_id)
         status = job.get_status() if job is not None else None
         if job is None or status is None or status in _OVER:
             return False
@@ -190,6 +206,12 @@ def _queue(task: object) -> Any:
     return get_queue(queue or "default")
 
 
+def _job(task: object, runner_id: str) -> Job | None:
+    """The job, in whichever queue it is; None if there is none. `Queue.fetch_job` finds only those of its own queue."""
+    [job] = Job.fetch_many([runner_id], connection=_queue(task).connection)
+    return job
+
+
 def _options_of_job(job: Job) -> TaskOptions | None:
     # A job may call a method of an object, or a function that this process can't import.
     if job.instance is not None or not job.func_name:
@@ -224,6 +246,7 @@ def _call(job: Job, due_at: datetime | None = None) -> Call:
         options=_options_of_job(job),
         delivery=job.number_of_retries or 0,
         due_at=due_at.timestamp() if due_at else None,
+        queue=str(job.origin or ""),
     )
 
 

@@ -62,7 +62,13 @@ class ThreadRunner(FunctionRunner):
             task_id=task_id,
             options=options_of(task),
         )
-        _pool.get().submit(_run, task, call)
+        work = _Work(task, call)
+        try:
+            _pool.get().submit(work)
+        except BaseException:
+            # Without a new thread, the pool keeps what it has refused, and an earlier or a later thread would run it.
+            work.is_refused = True
+            raise
         return call.runner_id
 
     def current_call(self) -> Call | None:
@@ -75,6 +81,18 @@ class ThreadRunner(FunctionRunner):
 
 
 _pool = PerProcess(partial(ThreadPoolExecutor, max_workers=THREADS, thread_name_prefix="telltale-task"))
+
+
+class _Work:
+    """A call that is given to the pool."""
+
+    def __init__(self, task: Callable[..., Any], call: Call) -> None:
+        self._task, self._call = task, call
+        self.is_refused = False
+
+    def __call__(self) -> None:
+        if not self.is_refused:
+            _run(self._task, self._call)
 
 
 def _run(task: Callable[..., Any], call: Call) -> None:

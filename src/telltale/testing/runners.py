@@ -24,7 +24,7 @@ from telltale.core.health import health
 from telltale.core.states import Health, State
 from telltale.dispatch.control import cancel, retry
 from telltale.dispatch.registry import runner_of
-from telltale.dispatch.runner import Ability, Redelivers, abilities
+from telltale.dispatch.runner import Ability, KnowsMessages, Redelivers, abilities
 from telltale.models import TaskState
 
 TIMEOUT_S = 40.0
@@ -205,15 +205,19 @@ class AbilitiesContract:
 class RunnerContract(AbilitiesContract):
     """The promises of every runner."""
 
-    def test_a_queued_task_is_visible_before_a_worker_starts_it(self, worker: Worker, tmp_path: Path) -> None:
+    def test_a_queued_task_is_visible_before_a_worker_starts_it_and_has_a_message_until_then(
+        self, worker: Worker, tmp_path: Path
+    ) -> None:
         worker.pause()
         row = telltale.enqueue(worker.tasks.count, str(tmp_path / "log"), 3, 0.0)
         time.sleep(0.3)
         assert (reload(row).state, reload(row).attempt) == (State.QUEUED, 1)
         assert logged_lines(tmp_path) == []
+        _await_message(worker, row, expected=True)
         worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
         assert logged_lines(tmp_path) == ["count"]
+        _await_message(worker, row, expected=False)
 
     def test_progress_is_live_and_never_goes_backwards(self, worker: Worker, tmp_path: Path) -> None:
         worker.start()
@@ -360,6 +364,15 @@ def _skip_without(ability: Ability, worker: Worker) -> Any:
     if ability not in abilities(runner):
         pytest.skip(f"{runner.name} has no such ability: {ability.value}")
     return runner
+
+
+def _await_message(worker: Worker, row: TaskState, *, expected: bool) -> None:
+    """Wait until the runner says whether it has the task's message, if it knows that (`Ability.MESSAGES`)."""
+    task = worker.tasks.count
+    runner = runner_of(task)
+    if isinstance(runner, KnowsMessages):
+        runner_id = str(reload(row).runner_id)
+        wait_until(lambda: runner.has_message(task, runner_id) is expected, f"it has its message: {expected}")
 
 
 def _redelivers(task: object) -> bool:
