@@ -1,5 +1,6 @@
 """The local broker: its private directory, dead and stopped listeners, other processes."""
 
+import errno
 import os
 import signal
 import socket
@@ -220,7 +221,28 @@ def test_a_listener_whose_socket_was_removed_binds_another(
     received.assert_received(b"again")
 
 
-def test_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
+def test_a_listener_that_can_make_no_socket_tries_again(
+    broker: LocalBroker, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoSocket(socket.socket):
+        def __init__(self, *arguments: object) -> None:
+            if not failed:
+                failed.append(True)
+                raise OSError(errno.EMFILE, "Too many open files")
+            super().__init__(*arguments)  # type: ignore[arg-type]
+
+    failed: list[bool] = []
+    monkeypatch.setattr("telltale.brokers.local.listener.IDLE_S", 0.05)
+    received = collect(broker)
+    monkeypatch.setattr("telltale.brokers.local.listener.socket.socket", NoSocket)
+    for path in sockets(directory):
+        path.unlink()
+    assert_eventually(lambda: failed and len(sockets(directory)) == 1, "another socket is bound")
+    broker.publish(make_messages(b"again"))
+    received.assert_received(b"again")
+
+
+def test_f41_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
     broker: LocalBroker, directory: Path
 ) -> None:
     received = collect(broker)

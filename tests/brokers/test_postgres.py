@@ -138,7 +138,7 @@ def test_two_sites_in_one_database_receive_nothing_of_each_other(make_broker: Ma
     assert received == [b"theirs"]
 
 
-def test_an_unreadable_notification_is_reported_as_missed_and_the_listener_goes_on(
+def test_f41_an_unreadable_notification_is_reported_as_missed_and_the_listener_goes_on(
     make_broker: MakeBroker, admin: AdminConnection
 ) -> None:
     received = collect(make_broker())
@@ -170,7 +170,7 @@ def test_a_url_without_a_server_means_djangos_database(make_broker: MakeBroker, 
     received.assert_received(b"through Django")
 
 
-def test_a_forked_child_has_its_own_connection_and_leaves_the_parents_alone(
+def test_f45_a_forked_child_has_its_own_connection_and_leaves_the_parents_alone(
     make_broker: MakeBroker, postgres: Postgres
 ) -> None:
     received = collect(make_broker())
@@ -199,7 +199,7 @@ print(received.missed_count)
     received.assert_received(b"before", b"by the inherited broker", b"by the child's broker", b"after")
 
 
-def test_under_gevent_messages_are_sent_and_received_while_a_task_computes(
+def test_f46_under_gevent_messages_are_sent_and_received_while_a_task_computes(
     make_broker: MakeBroker, postgres: Postgres
 ) -> None:
     received = collect(make_broker())

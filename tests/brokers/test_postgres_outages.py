@@ -75,7 +75,7 @@ def pids(admin: AdminConnection) -> list[int]:
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
-def test_a_restart_of_the_server_is_survived_and_logged_once(
+def test_f20_a_restart_of_the_server_is_survived_and_logged_once(
     make_broker: MakeBroker, postgres: Postgres, stop_signal: signal.Signals, caplog: pytest.LogCaptureFixture
 ) -> None:
     received, broker = collect(make_broker()), make_broker()
@@ -129,7 +129,7 @@ def test_a_listener_receives_messages_once_an_absent_server_starts(make_broker: 
     publish_until_received(broker, received, b"at last")
 
 
-def test_connections_that_the_server_closes_amid_traffic_are_opened_again(
+def test_f21_connections_that_the_server_closes_amid_traffic_are_opened_again(
     make_broker: MakeBroker, admin: AdminConnection
 ) -> None:
     received, broker = collect(make_broker()), make_broker()
@@ -167,7 +167,7 @@ def publishers(admin: AdminConnection) -> list[int]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stops processes by signals")
-def test_a_connection_that_never_answers_is_replaced(
+def test_f21_a_connection_that_never_answers_is_replaced(
     make_broker: MakeBroker, admin: AdminConnection, short_timeouts: None
 ) -> None:
     received = collect(make_broker())

@@ -48,7 +48,7 @@ def is_accepted(payload: bytes) -> bool:
 
 
 @given(BODIES)
-def test_bodies_of_any_bytes_fit_into_payloads_and_are_read_back_unchanged(bodies: list[bytes]) -> None:
+def test_f23_bodies_of_any_bytes_fit_into_payloads_and_are_read_back_unchanged(bodies: list[bytes]) -> None:
     payloads = to_payloads(message_part(body) for body in bodies)
     assert all(is_accepted(payload) for payload in payloads)
     assert reassemble(payloads).bodies == bodies

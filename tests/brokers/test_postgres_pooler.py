@@ -26,7 +26,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notification_thread, "MISSED_EVERY_S", 0.1)
 
 
-def test_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_regularly(
+def test_f22_a_pooled_listener_logs_the_problem_once_and_reports_missed_messages_regularly(
     make_broker: MakeBroker, pgbouncer: PgBouncer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "PROBE_TIMEOUT_S", 0.5)

@@ -14,11 +14,13 @@ from redis import Redis as Client
 from telltale.brokers.base import BrokerUnavailable
 from telltale.brokers.delivery import Callbacks
 from telltale.brokers.redis.address import Node, parse
+from telltale.brokers.redis.broker import RedisBroker
 from telltale.brokers.redis.connection import open_connection
 from telltale.brokers.redis.subscription import Subscription
 from telltale.brokers.redis.topology import build_topology
 from telltale.testing.brokers import Received, assert_eventually, collect, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
+from tests.brokers.loop_broker import running_loop
 from tests.brokers.processes import PATCH_BY_GEVENT, PUBLISH_UNDER_GEVENT, run_process
 from tests.brokers.publishing import assert_failing_at_once, try_to_publish
 from tests.servers import Redis, SecureRedis, free_port, running
@@ -156,7 +158,7 @@ def test_the_error_for_a_cluster_url_without_a_cluster_says_which_scheme_to_use(
         collect(make_broker(f"redis+cluster://127.0.0.1:{redis.port}"))
 
 
-def test_a_forked_child_opens_its_own_connections(make_broker: MakeBroker) -> None:
+def test_f45_a_forked_child_opens_its_own_connections(make_broker: MakeBroker) -> None:
     received, publisher = collect(make_broker()), make_broker()
     publisher_and_listener = make_broker()
     also_received = collect(publisher_and_listener)
@@ -183,6 +185,30 @@ def test_a_forked_child_opens_its_own_connections(make_broker: MakeBroker) -> No
         assert messages.missed_count == 0
 
 
+def test_f45_a_forked_child_holds_no_connection_of_a_listener_on_an_event_loop_open(redis: Redis) -> None:
+    with redis.client() as admin, running_loop() as loop:
+        wait_for_connections(admin, 1)
+        broker = RedisBroker(parse(urlsplit(redis.url)))
+        listener = broker.listen_on(loop, lambda _bodies: None, lambda _topics: None)
+        listener.follow(["project:7"])
+        wait_for_connections(admin, 2)
+        read_end, write_end = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            os.close(write_end)
+            os.read(read_end, 1)  # Returns when the parent has closed its end.
+            os._exit(0)
+        try:
+            broker.close()
+            wait_for_connections(admin, 1)
+        finally:
+            os.close(write_end)
+            os.close(read_end)
+            os.waitpid(child, 0)
+
+
 SET_UP = """
 import sys, threading, time
 from django.conf import settings
@@ -207,7 +233,9 @@ for n in range(1000):
 
 
 @pytest.mark.parametrize("is_secure", [False, True])
-def test_threads_and_greenlets_publish_under_gevent(redis: Redis, secure_redis: SecureRedis, is_secure: bool) -> None:
+def test_f46_threads_and_greenlets_publish_under_gevent(
+    redis: Redis, secure_redis: SecureRedis, is_secure: bool
+) -> None:
     code = PATCH_BY_GEVENT + SET_UP + "url = sys.argv[1]" + PUBLISH_UNDER_GEVENT
     assert run_process(code, secure_redis.url if is_secure else redis.url) == "all []\n"
 

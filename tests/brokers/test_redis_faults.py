@@ -4,21 +4,27 @@ Each test ends in the same way: only `BrokerUnavailable` was raised, messages pu
 and listeners that may have lost messages reported it.
 """
 
+import errno
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 from telltale.brokers.base import Broker, SelectiveListener
+from telltale.brokers.redis.address import parse
 from telltale.brokers.redis.broker import RedisBroker
 from telltale.testing.brokers import Received, assert_eventually, collect, listen_selectively, make_messages
 from tests.brokers.factory import MakeBroker, broker_factory
 from tests.brokers.loop_broker import LoopBroker, running_loop
-from tests.brokers.publishing import assert_failing_at_once, assert_recovery, try_to_publish
+from tests.brokers.publishing import assert_failing_at_once, assert_recovery, assert_works_again, try_to_publish
+from tests.fault_proxy import FaultProxy
 from tests.servers import Redis, RedisCluster, WatchedRedis, running
 
 pytestmark = pytest.mark.service
@@ -118,7 +124,7 @@ def test_publishing_fails_at_once_while_redis_is_down_and_works_again_afterwards
     assert_recovery(broker, received, "project:9")
 
 
-def test_publishers_do_not_wait_for_a_paused_redis(redis: Redis, make_broker: MakeBroker) -> None:
+def test_f15_publishers_do_not_wait_for_a_paused_redis(redis: Redis, make_broker: MakeBroker) -> None:
     (received, _), broker = follow(make_broker()), make_broker()
     broker.publish(make_messages(b"before"))
     received.assert_received(b"before")
@@ -129,7 +135,7 @@ def test_publishers_do_not_wait_for_a_paused_redis(redis: Redis, make_broker: Ma
     received.assert_received(*(b"%d" % n + b"x" * 1_000 for n in range(100)))
 
 
-def test_a_pause_of_redis_is_noticed_and_then_publishing_fails_at_once(
+def test_f15_a_pause_of_redis_is_noticed_and_then_publishing_fails_at_once(
     redis: Redis, make_broker: MakeBroker, short_timeouts: None
 ) -> None:
     (received, _), broker = follow(make_broker()), make_broker()
@@ -158,7 +164,7 @@ def test_a_short_pause_loses_nothing(redis: Redis, make_broker: MakeBroker) -> N
     assert received.missed_count == 0
 
 
-def test_emptying_redis_loses_nothing(redis: Redis, make_broker: MakeBroker) -> None:
+def test_f14_emptying_redis_loses_nothing(redis: Redis, make_broker: MakeBroker) -> None:
     (received, _), broker = follow(make_broker()), make_broker()
     redis.forget()
     broker.publish(make_messages(b"after"))
@@ -166,7 +172,7 @@ def test_emptying_redis_loses_nothing(redis: Redis, make_broker: MakeBroker) -> 
     assert received.missed_count == 0
 
 
-def test_a_listener_that_reads_too_slowly_is_disconnected_and_reports_missed_messages(
+def test_f18_a_listener_that_reads_too_slowly_is_disconnected_and_reports_missed_messages(
     redis: Redis, make_broker: MakeBroker
 ) -> None:
     with redis.client() as admin:
@@ -199,7 +205,7 @@ def test_twenty_thousand_topics_are_subscribed_again_after_a_connection_breaks(
         assert_recovery(make_broker(), received, f"project:{n}")
 
 
-def test_the_new_master_is_found_after_a_failover(make_broker: MakeBroker) -> None:
+def test_f19_the_new_master_is_found_after_a_failover(make_broker: MakeBroker) -> None:
     with running(WatchedRedis) as watched:
         (received, _), broker = follow(make_broker(watched.url)), make_broker(watched.url)
         assert try_to_publish(broker, b"before")
@@ -259,3 +265,83 @@ def test_a_publisher_notices_that_its_server_has_become_a_replica_and_its_name_h
             admin.replicaof("127.0.0.1", second.port)
         received = collect(make_broker())
         assert_eventually(lambda: try_to_publish(broker, b"moved") and b"moved" in received, "it publishes at the new")
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_f16_a_full_redis_goes_on_carrying_messages_because_nothing_of_ours_is_stored(
+    redis: Redis, make_broker: MakeBroker, policy: str
+) -> None:
+    with redis.client() as client:
+        client.config_set("maxmemory-policy", policy)
+        client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(OutOfMemoryError):
+                client.set("another programs key", "x" * 1_000)
+            (received, _), broker = follow(make_broker()), make_broker()
+            assert_works_again(broker, received)
+            assert client.dbsize() == 0
+        finally:
+            client.config_set("maxmemory", "0")
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def running_threads() -> int:
+    """Without those of asyncio's own pool, which looks up names: a busy machine may let it grow, by a few."""
+    return sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate())
+
+
+def test_f17_connections_that_are_cut_again_and_again_are_made_again_and_leave_nothing_behind(
+    redis: Redis, make_broker: MakeBroker
+) -> None:
+    (received, _), broker = follow(make_broker()), make_broker()
+    assert_works_again(broker, received)
+    threads, files = running_threads(), open_files()
+    for _ in range(48):
+        redis.cut_listeners()
+        try_to_publish(broker, b"meanwhile")
+        time.sleep(0.02)
+    assert_recovery(broker, received)
+    assert_eventually(lambda: open_files() <= files, "no connection is left over")
+    assert running_threads() <= threads
+
+
+def test_f32_a_network_that_loses_all_between_a_process_and_redis_is_noticed_and_healed(
+    redis: Redis, make_broker: MakeBroker, short_timeouts: None
+) -> None:
+    with FaultProxy(redis.port) as line:
+        url = f"redis://127.0.0.1:{line.port}/0"
+        (received, _), broker = follow(make_broker(url)), make_broker(url)
+        assert_works_again(broker, received)
+        line.black_hole()
+        assert_eventually(lambda: not try_to_publish(broker, b"lost"), "publishing fails")
+        assert_failing_at_once(broker)
+        assert_eventually(lambda: received.missed_count > 0, "the listener reports that messages may be lost")
+        line.heal()
+        assert_recovery(broker, received)
+
+
+def test_a_listener_on_an_event_loop_without_a_descriptor_to_spare_connects_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dup, failed = os.dup, []
+
+    def fail_once(descriptor: int) -> int:
+        if not failed:
+            failed.append(descriptor)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return dup(descriptor)
+
+    with running_loop() as loop:
+        broker = LoopBroker(RedisBroker(parse(urlsplit(redis.url))), loop)
+        received, _listener = follow(broker, "project:7")
+        broker.publish(make_messages(b"before"))
+        received.assert_received(b"before")
+        monkeypatch.setattr(os, "dup", fail_once)
+        redis.cut_listeners()
+        assert_eventually(lambda: failed and received.missed_count, "all topics are subscribed again")
+        broker.publish(make_messages(b"after"))
+        received.assert_received(b"after")
+        broker.close()

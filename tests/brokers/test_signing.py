@@ -46,7 +46,7 @@ def test_a_changed_message_is_not_believed(body: bytes, change: int, place: int)
 
 
 @pytest.mark.parametrize("accept_unsigned", [False, True])
-def test_a_message_with_a_wrong_signature_is_never_accepted(accept_unsigned: bool) -> None:
+def test_s47_a_message_with_a_wrong_signature_is_never_accepted(accept_unsigned: bool) -> None:
     for message in (THEIRS.sign(BODY), BODY.replace(b"\n", b" ~\n", 1), OURS.sign(BODY).replace(b" ~", b" ~~", 1)):
         assert OURS.verify(message, accept_unsigned=accept_unsigned) is None
 
@@ -73,7 +73,7 @@ def test_after_a_new_secret_key_messages_by_the_old_one_are_accepted_while_it_is
     assert later.verify(old.sign(BODY)) is old.verify(new.sign(BODY)) is None
 
 
-def test_sites_that_share_a_broker_hear_only_themselves_and_the_rest_is_counted(shared: MemoryBroker) -> None:
+def test_s47_sites_that_share_a_broker_hear_only_themselves_and_the_rest_is_counted(shared: MemoryBroker) -> None:
     before = signing.rejected.total
     ours, theirs = SignedBroker(shared, OURS), SignedBroker(shared, THEIRS)
     our_messages, their_messages = collect(ours), collect(theirs)
@@ -133,7 +133,7 @@ def test_check_names_an_unknown_value(settings: Any) -> None:
 
 
 @pytest.mark.service
-def test_sites_with_one_prefix_on_one_redis_hear_only_themselves(settings: Any) -> None:
+def test_s47_sites_with_one_prefix_on_one_redis_hear_only_themselves(settings: Any) -> None:
     with running(Redis) as redis:
         settings.TELLTALE = {**settings.TELLTALE, "BROKER": f"{redis.url}?prefix=shared:"}
         ours = brokers.build_signed(settings.TELLTALE["BROKER"])

@@ -16,14 +16,14 @@ from django.test import Client as Browser
 import telltale
 from telltale import brokers
 from telltale.channels import FollowMixin
-from telltale.channels.follow import follower
+from telltale.channels.follow import follower, mixin
 from telltale.channels.follow.inbox import Inbox
 from telltale.core import reasons
 from telltale.core.states import State
 from telltale.core.topics import InvalidTopic, task_topic
 from telltale.live.driver import driver
 from telltale.owners import session_digest
-from tests.channels.pages import HOOK, Page, cookies_of, in_thread, run, run_with_page, until
+from tests.channels.pages import HOOK, PATIENCE_S, Page, cookies_of, in_thread, run, run_with_page, until
 from tests.channels.project import SyncProject, consumers, held, released
 from tests.factories import ended, moved, person, started, task_of
 
@@ -361,7 +361,7 @@ def test_the_check_in_the_background_writes_nothing(quick_checks: None, settings
 
 
 @BOTH
-def test_a_lost_permission_ends_one_topic_and_the_others_go_on(quick_checks: None, kind: str) -> None:
+def test_s10_a_lost_permission_ends_one_topic_and_the_others_go_on(quick_checks: None, kind: str) -> None:
     ada = person()
     group = Group.objects.create(name="project:7")
     ada.groups.add(group)
@@ -580,6 +580,34 @@ def test_a_consumer_without_a_method_to_call_is_told() -> None:
 def test_following_outside_of_a_connection_is_refused() -> None:
     with pytest.raises(RuntimeError, match="outside of a connection"):
         SyncProject().follow("project:7")
+
+
+def test_a_consumer_that_ends_while_its_thread_asks_for_its_rights_follows_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As under daphne, which cancels a consumer that has not ended 10 s after its client has gone."""
+    is_asked, may_answer, allowed = threading.Event(), threading.Event(), mixin.allowed_topics
+
+    def slowly(*arguments: Any) -> Any:
+        is_asked.set()
+        may_answer.wait(PATIENCE_S)
+        return allowed(*arguments)
+
+    ada = person()
+    _, headers = cookies_of(ada)
+
+    async def scenario() -> None:
+        page = Page(f"/sync/user:{ada.pk}/", headers)
+        await page.communicator.send_input({"type": "websocket.connect"})
+        await until(is_asked.is_set)
+        page.communicator.future.cancel()
+        await until(page.communicator.future.done)
+        may_answer.set()
+        await asyncio.sleep(0.5)
+        assert driver().connection_count == 0
+
+    monkeypatch.setattr(mixin, "allowed_topics", slowly)
+    run(scenario)
 
 
 def test_a_failed_task_is_a_snapshot_like_any_other() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels_redis.core import RedisChannelLayer
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -185,6 +186,61 @@ def test_a_group_is_listened_to_only_while_its_topic_is_followed() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_layer_that_gives_up_waiting_for_a_message_is_asked_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    receive, failed = InMemoryChannelLayer.receive, []
+
+    async def give_up_once(layer: Any, channel: str) -> Any:
+        """As redis-py 8, 5 s after the last message."""
+        if channel in layer.groups.get("room-7", ()) and not failed:
+            failed.append(channel)
+            raise TimeoutError
+        return await receive(layer, channel)
+
+    monkeypatch.setattr(relaying, "RETRY_S", 60.0)
+    monkeypatch.setattr(InMemoryChannelLayer, "receive", give_up_once)
+    relay("room-{}", topic="room:{}")
+
+    async def scenario(page: Page) -> None:
+        await until(lambda: failed)
+        await send("room-7", type="chat.message", text="Hello")
+        await page.until(lambda m: "event" in m)
+
+    run_with_page("async", "room:7", member("room:7"), scenario)
+    assert "Listening to the groups" not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_receive_that_goes_on_after_it_was_cancelled_keeps_no_group_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive, ignored = InMemoryChannelLayer.receive, []
+
+    async def ignore_once(layer: Any, channel: str) -> Any:
+        """As `RedisChannelLayer`, when its connection is being opened."""
+        try:
+            return await receive(layer, channel)
+        except asyncio.CancelledError:
+            if ignored:
+                raise
+            ignored.append(channel)
+            return await receive(layer, channel)
+
+    monkeypatch.setattr(InMemoryChannelLayer, "receive", ignore_once)
+    relay("room-{}", topic="room:{}")
+
+    async def scenario(page: Page) -> None:
+        await listening(1)
+        await page.send(unfollow=["room:7"])
+        await until(lambda: ignored)
+        await page.send(follow=["room:7"])
+        await until(lambda: set(get_channel_layer().groups.get("room-7", ())) - set(ignored))
+        await send("room-7", type="chat.message", text="Hello")
+        await page.until(lambda m: "event" in m)
+
+    run_with_page("async", "room:7", member("room:7"), scenario)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_membership_is_renewed_before_the_layer_forgets_it(settings: Any) -> None:
     settings.CHANNEL_LAYERS = {"default": MEMORY["default"] | {"CONFIG": {"group_expiry": 6}}}
     relay(topic="room:{}")
@@ -256,6 +312,37 @@ def test_more_groups_than_a_process_listens_to_are_counted_and_logged_once(
 def redis() -> Iterator[Redis]:
     with running(Redis) as server:
         yield server
+
+
+@pytest.mark.service
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_listener_takes_no_message_of_another(
+    redis: Redis, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `receive` of channels_redis that is cancelled can lose what it reads for another channel of the process."""
+    address = {"address": redis.url, "socket_timeout": 30}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": BACKENDS["core"], "CONFIG": {"hosts": [address]}}}
+    receive, cancelled = RedisChannelLayer.receive, []
+
+    async def watched(layer: Any, channel: str) -> Any:
+        try:
+            return await receive(layer, channel)
+        except asyncio.CancelledError:
+            cancelled.append(channel)
+            raise
+
+    monkeypatch.setattr(RedisChannelLayer, "receive", watched)
+    relay("room-{}", topic="room:{}")
+
+    async def scenario(page: Page) -> None:
+        await until(lambda: len(relaying._listeners[driver()]) == 2)
+        for _ in range(3):
+            await page.send(unfollow=["room:7"])
+            await until(lambda: len(relaying._listeners[driver()]) == 1)
+            await page.send(follow=["room:7"])
+        assert cancelled == []
+
+    run_with_page("async", "room:7,room:8", member("room:7", "room:8"), scenario)
 
 
 BACKENDS = {"core": "channels_redis.core.RedisChannelLayer", "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer"}

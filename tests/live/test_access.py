@@ -93,12 +93,12 @@ def test_the_sites_own_origin_is_trusted(origin: str) -> None:
     "origin",
     ["null", "https://evil.example", "https://example.org.evil.example", "https://example.org:8443", "file://", "x"],
 )
-def test_other_origins_are_not_trusted(origin: str) -> None:
+def test_s03_other_origins_are_not_trusted(origin: str) -> None:
     assert not is_trusted_origin(request_of("example.org", origin))
 
 
 @override_settings(CSRF_TRUSTED_ORIGINS=["https://*.example.com", "https://other.example:8443"])
-def test_csrf_trusted_origins_are_checked_as_django_checks_them() -> None:
+def test_s03_csrf_trusted_origins_are_checked_as_django_checks_them() -> None:
     assert is_trusted_origin(request_of(origin="https://a.example.com"))
     assert is_trusted_origin(request_of(origin="https://other.example:8443"))
     for origin in (
@@ -135,7 +135,7 @@ def test_a_request_is_parsed_from_its_headers_once_and_the_first_of_two_lines_co
     assert LiveRequest.from_scope({"headers": []}) == LiveRequest()
 
 
-def test_a_request_with_two_origins_comes_from_no_page_of_this_site(settings: Any) -> None:
+def test_s03_a_request_with_two_origins_comes_from_no_page_of_this_site(settings: Any) -> None:
     settings.ALLOWED_HOSTS = ["example.org"]
     headers = [(b"host", b"example.org"), (b"origin", b"https://example.org"), (b"Origin", b"https://evil.example")]
     for several in (headers, [headers[0], *reversed(headers[1:])]):
@@ -146,7 +146,7 @@ def test_a_request_with_two_origins_comes_from_no_page_of_this_site(settings: An
 
 
 @pytest.mark.parametrize("how", ["itself", "its proxy", "redirect"])
-def test_a_page_of_plain_http_is_no_page_of_a_site_that_uses_tls(settings, how: str) -> None:
+def test_s03_a_page_of_plain_http_is_no_page_of_a_site_that_uses_tls(settings, how: str) -> None:
     plain = LiveRequest(host="example.org", origin="http://example.org")
     assert is_trusted_origin(plain), "the site may use plain HTTP"
     if how == "redirect":

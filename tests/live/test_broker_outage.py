@@ -33,7 +33,7 @@ async def eventually(is_true: Callable[[], object]) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_while_redis_is_down_the_reach_is_nowhere_and_health_and_metrics_say_so(settings: Any) -> None:
+def test_f13_while_redis_is_down_the_reach_is_nowhere_and_health_and_metrics_say_so(settings: Any) -> None:
     with running(Redis) as redis:
         settings.TELLTALE = {**settings.TELLTALE, "BROKER": redis.url, "RECHECK_S": None}
         page = Page()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from telltale.core.wire import Envelope, Event
 from telltale.live import incoming, tickets
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.driver import close_driver, driver
+from telltale.messages import announce
 from tests.factories import ended, started, task_of
 
 TOPIC = "project:7"
@@ -55,7 +57,7 @@ def delivered(*messages: bytes) -> list[Envelope]:
     envelopes: list[Envelope] = []
 
     async def receive() -> None:
-        feed = BrokerFeed(asyncio.get_running_loop(), envelopes.extend, lambda _topics: None)
+        feed = BrokerFeed(asyncio.get_running_loop(), envelopes.extend, envelopes.extend, lambda _topics: None)
         feed._receive_on_loop(messages)
         feed._receive_in_thread(messages)
         await asyncio.sleep(0)
@@ -78,14 +80,14 @@ HEADS = st.tuples(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(HEADS, TEXTS).map(lambda parts: b"t1 %b\n%b" % parts) | TEXTS, max_size=5))
-def test_no_message_ends_the_turn_that_delivers_the_genuine_ones(messages: list[bytes]) -> None:
+def test_s47_f41_no_message_ends_the_turn_that_delivers_the_genuine_ones(messages: list[bytes]) -> None:
     envelopes = delivered(*messages, GENUINE)
     assert envelopes.count(Envelope.from_bytes(GENUINE)) == 2
     for envelope in envelopes:
         json.loads(envelope.text)  # The page can read it.
 
 
-def test_messages_that_cant_be_used_are_counted_and_logged_seldom(caplog: pytest.LogCaptureFixture) -> None:
+def test_s47_messages_that_cant_be_used_are_counted_and_logged_seldom(caplog: pytest.LogCaptureFixture) -> None:
     before = incoming.unusable.total
     huge = GENUINE + b" " * 20_000
     with caplog.at_level(logging.WARNING):
@@ -124,3 +126,34 @@ def test_a_forged_attempt_or_end_is_gone_from_a_connected_page_after_the_next_re
     assert sorted((task["id"], task["attempt"], task["state"]) for task in page.of("tasks")[4:6]) == sorted(
         [(ids[0], 1, "running"), (ids[1], 1, "succeeded")]
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_s47_an_end_on_a_shared_broker_without_signatures_is_shown_only_if_the_store_has_it(settings: Any) -> None:
+    settings.TELLTALE = {"BROKER": "telltale.brokers.memory.MemoryBroker", "RECHECK_S": 3_600.0}
+    running, done = task_of(), task_of()
+    claim = started(done)
+    started(running)
+    forged = Snapshot(id=str(running.pk), attempt=1, seq=10**6, state=State.SUCCEEDED)
+    page = Page()
+
+    def end() -> None:
+        ended(claim)
+        connections.close_all()
+
+    async def follow() -> None:
+        live_driver = driver()
+        client = live_driver.open(ConnectionPolicy(credit=None), page)
+        client.admit(tickets.issue([f"task:{running.pk}", f"task:{done.pk}"]))
+        await page.has(2, "tasks")
+        announce([Envelope(topics=(f"task:{running.pk}",), snapshot=forged)])
+        # What is published later is heard later.
+        await asyncio.to_thread(end)
+        await page.has(3, "tasks")
+        client.leave()
+        await close_driver()
+
+    asyncio.run(follow())
+    states = [(task["id"], task["state"]) for task in page.of("tasks")[2:]]
+    assert (str(done.pk), "succeeded") in states
+    assert (str(running.pk), "succeeded") not in states

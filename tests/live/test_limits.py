@@ -35,7 +35,7 @@ async def admitted(address: str, follower: str = "") -> ConnectedClient:
         ([""], "", None),
     ],
 )
-def test_one_person_has_a_limited_number_of_connections_also_without_a_session(
+def test_s36_one_person_has_a_limited_number_of_connections_also_without_a_session(
     settings: Any, addresses: list[str], follower: str, limit: int | None
 ) -> None:
     settings.TELLTALE = {**settings.TELLTALE, "CONNECTIONS_PER_USER": 2, "CONNECTIONS_WITHOUT_PERSON": 3}

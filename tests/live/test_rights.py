@@ -77,7 +77,7 @@ def take(browser: Client, ticket: str, notice: Any) -> Any:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_ticket_of_a_user_who_lost_the_rights_takes_no_notice_and_polls_nothing(
+def test_s11_a_ticket_of_a_user_who_lost_the_rights_takes_no_notice_and_polls_nothing(
     ada: Any, end: Callable[[Any], None]
 ) -> None:
     browser = signed_in(ada)
@@ -88,7 +88,7 @@ def test_a_ticket_of_a_user_who_lost_the_rights_takes_no_notice_and_polls_nothin
         assert (refusal.status_code, refusal.json()["code"], refusal.json()["again"]) == (401, 4402, "at once")
 
 
-def test_after_a_sign_out_the_old_ticket_takes_no_notice_also_for_the_next_visitor(ada: Any) -> None:
+def test_s11_after_a_sign_out_the_old_ticket_takes_no_notice_also_for_the_next_visitor(ada: Any) -> None:
     browser, topic = signed_in(ada), user_topic(ada.pk)
     first, second, ticket = store.add_notice(topic, "1"), store.add_notice(topic, "2"), ticket_of(browser, topic)
     assert take(browser, ticket, first).json() == {"granted": True}
@@ -121,7 +121,7 @@ def test_after_a_new_password_the_session_that_set_it_gets_a_ticket_that_holds(a
     assert not has_ended(ticket_for(request, [user_topic(ada.pk)]).ticket)
 
 
-def test_rights_hold_through_a_new_secret_key(ada: Any, settings: Any) -> None:
+def test_s13_rights_hold_through_a_new_secret_key(ada: Any, settings: Any) -> None:
     ticket = ticket_of(signed_in(ada), user_topic(ada.pk))
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
     assert not has_ended(ticket)
@@ -172,7 +172,7 @@ def shares_projects(request: HttpRequest, topic: str) -> bool:
     return topic == "project:7"
 
 
-def test_what_the_hook_allows_is_asked_again_within_a_minute(ada: Any, settings: Any) -> None:
+def test_s10_what_the_hook_allows_is_asked_again_within_a_minute(ada: Any, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CAN_FOLLOW": f"{__name__}.shares_projects"}
     own, grants = user_topic(ada.pk), []
     for topics in ([own, "project:7"], [own]):

@@ -157,7 +157,7 @@ def test_a_message_about_a_session_closes_its_clients_and_refuses_its_tickets_bu
     assert (here.closed, elsewhere.closed) == (reasons.EXPIRED, None)
 
 
-def test_the_sessions_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s48_the_sessions_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights_checker, "MAX_SESSIONS", 2)
 
     async def work(checker: RightsChecker) -> None:

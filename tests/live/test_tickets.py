@@ -1,6 +1,7 @@
 """Tickets grant what the server signed, until they expire; anything else is refused."""
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def test_a_ticket_grants_what_it_was_issued_for() -> None:
     assert (grant.topics, grant.follower, grant.expires_at) == ({"task:1", "user:7"}, "user:7", NOW + 60)
 
 
-def test_an_expired_ticket_has_its_own_reason_so_that_the_client_fetches_another() -> None:
+def test_s12_an_expired_ticket_has_its_own_reason_so_that_the_client_fetches_another() -> None:
     text = tickets.issue(["task:1"], ttl_s=60, now=NOW)
     with pytest.raises(tickets.TicketRefused) as refusal:
         tickets.verify(text, now=NOW + 60)
@@ -28,14 +29,14 @@ def test_an_expired_ticket_has_its_own_reason_so_that_the_client_fetches_another
 
 
 @pytest.mark.parametrize("text", ["", "x", "a.b.c", "é" * 50, ":::", "." * 20_000])
-def test_a_malformed_ticket_is_refused(text: str) -> None:
+def test_s12_a_malformed_ticket_is_refused(text: str) -> None:
     with pytest.raises(tickets.TicketRefused) as refusal:
         tickets.verify(text, now=NOW)
     assert refusal.value.reason is reasons.NO_TICKET
 
 
 @given(position=st.integers(min_value=0), character=st.sampled_from(string.ascii_letters + string.digits + "-_:."))
-def test_a_ticket_with_one_changed_character_is_refused(position: int, character: str) -> None:
+def test_s12_a_ticket_with_one_changed_character_is_refused(position: int, character: str) -> None:
     text = tickets.issue(["user:7"], now=NOW)
     position %= len(text)
     changed = text[:position] + character + text[position + 1 :]
@@ -45,12 +46,22 @@ def test_a_ticket_with_one_changed_character_is_refused(position: int, character
         tickets.verify(changed, now=NOW)
 
 
-def test_data_signed_for_another_purpose_is_refused() -> None:
+def test_s12_data_signed_for_another_purpose_is_refused() -> None:
     from django.core import signing
 
     fields = {"t": ["user:7"], "f": "", "e": NOW + 60}
     with pytest.raises(tickets.TicketRefused):
         tickets.verify(signing.dumps(fields), now=NOW)
+
+
+def test_s13_a_ticket_holds_while_its_key_is_a_fallback_and_no_longer(settings: Any) -> None:
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "old", []
+    text = tickets.issue(["user:7"], now=NOW)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", ["old"]
+    assert tickets.verify(text, now=NOW).topics == {"user:7"}
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(tickets.TicketRefused):
+        tickets.verify(text, now=NOW)
 
 
 def test_a_ticket_for_the_most_topics_fits_into_a_header() -> None:

@@ -32,7 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, site: ThreadSite) -> ThreadSite:
     return site
 
 
-def test_a_client_that_sends_nothing_is_disconnected(impatient: ThreadSite) -> None:
+def test_s40_a_client_that_sends_nothing_is_disconnected(impatient: ThreadSite) -> None:
     with Line(impatient) as line:
         assert line.read_to_end() == b""
 
@@ -41,7 +41,7 @@ def test_a_client_that_sends_nothing_is_disconnected(impatient: ThreadSite) -> N
     "begun", [HEAD[:20], HEAD, HEAD + b"Cookie: a", b"\r\n"], ids=["line", "host", "half", "empty"]
 )
 @pytest.mark.parametrize("is_first", [True, False], ids=["first", "second"])
-def test_a_request_whose_headers_never_end_is_refused(impatient: ThreadSite, begun: bytes, is_first: bool) -> None:
+def test_s40_a_request_whose_headers_never_end_is_refused(impatient: ThreadSite, begun: bytes, is_first: bool) -> None:
     with Line(impatient) as line:
         if not is_first:
             line.request(*POLL)
@@ -50,7 +50,7 @@ def test_a_request_whose_headers_never_end_is_refused(impatient: ThreadSite, beg
     assert response.rpartition(b"HTTP/1.1 ")[2].startswith(b"408 ")
 
 
-def test_headers_that_come_slowly_have_no_more_time(impatient: ThreadSite) -> None:
+def test_s40_headers_that_come_slowly_have_no_more_time(impatient: ThreadSite) -> None:
     with Line(impatient) as line:
         line.send(HEAD)
         line.socket.settimeout(0.1)
@@ -101,7 +101,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize("headers", TOO_LARGE.values(), ids=TOO_LARGE)
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"], ids=["poll", "stream"])
 @pytest.mark.parametrize("kind", CLASSES)
-def test_headers_that_are_too_many_or_too_large_are_refused(
+def test_s42_headers_that_are_too_many_or_too_large_are_refused(
     transactional_db: None, kind: str, accept: str, headers: str
 ) -> None:
     with in_a_thread(kind) as site, Line(site) as line:
@@ -111,14 +111,14 @@ def test_headers_that_are_too_many_or_too_large_are_refused(
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_socket_with_headers_that_are_too_large_is_refused(transactional_db: None, kind: str) -> None:
+def test_s42_a_socket_with_headers_that_are_too_large_is_refused(transactional_db: None, kind: str) -> None:
     status = {"live": b"431", "uvicorn": b"403"}[kind]  # Over ASGI a socket can only be refused with 403.
     with in_a_thread(kind) as site, Line(site) as line:
         line.request(*UPGRADE, *TOO_LARGE["large headers"].splitlines())
         assert line.read_until(b"\r\n").split()[1] == status
 
 
-def test_an_address_that_is_too_long_is_refused(site: ThreadSite) -> None:
+def test_s42_an_address_that_is_too_long_is_refused(site: ThreadSite) -> None:
     with Line(site) as line:
         send_all(line, b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\n\r\n")
         assert line.read_to_end().startswith(b"HTTP/1.1 431 ")

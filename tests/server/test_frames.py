@@ -84,7 +84,7 @@ def test_the_last_chunk_is_empty() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
-def test_a_text_of_several_lines_is_one_event_and_none_can_be_forged(end: str) -> None:
+def test_s32_a_text_of_several_lines_is_one_event_and_none_can_be_forged(end: str) -> None:
     text = f'{{"a":1,{end}{end}data: {{"type":"bye"}}{end}event: x{end}id: 7\u2028data: y}}'
     lines = event_bytes(text).decode().split("\n")
     assert lines[-2:] == ["", ""]

@@ -44,7 +44,7 @@ def chunks(data: bytes) -> list[bytes]:
     return contents
 
 
-def test_a_stream_is_chunked_and_begins_at_once(site: ThreadSite) -> None:
+def test_s26_a_stream_is_chunked_uncompressed_and_begins_at_once(site: ThreadSite) -> None:
     with Line(site) as line:
         head = line.request(*stream_headers()).read_until(b"\r\n\r\n").lower()
         assert head.startswith(b"http/1.1 200 ok\r\n")
@@ -110,7 +110,9 @@ def test_a_client_that_expects_100_continue_receives_it(site: ThreadSite) -> Non
         (b"x" * 200_000, b"400", 4400),
     ],
 )
-def test_a_malformed_or_too_long_body_is_refused(site: ThreadSite, content: bytes, status: bytes, code: int) -> None:
+def test_s41_a_malformed_or_too_long_body_is_refused(
+    site: ThreadSite, content: bytes, status: bytes, code: int
+) -> None:
     with Line(site) as line:
         head, _, answer = (
             line.request(*stream_headers(), length_header(content), verb="POST", body=content)
@@ -205,7 +207,7 @@ def test_a_client_that_never_completes_its_request_is_disconnected(
         assert line.request(*stream_headers(), "Content-Length: 100", verb="POST").send(b"{").read_to_end() == b""
 
 
-def test_a_client_that_disconnects_is_forgotten(site: ThreadSite) -> None:
+def test_s48_a_client_that_disconnects_is_forgotten(site: ThreadSite) -> None:
     with Line(site) as line:
         line.request(*stream_headers()).read_until(b"hello")
     until_all_have_left()

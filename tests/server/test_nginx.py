@@ -99,7 +99,7 @@ def through(starts: Callable[..., ProcessSite]) -> Iterator[Callable[..., Throug
         yield start
 
 
-def test_clients_behind_nginx_are_counted_by_their_own_address_whatever_header_they_send(through: Any) -> None:
+def test_s45_clients_behind_nginx_are_counted_by_their_own_address_whatever_header_they_send(through: Any) -> None:
     site = through(CONNECTIONS_PER_ADDRESS=1)
     ticket = tickets.issue(["project:7"])
 

@@ -11,6 +11,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,7 +21,8 @@ from websockets.sync.client import connect
 
 import telltale
 from telltale.live import tickets
-from telltale.server.child import FIRST_BEAT_S, Silence
+from telltale.server import processes
+from telltale.server.child import FIRST_BEAT_S, Child, Silence
 from telltale.server.options import CannotServe, Options
 from tests.factories import moved, started, task_of
 from tests.runners.workers import descendants
@@ -407,7 +409,7 @@ def _connections(port: int) -> int:
 # Stopping, and metrics
 
 
-def test_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(starts: Starts) -> None:
+def test_f37_sigterm_closes_all_clients_in_batches_with_a_hint_and_exits_in_time(starts: Starts) -> None:
     status = free_port()
     server = starts("--status-port", str(status), "--drain-s", "12")
     clients = [Socket(server) for _ in range(700)]
@@ -454,7 +456,7 @@ def test_sighup_drains_as_sigterm_does(starts: Starts, options: list[str]) -> No
     client.close()
 
 
-def test_metrics_are_in_prometheus_format_and_on_the_status_port_alone(starts: Starts) -> None:
+def test_s28_metrics_are_in_prometheus_format_and_on_the_status_port_alone(starts: Starts) -> None:
     status = free_port()
     server = starts("--status-port", str(status))
     client = SocketClient(server, tickets.issue(["project:7"]))
@@ -472,3 +474,39 @@ def test_metrics_are_in_prometheus_format_and_on_the_status_port_alone(starts: S
     assert samples[("telltale_opened_total",)] == 2
     assert samples[("telltale_deliveries_total",)] >= 2
     client.close()
+
+
+def test_a_process_that_cannot_be_started_now_is_tried_again_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Running:
+        def __init__(self, *_: object, **__: object) -> None:
+            if len(tried) == 1:
+                tried.append(False)
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            tried.append(True)
+            self.process = SimpleNamespace(poll=lambda: None)
+
+        def is_hung(self) -> bool:
+            return False
+
+    tried: list[bool] = []
+    monkeypatch.setattr(processes, "Child", Running)
+    monkeypatch.setattr(processes, "RESTART_S", 0.0)
+    supervisor = processes.Supervisor(Options(port=free_port(), processes=2))
+    supervisor._start_missing()
+    assert tried == [True, False]
+    assert "Process 1 of the live server can't be started now" in caplog.text
+    supervisor._start_missing()
+    assert tried == [True, False, True]
+    for bound in supervisor._sockets:
+        bound.close()
+    for end in (supervisor._pipe, supervisor._pipe_end):
+        os.close(end)
+
+
+def test_a_process_that_cannot_be_started_leaves_no_pipe_open() -> None:
+    before = os.listdir("/dev/fd")
+    with pytest.raises(OSError, match="nowhere"):
+        Child(["/nowhere"], fds=[], env={}, hung_s=30)
+    assert os.listdir("/dev/fd") == before

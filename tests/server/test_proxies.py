@@ -7,7 +7,7 @@ from telltale.server.proxies import MAX_LENGTH, Proxies, normalize
 NGINX = "127.0.0.1"
 
 
-def test_the_header_of_an_untrusted_peer_is_ignored() -> None:
+def test_s45_the_header_of_an_untrusted_peer_is_ignored() -> None:
     assert Proxies.from_setting("127.0.0.1,::1").client_address("203.0.113.9", "198.51.100.1") == "203.0.113.9"
 
 
@@ -20,7 +20,7 @@ def test_a_trusted_proxy_without_the_header_is_the_client() -> None:
     assert Proxies.from_setting(NGINX).client_address(NGINX, " , ") == NGINX
 
 
-def test_addresses_that_the_client_wrote_before_the_proxys_are_ignored() -> None:
+def test_s45_addresses_that_the_client_wrote_before_the_proxys_are_ignored() -> None:
     proxies = Proxies.from_setting(NGINX)
     assert proxies.client_address(NGINX, "1.1.1.1, 198.51.100.1") == "198.51.100.1"
     assert proxies.client_address(NGINX, "127.0.0.1, 198.51.100.1") == "198.51.100.1"

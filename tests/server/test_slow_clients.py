@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from telltale import messages, store
 from telltale.core import reasons
 from telltale.core.wire import Envelope
 from telltale.live import driver
+from telltale.testing.transports import repeating
 from tests.factories import started, task_of
 from tests.transports.raw import Socket
 from tests.transports.sites import ThreadSite, in_a_thread, wait_until
@@ -39,23 +41,16 @@ def all_tasks_change(topic: str) -> Iterator[None]:
     started(task)
     snapshot = store.read_tasks([task.pk])[0].snapshot
     assert snapshot is not None
-    stop = threading.Event()
+    seqs = count(2)
 
     def report() -> None:
-        seq = 1
-        while not stop.wait(0.1):
-            seq += 1
-            for number in range(TASKS):
-                changed = replace(snapshot, id=f"{number:08}{snapshot.id[8:]}", seq=seq, error=LONG_TEXT)
-                messages.announce([Envelope(topics=(topic,), snapshot=changed)])
+        seq = next(seqs)
+        for number in range(TASKS):
+            changed = replace(snapshot, id=f"{number:08}{snapshot.id[8:]}", seq=seq, error=LONG_TEXT)
+            messages.announce([Envelope(topics=(topic,), snapshot=changed)])
 
-    thread = threading.Thread(target=report)
-    thread.start()
-    try:
+    with repeating(report, 0.1):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def the_driver() -> driver.Driver:
@@ -86,7 +81,7 @@ def _ack(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("slow", [slow_socket, slow_stream])
-def test_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_unaffected(
+def test_f33_a_client_that_stops_reading_costs_little_and_is_closed_and_others_are_unaffected(
     site: ThreadSite, slow: Any
 ) -> None:
     with Socket(site, "project:7") as good:

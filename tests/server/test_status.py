@@ -31,7 +31,7 @@ def health(host: str, *, is_status_port: bool = False) -> tuple[int, dict[str, A
 
 
 @pytest.mark.parametrize("host", ["evil.example", "10.0.0.7:8001", ""])
-def test_a_foreign_host_learns_only_whether_the_server_serves(settings: Any, host: str) -> None:
+def test_s28_a_foreign_host_learns_only_whether_the_server_serves(settings: Any, host: str) -> None:
     settings.ALLOWED_HOSTS = ["example.org"]
     assert health(host) == (200, {"state": "serving"})
     for status, content in (health("example.org"), health(host, is_status_port=True)):

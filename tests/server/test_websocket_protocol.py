@@ -33,7 +33,7 @@ def close_frame(code: int = 1000) -> bytes:
 # The handshake
 
 
-def test_a_handshake_is_accepted_without_extensions(site: ThreadSite) -> None:
+def test_s26_s39_a_handshake_is_accepted_without_extensions(site: ThreadSite) -> None:
     with Line(site) as line:
         answer = line.request(*UPGRADE, "Sec-WebSocket-Extensions: permessage-deflate").read_until(b"\r\n\r\n").lower()
     assert b" 101 " in answer
@@ -113,7 +113,7 @@ def test_many_messages_sent_together_are_all_read(site: ThreadSite) -> None:
     [masked(b"{", fin=False), masked(b"{", 2, fin=False) + masked(b"}", 0), masked(b"}", 0)],
     ids=["a beginning", "both", "an end"],
 )
-def test_a_message_in_several_frames_is_refused(site: ThreadSite, fragments: bytes) -> None:
+def test_s38_a_message_in_several_frames_is_refused(site: ThreadSite, fragments: bytes) -> None:
     with Socket(site) as client:
         assert client.send(fragments).closing()[0] in {1002, 1003}
         assert client.frame() is None
@@ -250,7 +250,7 @@ def frames_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("beginning", [b"", ACK[:7]], ids=["whole frames", "after half a frame"])
 @pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10), ACK], ids=["pings", "pongs", "messages"])
-def test_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_are_unaffected(
+def test_s38_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_are_unaffected(
     site: ThreadSite, frames_read: list[int], frame: bytes, beginning: bytes
 ) -> None:
     with Socket(site) as other, Socket(site) as client:
@@ -267,7 +267,7 @@ def test_a_flood_of_tiny_frames_is_closed_before_it_is_read_and_others_are_unaff
 
 
 @pytest.mark.parametrize("frame", [masked(b"", 9), masked(b"", 10)], ids=["pings", "pongs"])
-def test_single_control_frames_count_as_messages_do(site: ThreadSite, frame: bytes) -> None:
+def test_s38_single_control_frames_count_as_messages_do(site: ThreadSite, frame: bytes) -> None:
     with Socket(site) as client:
         for _ in range(int(BURST) // 2):
             client.send(frame + ACK)
@@ -297,7 +297,7 @@ def test_a_flood_after_bye_is_not_read_either(site: ThreadSite, frames_read: lis
         ("2001:db8:1:2::1", "2001:db8:1:3::1", "[2001:db8:1:2:ffff::2]:99"),
     ],
 )
-def test_connections_of_one_address_are_limited_whatever_header_it_sends(
+def test_s36_connections_of_one_address_are_limited_whatever_header_it_sends(
     site: ThreadSite, settings: Any, an_address: str, another: str, the_same: str
 ) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS_PER_ADDRESS": 1}
@@ -314,7 +314,7 @@ def test_connections_of_one_address_are_limited_whatever_header_it_sends(
             assert b'"hello"' in line.read_until(b"}")
 
 
-def test_connections_of_one_process_are_limited(site: ThreadSite, settings: Any) -> None:
+def test_s36_connections_of_one_process_are_limited(site: ThreadSite, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS": 2}
     with Socket(site), Socket(site):
         with Socket(site, None) as third:

@@ -76,7 +76,9 @@ CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @contextmanager
-def in_a_thread(kind: str) -> Iterator[ThreadSite]:
+def in_a_thread(
+    kind: str, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+) -> Iterator[ThreadSite]:
     """Run a server for one test alone, so that it has no clients of another test."""
     brokers.reset()
     listening = socket.socket()
@@ -87,7 +89,12 @@ def in_a_thread(kind: str) -> Iterator[ThreadSite]:
     patch = pytest.MonkeyPatch()
     for module in (asgi, socket_protocol):
         patch.setattr(module, "LINGER_S", LINGER_S)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="test-uvicorn")
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(server.serve([listening]))
+
+    thread = threading.Thread(target=serve, name="test-uvicorn")
     thread.start()
     give_up_at = time.monotonic() + PATIENCE_S
     while not server.started and time.monotonic() < give_up_at:

@@ -31,7 +31,7 @@ def site(request: pytest.FixtureRequest, transactional_db: None) -> Any:
 
 
 @pytest.mark.parametrize("transport", sorted(CLIENTS))
-def test_a_server_whose_clock_is_put_back_holds_nothing_back(
+def test_f39_a_server_whose_clock_is_put_back_holds_nothing_back(
     site: ThreadSite, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     task = task_of()
@@ -45,7 +45,7 @@ def test_a_server_whose_clock_is_put_back_holds_nothing_back(
     client.close()
 
 
-def test_a_server_whose_clock_is_put_forward_closes_no_connection_but_those_whose_ticket_has_expired(
+def test_f39_a_server_whose_clock_is_put_forward_closes_no_connection_but_those_whose_ticket_has_expired(
     site: ThreadSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lasting, short = (

@@ -38,7 +38,7 @@ def test_a_preflight_is_answered(site: ThreadSite) -> None:
 
 @pytest.mark.parametrize("accept", [STREAM, POLL], ids=["stream", "poll"])
 @pytest.mark.parametrize("has_ticket", [True, False])
-def test_answers_and_refusals_can_be_read_by_pages_of_allowed_origins_only(
+def test_s05_answers_and_refusals_can_be_read_by_pages_of_allowed_origins_only(
     site: ThreadSite, accept: dict[str, str], has_ticket: bool
 ) -> None:
     for origin, expected in ((APP, APP), ("https://evil.example", None)):
@@ -49,7 +49,7 @@ def test_answers_and_refusals_can_be_read_by_pages_of_allowed_origins_only(
             assert "Origin" in response.headers["Vary"]
 
 
-def test_without_the_setting_nothing_is_said_about_origins(site: ThreadSite, settings: Any) -> None:
+def test_s04_without_the_setting_nothing_is_said_about_origins(site: ThreadSite, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"ALLOWED_ORIGINS": []}
     for accept in (STREAM, POLL):
         with httpx.stream("POST", site.live, headers=accept | bearer() | {"Origin": APP}) as response:

@@ -51,7 +51,7 @@ def assert_only_the_first_ends(ended: Any, kept: Any, user: Any) -> None:
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
-def test_a_sign_out_closes_the_connections_of_its_session_and_no_others(
+def test_s09_f57_a_sign_out_closes_the_connections_of_its_session_and_no_others(
     site: Site, ada: Any, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rights_checker, "PASS_S", NEVER_S)
@@ -61,7 +61,18 @@ def test_a_sign_out_closes_the_connections_of_its_session_and_no_others(
     assert_only_the_first_ends(ended, kept, ada)
 
 
-def test_a_new_password_closes_the_connections_of_the_user_and_no_others(
+def test_s09_a_sign_in_in_place_of_another_user_closes_the_connections_of_that_session_and_no_others(
+    site: Site, ada: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rights_checker, "PASS_S", NEVER_S)
+    person("grace", is_staff=True)
+    here, elsewhere = signed_in(ada), signed_in(ada)
+    ended, kept = followed(site, "websocket", here, ada), followed(site, "sse", elsewhere, ada)
+    assert here.post("/admin/login/?next=/", {"username": "grace", "password": "x"}).status_code == 302
+    assert_only_the_first_ends(ended, kept, ada)
+
+
+def test_s09_a_new_password_closes_the_connections_of_the_user_and_no_others(
     site: Site, ada: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rights_checker, "PASS_S", NEVER_S)
@@ -72,7 +83,7 @@ def test_a_new_password_closes_the_connections_of_the_user_and_no_others(
     assert_only_the_first_ends(ended, kept, grace)
 
 
-def test_rights_that_end_without_a_signal_are_noticed_by_the_regular_checks(
+def test_s09_rights_that_end_without_a_signal_are_noticed_by_the_regular_checks(
     site: Site, ada: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rights_checker, "PASS_S", 0.5)
@@ -83,7 +94,7 @@ def test_rights_that_end_without_a_signal_are_noticed_by_the_regular_checks(
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse", "polling"])
-def test_an_old_ticket_whose_user_lost_the_rights_shows_nothing(
+def test_s11_an_old_ticket_whose_user_lost_the_rights_shows_nothing(
     site: Site, ada: Any, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rights_checker, "FRESH_S", -1.0)

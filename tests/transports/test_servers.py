@@ -1,9 +1,8 @@
 """What clients need of any ASGI server, tested on each as a real process."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from websockets.sync.client import connect
 import telltale
 from telltale.core.topics import task_topic
 from telltale.live import tickets
+from telltale.testing.transports import repeating
 from tests.factories import moved, started, task_of
 from tests.transports.conftest import CLIENTS, Client, bearer, publishing_to_processes
 from tests.transports.sites import COMMANDS, ProcessSite, wait_until
@@ -128,7 +128,9 @@ def test_the_sites_own_sockets_are_served_too(server: ProcessSite) -> None:
         assert socket.recv(20) == "Hello"
 
 
-def test_a_client_that_stops_reading_is_closed_and_others_are_unaffected(connect_by: Any, server: ProcessSite) -> None:
+def test_f33_a_client_that_stops_reading_is_closed_and_others_are_unaffected(
+    connect_by: Any, server: ProcessSite
+) -> None:
     wait_until(lambda: server.connection_count() == 0, "all earlier clients have left")
     reader = connect_by("websocket", tickets.issue(["project:7"]))
     reader.message("hello")
@@ -150,25 +152,12 @@ def _receives_updates(reader: Client) -> bool:
     return any(message["type"] == "update" for message in reader.messages)
 
 
-@contextmanager
-def publishing_much(topic: str) -> Iterator[None]:
+def publishing_much(topic: str) -> AbstractContextManager[None]:
     """Publish more than the buffers of any socket hold."""
-    stop = threading.Event()
-
-    def publish() -> None:
-        while not stop.wait(0.01):
-            telltale.publish(topic, "chapter", {"text": "x" * 8_000})
-
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(lambda: telltale.publish(topic, "chapter", {"text": "x" * 8_000}), 0.01)
 
 
-def test_a_server_that_is_told_to_stop_closes_all_clients_and_exits_although_some_stay(
+def test_f37_a_server_that_is_told_to_stop_closes_all_clients_and_exits_although_some_stay(
     connect_by: Any, server: ProcessSite
 ) -> None:
     clients = [connect_by(transport, tickets.issue(["project:7"])) for transport in ("websocket", "sse", "websocket")]

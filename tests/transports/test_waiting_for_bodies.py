@@ -20,7 +20,7 @@ POST = ("Content-Type: application/json", "Content-Length: 100")
 @pytest.mark.parametrize("begun", [b"", b"{"], ids=["nothing", "a part"])
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"], ids=["poll", "stream"])
 @pytest.mark.parametrize("kind", list(CLASSES))
-def test_a_request_whose_body_never_comes_is_refused_and_its_line_is_closed(
+def test_s40_a_request_whose_body_never_comes_is_refused_and_its_line_is_closed(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch, kind: str, accept: str, begun: bytes
 ) -> None:
     monkeypatch.setattr(http, "BODY_S", 0.5)

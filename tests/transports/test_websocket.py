@@ -55,15 +55,16 @@ def test_a_wrong_first_message_is_answered_with_the_reason(site: Any, data: str 
     assert (bye["type"], bye["code"], close_code) == ("bye", code, code)
 
 
-def test_a_wrong_later_message_is_answered_with_the_reason(site: Any) -> None:
+@pytest.mark.parametrize("kind", ["publish", "cancel", "retry"])
+def test_s07_a_socket_takes_no_actions_and_says_so(site: Any, kind: str) -> None:
     with site.socket() as socket:
         socket.send(json.dumps(HELLO | {"ticket": tickets.issue(["project:7"])}))
         assert json.loads(socket.recv(20))["type"] == "hello"
-        socket.send(json.dumps({"type": "publish", "topic": "project:7"}))
+        socket.send(json.dumps({"type": kind, "topic": "project:7", "task": "project:7"}))
         assert bye_and_close_code(socket)[1] == 4400
 
 
-def test_a_client_that_floods_is_closed(site: Any) -> None:
+def test_s38_a_client_that_floods_is_closed(site: Any) -> None:
     with site.socket() as socket:
         socket.send(json.dumps(HELLO | {"ticket": tickets.issue(["project:7"])}))
         try:
@@ -98,8 +99,9 @@ def test_a_token_bucket_is_refilled_with_time_and_never_above_its_burst() -> Non
     assert sum(bucket.spend(later + 3_600) for _ in range(1_000)) == BURST
 
 
-def test_a_page_of_another_site_can_not_open_a_socket(site: Any) -> None:
-    for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{site.port}"):
+def test_s01_s02_a_page_of_another_site_can_not_open_a_socket(site: Any) -> None:
+    # The settings of these tests allow every host, which must not allow every origin.
+    for origin in ("https://evil.example", "null", "file://", f"http://127.0.0.1.evil.example:{site.port}"):
         with pytest.raises(InvalidStatus) as refusal, site.socket(origin=origin):
             pass
         assert refusal.value.response.status_code == 403
@@ -144,14 +146,14 @@ def test_an_expired_ticket_closes_the_socket_and_the_client_may_return_at_once(c
     assert (bye["code"], bye["again"]) == (4402, "at once")
 
 
-def test_a_socket_can_not_change_to_another_person(connect_socket: Any) -> None:
+def test_s11_a_socket_can_not_change_to_another_person(connect_socket: Any) -> None:
     client = connect_socket(tickets.issue(["user:1"], follower="user:1"))
     client.message("hello")
     client.send(type="ticket", ticket=tickets.issue(["user:2"], follower="user:2"))
     assert client.message("bye")["code"] == 4403
 
 
-def test_connections_of_one_person_are_limited(connect_socket: Any, settings: Any) -> None:
+def test_s36_connections_of_one_person_are_limited(connect_socket: Any, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"CONNECTIONS_PER_USER": 2}
     ada = user_topic(person().pk)
     ticket = tickets.issue([ada], follower=ada)

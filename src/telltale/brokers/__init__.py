@@ -38,7 +38,10 @@ SCHEMES: Final = {
 }
 """Scheme → dotted path of a function `(url: SplitResult) -> Broker`, which is imported when needed."""
 
-SIGNED_SCHEMES: Final = SCHEMES.keys() - {"local", "memory", "none", "pusher"}
+PRIVATE_SCHEMES: Final = {"local", "memory", "none"}
+"""Schemes of brokers that only processes of the site's own user reach: those can read the key, and so sign too."""
+
+SIGNED_SCHEMES: Final = SCHEMES.keys() - PRIVATE_SCHEMES - {"pusher"}
 """Schemes of services that other programs may share, so messages are signed unless `SIGN_MESSAGES` says otherwise.
 
 `local://` is closed to other users by the directory's mode. `pusher://` signs the messages of its second broker.
@@ -104,6 +107,11 @@ def build_signed(url: str) -> Broker:
         signs = scheme in SIGNED_SCHEMES
     # A Pusher service's messages are for browsers, which know no key.
     return signed(new_broker, accept_unsigned=signs == "accept") if signs and scheme != "pusher" else new_broker
+
+
+def is_private() -> bool:
+    """Whether only processes of the site's own user reach the broker, so that its unsigned messages are genuine."""
+    return conf.settings().broker.partition("://")[0] in PRIVATE_SCHEMES
 
 
 def build(url: str) -> Broker:

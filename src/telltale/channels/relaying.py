@@ -29,6 +29,7 @@ from django.conf import settings
 
 from telltale.channels.groups import group_of
 from telltale.channels.layers import required_layer
+from telltale.channels.receiving import cancel_receiving
 from telltale.core.outage import Outage
 from telltale.core.topics import parse_open
 from telltale.live.driver import Driver, on_attach
@@ -56,6 +57,9 @@ LAYER_S: Final = 3.0
 
 _OWN_TYPES: Final = "telltale."
 """Messages of Telltale itself, which are for no page."""
+
+_LAST_TYPE: Final = f"{_OWN_TYPES}last"
+"""What a listener sends to its own channel, to end its `receive`."""
 
 _outage = Outage(logger, "Listening to the groups of a Channels layer", "Their messages reach no page until it works.")
 
@@ -186,7 +190,7 @@ class GroupListener:
 
     async def _listen(self, channel: str) -> None:
         """Hand over what comes on the channel. It stays the same after a failure: a layer may keep messages for it."""
-        renew_at = float("-inf")
+        renew_at = failed_at = float("-inf")
         receiving: asyncio.Future[Mapping[str, Any]] | None = None
         try:
             while self._is_followed():
@@ -201,15 +205,36 @@ class GroupListener:
                     await asyncio.wait({receiving}, timeout=LOOK_S)
                     if receiving.done():
                         received, receiving = receiving, None
-                        self._hand_over(received.result())
+                        error = received.exception()
+                        if error is None:
+                            self._hand_over(received.result())
+                            continue
+                        renew_at = float("-inf")  # A layer that was restarted knows no members.
+                        if time.monotonic() - failed_at < RETRY_S:
+                            raise error
+                        # redis-py 8 gives up reading after 5 s without a message. A dead layer fails again at once.
+                        failed_at = time.monotonic()
                 except Exception as error:
-                    renew_at = float("-inf")  # A layer that was restarted knows no members.
+                    renew_at = float("-inf")
                     await self._wait_after(error)
+            if receiving is not None and not receiving.done():
+                await self._send_last(channel, receiving)
         finally:
             if receiving is not None:
-                receiving.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await receiving
+                await cancel_receiving(receiving)
+
+    async def _send_last(self, channel: str, receiving: "asyncio.Future[Any]") -> None:
+        """End `receiving` by a message, where a cancellation would cost others theirs.
+
+        All channels of a process have one queue in `RedisChannelLayer`, and one of its receivers reads for all. If that
+        one is cancelled as Redis answers, the answer is lost, whoever it was for: another topic, or a consumer.
+        """
+        if not hasattr(self._layer, "receive_single"):
+            return  # Others have a queue for each channel, which a cancellation frees.
+        with suppress(Exception):
+            async with asyncio.timeout(LAYER_S):
+                await self._layer.send(channel, {"type": _LAST_TYPE})
+                await asyncio.wait({receiving})
 
     async def _wait_after(self, error: Exception) -> None:
         # A layer may raise anything; it may work again in a moment.

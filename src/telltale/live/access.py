@@ -4,6 +4,7 @@ Only a ticket opens a live connection; no cookie does. Refusing the pages of oth
 Used by the ASGI application and by the live server's protocols.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
@@ -22,6 +23,10 @@ from telltale.transports.http import LiveRequest
 
 LOCAL_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 """Hosts that are allowed under DEBUG while ALLOWED_HOSTS is empty, as in Django."""
+
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""As browsers write it: a host without a user, in ASCII, and a port if it is not the scheme's."""
 
 
 def live_path() -> str | None:
@@ -83,10 +88,10 @@ def is_trusted_origin(request: LiveRequest, *, is_any_enough: bool = True) -> bo
     allowed = [entry for entry in conf.settings().allowed_origins if is_any_enough or entry != ANY]
     if not origin or is_allowed(origin, allowed):
         return True
+    if _ORIGIN.fullmatch(origin) is None:
+        return False  # Such as "null": a page that hides its origin.
     scheme, _, host = origin.partition("://")
-    if not host:
-        return False  # "null": a page that hides its origin
-    if _without_default_port(host) == _without_default_port(_host(request)):
+    if scheme in {"http", "https"} and _without_default_port(host) == _without_default_port(_host(request)):
         # Anyone on the network can forge a page of plain HTTP; so it is no page of a site that uses TLS.
         return scheme != "http" or not _is_secure(request)
     for trusted in django_settings.CSRF_TRUSTED_ORIGINS:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from telltale.brokers import broker
+from telltale.brokers import broker, is_private
 from telltale.brokers.base import EventLoopBroker, Listener, Missed, MonitoredListener, Reach, SelectiveListener
 from telltale.brokers.counts import counts
 from telltale.core.outage import Outage
@@ -35,12 +35,18 @@ class BrokerFeed:
     """The broker's messages, as envelopes on the event loop. A broker that can listen on the loop does."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[list[Envelope]], None], missed: Missed
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deliver: Callable[[list[Envelope]], None],
+        confirm: Callable[[list[Envelope]], None],
+        missed: Missed,
     ) -> None:
-        """`deliver` and `missed` (which topics may have lost a message; None: any) are called on `loop`."""
+        """The callbacks are called on `loop`: `deliver` with what is to be shown, `confirm` with the ends of tasks that
+        may be forged, `missed` with the topics that may have lost a message (None: any)."""
         self._reach = Reach.NOWHERE
         self._was_down = False
-        self._loop, self._deliver, self._missed = loop, deliver, missed
+        self._is_private = False
+        self._loop, self._deliver, self._confirm, self._missed = loop, deliver, confirm, missed
         self._listener_lock = threading.Lock()
         self._listener: Listener | None = None
         self._subscribed: set[str] = set()
@@ -76,13 +82,18 @@ class BrokerFeed:
             try:
                 self._listen()
                 self._follow([RIGHTS, *topics])
+                if self._listener is not None:
+                    self._outage.end(now=time.monotonic())
             except Exception as error:
                 # A broker may be anyone's code; without it the store is read at its own pace.
                 self._outage.begin(error, now=time.monotonic())
                 self._listen_at = time.monotonic() + RETRY_LISTEN_S
 
     def unsubscribe_unless(self, is_followed: Callable[[str], bool]) -> None:
-        """Stop receiving topics that are no longer followed; returns at once, and does nothing while it is busy."""
+        """Stop receiving topics that are no longer followed; returns at once, and does nothing while it is busy.
+
+        Never raises.
+        """
         if not isinstance(self._listener, SelectiveListener) or not self._listener_lock.acquire(blocking=False):
             return
         try:
@@ -90,6 +101,9 @@ class BrokerFeed:
             if unfollowed and isinstance(self._listener, SelectiveListener):
                 self._subscribed -= unfollowed
                 self._listener.forget(unfollowed)
+        except Exception:
+            # As in `subscribe`. An error here must not end the regular reads.
+            logger.exception("The broker's listener could not forget topics.")
         finally:
             self._listener_lock.release()
 
@@ -109,28 +123,29 @@ class BrokerFeed:
             self._listener = source.listen_on(self._loop, self._receive_on_loop, self._report_missed)
         else:
             self._listener = source.listen(self._receive_in_thread, self._report_missed)
-        self._reach = source.reach
-        self._outage.end(now=time.monotonic())
+        self._reach, self._is_private = source.reach, is_private()
 
     def _follow(self, topics: Collection[str]) -> None:
         if not isinstance(self._listener, SelectiveListener):
             return
         new = [topic for topic in topics if topic not in self._subscribed]
         if new:
-            self._subscribed.update(new)
             self._listener.follow(new)
+            self._subscribed.update(new)  # Not before: after an error, the next read tries again.
 
     # Receiving, called by the broker -------------------------------------------------------------
 
     def _receive_on_loop(self, messages: Sequence[bytes]) -> None:
-        counts["received"] += len(messages)
-        envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
+        envelopes, ends = self._usable(messages)
         if envelopes:
             self._deliver(envelopes)
+        if ends:
+            self._confirm(ends)
 
     def _receive_in_thread(self, messages: Sequence[bytes]) -> None:
-        counts["received"] += len(messages)
-        envelopes = list(usable_envelopes(messages, is_wanted=_is_for_browsers))
+        envelopes, ends = self._usable(messages)
+        if ends:
+            self._call_on_loop(partial(self._confirm, ends))
         with self._waiting_lock:
             was_empty = not self._waiting
             has_room = len(self._waiting) + len(envelopes) <= MAX_WAITING
@@ -140,6 +155,13 @@ class BrokerFeed:
             self._report_missed()
         elif was_empty and envelopes:
             self._call_on_loop(self._deliver_waiting)
+
+    def _usable(self, messages: Sequence[bytes]) -> tuple[list[Envelope], list[Envelope]]:
+        """Return what is to be shown, and the ends that the store is to confirm."""
+        counts["received"] += len(messages)
+        ends: list[Envelope] = []
+        on_claimed_end = None if self._is_private else ends.append
+        return list(usable_envelopes(messages, is_wanted=_is_for_browsers, on_claimed_end=on_claimed_end)), ends
 
     def _report_missed(self, topics: Collection[str] | None = None) -> None:
         """Report topics (None: any) of which a message may be lost; any thread."""

@@ -53,7 +53,7 @@ class Driver:
         self._clients: dict[Connection, ConnectedClient] = {}
         self._connections_by_person: Counter[str] = Counter()
         self._connections_by_address: Counter[str] = Counter()
-        self._feed = BrokerFeed(self._loop, self._hear, self._missed)
+        self._feed = BrokerFeed(self._loop, self._hear, self._confirm, self._missed)
         self._refresher = Refresher(self.hub, self._feed, self._deliver_read)
         self._rights = RightsChecker(self._clients.values, self.now)
         self._sweep_task: asyncio.Task[None] | None = None
@@ -222,6 +222,9 @@ class Driver:
         self.counts["envelopes"] += len(envelopes)
         self.counts["corrections"] += self.hub.receive_read(envelopes, heard, now=self.monotonic())
         self._turn()
+
+    def _confirm(self, ends: Collection[Envelope]) -> None:
+        self._refresher.confirm(ends)
 
     def _missed(self, topics: Collection[str] | None) -> None:
         self._refresher.missed(topics)

@@ -45,8 +45,10 @@ class Heard:
         self._lock = threading.Lock()
         self._asked_at: dict[str, float] = {}
         """By task id: when a read last asked for it, by the monotonic clock."""
-        self._attempts: dict[str, int] = {}
-        """By task id: the running attempt, by the database. Nothing is kept of others."""
+        self._runs: dict[str, SavedRun] = {}
+        """By task id: what the database said when a read last asked. What can't be true by it is not kept."""
+        self._clock_offset = 0.0
+        """From the monotonic clock to the store's, at the last read: the thread that receives uses no database."""
         self._newest: dict[str, Snapshot] = {}
         self._has_new_tasks = threading.Event()
         self._is_running = False
@@ -61,11 +63,12 @@ class Heard:
         late_since = now - LATE_BEATS * conf.settings().beat_s
         late = {task_id: run for task_id, run in saved.items() if run.beat_at < late_since}
         with self._lock:
+            self._clock_offset = now - time.monotonic()
             if late:
                 self._ask_for(late)
             heard = [self._newest[task_id] for task_id in saved if task_id in self._newest]
             credible = {snapshot.id: snapshot for snapshot in heard if saved[snapshot.id].believes(snapshot, now)}
-            # The database outranks what was only heard: what can't be true must not hide what comes.
+            # The database outranks what was only heard. Since that was kept, another attempt may have begun.
             for snapshot in heard:
                 if snapshot.id not in credible:
                     del self._newest[snapshot.id]
@@ -74,7 +77,7 @@ class Heard:
     def forget(self) -> None:
         """Forget all tasks; the thread stops listening soon."""
         with self._lock:
-            self._asked_at, self._attempts, self._newest = {}, {}, {}
+            self._asked_at, self._runs, self._newest = {}, {}, {}
         self._has_new_tasks.set()
 
     def _ask_for(self, runs: Mapping[str, SavedRun]) -> None:
@@ -83,7 +86,7 @@ class Heard:
         for task_id, run in runs.items():
             if task_id in asked_at or len(asked_at) < MAX_TASKS:
                 asked_at[task_id] = now
-                self._attempts[task_id] = run.attempt
+                self._runs[task_id] = run
         if len(asked_at) > len(self._asked_at):
             self._has_new_tasks.set()
         self._asked_at = asked_at
@@ -109,7 +112,7 @@ class Heard:
         with self._lock:
             since = time.monotonic() - KEEP_S
             self._asked_at = {task_id: at for task_id, at in self._asked_at.items() if at >= since}
-            self._attempts = {task_id: self._attempts[task_id] for task_id in self._asked_at}
+            self._runs = {task_id: self._runs[task_id] for task_id in self._asked_at}
             self._newest = {task_id: newest for task_id, newest in self._newest.items() if task_id in self._asked_at}
             self._is_running = bool(self._asked_at)
             listener = None if self._is_running else self._listener
@@ -135,11 +138,16 @@ class Heard:
         for envelope in usable_envelopes(messages, is_wanted=self._is_asked_for_envelope):
             snapshot = envelope.snapshot
             with self._lock:
-                if snapshot is None or snapshot.attempt != self._attempts.get(snapshot.id) or snapshot.ended:
+                run = None if snapshot is None else self._runs.get(snapshot.id)
+                # At once: kept until the next read, what can't be true would hide what comes.
+                if snapshot is None or run is None or not run.believes(snapshot, self._now()):
                     continue
                 known = self._newest.get(snapshot.id)
                 if known is None or supersedes(snapshot.order, known.order):
                     self._newest[snapshot.id] = snapshot
+
+    def _now(self) -> float:
+        return self._clock_offset + time.monotonic()
 
     def _is_asked_for_envelope(self, envelope: Envelope) -> bool:
         return envelope.kind is Kind.SNAPSHOT and envelope.about in self._asked_at

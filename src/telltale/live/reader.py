@@ -1,8 +1,9 @@
 """Reads the store for clients, off the event loop: one thread, one small query after another.
 
 However many clients come at once (after a restart, all of them), the database gets their topics in batches, one read
-at a time. Between reads the one connection is given back (or kept, if CONN_MAX_AGE says so). Used by `refresher.py`
-alone.
+at a time. Between reads the one connection is given back (or kept, if CONN_MAX_AGE says so). A read has a time limit: a
+database that hangs, or a network that loses all packets, would otherwise hold up all later reads. Used by
+`refresher.py` alone.
 """
 
 import asyncio
@@ -45,11 +46,13 @@ class Reader:
         close_old_connections()
         try:
             self._prepare(topics)
-            now = store.now()
+            with store.time_limit():
+                now = store.now()
             self.offset_s = now - time.monotonic()
             by_topic: EnvelopesByTopic = {}
             for start in range(0, len(topics), BATCH):
-                envelopes = store.read_topics(topics[start : start + BATCH])
+                with store.time_limit():
+                    envelopes = store.read_topics(topics[start : start + BATCH])
                 snapshots = [envelope.snapshot for envelope in envelopes if envelope.snapshot is not None]
                 request_queue_status(snapshots, now=now)
                 for envelope in envelopes:

@@ -19,6 +19,7 @@ from telltale.brokers import recheck_s
 from telltale.core.hub import Hub
 from telltale.core.outage import Outage
 from telltale.core.snapshot import Order
+from telltale.core.topics import task_topic
 from telltale.core.wire import Envelope
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.reader import EnvelopesByTopic, Reader, distinct_envelopes
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 MIN_RECHECK_S: Final = 1.0
 """Regular reads are at least this far apart, however much a broker loses."""
+
+CONFIRMED_AT_ONCE: Final = 400
+"""Ends that are looked up by one read. Of more, their topics are read with the next regular one."""
 
 RETRY_READ_S: Final = 1.0
 """Time until a failed read for waiting clients is repeated."""
@@ -84,6 +88,19 @@ class Refresher:
         if self._read_task is None or self._read_task.done():
             self._read_task = asyncio.ensure_future(self._read_for_waiting())
 
+    def confirm(self, ends: Collection[Envelope]) -> None:
+        """Read the tasks of these ends now, because the messages about them may be forged, and deliver what is true."""
+        followed = [end for end in ends if any(map(self._hub.has_followers, end.topics))]
+        if not followed:
+            return
+        waiting = self._waiting.get(self._deliver_confirmed)
+        if len(followed) + (0 if waiting is None else len(waiting.topics)) > CONFIRMED_AT_ONCE:
+            return self.missed({topic for end in followed for topic in end.topics})
+        self.read_for(frozenset(task_topic(end.about) for end in followed), self._deliver_confirmed, lambda: False)
+
+    def _deliver_confirmed(self, envelopes: Collection[Envelope]) -> None:
+        self._deliver(envelopes, {})
+
     def start_rereading(self) -> None:
         """Begin the regular reads, which go on while any topic is followed; harmless when repeated."""
         if self._reread_task is None or self._reread_task.done():
@@ -118,7 +135,11 @@ class Refresher:
         clients = iter(waiting.items())
         while batch := list(islice(clients, CLIENTS_PER_TURN)):
             for on_read, wait in batch:
-                on_read(distinct_envelopes(by_topic, wait.topics))
+                try:
+                    on_read(distinct_envelopes(by_topic, wait.topics))
+                except Exception:
+                    # As below: the others have waited for the same read.
+                    logger.exception("What was read for a client could not be handed over; the others go on.")
             await asyncio.sleep(0)
 
     async def _reread(self) -> None:

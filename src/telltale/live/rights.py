@@ -56,12 +56,13 @@ def is_signed_in_as(request: HttpRequest, key: str) -> bool:
     return session is not None and session.get(SESSION_KEY) == key
 
 
-def session_digests(session: Any) -> list[str]:
+def session_digests(session: Any, *, former_key: str | None = None) -> list[str]:
     """Return the digests of the session's key: by `SECRET_KEY`, which new tickets hold, then by its fallbacks.
 
     Empty without a session, and where sessions are kept in cookies: there the key is the content, which changes.
+    `former_key`: the key before the session was emptied, instead of the present one.
     """
-    key = getattr(session, "session_key", None)
+    key = former_key or getattr(session, "session_key", None)
     if not key or is_kept_in_cookie(session):
         return []
     return [_digest("session", key, secret) for secret in _secrets()]

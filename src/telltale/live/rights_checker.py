@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from django.db import close_old_connections
 
+from telltale import store
 from telltale.core import reasons
 from telltale.core.outage import Outage
 from telltale.core.policy import Bearer, Grant
@@ -203,7 +204,8 @@ class RightsChecker:
 def _read_ended(bearers: list[Bearer]) -> set[Bearer]:
     close_old_connections()
     try:
-        return rights.ended(bearers)
+        with store.time_limit():
+            return rights.ended(bearers)
     finally:
         close_old_connections()
 

@@ -36,15 +36,20 @@ class Child:
     """A process and the pipe of its beats."""
 
     def __init__(self, command: Sequence[str], *, fds: Sequence[int], env: Mapping[str, str], hung_s: float) -> None:
-        """Start it with these open files. `hung_s`: without a beat for this long, it hangs."""
+        """Start it with these open files; raises `OSError`. `hung_s`: without a beat for this long, it hangs."""
         self._beats, beat_end = os.pipe()
         for end in (self._beats, beat_end):
             os.set_blocking(end, False)
-        # A session of its own: Ctrl-C reaches only the parent, which then stops the children.
-        self.process = subprocess.Popen(  # noqa: S603 (no outside input)
-            [*command, "--beat-pipe", str(beat_end)], env=env, pass_fds=[*fds, beat_end], start_new_session=True
-        )
-        os.close(beat_end)
+        try:
+            # A session of its own: Ctrl-C reaches only the parent, which then stops the children.
+            self.process = subprocess.Popen(  # noqa: S603 (no outside input)
+                [*command, "--beat-pipe", str(beat_end)], env=env, pass_fds=[*fds, beat_end], start_new_session=True
+            )
+        except BaseException:
+            os.close(self._beats)
+            raise
+        finally:
+            os.close(beat_end)
         self._silence = Silence(hung_s, now=time.monotonic())
 
     def is_hung(self) -> bool:

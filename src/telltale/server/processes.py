@@ -80,7 +80,7 @@ class Supervisor:
                 )
                 child.process.kill()
             if k not in self._children and time.monotonic() - self._died_at.get(k, float("-inf")) >= RESTART_S:
-                self._children[k] = self._start(k)
+                self._try_to_start(k)
 
     def _remove_dead(self, k: int, exit_code: int) -> None:
         self._children.pop(k).close()
@@ -88,6 +88,14 @@ class Supervisor:
             raise CannotServe(f"Process {k} of the live server can't start; its own message is above.")
         logger.error("Process %d of the live server died (exit code %d); it is restarted.", k, exit_code)
         self._died_at[k] = time.monotonic()
+
+    def _try_to_start(self, k: int) -> None:
+        try:
+            self._children[k] = self._start(k)
+        except OSError as error:
+            # Such as no memory for a moment: the other processes go on serving.
+            logger.error("Process %d of the live server can't be started now (%s); it is tried again.", k, error)
+            self._died_at[k] = time.monotonic()
 
     def _start(self, k: int) -> Child:
         fd = self._sockets[k % len(self._sockets)].fileno()

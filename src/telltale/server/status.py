@@ -16,12 +16,13 @@ from prometheus_client.registry import Collector
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from telltale.brokers.counts import counts
 from telltale.brokers.signing import rejected
 from telltale.core.wire import encode
 from telltale.live.access import is_known_host
 from telltale.live.driver import Driver, driver
 from telltale.live.incoming import unusable
+from telltale.metrics.process import BROKER
+from telltale.metrics.prometheus import families
 from telltale.server import routes
 from telltale.transports.http import LiveRequest, Receive, Scope, Send, send_response
 
@@ -33,15 +34,6 @@ COUNTERS: Final = {
     "envelopes": "Envelopes received from the broker or read from the database.",
     "corrections": "Snapshots from the broker that the database denied.",
     "opened": "Connections opened.",
-}
-
-
-BROKER_COUNTERS: Final = {
-    "published": "Messages given to the broker by this process.",
-    "failed": "Calls that failed to publish.",
-    "received": "Messages received from the broker.",
-    "gaps": "How often the broker reported that messages may be lost, and the database was read.",
-    "outages": "How often the broker's messages stopped arriving.",
 }
 
 
@@ -113,8 +105,7 @@ class _DriverMetrics(Collector):
     def _broker(self) -> Iterator[Metric]:
         is_up = not self._driver.is_broker_down
         yield GaugeMetricFamily("telltale_broker_up", "0 while the broker's messages don't arrive.", value=is_up)
-        for name, meaning in BROKER_COUNTERS.items():
-            yield CounterMetricFamily(f"telltale_broker_{name}", meaning, value=counts[name])
+        yield from families(BROKER)
         refused = CounterMetricFamily("telltale_broker_refused", "Messages that were skipped.", labels=["reason"])
         refused.add_metric(["signature"], rejected.total)
         refused.add_metric(["malformed"], unusable.total)

@@ -1,8 +1,9 @@
 """Server-sent events: the cheapest transport, through any proxy that does not buffer responses.
 
-Reach: every browser, by `fetch` (an EventSource can't send the ticket). Cost: one open request a page, of the six
-that HTTP/1.1 gives a host. Limits: the client sends nothing after its request, so there are no acknowledgements: a
-client that does not read fills its server's socket buffer, and meanwhile only the newest snapshots wait for it.
+Reach: every browser, by `fetch` (an EventSource can't send the ticket). Cost: one open request, of the six that
+HTTP/1.1 gives a host; the tabs of a person share it. Limits: the client sends nothing after its request, so there are
+no acknowledgements: a client that does not read fills its server's socket buffer, and meanwhile only the newest
+snapshots wait for it.
 """
 
 import re

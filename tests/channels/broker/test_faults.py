@@ -153,7 +153,7 @@ def test_a_short_pause_loses_nothing(redis: Redis, make_broker: MakeBroker) -> N
     assert received.missed_count == 0
 
 
-def test_a_group_that_redis_has_forgotten_is_joined_again(
+def test_f58_a_group_that_redis_has_forgotten_is_joined_again(
     redis: Redis, make_broker: MakeBroker, short_silence: None
 ) -> None:
     received, broker = collect(make_broker()), make_broker()
@@ -251,7 +251,7 @@ def publish_last(broker: Broker, process: "subprocess.Popen[str]") -> tuple[int,
 
 @pytest.mark.parametrize("backend", [CORE], indirect=True)
 @pytest.mark.parametrize("limit", [{"capacity": 3}, {"expiry": 1}])
-def test_bundles_that_a_layer_drops_are_counted_and_reported_as_missed(
+def test_f58_bundles_that_a_layer_drops_are_counted_and_reported_as_missed(
     redis: Redis, make_broker: MakeBroker, settings: Any, limit: dict[str, int]
 ) -> None:
     settings.CHANNEL_LAYERS = layers(CORE, redis.url, **limit)

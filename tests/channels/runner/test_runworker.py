@@ -1,18 +1,22 @@
 """Under Channels' own `runworker`, which takes all messages at once: no task waits or runs for ever."""
 
+import asyncio
 import time
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
+from django.db import InterfaceError
 
 import telltale
 from telltale import store
+from telltale.channels.runner.backlog import Backlog
 from telltale.channels.runner.runner import CLAIM_S
 from telltale.channels.runner.task_message import TaskMessage
 from telltale.core.states import State
@@ -260,3 +264,25 @@ class TestWaiting:
         assert (wait_for_end(row).state, reload(row).attempt) == (State.SUCCEEDED, 2)
         time.sleep(0.3)
         assert logged_lines(tmp_path) == ["count"]
+
+
+def test_a_driver_that_raises_does_not_end_the_loop_that_gives_waiting_tasks_more_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Any] = []
+
+    def postpone(ids: Any, _until: float) -> None:
+        calls.append(ids)
+        raise InterfaceError("connection already closed")  # Which is no `DatabaseError`.
+
+    async def scenario() -> None:
+        header = TaskHeader(task_id=uuid4(), owner=Owner())
+        message = TaskMessage(handler="count", args=(), kwargs={}, header=header, runner_id="1").to_dict()
+        received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        received.put_nowait(message)
+        async with Backlog(received.get, kept_s=0.03), asyncio.timeout(30):
+            while len(calls) < 2:  # noqa: ASYNC110 (another thread changes it)
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(store, "postpone_start_by", postpone)
+    asyncio.run(scenario())

@@ -64,8 +64,11 @@ class LocalListener:
     def _bind(self) -> None:
         self._directory.create()
         self._path = self._directory.new_socket_path()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._wake_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._wake_socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise BrokerUnavailable(f"No socket can be made to listen: {error}.") from error
         try:
             try:
                 self._socket.bind(str(self._path))

@@ -51,6 +51,14 @@ class RedisLoopListener(RedisListener):
         call_after_fork(self)
         self._wake()
 
+    def after_fork(self) -> None:
+        """In a child: close the copies of all sockets, or Redis would go on sending when the parent has gone."""
+        super().after_fork()
+        for descriptor in self._watched.values():
+            # Not `remove_reader`: the parent's loop shares its kernel object (epoll) with the copy.
+            os.close(descriptor)
+        self._watched = {}
+
     def _wake(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._step)
@@ -89,7 +97,8 @@ class RedisLoopListener(RedisListener):
             self._run_step(self._receive_and_send)
         if self._is_closing:
             return self._release()
-        self._watch(self._subscription.connections())
+        # Also this may fail: a process may have no descriptor left.
+        self._run_step(lambda: self._watch(self._subscription.connections()))
         if self._should_connect():
             return self._connect()
         self._call_within(self._due_s())

@@ -20,6 +20,7 @@ from telltale.channels.broker.bundles import Bundle, InvalidBundle, unpack
 from telltale.channels.broker.group import GroupSlots, SenderNumbers
 from telltale.channels.broker.listener import Listeners
 from telltale.channels.broker.sender import LAYER_TIMEOUT_S, LoopWaker
+from telltale.channels.receiving import cancel_receiving
 from telltale.native import call_after_fork
 
 SILENCE_S: Final = 3.0
@@ -33,9 +34,6 @@ RETRY_RECEIVE_S: Final = 1.0
 
 LEAVE_TIMEOUT_S: Final = 0.5
 """How long leaving the group may take after an error."""
-
-CANCEL_EVERY_S: Final = 0.05
-"""Between two attempts to cancel the task that receives."""
 
 logger = logging.getLogger("telltale.brokers")
 
@@ -106,7 +104,8 @@ class LayerSubscription:
             await self._watch(membership, receiving)
         finally:
             self.is_joined = self.is_live = False
-            await _end(receiving)
+            # Its error is raised by `_watch`, unless it came too late for that.
+            await cancel_receiving(receiving)
 
     async def _watch(self, membership: "Membership", receiving: "asyncio.Task[None]") -> None:
         """Return when no longer needed; raise what `receiving` raises, and `LayerSilent`."""
@@ -202,12 +201,3 @@ class Membership:
 
 def _is_beacon(bundle: Bundle) -> bool:
     return not (bundle.messages or bundle.missed_topics or bundle.missed_any)
-
-
-async def _end(receiving: "asyncio.Task[None]") -> None:
-    """Cancel the task again and again: `RedisChannelLayer.receive` sometimes goes on after it was cancelled."""
-    while not receiving.done():
-        receiving.cancel()
-        await asyncio.wait({receiving}, timeout=CANCEL_EVERY_S)
-    # Its error is raised by `_watch`, unless it came too late for that.
-    await asyncio.gather(receiving, return_exceptions=True)

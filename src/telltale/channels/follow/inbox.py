@@ -51,8 +51,8 @@ def frame_of(text: str) -> Frame:
         return Frame()
     return Frame(
         snapshots=tuple(_decoded(message["tasks"], Snapshot.from_json)),
-        notices=tuple(_decoded(message["notices"], lambda data: Notice(**data))),
-        events=tuple(_decoded(message["events"], lambda data: Event(**data))),
+        notices=tuple(_decoded(message["notices"], Notice.from_json)),
+        events=tuple(_decoded(message["events"], Event.from_json)),
         corrected=frozenset(message.get("corrected", ())),
     )
 

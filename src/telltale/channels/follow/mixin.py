@@ -209,6 +209,8 @@ class FollowMixin:
             await super().__call__(scope, mailbox.receive, send)  # type: ignore[misc]
         finally:
             self._follower.close()
+            # The thread of a sync consumer may still be about to follow: nobody would end that.
+            self._follower = None
             await mailbox.close()
 
     def telltale_deliver(self, message: MutableMapping[str, Any]) -> Any:

@@ -9,11 +9,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from telltale import store
 from telltale.channels.runner.task_message import TaskMessage
@@ -81,7 +82,9 @@ class Backlog:
 def _postpone_start(ids: Sequence[UUID], kept_s: float) -> None:
     try:
         store.postpone_start_by(ids, store.now() + kept_s)
-    except DatabaseError as error:
+    except Exception as error:
+        # Whatever a driver raises: without this loop, all tasks that wait here would end as failed.
         logger.warning("%d tasks that wait in this process can't be given more time to begin: %s", len(ids), error)
     finally:
-        connections.close_all()
+        with suppress(Exception):
+            connections.close_all()
