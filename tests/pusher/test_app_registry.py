@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from telltale import checks
+from telltale import checks, native
 from telltale.checks.settings import PUSHER_TABLE
 from telltale.pusher import app_registry
 from telltale.pusher.app_registry import AppRegistry, build, find_by_id, find_by_key, registry
@@ -67,6 +67,21 @@ def read_again(site: Site) -> None:
     """Wait until the function was called, and its answer used."""
     calls = len(site.calls)
     wait_until(lambda: len(site.calls) >= calls + 2, "the apps are read again")
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next_who_asks(
+    a_registry: AppRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(native, "start_thread", no_thread)
+        assert not a_registry.load()
+        assert not asyncio.run(a_registry.wait())
+    assert a_registry.load()
+    assert a_registry.find_by_id("1")
+    assert "can't start new thread" in caplog.text
 
 
 # A list -----------------------------------------------------------------------------------------

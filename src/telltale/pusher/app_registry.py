@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -49,7 +50,7 @@ class AppRegistry:
         self._source = source
         self._listeners: list[Listener] = []
         self._first_reading, self._stopped = native.OneShotEvent(), native.OneShotEvent()
-        self._lock, self._has_thread = threading.Lock(), False
+        self._thread = native.LazyThread(self._run, "telltale-pusher-apps")
         self._outage = Outage(logger, f"Reading the apps by {SETTING}", "The apps that were read last stay valid.")
         self._problems: set[str] = set()
         """Texts that were logged already."""
@@ -71,17 +72,14 @@ class AppRegistry:
 
     def load(self) -> bool:
         """Wait for the first reading; return whether the apps are known. Blocks, so don't call it on an event loop."""
-        if not self.are_known:
-            self._start()
+        if not self.are_known and self._thread.start():
             self._first_reading.wait(FIRST_READING_S)
         return self.are_known
 
     async def wait(self) -> bool:
         """As `load`, for event loops."""
-        if not self.are_known:
-            self._start()
-            if not self._first_reading.is_set():
-                await asyncio.to_thread(self._first_reading.wait, FIRST_READING_S)
+        if not self.are_known and self._thread.start() and not self._first_reading.is_set():
+            await asyncio.to_thread(self._first_reading.wait, FIRST_READING_S)
         return self.are_known
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -96,8 +94,8 @@ class AppRegistry:
     def refresh(self) -> None:
         """Call the function once; the thread does this."""
         assert self._source is not None  # noqa: S101 (only then there is a thread)
-        close_old_connections()
         try:
+            close_old_connections()
             read = read_apps(self._source(), f"{SETTING}()")
         except Exception as error:  # The site's own function, or its database, may raise anything.
             self._outage.begin(error, now=time.monotonic())
@@ -107,14 +105,9 @@ class AppRegistry:
             self._replace(tuple(read.apps))
             self.are_known = True
         finally:
-            close_old_connections()
             self._first_reading.set()
-
-    def _start(self) -> None:
-        with self._lock:
-            if not self._has_thread:
-                self._has_thread = True
-                native.start_thread(self._run, "telltale-pusher-apps")
+            with suppress(Exception):  # A driver may raise anything, and the thread goes on.
+                close_old_connections()
 
     def _run(self) -> None:
         while not self._stopped.is_set():

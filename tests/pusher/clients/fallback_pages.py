@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tests.browser.proxy import Proxy
+from tests.http_proxy import Proxy
 from tests.pusher.clients.apps import App
 from tests.pusher.clients.conftest import js_options
 from tests.pusher.clients.site import AppSite

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from telltale.pusher.server.fallback.frames import STREAM_CHARACTERS
 from tests.browser.conftest import CHROMIUM
-from tests.browser.proxy import Proxy, is_websocket
+from tests.http_proxy import Proxy, is_websocket
 from tests.pusher.clients.apps import MAIN
 from tests.pusher.clients.conftest import Join, Name
 from tests.pusher.clients.fallback_pages import CONNECT, HAPPENED, SUBSCRIBE, TRANSPORT, fallback_options, is_stream

@@ -8,9 +8,9 @@ from django.core.checks import Error
 from django.test import Client
 
 from telltale import checks
+from telltale.page_data import page_data
 from telltale.pages import permissions
 from telltale.pusher.publisher.page_options import service
-from telltale.templatetags.telltale import page_data
 from tests.factories import asked_by, person, task_of
 
 HOSTED = "pusher://key-1:hush@eu/1"

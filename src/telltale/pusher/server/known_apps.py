@@ -58,7 +58,7 @@ class KnownApps:
         are_known = await registry().wait()
         while not are_known:
             await asyncio.sleep(READ_AGAIN_S)
-            are_known = registry().are_known
+            are_known = await registry().wait()
         changes, self._early_changes = self._early_changes, []
         self.announce(changes)
 

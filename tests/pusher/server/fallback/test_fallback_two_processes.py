@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from telltale.pusher.server.fallback.frames import STREAM_CHARACTERS
 from tests.browser.conftest import CHROMIUM
-from tests.browser.proxy import Proxy
+from tests.http_proxy import Proxy
 from tests.pusher.clients.apps import MAIN
 from tests.pusher.clients.fallback_pages import CONNECT, SUBSCRIBE, fallback_options
 from tests.pusher.clients.signing import channel_auth

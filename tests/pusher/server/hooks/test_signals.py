@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections
 from django.dispatch import Signal
 
+from telltale import native
 from telltale.pusher.server.hooks.signals import QUEUE_LENGTH, SignalRunner
 from telltale.testing.brokers import TIMEOUT_S, assert_eventually
 
@@ -59,6 +60,26 @@ def test_signals_of_several_kinds_keep_their_order_and_one_thread(runner: Signal
             runner.send(first if number % 2 else second, number=number)
         assert_eventually(lambda: len(calls) == 20, "all signals are received")
     assert calls == [(number, THREAD) for number in range(20)]
+
+
+def test_signals_for_which_the_system_had_no_thread_are_sent_with_the_next_one(
+    runner: SignalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal, calls = Signal(), []
+
+    def receive(number: int, **_: object) -> None:
+        calls.append(number)
+
+    with connected(signal, receive):
+        with monkeypatch.context() as patched:
+            patched.setattr(native, "start_thread", no_thread)
+            runner.send(signal, number=1)
+        runner.send(signal, number=2)
+        assert_eventually(lambda: calls == [1, 2], "both are received")
+
+
+def no_thread(*_: object, **__: object) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_a_receiver_that_blocks_does_not_block_the_sender(runner: SignalRunner) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pusher
 import pytest
 
+from telltale import native
 from telltale.pusher.pusher_apps import PusherApp, WebhookTarget
 from telltale.pusher.server.hooks import webhook_request
 from telltale.pusher.server.hooks.events import HookEvent
@@ -403,3 +405,32 @@ def test_logging_is_quiet_while_all_goes_well(
         sender.send(app_for(receiver.url), occupied("room"))
         assert_eventually(lambda: sender.counts.sent["3"] == 1, "the event is accepted")
     assert caplog.records == []
+
+
+# Without threads
+
+
+def no_thread(*_: object, **__: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_events_for_which_the_system_had_no_thread_are_sent_with_the_next_ones(
+    receiver: Receiver, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_for(receiver.url)
+    with monkeypatch.context() as patched:
+        patched.setattr(native, "start_thread", no_thread)
+        sender.send(app, occupied("room-0"))
+    sender.send(app, occupied("room-1"))
+    assert_eventually(lambda: channels_of(receiver.events) == rooms(2), "both have arrived")
+
+
+def test_closing_waits_for_no_thread_that_was_not_started_and_counts_its_events(
+    receiver: Receiver, sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "start_thread", no_thread)
+    sender.send(app_for(receiver.url), occupied("room-0"))
+    began_at = time.monotonic()
+    sender.close(flush_s=TIMEOUT_S)
+    assert time.monotonic() - began_at < TIMEOUT_S
+    assert sender.counts.dropped["3"] == 1

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+import threading
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from telltale.pusher.protocol.user_data import Member
 from telltale.pusher.server.link import site_listener, site_sender
 from telltale.pusher.server.link.site_link import SITE_TOPIC, channel_topic
 from telltale.pusher.server.membership.changes import MemberAdded
-from tests.pusher.server.link.site_links import Node, TestBroker, nodes, present_broker, until
+from telltale.testing.brokers import TIMEOUT_S
+from tests.pusher.server.link.site_links import Node, TestBroker, TestListener, nodes, present_broker, until
 from tests.servers import Postgres, Redis, running
 
 HELD = f"{TestBroker.__module__}.TestBroker"
@@ -339,3 +341,72 @@ def test_topics_have_the_form_of_topics_and_differ_between_apps() -> None:
     topics = {channel_topic(app, channel) for app in ("1", "11") for channel in ("news", "1 news", "#server-to-user-ü")}
     assert len(topics) == 6
     assert all(map(is_topic, topics))
+
+
+@pytest.mark.usefixtures("held_broker")
+def test_messages_for_which_the_system_had_no_thread_are_sent_with_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sender = site_sender.SiteSender()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        sender.send([Message((SITE_TOPIC,), b"P1 first")])
+    sender.send([Message((SITE_TOPIC,), b"P1 second")])
+    sender.close(TIMEOUT_S)
+    assert TestBroker.published == 2
+
+
+@pytest.mark.usefixtures("held_broker")
+def test_a_listener_for_which_the_system_had_no_thread_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name == "telltale-pusher-listener":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def scenario() -> None:
+        received: list[bytes] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            listener = site_listener.SiteListener(received.extend, lambda _topics: None)
+            listener.follow(SITE_TOPIC, lambda: None)
+        followed = asyncio.Event()
+        listener.follow("project:7", followed.set)
+        await asyncio.wait_for(followed.wait(), TIMEOUT_S)
+        await asyncio.to_thread(broker().publish, [Message((SITE_TOPIC,), b"P1 hello")])
+        await until(lambda: received)
+        await asyncio.to_thread(listener.close)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("held_broker")
+def test_topics_that_a_broker_failed_to_follow_are_followed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    follow = TestListener.follow
+
+    def fail_once(listener: TestListener, topics: Collection[str]) -> None:
+        if "project:7" in topics and not failed:
+            failed.append(topics)
+            raise OSError("The test says so.")
+        follow(listener, topics)
+
+    async def scenario() -> None:
+        received: list[bytes] = []
+        listener = site_listener.SiteListener(received.extend, lambda _topics: None)
+        for topic in (SITE_TOPIC, "project:7"):
+            followed = asyncio.Event()
+            listener.follow(topic, followed.set)
+            await asyncio.wait_for(followed.wait(), TIMEOUT_S)
+        assert failed
+        [broker_listener] = present_broker()._listeners
+        await until(lambda: broker_listener.topics == {SITE_TOPIC, "project:7"})
+        await asyncio.to_thread(listener.close)
+
+    failed: list[Any] = []
+    monkeypatch.setattr(site_listener, "RETRY_LISTEN_S", 0.1)
+    monkeypatch.setattr(TestListener, "follow", fail_once)
+    asyncio.run(scenario())

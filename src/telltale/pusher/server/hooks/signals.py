@@ -15,6 +15,7 @@ others are sent once for the whole site, in the process that leads at that momen
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -62,9 +63,15 @@ class SignalRunner:
                 self.dropped.add(1, now=time.monotonic())
             self._waiting.append((signal, arguments))
             if not self._is_running:
-                self._is_running, self._ended = True, native.OneShotEvent()
-                native.start_thread(partial(self._run, self._ended), name="telltale-pusher-signals")
+                self._start()
             self._wake.set()
+
+    def _start(self) -> None:
+        ended = native.OneShotEvent()
+        # The system may have no thread to give: the signal waits, and the next one tries again.
+        with suppress(RuntimeError):
+            native.start_thread(partial(self._run, ended), name="telltale-pusher-signals")
+            self._is_running, self._ended = True, ended
 
     def close(self, *, flush_s: float = FLUSH_S) -> None:
         """Send what is queued, for at most `flush_s`, and end the thread. Blocks: call it off the event loop."""
@@ -106,11 +113,11 @@ class SignalRunner:
             wake.wait(wait_s)
 
     def _call_receivers(self, signal: Signal, arguments: dict[str, Any]) -> None:
-        # As around a request: a connection that broke, or has reached its age, is replaced.
-        close_old_connections()
         try:
+            # As around a request: a connection that broke, or has reached its age, is replaced.
+            close_old_connections()
             signal.send_robust(None, **arguments)
         except Exception:
             logger.exception("The receivers of a signal failed; the next signals are sent all the same.")
-        finally:
+        with suppress(Exception):  # A driver may raise anything, and the thread goes on.
             close_old_connections()

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import uniform
 from threading import Lock
@@ -87,8 +88,10 @@ class TargetThread:
         self._app, self._target = app, target
         self._lost(self._queue.add(events, time.monotonic()))
         if not self._is_started:
-            self._is_started = True
-            native.start_thread(self._run, name="telltale-pusher-webhooks")
+            # The system may have no thread to give: the events wait, and the next ones try again.
+            with suppress(RuntimeError):
+                native.start_thread(self._run, name="telltale-pusher-webhooks")
+                self._is_started = True
         self._wake.set()
 
     def close(self, end_at: float) -> None:
@@ -96,6 +99,9 @@ class TargetThread:
         self._end_at = end_at
         self._closing.set()
         self._wake.set()
+        if not self._is_started:
+            self._lost(len(self._queue))
+            self.ended.set()
 
     def _run(self) -> None:
         try:

@@ -18,6 +18,7 @@ from telltale.brokers import broker
 from telltale.brokers.base import EventLoopBroker, Listener, SelectiveListener
 from telltale.core.outage import Outage
 from telltale.pusher.server.link.site_messages import PREFIX
+from telltale.pusher.server.link.threads import started_thread
 
 FOLLOW_WAIT_S: Final = 2.0
 """A caller of `follow` waits for at most this long."""
@@ -71,12 +72,13 @@ class SiteListener:
         # The thread's own.
         self._listener: Listener | None = None
         self._wanted: set[str] = set()
+        self._unfollowed: set[str] = set()
+        """Those that the broker is to follow now, or failed to follow; these are tried again."""
         self._retry_at = float("-inf")
         self._outage = Outage(
             logger, "Receiving from other server processes", "Clients get only what is published in their own process."
         )
-        self._thread = threading.Thread(target=self._run, name="telltale-pusher-listener", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     # On the loop ---------------------------------------------------------------------------------
 
@@ -119,18 +121,26 @@ class SiteListener:
             self._cancel_timer(self._followings.pop(topic))
         if idle and not self._takes_all:
             self._request(dict.fromkeys(idle, False))
+        self._start()
 
     def close(self) -> None:
         """Stop receiving. Blocks until the thread has ended, for about a second."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _request(self, requests: dict[str, bool]) -> None:
         with self._changed:
             self._requests.update(requests)
             self._changed.notify()
+        self._start()
+
+    def _start(self) -> None:
+        """Start the thread, unless it runs. If the system has none to give, `forget_idle` tries again."""
+        if self._thread is None and not self._is_closing:
+            self._thread = started_thread(self._run, "telltale-pusher-listener", self._outage)
 
     def _followed(self, topics: Sequence[str], takes_all: bool) -> None:
         """The thread has followed these topics, or can't; their callers go on, in slices."""
@@ -200,8 +210,9 @@ class SiteListener:
             forgotten = [topic for topic, is_followed in requests.items() if not is_followed]
             self._wanted.update(topics)
             self._wanted.difference_update(forgotten)
+            self._unfollowed = (self._unfollowed & self._wanted).union(topics)
             try:
-                self._update(topics, forgotten)
+                self._update(forgotten)
             except Exception as error:
                 # A broker may be anyone's code, and work again later.
                 now = time.monotonic()
@@ -215,23 +226,23 @@ class SiteListener:
     def _take(self) -> dict[str, bool] | None:
         """Wait for requests, or for the time to try again; None at the end."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._requests or self._is_closing, None if self._listener else RETRY_LISTEN_S
-            )
+            is_complete = self._listener is not None and not self._unfollowed
+            self._changed.wait_for(lambda: self._requests or self._is_closing, None if is_complete else RETRY_LISTEN_S)
             requests, self._requests = self._requests, {}
             return None if self._is_closing else requests
 
-    def _update(self, topics: list[str], forgotten: list[str]) -> None:
+    def _update(self, forgotten: list[str]) -> None:
         if self._listener is None:
             if time.monotonic() < self._retry_at:
                 return
             self._listener = self._listen()
-            topics, forgotten = list(self._wanted), []
+            self._unfollowed, forgotten = set(self._wanted), []
         if isinstance(self._listener, SelectiveListener):
             if forgotten:
                 self._listener.forget(forgotten)
-            if topics:
-                self._listener.follow(topics)
+            if self._unfollowed:
+                self._listener.follow(list(self._unfollowed))
+        self._unfollowed = set()
         if self._outage.is_ongoing:
             self._outage.end(now=time.monotonic())
             self._report_missed(None)

@@ -11,6 +11,7 @@ from telltale.brokers import broker
 from telltale.brokers.base import BrokerUnavailable, Message
 from telltale.brokers.delivery import LossCounter
 from telltale.core.outage import Outage
+from telltale.pusher.server.link.threads import started_thread
 
 QUEUE_BYTES: Final = 16_777_216
 """Bodies that may wait, together; beyond that the oldest are dropped."""
@@ -51,8 +52,8 @@ class SiteSender:
                 self._bytes -= len(self._queue.popleft().body)
                 dropped += 1
             if self._thread is None and not self._is_closing:
-                self._thread = threading.Thread(target=self._run, name="telltale-pusher-sender", daemon=True)
-                self._thread.start()
+                # Without a thread, the messages wait, and the next ones try again.
+                self._thread = started_thread(self._run, "telltale-pusher-sender", self._outage)
             self._changed.notify()
         if dropped:
             self._losses.add(dropped, now=time.monotonic())
