@@ -1,11 +1,13 @@
-"""Build hook: one file of all browser modules and one style sheet, made from the sources when the package is built.
+"""Build hook: a few files of all browser modules and one style sheet, made from the sources when the package is built.
 
-The source distribution contains both files, so an installation from it needs no node. A wheel that is built from a
+One file has what every page runs, the others what is loaded on demand (`src/telltale/pages/bundles.py`). The source
+distribution contains these files, so an installation from it needs no node. A wheel that is built from a
 checkout without node has none, and serves the sources, as an editable installation does. esbuild does the work; its
 version is pinned in package.json.
 """
 
 import json
+import runpy
 import shutil
 import subprocess
 import tempfile
@@ -16,9 +18,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 STATIC = Path("src", "telltale", "static", "telltale")
 FOLDER = "bundle"
+FRAMEWORKS = "frameworks"
+"""The folder of modules that are no part of the file, because some import React or Vue."""
 BANNER = "/*! django-telltale, BSD-3-Clause */"
 ENTRY = "elements.js"
-"""The module that the page runs. It comes first, so that modules are evaluated in the same order as unbundled."""
+"""The module that the page runs. It comes first, so that modules are evaluated in the same order as by themselves."""
 
 
 class NoNode(Exception):
@@ -49,20 +53,38 @@ class BundleHook(BuildHookInterface[Any]):
 
 
 def build(root: Path, directory: Path) -> None:
-    """Write `telltale.js` and `telltale.css` of the checkout `root` into `directory`."""
+    """Write `telltale.js`, the files of what is loaded on demand, and `telltale.css` of the checkout `root`."""
     command = esbuild(root)
-    modules = sorted(path.relative_to(root / STATIC).as_posix() for path in (root / STATIC).rglob("*.js"))
-    lines = [f'import "telltale/{ENTRY}"', *(f'export * from "telltale/{name}"' for name in modules)]
-    meta = directory / "meta.json"
-    # As names of the import map, all modules lead to this file, so it exports what they export.
-    options = ["--bundle", "--minify", "--format=esm", "--target=es2022", "--tsconfig=jsconfig.json"]
-    options += [f"--banner:js={BANNER}", f"--outfile={directory / 'telltale.js'}", f"--metafile={meta}"]
-    _run([*command, *options, "--sourcefile=bundle.js"], root, "\n".join(lines))
+    sources = sorted(
+        path.relative_to(root / STATIC).as_posix()
+        for path in (root / STATIC).rglob("*.js")
+        if path.relative_to(root / STATIC).parts[0] != FRAMEWORKS
+    )
+    # By its path, because the package itself needs Django.
+    rules = runpy.run_path(str(root / "src" / "telltale" / "pages" / "bundles.py"))
+    bundle_of = rules["bundles"](root / STATIC, sources)
+    for bundle in sorted(set(bundle_of.values())):
+        inside = [name for name, place in bundle_of.items() if place == bundle]
+        outside = [name for name, place in bundle_of.items() if place != bundle]
+        _build_bundle(command, root, directory / f"{bundle}.js", inside, outside)
     style = [str(STATIC / "telltale.css"), "--minify", f"--banner:css={BANNER}"]
     _run([*command, *style, f"--outfile={directory / 'telltale.css'}"], root)
-    [exported] = [set(output["exports"]) for output in json.loads(meta.read_text())["outputs"].values()]
-    meta.unlink()
-    if missing := set().union(*(exports_of(root / STATIC / name) for name in modules)) - exported:
+
+
+def _build_bundle(command: list[str], root: Path, file: Path, inside: list[str], outside: list[str]) -> None:
+    """Write a file of the modules `inside`. It imports those `outside` by their names in the page's import map."""
+    lines = [f'import "telltale/{ENTRY}"'] if ENTRY in inside else []
+    # As names of the import map, all modules lead to their file, so it exports what they export.
+    lines += [f'export * from "telltale/{name}"' for name in inside]
+    external = [f"--external:telltale/{name}" for name in outside]
+    options = ["--bundle", "--minify", "--format=esm", "--target=es2022", "--tsconfig=jsconfig.json", *external]
+    with tempfile.NamedTemporaryFile(suffix=".json") as meta:
+        options += [f"--banner:js={BANNER}", f"--outfile={file}", f"--metafile={meta.name}"]
+        _run([*command, *options, "--sourcefile=bundle.js"], root, "\n".join(lines))
+        [exported] = [set(output["exports"]) for output in json.load(meta)["outputs"].values()]
+    # As in the sources: Django 5.2 takes `import("` for a relative address.
+    file.write_text(file.read_text(encoding="utf-8").replace('import("', 'import( "'), encoding="utf-8")
+    if missing := set().union(*(exports_of(root / STATIC / name) for name in inside)) - exported:
         raise ValueError(f"Two browser modules export different things as {sorted(missing)}. Rename one of them.")
 
 

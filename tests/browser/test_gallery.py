@@ -7,14 +7,18 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from telltale.pages.gallery.recorded import recorded_runs
 from tests.demo.site import Site
+from tests.http_proxy import Proxy, is_event_stream, is_websocket
 
 pytestmark = pytest.mark.service
 
 WIDTHS = [320, 768, 1440]
 AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
-MOVING = {"Even", "Two stages", "Slow items", "Fails in the middle"}
+MOVING = {"Even", "Two stages", "Slow items", "Fails in the middle"} | {
+    f"Recorded: {run.name}" for run in recorded_runs()
+}
 """Samples whose runs go on."""
 
 TEXTS = """
@@ -29,9 +33,11 @@ TEXTS = """
 BUTTONS = """
 () => Object.fromEntries([...document.querySelectorAll("figure")].map(figure => [
   figure.querySelector("figcaption").textContent,
-  [...figure.querySelectorAll("button, .telltale-result")].filter(it => it.checkVisibility()).map(it => it.textContent),
+  [...figure.querySelectorAll("button:not(.telltale-tell), .telltale-result")]
+    .filter(it => it.checkVisibility()).map(it => it.textContent),
 ]))
 """
+"""The texts of all buttons, by title; without the one that scripts alone offer."""
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +121,48 @@ def test_runs_move_to_their_ends_and_begin_again(open_gallery: Callable[..., Pag
         expect(bar).to_have_attribute("state", state)
 
 
+def test_a_recorded_run_is_played_at_the_speed_that_was_chosen(open_gallery: Callable[..., Page]) -> None:
+    page = open_gallery("?scheme=dark")
+    page.get_by_label("Speed").fill("50")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_url("**/gallery/?scheme=dark&speed=50")
+    bar = page.locator("figure", has_text="Recorded: show commits").locator("task-progress")
+    for state in ("running", "succeeded", "running"):
+        expect(bar).to_have_attribute("state", state)
+
+
 def test_messages_of_all_levels_appear(open_gallery: Callable[..., Page]) -> None:
     page = open_gallery("?messages=on")
     expect(page.locator("task-toasts")).to_contain_text("A message of the level")
+
+
+def findings_of(page: Page) -> dict[str, tuple[str, str]]:
+    """What the self-test has found, once it is through: for each test its state, and what it says."""
+    page.goto("/telltale/self-test/")
+    expect(page.locator("[data-report]")).to_be_visible()
+    rows = page.locator("[data-findings] > li").all()
+    return {
+        row.locator("span").inner_text(): (str(row.get_attribute("data-state")), row.locator("p").all_inner_texts()[0])
+        for row in rows
+    }
+
+
+def test_the_self_test_finds_that_all_works(browser: Browser, site: Site) -> None:
+    page = browser.new_page(base_url=site.url, viewport={"width": 360, "height": 800})
+    findings = findings_of(page)
+    assert {name: state for name, (state, _text) in findings.items()} == dict.fromkeys(findings, "works")
+    assert len(findings) == 9
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert Axe().run(page, options=AXE_OPTIONS).response["violations"] == []
+    page.close()
+
+
+def test_the_self_test_finds_a_proxy_that_refuses_sockets_and_keeps_streams_back(browser: Browser, site: Site) -> None:
+    with Proxy(site.port, is_websocket, buffers=is_event_stream) as proxy:
+        page = browser.new_page(base_url=proxy.url)
+        findings = findings_of(page)
+        page.close()
+    assert findings["WebSocket"] == ("problem", "No WebSocket opens.")
+    state, text = findings["Event stream"]
+    assert (state, "a proxy keeps it back" in text) == ("problem", True)
+    assert [findings[name][0] for name in ("Long poll", "Broker", "HTTP")] == ["works", "works", "note"]

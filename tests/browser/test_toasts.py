@@ -9,6 +9,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from demo import run
 from tests.browser.steps import sign_in, wait_until, wait_until_live
+from tests.browser.test_pages import BAR_OF_TIME
 from tests.demo.site import Site
 
 pytestmark = pytest.mark.service
@@ -151,6 +152,104 @@ def test_a_toast_that_is_dismissed_by_keyboard_returns_the_focus_to_where_it_was
     expect(before).to_be_focused()
 
 
+def test_more_toasts_by_keyboard_on_the_list_of_messages_keep_the_focus(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Grace")
+    page.goto("/telltale/messages/")
+    wait_until_live(page)
+    page.evaluate("document.querySelector('main').style.paddingBlockStart = '300vh'")  # no message is in sight
+    notify(site, "grace", "Seventh", 8)
+    more = page.locator(".telltale-more")
+    expect(more).to_have_text("and 5 more")
+    more.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".telltale-toast")).to_have_count(6)
+    expect(more).to_have_text("and 2 more")
+    expect(more).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".telltale-toast")).to_have_count(8)
+    expect(more).to_be_hidden()
+    expect(page.locator(".telltale-toast").nth(6).get_by_role("button", name="Dismiss")).to_be_focused()
+
+
+def test_good_news_below_the_trays_panel_stays_until_it_was_seen(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Grace")
+    page.set_viewport_size({"width": 360, "height": 700})
+    notify(site, "grace", "Covered", 1, level="success")
+    toast = page.locator(".telltale-toast")
+    expect(toast).to_have_count(1)
+    page.locator(".telltale-tray-button").click()
+    panel = page.locator(".telltale-tray-panel")
+    expect(panel).to_be_visible()
+    panel.evaluate("it => it.style.blockSize = '70vh'")  # as with many tasks
+    page.wait_for_timeout(8_000)
+    expect(toast).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(toast).to_be_in_viewport()
+    expect(toast).to_have_count(0)
+
+
+RECORD_NOTIFICATIONS = """
+  window.Notification = class extends Notification {
+    constructor(text, options) {
+      super(text, options)
+      localStorage.setItem(`test notification ${Math.random()}`, text)
+    }
+  }
+"""
+NOTIFICATIONS = """
+  Object.keys(localStorage).filter(key => key.startsWith("test notification")).map(key => localStorage[key])
+"""
+HIDE = """
+  isHidden => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden })
+    document.dispatchEvent(new Event("visibilitychange"))
+  }
+"""
+
+
+def test_tell_me_when_its_done_shows_each_notice_once_while_all_pages_are_hidden_and_no_toast_after_that(
+    site: Site, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = signed_in(open_context, "Ada")
+    context = page.context
+    context.add_init_script(RECORD_NOTIFICATIONS)
+    page.reload()
+    page.evaluate(BAR_OF_TIME)
+    button = page.get_by_role("button", name="Tell me when it's done")
+    expect(page.locator("task-progress").first).to_contain_text("Import all")
+    expect(button).to_have_count(0)  # This browser has no way to notify yet: it would refuse.
+    context.grant_permissions(["notifications"])
+    tabs = [page, context.new_page()]
+    for tab in tabs:
+        tab.goto("/")
+        tab.evaluate(BAR_OF_TIME)
+        wait_until_live(tab)
+    button.focus()
+    page.keyboard.press("Enter")
+    for tab in tabs:
+        expect(tab.get_by_role("button", name="Tell me when it's done", pressed=True)).to_be_visible()
+    expect(page.locator(".telltale-spoken[role=status]")).to_contain_text("This browser will notify you.")
+
+    for tab in tabs:
+        tab.evaluate(HIDE, True)
+    notify(site, "ada", "Done", 2)
+    wait_until_taken(page, site, "Done", 1, 2)
+    assert sorted(page.evaluate(NOTIFICATIONS)) == ["Done 1.", "Done 2."]
+    tabs[1].evaluate(HIDE, False)
+    notify(site, "ada", "Seen", 1)  # One page is in sight.
+    wait_until(page, lambda: toasts(tabs[1]) == ["Seen 1."])
+    wait_until_taken(page, site, "Seen", 1)
+    assert len(page.evaluate(NOTIFICATIONS)) == 2
+
+    tabs[1].get_by_role("button", name="Tell me when it's done").click()
+    expect(page.get_by_role("button", name="Tell me when it's done", pressed=False)).to_be_visible()
+
+
 def signed_in(open_context: Callable[..., BrowserContext], name: str) -> Page:
     """Return the first page, live, with this user signed in."""
     page = open_context().new_page()
@@ -158,14 +257,14 @@ def signed_in(open_context: Callable[..., BrowserContext], name: str) -> Page:
     return page
 
 
-def notify(site: Site, username: str, text: str, count: int) -> None:
-    """Send `count` warnings, numbered from 1. Warnings stay until dismissed."""
+def notify(site: Site, username: str, text: str, count: int, level: str = "warning") -> None:
+    """Send `count` notices, numbered from 1. Warnings stay until dismissed."""
     code = f"""
 import telltale
 from django.contrib.auth import get_user_model
 user = get_user_model().objects.get(username={username!r})
 for n in range(1, {count + 1}):
-    telltale.notify(user, f"{text} {{n}}.", level="warning")
+    telltale.notify(user, f"{text} {{n}}.", level={level!r})
 """
     command = [sys.executable, "-m", "demo.manage", "shell", "-c", code]
     subprocess.run(command, env=site.environment, cwd=run.ROOT, check=True)

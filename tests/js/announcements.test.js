@@ -19,6 +19,27 @@ test("the first snapshot is not announced; each end is, a failure urgently", () 
   assert.equal(announcements.next(snapshot("failed"), null, 0.1, 2), null)
 })
 
+test("a first snapshot is announced if it is an end that the page did not show", () => {
+  const running = { attempt: 1, ended: false }
+  const announced = (rendered, shown) => new Announcements(rendered).next(shown, null, null, 0)
+  assert.deepEqual(announced(running, snapshot("succeeded")), { urgent: false, says: "status" })
+  assert.deepEqual(announced(running, snapshot("failed")), { urgent: true, says: "status" })
+  const ended = { attempt: 1, ended: true }
+  assert.equal(announced(ended, snapshot("failed")), null)
+  assert.ok(announced(ended, snapshot("failed", 0, { attempt: 2 })))
+  assert.equal(announced(running, snapshot("running", 2, { cancel_requested: true })), null)
+  assert.equal(announced(null, snapshot("failed")), null)
+})
+
+test("the end of an attempt is announced once, also if a retry was shown that the server refused", () => {
+  const announcements = new Announcements()
+  announcements.next(snapshot("running"), "ok", null, 0)
+  assert.ok(announcements.next(snapshot("failed"), null, null, 1))
+  assert.equal(announcements.next(snapshot("queued", 0, { attempt: 2 }), null, null, 2), null)
+  assert.equal(announcements.next(snapshot("failed"), null, null, 3), null)
+  assert.ok(announcements.next(snapshot("failed", 0, { attempt: 2 }), null, null, 4))
+})
+
 test("a long task is announced in quarters, at most once a minute", () => {
   const announcements = new Announcements()
   let count = 0

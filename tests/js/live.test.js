@@ -313,6 +313,63 @@ test("a page that is hidden for long closes its connection, unless it uses the b
   assert.equal(onMiddle.openConnections.length, 1)
 })
 
+test("a hidden page keeps its connection for as long as it is needed, such as for notifications", async () => {
+  const page = await SimulatedPage.following()
+  await page.fallBack()
+  page.connection.hello()
+  let isNeeded = true
+  page.live.keepWhileHidden(() => isNeeded)
+  page.live.hide()
+  for (let i = 0; i < 10; i++) await passToPing(page)
+  assert.equal(page.openConnections.length, 1)
+  isNeeded = false
+  for (let i = 0; i < 5 && page.connection.isOpen; i++) await passToPing(page)
+  assert.equal(page.openConnections.length, 0)
+})
+
+test("what a page that was left shows is of the last message, until the server answers again", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  const lastMessageAt = page.now
+  await page.pass(5)
+  page.live.suspend()
+  await page.pass(3)
+  assert.equal(page.live.now, lastMessageAt)
+  await page.pass(600)
+  page.live.resume()
+  await page.pass(0.1)
+  assert.deepEqual([page.live.now, page.live.state], [lastMessageAt, "reconnecting"])
+  page.connection.hello()
+  assert.deepEqual([page.live.now, page.live.state], [page.now, "live"])
+})
+
+test("after a sleep of the machine, what the page shows is of the last message", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  const lastMessageAt = page.now
+  page.sleep(600)
+  assert.deepEqual([page.live.state, page.live.now], ["live", lastMessageAt]) // No timer has run yet.
+})
+
+test("a page that falls back to another transport while it is hidden closes that connection, too", async () => {
+  const page = await SimulatedPage.following()
+  page.connection.hello()
+  page.live.hide()
+  await page.pass(30)
+  page.connection.receive({ type: "ping", n: 2, now: page.now })
+  await page.pass(31)
+  page.connection.end()
+  await page.pass(20)
+  while (page.connection.name === "best") {
+    page.connection.end()
+    await page.pass(5)
+  }
+  page.connection.hello()
+  assert.deepEqual([page.connection.name, page.openConnections.length], ["middle", 1])
+  for (let i = 0; i < 8 && page.connection.isOpen; i++) await passToPing(page)
+  assert.equal(page.openConnections.length, 0)
+})
+
 test("without a network the page is offline, and connects at once when the network is back", async () => {
   const page = await SimulatedPage.following()
   page.connection.hello()

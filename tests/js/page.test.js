@@ -2,7 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { csrfToken, readPage, safeUrl, urlFor } from "telltale/page.js"
+import { csrfToken, readPage, safeUrl, urlFor, usePage } from "telltale/page.js"
 
 const page = { csrf: { token: "from the page", cookie: "csrftoken" } }
 
@@ -24,6 +24,13 @@ test("an id replaces the placeholder in an address, and can change nothing else"
   assert.equal(urlFor("/t/00000000-0000-0000-0000-000000000000/take/", "a/../b"), "/t/a%2F..%2Fb/take/")
 })
 
-test("on a page without its data, the error names the missing template tag", () => {
-  assert.throws(() => readPage({ querySelectorAll: () => [] }), /\{% telltale %\}/)
+test("a page's data are those of its newest block, or those that were loaded", () => {
+  const without = { querySelectorAll: () => [] }
+  assert.throws(() => readPage(without), /\{% telltale %\}.*loadPage/)
+  usePage({ ticket: "loaded" })
+  assert.equal(readPage(without).ticket, "loaded")
+  const blocks = ["old", "new"].map(ticket => ({ textContent: JSON.stringify({ ticket }), remove: () => removed.push(ticket) }))
+  const removed = []
+  assert.equal(readPage({ querySelectorAll: () => blocks }).ticket, "new")
+  assert.deepEqual(removed, ["old"])
 })

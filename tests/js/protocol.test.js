@@ -76,7 +76,7 @@ test("of the temporary reasons, only an expired ticket makes the page fetch a ne
   }
 })
 
-test("a server that closes each new connection at once gets fewer than 15 connections a minute", async () => {
+test("S48: a server that closes each new connection at once gets fewer than 15 connections a minute", async () => {
   for (const reason of temporary) {
     const page = await closedPage(reason)
     for (let i = 0; i < 600; i++) {

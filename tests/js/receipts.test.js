@@ -5,19 +5,7 @@ import test from "node:test"
 import { Receipts } from "telltale/elements/receipts.js"
 
 import { Timers, settle } from "./simulated-page.js"
-
-/** As `localStorage`: its keys are its own properties. */
-class SimulatedStorage {
-  getItem(key) {
-    return Object.hasOwn(this, key) ? this[key] : null
-  }
-  setItem(key, value) {
-    this[key] = value
-  }
-  removeItem(key) {
-    delete this[key]
-  }
-}
+import { SimulatedStorage } from "./simulated-storage.js"
 
 class Tab {
   confirmed = []

@@ -6,6 +6,8 @@ import { NoticeQueue } from "telltale/elements/notice-queue.js"
 import { Receipts } from "telltale/elements/receipts.js"
 import { confirmNotice, takeNotice } from "telltale/requests.js"
 
+import { SimulatedStorage } from "./simulated-storage.js"
+
 const HELD_MS = 10_000
 const ROOM = 3
 const STEPS = 40
@@ -99,19 +101,6 @@ class Server {
     Object.assign(notice, { holder, heldUntil: clock.now + (sabotage.heldMs ?? HELD_MS) })
     if (sabotage.countsAsShown) notice.shown = true
     return { granted: true, ...(sabotage.tellsNoLimit ? {} : { confirm_within_s: HELD_MS / 1000 }) }
-  }
-}
-
-/** As `localStorage`. */
-class SimulatedStorage {
-  getItem(key) {
-    return Object.hasOwn(this, key) ? this[key] : null
-  }
-  setItem(key, value) {
-    this[key] = value
-  }
-  removeItem(key) {
-    delete this[key]
   }
 }
 

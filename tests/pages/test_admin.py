@@ -131,6 +131,9 @@ def test_filters_find_tasks_by_state_owner_label_runner_and_name(ada: Any) -> No
     assert listed(client.get(LIST, {"label": "Export"})) == ids_of(waiting)
     assert listed(client.get(LIST, {"runner": "thread", "name": "tests.app.nothing"})) == ids_of(waiting, running)
     assert listed(client.get(LIST, {"runner": "rq"})) == []
+    on_reports = task_of(ada, queue_name="reports")
+    assert listed(client.get(LIST, {"queue": "reports"})) == ids_of(on_reports)
+    assert '"?queue=reports"' in text_of(client.get(LIST))
     page = text_of(client.get(LIST))
     for words in ("Waiting to start", "Lost contact with the worker", "In the last hour", "grace", "Export"):
         assert words in page
@@ -138,7 +141,10 @@ def test_filters_find_tasks_by_state_owner_label_runner_and_name(ada: Any) -> No
 
 @pytest.mark.parametrize(
     "query",
-    [{"state": "x"}, {"health": "x"}, {"ended": "x"}, {"owner_id": "x"}, {"label": "%00"}, {"owner_id": "9" * 9}],
+    [
+        *({"state": "x"}, {"health": "x"}, {"ended": "x"}, {"label": "%00"}, {"label": "a\0b"}, {"queue": "\0"}),
+        *({"owner_id": "x"}, {"owner_id": "9" * 9}, {"owner_id": "9" * 30}, {"owner_id": "-1"}, {"owner_id": "\0"}),
+    ],
 )
 def test_a_malformed_filter_is_no_error(ada: Any, query: dict[str, str]) -> None:
     task_of(ada)
@@ -238,7 +244,7 @@ def test_an_action_needs_its_permission(ada: Any, settings: Any, permission: str
     assert state_of(task) == "queued"
 
 
-def test_viewers_have_neither_actions_nor_buttons(ada: Any) -> None:
+def test_s19_viewers_have_neither_actions_nor_buttons(ada: Any) -> None:
     task_of(ada)
     page = text_of(staff_client().get(LIST))
     assert 'name="action"' not in page
@@ -269,6 +275,17 @@ def test_the_admin_refuses_what_the_pages_refuse_and_says_why(ada: Any) -> None:
     assert not TaskState.objects.get(pk=busy.pk).cancel_requested
     assert "Only a task that failed" in bulk(client, "retry_tasks", busy)
     assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("label", [" ", "\u200b"])
+def test_a_task_without_a_visible_label_is_named_after_its_function(ada: Any, label: str) -> None:
+    task = task_of(ada, label=label)
+    client = staff_client("cancel")
+    assert 'Stop<span class="visually-hidden">: Nothing</span>' in text_of(client.get(LIST))
+    assert 'details<span class="visually-hidden">: Nothing</span>' in text_of(client.get(LIST))
+    assert "Nothing (queued)" in text_of(client.get(f"{LIST}{task.pk}/change/"))
+    ended(started(task))
+    assert "Nothing: This task has already ended" in bulk(client, "cancel_tasks", task)
 
 
 def test_force_needs_a_runner_that_can(ada: Any, settings: Any, django_capture_on_commit_callbacks: Any) -> None:
@@ -319,6 +336,42 @@ def test_the_story_has_attempts_times_messages_error_traceback_and_owner(ada: An
     for words in ("Queued", "Attempt 2 began, worker w1", "First failure", "Second failure", "KeyError: y", "ada"):
         assert words in page
     assert "50 of 100" in page
+    assert re.findall(r"Attempt \d: \w+", page) == ["Attempt 1: Failed", "Attempt 2: Failed"]
+    assert "<code>ValueError: x</code>" in page
+
+
+def test_the_picture_has_a_lane_for_each_attempt_that_needs_no_script_and_no_inline_style(ada: Any) -> None:
+    now, task = store.now(), task_of(ada)
+    TaskState.objects.filter(pk=task.pk).update(created_at=now - 100)
+    store.claim(task_id=task.pk, worker="w1", now=now - 90)
+    store.end(task.pk, 1, State.FAILED, now=now - 50)
+    store.claim(task_id=task.pk, worker="w2", now=now - 40)
+    store.end(task.pk, 2, State.SUCCEEDED, now=now)
+    page = text_of(staff_client().get(f"{LIST}{task.pk}/change/"))
+    [picture] = re.findall(r'<div class="telltale-lanes" aria-hidden="true">.*?</div></div>', page, re.DOTALL)
+    bars = re.findall(r'<rect class="telltale-(\w+)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', picture)
+    assert bars == [
+        *(("waited", "0.0", "100.0"), ("bad", "100.0", "400.0")),
+        *(("waited", "500.0", "100.0"), ("ok", "600.0", "400.0")),
+    ]
+    assert "style=" not in picture
+    assert "<script" not in picture
+
+
+def test_the_story_has_the_stages_with_bars_that_share_one_scale(ada: Any) -> None:
+    task, client = task_of(ada), staff_client()
+    address = f"{LIST}{task.pk}/change/"
+    assert "telltale-stages" not in text_of(client.get(address))
+    stages = [["<b>Reading</b>", 1, 30.0], ["Saving", 1_200, 120.0], ["", 7, 0.0]]
+    store.end(task.pk, started(task).attempt, State.FAILED, stage_times=stages)
+    page = client.get(address).content.decode()
+    [table] = re.findall(r'<table class="telltale-story telltale-stages">.*?</table>', page, re.DOTALL)
+    rows = re.findall(r'<th scope=row>(.*?)</th>.*?width="(\d+)" height.*?</svg>(.*?)</td>', table)
+    assert rows == [
+        ("&lt;b&gt;Reading&lt;/b&gt;", "250", "30 seconds"),
+        ("Saving", "1000", "2 minutes · 1,200 times"),
+        ("Other stages", "0", "less than a second · 7 times"),
+    ]
 
 
 def test_the_owner_is_a_link_for_staff_who_may_see_users(ada: Any) -> None:
@@ -346,7 +399,7 @@ def first_only(task: TaskState, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"args": arguments["args"][:1], "kwargs": {}}
 
 
-def test_arguments_are_shown_without_secrets_and_as_the_site_wants(ada: Any, settings: Any) -> None:
+def test_s23_arguments_are_shown_without_secrets_and_as_the_site_wants(ada: Any, settings: Any) -> None:
     task = task_of(ada, args=["file-1", {"password": "hunter2"}], kwargs={"api_token": "t0p", "limit": 7})
     client = staff_client()
 

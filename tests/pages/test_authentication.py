@@ -367,7 +367,7 @@ def test_django_rest_frameworks_session_authentication_keeps_the_csrf_check(sett
         ("https://app.example.com", ["https://app.example.com"], 200),
     ],
 )
-def test_another_sites_page_cannot_use_the_password_that_a_browser_remembers(
+def test_s06_another_sites_page_cannot_use_the_password_that_a_browser_remembers(
     settings: Any, origin: str | None, allowed: list[str], status: int
 ) -> None:
     use(settings, "by_password", ALLOWED_ORIGINS=allowed)

@@ -45,7 +45,9 @@ def cache_header(view: Callable[[HttpRequest], HttpResponse], *, is_async: bool 
 
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize("view", [page, ticket])
-def test_a_response_with_a_ticket_is_not_stored(view: Callable[[HttpRequest], HttpResponse], is_async: bool) -> None:
+def test_s25_a_response_with_a_ticket_is_not_stored(
+    view: Callable[[HttpRequest], HttpResponse], is_async: bool
+) -> None:
     assert cache_header(view, is_async=is_async) == "no-store, private"
 
 

@@ -13,7 +13,6 @@ import telltale
 from telltale import store
 from telltale.models import StoredNotice
 from telltale.owners import Owner
-from tests.factories import person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -48,18 +47,6 @@ def _templates(settings: Any) -> None:
             },
         }
     ]
-
-
-@pytest.fixture
-def ada() -> Any:
-    return person("ada")
-
-
-@pytest.fixture
-def signed_in(ada: Any) -> Client:
-    client = Client()
-    client.force_login(ada)
-    return client
 
 
 def shown(client: Client, name: str = "plain", **more: Any) -> str:

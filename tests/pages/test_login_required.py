@@ -17,11 +17,12 @@ from tests.factories import person, task_of
 
 pytestmark = pytest.mark.django_db
 
-PAGES = {"tasks", "task", "cancel", "retry", "messages"}
+PAGES = {"tasks", "task", "timeline", "cancel", "retry", "messages", "self_test"}
 """Authorized by the session cookie."""
 
-FOR_SCRIPTS = {"live", "take_notice", "ticket"}
-"""The first two are authorized by a ticket; the third checks the topics itself, also for anonymous visitors."""
+FOR_SCRIPTS = {"live", "take_notice", "ticket", "page", "push_worker", "push_subscribe", "push_unsubscribe"}
+"""The first two are authorized by a ticket; the next two give anonymous visitors tickets for what they may follow. The
+service worker is the same for all, and the other two concern the visitor's own browser."""
 
 
 @pytest.fixture(autouse=True)

@@ -258,7 +258,7 @@ with run_attempt(task_id=sys.argv[1]) as tracker:
 
 
 @pytest.mark.service
-def test_a_page_under_wsgi_shows_what_a_worker_process_does_in_its_transaction(ada: Any, settings: Any) -> None:
+def test_f30_a_page_under_wsgi_shows_what_a_worker_process_does_in_its_transaction(ada: Any, settings: Any) -> None:
     settings.TELLTALE = {"BROKER": "local://", "BEAT_S": 0.5}
     task = task_of(ada)
     database = str(connection.settings_dict["NAME"])

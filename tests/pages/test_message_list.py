@@ -20,18 +20,6 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 PROGRAM = "application/json"
 
 
-@pytest.fixture
-def ada() -> Any:
-    return person("ada")
-
-
-@pytest.fixture
-def signed_in(ada: Any) -> Client:
-    client = Client()
-    client.force_login(ada)
-    return client
-
-
 def page(client: Client, path: str = URL, **headers: str) -> str:
     response = client.get(path, headers={"Accept": BROWSER, **headers})
     assert response.status_code == 200

@@ -109,7 +109,7 @@ def state_of(task: TaskState) -> str:
 
 @pytest.mark.parametrize("url", ["/telltale/tasks/{}/", "/telltale/tasks/"])
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
-def test_a_page_shows_a_task_with_an_expired_lease_as_stalled(
+def test_f27_a_page_shows_a_task_with_an_expired_lease_as_stalled(
     ada: Any, signed_in: Client, not_writable: Callable[[], Any], url: str, accept: str
 ) -> None:
     task = lapsed_task(ada)

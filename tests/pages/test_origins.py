@@ -46,7 +46,7 @@ def test_every_view_answers_a_preflight_without_credentials(name: str, is_walled
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_answer_also_a_refusal_can_be_read_by_pages_of_allowed_origins_only(name: str) -> None:
+def test_s05_every_answer_also_a_refusal_can_be_read_by_pages_of_allowed_origins_only(name: str) -> None:
     for method in ("get", "post"):
         allowed = getattr(Client(), method)(url_of(name), headers={"Origin": APP})
         assert allowed.headers["Access-Control-Allow-Origin"] == APP
@@ -59,7 +59,7 @@ def test_every_answer_also_a_refusal_can_be_read_by_pages_of_allowed_origins_onl
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_without_the_setting_nothing_is_said_about_origins(name: str, settings: Any) -> None:
+def test_s04_without_the_setting_nothing_is_said_about_origins(name: str, settings: Any) -> None:
     settings.TELLTALE = settings.TELLTALE | {"ALLOWED_ORIGINS": []}
     assert preflight(name).status_code in {401, 405}
     response = Client().get(url_of(name), headers={"Origin": APP})

@@ -17,8 +17,10 @@ from django.urls import include, path
 import telltale
 from telltale import store
 from telltale.core.topics import session_topic, user_topic
+from telltale.live.rights import session_digests
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import NAME_IN_SESSION, Owner, session_digest
+from telltale.pages import sign_out as sign_out_signals
 from telltale.store.sign_in import HANDED_OVER
 from tests.app import thread_tasks
 from tests.factories import person, task_of
@@ -144,6 +146,28 @@ def test_a_sign_in_in_place_of_another_user_hands_nothing_over() -> None:
     assert listed(browser) == set()
     assert status(browser, url) == 404
     assert list(TaskState.objects.order_by("created_at").values_list("owner", flat=True)) == [ada.pk, None, None]
+
+
+def announced_sessions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The sessions whose connections web processes are told to close, from now on."""
+    ended: list[list[str]] = []
+    monkeypatch.setattr(sign_out_signals, "_announce", lambda kind, names: ended.append(names))
+    return ended
+
+
+@pytest.mark.usefixtures("engine")
+def test_s09_a_sign_in_in_place_of_another_user_ends_that_session_and_other_sign_ins_end_none(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person("ada"), person("grace")
+    browser, ended = Client(), announced_sessions(monkeypatch)
+    started(browser)
+    for name in ("ada", "ada"):
+        browser.get(f"/sign-in/{name}/")
+    assert ended == []
+    digests = session_digests(browser.session)
+    browser.get("/sign-in/grace/")
+    assert ended == ([digests] if digests else [])
 
 
 def test_the_sign_in_of_a_token_leaves_the_session_what_it_owns() -> None:

@@ -79,7 +79,7 @@ def test_staff_follow_tasks_that_exist_and_no_other_persons_topics() -> None:
     [(True, True, ["cancel", "retry", "terminate"]), (False, True, ["view", "cancel"]), (True, False, ["view"])],
     ids=["staff without the permission to view", "no staff", "a disabled account"],
 )
-def test_other_visitors_get_the_answer_of_a_missing_task(
+def test_s15_other_visitors_get_the_answer_of_a_missing_task(
     is_staff: bool, is_active: bool, permissions: list[str]
 ) -> None:
     task = task_of(person("ada"))
@@ -94,7 +94,7 @@ def test_other_visitors_get_the_answer_of_a_missing_task(
     assert stored(task).state == "queued"
 
 
-def test_staff_cancel_another_persons_task_only_with_the_permission() -> None:
+def test_s19_staff_cancel_another_persons_task_only_with_the_permission() -> None:
     task = task_of(person("ada"))
     viewer, canceller = signed_in(staff("vic", "view")), signed_in(staff("cora", "view", "cancel"))
     assert 'class="telltale-cancel"' not in page(viewer, task).content.decode()

@@ -111,6 +111,6 @@ def test_a_task_that_can_be_run_again_says_so_from_its_beginning(signed_in: Clie
     assert answer["tasks"][0]["actions"] == ["cancel", "retry"]
 
 
-def test_naming_too_many_tasks_is_refused(signed_in: Client) -> None:
+def test_s37_naming_too_many_tasks_is_refused(signed_in: Client) -> None:
     response = signed_in.get(LIST, {"id": [unknown_id() for _ in range(4)]})
     assert (response.status_code, response.json()["error"]) == (400, "Name at most 3 tasks, not 4.")

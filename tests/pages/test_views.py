@@ -23,18 +23,6 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 PROGRAM = "application/json"
 
 
-@pytest.fixture
-def ada() -> Any:
-    return person("ada")
-
-
-@pytest.fixture
-def signed_in(ada: Any) -> Client:
-    client = Client()
-    client.force_login(ada)
-    return client
-
-
 def page(client: Client, path: str, **more: Any) -> Any:
     return client.get(path, headers={"Accept": BROWSER}, **more)
 
@@ -106,7 +94,7 @@ def test_reading_a_task_whose_lease_expired_marks_it_as_lost(ada: Any, signed_in
 
 
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
-def test_unknown_tasks_other_owners_tasks_and_malformed_ids_get_the_same_response(
+def test_s15_unknown_tasks_other_owners_tasks_and_malformed_ids_get_the_same_response(
     signed_in: Client, accept: str
 ) -> None:
     theirs = task_of(person("grace"))
@@ -120,7 +108,7 @@ def test_unknown_tasks_other_owners_tasks_and_malformed_ids_get_the_same_respons
     assert store.get_task(theirs.pk).state == "queued"  # type: ignore[union-attr]
 
 
-def test_a_visitor_without_the_session_does_not_see_an_anonymous_task() -> None:
+def test_s08_a_visitor_without_the_session_does_not_see_an_anonymous_task() -> None:
     task = task_of(Owner(session="someone"))
     assert get_json(Client(), url_of(task)).status_code == 404
     assert get_json(Client(), url_of(task_of())).status_code == 404
@@ -173,7 +161,7 @@ def test_a_task_with_a_blank_label_is_shown_by_its_name(ada: Any, signed_in: Cli
     assert notice.text == "Nothing: finished."
 
 
-def test_a_page_allows_get_only_and_an_action_post_only(ada: Any, signed_in: Client) -> None:
+def test_s06_a_page_allows_get_only_and_an_action_post_only(ada: Any, signed_in: Client) -> None:
     task = task_of(ada)
     assert signed_in.post(url_of(task)).status_code == 405
     assert signed_in.get(url_of(task, "cancel/")).status_code == 405
@@ -248,7 +236,7 @@ def test_a_browser_is_never_redirected_to_another_site(ada: Any, signed_in: Clie
 
 
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM])
-def test_nothing_in_the_response_tells_whether_another_persons_task_exists(
+def test_s15_nothing_in_the_response_tells_whether_another_persons_task_exists(
     ada: Any, client: Client, accept: str
 ) -> None:
     theirs = client.get(url_of(task_of(ada)), headers={"Accept": accept})
@@ -291,7 +279,7 @@ def test_a_task_with_an_unknown_function_cannot_be_run_again(ada: Any, signed_in
 
 
 @pytest.mark.parametrize("what", ["tasks/{}/cancel/", "tasks/{}/retry/", "ticket/"])
-def test_posts_from_other_sites_are_refused(ada: Any, what: str) -> None:
+def test_s06_posts_from_other_sites_are_refused(ada: Any, what: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(ada)
     task = task_of(ada)
@@ -302,7 +290,7 @@ def test_posts_from_other_sites_are_refused(ada: Any, what: str) -> None:
 # Tickets
 
 
-def test_a_ticket_holds_the_requested_topics_that_the_visitor_may_follow(ada: Any, signed_in: Client) -> None:
+def test_s17_a_ticket_holds_the_requested_topics_that_the_visitor_may_follow(ada: Any, signed_in: Client) -> None:
     mine, theirs = task_topic(task_of(ada).pk), task_topic(task_of(person("grace")).pk)
     data = post_json(signed_in, "/telltale/ticket/", {"topics": [mine, theirs, user_topic(ada.pk)]}).json()
     assert data["topics"] == sorted([mine, user_topic(ada.pk)])
@@ -324,7 +312,7 @@ def test_a_malformed_ticket_request_gets_an_error_message(signed_in: Client, bod
     assert (response.status_code, bool(response.json()["error"])) == (400, True)
 
 
-def test_a_request_for_too_many_topics_names_the_limit(signed_in: Client) -> None:
+def test_s37_a_request_for_too_many_topics_names_the_limit(signed_in: Client) -> None:
     response = post_json(signed_in, "/telltale/ticket/", {"topics": [f"p:{n}" for n in range(201)]})
     assert response.status_code == 400
     assert "200" in response.json()["error"]
@@ -401,7 +389,7 @@ def test_a_poll_returns_newer_snapshots_at_once_and_when_to_poll_again(ada: Any,
     assert len(poll(ticket, have={str(task.pk): [1, False, 0]}).json()["tasks"]) == 1
 
 
-def test_a_poll_returns_more_tasks_than_fit_into_one_frame() -> None:
+def test_s44_a_poll_returns_more_tasks_than_fit_into_one_frame() -> None:
     tasks = [task_of(label="x" * 250, kwargs={"n": n}) for n in range(150)]
     data = poll(tickets.issue([task_topic(task.pk) for task in tasks])).json()
     assert {t["id"] for t in data["tasks"]} == {str(task.pk) for task in tasks}
@@ -410,7 +398,7 @@ def test_a_poll_returns_more_tasks_than_fit_into_one_frame() -> None:
 @pytest.mark.parametrize(
     ("ticket", "status", "code"), [("", 401, 4401), ("nonsense", 401, 4401), ("expired", 401, 4402)]
 )
-def test_a_poll_without_a_valid_ticket_is_refused_with_a_reason(ticket: str, status: int, code: int) -> None:
+def test_s08_a_poll_without_a_valid_ticket_is_refused_with_a_reason(ticket: str, status: int, code: int) -> None:
     response = poll(tickets.issue(["user:1"], ttl_s=-1) if ticket == "expired" else ticket)
     assert (response.status_code, response.json()["type"], response.json()["code"]) == (status, "bye", code)
 

@@ -31,8 +31,9 @@ HEADINGS = {
 
 INTRODUCTION = """# Texts
 
-Every text that people can read, collected from the source. Written by `python -m tests.pages.texts`; a test compares.
-Translations replace these texts; `{…}`, `%(…)s` and `{{ … }}` stand for values.
+Every text that people can read. `python -m tests.pages.texts` collects them from the source, and a test compares.
+`{…}`, `%(…)s` and `{{ … }}` stand for values. There are translations into Arabic, French, German, Japanese and Spanish.
+To change a text or add a language, translate the texts in a `django.po` of your own, in one of your `LOCALE_PATHS`.
 """
 
 

@@ -25,7 +25,8 @@ from telltale.core.topics import user_topic
 from telltale.live import tickets
 from telltale.live.application import LiveApplication
 from telltale.models import TaskState
-from telltale.pages.browser_files import MODULES
+from telltale.pages import browser_files
+from telltale.pages.browser_files import FOR_FRAMEWORKS, MODULES
 from telltale.templatetags.telltale import bar_value, import_map, safe_url
 from tests.factories import ended, person, started, task_of
 
@@ -113,7 +114,7 @@ def collected(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def test_every_module_of_the_import_map_exists_under_its_hashed_name(collected: Path) -> None:
     page = rendered("{% telltale %}", request_of())
     imports = json.loads(page.script("importmap"))["imports"]
-    assert imports.keys() == {"telltale", *(f"telltale/{module}" for module in MODULES)}
+    assert imports.keys() == {"telltale", *(f"telltale/{module}" for module in (*MODULES, *FOR_FRAMEWORKS))}
     urls = [*imports.values(), *(str(link["href"]) for link in page.all("link"))]
     urls += [str(script["src"]) for script in page.all("script") if "src" in script]
     for url in urls:
@@ -132,32 +133,46 @@ def test_the_import_map_takes_the_sites_own_names_and_leaves_telltales_as_they_a
 def test_a_collected_module_is_served_unchanged(collected: Path) -> None:
     for name, url in import_map().items():
         served = (collected / url.removeprefix("/static/")).read_text(encoding="utf-8")
-        source = STATIC / ("index.js" if name == "telltale" else name.removeprefix("telltale/"))
-        assert served == source.read_text(encoding="utf-8")
+        assert served == source_of(name).read_text(encoding="utf-8")
 
 
 @pytest.mark.django_db
-def test_every_module_is_mapped_and_preloaded_also_in_subfolders() -> None:
-    modules = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")}
+def test_every_module_is_mapped_and_those_of_all_pages_are_preloaded() -> None:
+    # The self-test stands alone: it also runs where modules do not arrive.
+    modules = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")} - {"self-test.js"}
     assert {"index.js", "live/live.js", "elements/task-tray.js"} <= modules
     page = rendered("{% telltale %}", request_of())
     imports = json.loads(page.script("importmap"))["imports"]
-    assert imports.keys() == {"telltale", *(f"telltale/{module}" for module in modules)}
+    of_pages = {module for module in modules if not module.startswith("frameworks/")}
+    assert of_pages == {*MODULES}
+    assert {source_of(name) for name in imports} == {STATIC / module for module in modules}
     preloaded = {link["href"] for link in page.all("link") if link["rel"] == "modulepreload"}
-    assert preloaded == {imports[f"telltale/{module}"] for module in modules}
+    # A module that is loaded on demand is not preloaded.
+    assert preloaded == {imports[f"telltale/{module}"] for module in browser_files.module_files()}
+    assert "elements/task-progress.js" in browser_files.module_files()
+    assert not {"elements/task-tray.js", "live/pusher.js"} & {*browser_files.module_files()}
+
+
+def source_of(name: str) -> Path:
+    """Return the module of this name in the import map."""
+    path = name.removeprefix("telltale").removeprefix("/") or "index.js"
+    return STATIC / path if path.endswith(".js") else STATIC / "frameworks" / f"{path}.js"
 
 
 def test_modules_import_by_names_of_the_import_map_only() -> None:
     known = import_map().keys()
     for module in STATIC.rglob("*.js"):
         imported = re.findall(r"""\b(?:from|import)\s*\(?\s*["']([^"']+)["']""", module.read_text(encoding="utf-8"))
-        assert set(imported) <= known, module.name
+        framework = {module.stem} if module.parent.name == "frameworks" else set()
+        assert set(imported) - framework <= known, module.name
 
 
 def test_every_module_is_imported_by_another_or_by_the_page() -> None:
     alive, unread = {"elements.js", "index.js"}, ["elements.js", "index.js"]
     while unread:
-        found = re.findall(r'(?:from|import) "telltale/([^"]+)"', (STATIC / unread.pop()).read_text(encoding="utf-8"))
+        found = re.findall(
+            r'(?:from |import(?: |\(\s*))"telltale/([^"]+)"', (STATIC / unread.pop()).read_text(encoding="utf-8")
+        )
         unread += {*found} - alive
         alive |= {*found}
     assert alive == {*MODULES}
@@ -177,7 +192,7 @@ def test_scripts_and_preloads_carry_the_nonce(from_context: bool) -> None:
     if not from_context:
         request.csp_nonce = "r4nd0m"  # type: ignore[attr-defined]
     page = rendered("{% telltale %}", request, **({"csp_nonce": "r4nd0m"} if from_context else {}))
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 4
     assert {script.get("nonce") for script in page.all("script")} == {"r4nd0m"}
     assert {link.get("nonce") for link in page.all("link") if link["rel"] == "modulepreload"} == {"r4nd0m"}
 
@@ -187,7 +202,7 @@ def nonces_of_page_and_policy(client: Client) -> tuple[set[str | None], set[str]
     client.force_login(person())
     response = client.get("/telltale/tasks/", headers={"accept": "text/html"})
     page = Page(response.content.decode())
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 4
     carried = {a.get("nonce") for a in page.all("script") + page.all("link") if a.get("rel") != "stylesheet"}
     return carried, set(re.findall(r"'nonce-([^']+)'", response.headers["Content-Security-Policy"]))
 
@@ -222,13 +237,25 @@ def test_without_a_policy_there_is_no_nonce() -> None:
 
 
 @pytest.mark.django_db
+def test_the_pages_first_request_waits_for_no_file_and_comes_after_the_ticket() -> None:
+    page = rendered("{% telltale %}", request_of())
+    [(position, text)] = [(n, text) for n, (attributes, text) in enumerate(page.scripts) if "async" in attributes]
+    assert page.scripts[position][0]["type"] == "module"
+    assert position > [attributes.get("id") for attributes, _ in page.scripts].index("telltale-page")
+    assert text == browser_files.first_request()
+    assert "fetch(urls.live" in text
+    assert "import" not in text
+    assert "<" not in text, "nothing in it could end the script"
+
+
+@pytest.mark.django_db
 def test_the_import_map_comes_before_any_module() -> None:
     page = rendered("{% telltale %}", request_of())
     kinds = [a.get("type") or a.get("rel") for tag, a in page.elements if tag in {"script", "link"}]
     assert kinds.index("importmap") < min(kinds.index("modulepreload"), kinds.index("module"))
 
 
-def test_no_element_has_an_inline_style_or_handler(client: Any, db: None) -> None:
+def test_s30_no_element_has_an_inline_style_or_handler(client: Any, db: None) -> None:
     ada = person()
     client.force_login(ada)
     claim = started(task_of(ada, label='"><script>alert(1)</script>'))
@@ -241,11 +268,11 @@ def test_no_element_has_an_inline_style_or_handler(client: Any, db: None) -> Non
         for tag, attributes in page.elements:
             assert tag not in {"style", "img"}
             assert not [name for name in attributes if name == "style" or name.startswith("on")], (tag, attributes)
-        assert all(set(a) <= {"type", "src", "id", "nonce"} for a in page.all("script"))
+        assert all(set(a) <= {"type", "src", "id", "nonce", "async"} for a in page.all("script"))
 
 
 @pytest.mark.django_db
-def test_data_in_the_page_cannot_end_its_script_element() -> None:
+def test_s31_data_in_the_page_cannot_end_its_script_element() -> None:
     shared = task_of(label="x")
     with translation.override("en"):
         page = rendered("{% telltale task %}", request_of(), task=shared)
@@ -382,7 +409,7 @@ def test_a_bar_of_ones_own_names_the_topic_that_covers_it_and_no_other_bar_does(
 
 
 @pytest.mark.django_db
-def test_other_visitors_see_no_buttons() -> None:
+def test_s19_other_visitors_see_no_buttons() -> None:
     ada, eve = person("ada"), person("eve")
     task = row(owner=ada)
     assert bar(task, eve).all("form") == bar(task).all("form") == []
@@ -405,6 +432,9 @@ def test_a_cancel_button_without_effect_is_hidden_or_disabled() -> None:
         ("https://other.example/a:b", "https://other.example/a:b"),
         (" done.html ", "done.html"),
         ("?a=b:c", "?a=b:c"),
+        ("report?at=12:30", "report?at=12:30"),
+        ("report#a:b", "report#a:b"),
+        ("/a:b", "/a:b"),
         ("javascript:alert(1)", ""),
         ("\tJAVASCRIPT:alert(1)", ""),
         ("java\nscript:alert(1)", ""),
@@ -417,13 +447,13 @@ def test_a_result_link_leads_to_a_web_page_or_is_empty(url: str | None, safe: st
     assert safe_url(url) == safe
 
 
-def test_an_unsafe_result_is_not_linked() -> None:
+def test_s29_an_unsafe_result_is_not_linked() -> None:
     good = bar(row(State.SUCCEEDED, result="/imports/7/")).of_class("telltale-result")
     bad = bar(row(State.SUCCEEDED, result="javascript:alert(1)")).of_class("telltale-result")
     assert (good["href"], "hidden" in bad, "href" in bad) == ("/imports/7/", True, False)
 
 
-def test_a_tasks_label_and_message_are_escaped() -> None:
+def test_s29_a_tasks_label_and_message_are_escaped() -> None:
     page = bar(row(label="<b>bold</b>", progress={"message": "<script>"}))
     assert not page.all("b")
     assert not page.all("script")

@@ -74,6 +74,13 @@ MESSAGES: Final = {
     "start_again": gettext_noop("Start again"),
     "open_result": gettext_noop("Open result"),
     "unreachable": gettext_noop("Couldn't reach the server. Try again."),
+    "tell_me": gettext_noop("Tell me when it's done"),
+    "notifications_on": gettext_noop("This browser will notify you."),
+    "notifications_off": gettext_noop("This browser won't notify you."),
+    "notifications_blocked": gettext_noop(
+        "This browser blocks notifications from this site. Allow them in its settings."
+    ),
+    "notifications_failed": gettext_noop("Notifications couldn't be turned on. Try again."),
     # The page's connection to the server
     "connection_reconnecting": gettext_noop("Reconnecting…"),
     "connection_polling": gettext_noop("Updates every few seconds"),

@@ -34,6 +34,9 @@ View = Callable[..., HttpResponseBase]
 
 SAFE: Final = {"GET", "HEAD", "OPTIONS", "TRACE"}
 
+OWN: Final = [("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")]
+"""No page of another site loads a response as a script, an image or a style. `fetch` is for `ALLOWED_ORIGINS`."""
+
 SENT_BY_BROWSERS: Final = {"basic", "digest", "negotiate", "ntlm"}
 """Credentials that a browser repeats by itself, as it does with cookies, also for another site's page."""
 
@@ -118,7 +121,7 @@ def _for_origins(guarded: View, view: View) -> View:
             requested = request.headers.get("Access-Control-Request-Headers", "")
             response: HttpResponseBase = HttpResponse(status=204)
             return _with_headers(response, origins.preflight_headers(origin, allowed, requested=requested))
-        return _with_headers(guarded(request, *args, **kwargs), origins.cors_headers(origin, allowed))
+        return _with_headers(guarded(request, *args, **kwargs), [*OWN, *origins.cors_headers(origin, allowed)])
 
     return without_transaction(answered)
 

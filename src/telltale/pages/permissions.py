@@ -76,8 +76,12 @@ def _staff_may(request: HttpRequest, action: Action | Literal["view"]) -> bool:
     """Whether the visitor is staff, as for the admin, and has the permission."""
     inner_request = django_request(request)
     user: Any = None if inner_request is None else user_of(inner_request, request)
-    is_staff = getattr(user, "is_staff", False) and getattr(user, "is_active", True)
-    return bool(is_staff and user.has_perm(f"telltale.{action}_taskstate"))
+    return is_staff(user) and bool(user.has_perm(f"telltale.{action}_taskstate"))
+
+
+def is_staff(user: Any) -> bool:
+    """Whether the user, None for a visitor without one, is active staff. A user model need not know either."""
+    return bool(getattr(user, "is_staff", False) and getattr(user, "is_active", True))
 
 
 def _has_joined(request: HttpRequest, task: TaskState) -> bool:

@@ -107,12 +107,18 @@ def _actions(request: HttpRequest, task: TaskState) -> list[str]:
     return [action for action in is_allowed if is_allowed[action] and (action == "cancel" or is_repeatable(task))]
 
 
-def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> HttpResponse:
-    """Return the task as JSON with an ETag, and with `Retry-After` until its end. Its owner gets what it returned."""
-    now = store.now()
+def answer_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:
+    """Return `task_json`, for the task's owner with what it returned, if that was kept."""
     data = task_json(request, task, now=now)
     if task.has_return_value and is_owner(request, task):
         data["return_value"] = task.return_value
+    return data
+
+
+def task_answer(request: HttpRequest, task: TaskState, *, status: int = 200) -> HttpResponse:
+    """Return the task as JSON with an ETag, and with `Retry-After` until its end. Its owner gets what it returned."""
+    now = store.now()
+    data = answer_json(request, task, now=now)
     response = JsonResponse(data, status=status)
     # The tag is weak: it leaves out `now`, which differs in every response.
     order = ".".join(str(int(part)) for part in task.snapshot.order)

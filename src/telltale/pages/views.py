@@ -36,6 +36,7 @@ from telltale.pages.message_list import is_prefetch
 from telltale.pages.permissions import Action, is_owner, may_act, may_see
 from telltale.pages.refreshing import refresh_context
 from telltale.pages.responses import json_body, json_error, no_store, not_found, return_url, task_answer, wants_page
+from telltale.pages.timeline import moments, phase
 from telltale.transports.base import Hello
 from telltale.transports.polling import response_text
 
@@ -58,6 +59,17 @@ def task(request: HttpRequest, task_id: str) -> HttpResponseBase:
     if "Retry-After" in full.headers:  # A 304 lacks it.
         response.headers["Retry-After"] = full.headers["Retry-After"]
     return response
+
+
+@for_visitors
+@require_safe
+def timeline(request: HttpRequest, task_id: str) -> HttpResponseBase:
+    """What happened to a task, as JSON for the script of its page."""
+    row = _visible_task(request, task_id)
+    if row is None:
+        return not_found(request)
+    lines = [moment.to_json() for moment in moments(row)]
+    return no_store(JsonResponse({"phase": phase(row.snapshot), "moments": lines}))
 
 
 @for_visitors
@@ -140,7 +152,9 @@ def _holder(request: HttpRequest) -> tuple[str, bool]:
     """Return the name that the page gave itself, and whether it has shown the notice; raises `Malformed`."""
     body = json_body(request) if request.content_type == "application/json" else {}
     holder, is_shown = body.get("holder", ""), body.get("shown", False)
-    if not isinstance(holder, str) or len(holder) > MAX_HOLDER or not isinstance(is_shown, bool):
+    # Of printable characters: no database stores a lone surrogate, and PostgreSQL no NUL.
+    is_name = isinstance(holder, str) and len(holder) <= MAX_HOLDER and holder.isprintable()
+    if not is_name or not isinstance(is_shown, bool):
         raise Malformed(
             _('Send {"holder": "…", "shown": false}: a text of at most %(n)s characters.') % {"n": MAX_HOLDER}
         )
@@ -191,6 +205,8 @@ def _page_context(request: HttpRequest, row: TaskState) -> dict[str, Any]:
         "task": row,
         "snapshot": snapshot,
         "health": task_health,
+        "phase": phase(snapshot),
+        "moments": moments(row),
         "keeps_running": task_text.keeps_running(snapshot, task_health, now=now),
         "can_cancel": may_act(request, row, "cancel") and can_cancel(snapshot),
         "can_retry": may_act(request, row, "retry") and control.why_no_retry(row) is None,

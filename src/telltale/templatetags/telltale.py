@@ -2,18 +2,18 @@
 `{% task_messages %}` for the visitor's newest messages.
 
 `{% telltale %}` writes the ticket that lists the topics this page may follow, and an import map from module names to
-static URLs, hashed or not (docs/decisions/0002-import-map.md); in a built package, all names lead to one file. Script
-and preload tags carry the nonce of the Content-Security-Policy. `{% task_progress %}` works without JavaScript.
+static URLs, hashed or not (docs/decisions/0002-import-map.md); in a built package, all names lead to one file. A page
+that shows a running task asks for its present state while the modules arrive. Script and preload tags carry the nonce
+of the Content-Security-Policy. `{% task_progress %}` works without JavaScript.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from django import template
-from django.conf import settings as django_settings
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.templatetags.static import static
@@ -21,23 +21,19 @@ from django.urls import reverse
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import localtime
-from django.utils.translation import get_language
 
 from telltale import store
 from telltale.conf import settings
 from telltale.core.health import can_cancel, health, may_be_lost, offers_cancel
 from telltale.core.states import RETRIABLE, State
 from telltale.dispatch.control import is_repeatable
-from telltale.live.application import LiveApplication
 from telltale.models import StoredNotice, TaskState
 from telltale.owners import Owner, django_request
+from telltale.page_data import page_data
 from telltale.pages import browser_files, catalogue, permissions, task_text
-from telltale.pusher.publisher import page_options
+from telltale.pages.timeline import Moment, instant_text
 
 register = template.Library()
-
-PLACE_OF_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""Placeholder for an id in the URLs that the page gets."""
 
 _HAS_SCRIPTS: Final = "_telltale_has_scripts"
 """An attribute of requests."""
@@ -55,13 +51,14 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
     """
     request = _request(context, "telltale")
     setattr(django_request(request), _HAS_SCRIPTS, True)
-    nonce = _nonce(context, request)
+    nonce = nonce_attribute(context, request)
     return SafeString(
         format_html(
-            '<link rel="stylesheet" href="{}">{}{}{}{}',
+            '<link rel="stylesheet" href="{}">{}{}{}{}{}',
             browser_files.url_of_style_sheet(),
-            _script(json.dumps({"imports": {**(imports or {}), **import_map()}}), "importmap", nonce),
-            _script(json.dumps(page_data(request, shared)), "application/json", nonce, ' id="telltale-page"'),
+            _json_script({"imports": {**(imports or {}), **import_map()}}, "importmap", nonce),
+            _json_script(page_data(request, shared), "application/json", nonce, ' id="telltale-page"'),
+            _script(mark_safe(browser_files.first_request()), "module", nonce, " async"),  # noqa: S308 (our own file)
             format_html_join(
                 "",
                 '<link rel="modulepreload" href="{}"{}>',
@@ -86,12 +83,14 @@ def task_progress(
     heading: int = 0,
     link: bool = False,
     buttons: bool = True,
+    notify: str = "",
 ) -> dict[str, Any]:
     """Return the context of the task's bar, text and buttons.
 
     `heading`: the level of the heading that the label becomes (1 for <h1>); 0 for a paragraph. `link`: whether the
     label links to the task's page. `buttons`: whether to show buttons to cancel and to run again, if the visitor may;
-    they are forms, which can't stand within another form.
+    they are forms, which can't stand within another form. `notify`: "always" or "never" shows the button "Tell me when
+    it's done"; without it, tasks that take some seconds have the button.
     """
     request = _request(context, "task_progress")
     now = store.now()
@@ -112,6 +111,7 @@ def task_progress(
         "result": safe_url(snapshot.result),
         "was_cancelled": snapshot.state is State.CANCELLED,
         "heading": f"h{heading}" if heading else "p",
+        "notify": notify,
         "url": reverse("telltale:task", args=[task.pk]) if link else "",
         # htmx puts the bar into another page. The view of the buttons checks that the address is this site's.
         "next": request.headers.get("HX-Current-URL") or request.get_full_path(),
@@ -158,6 +158,19 @@ def telltale_text(key: str) -> str:
 
 
 @register.filter
+def moment_line(moment: Moment) -> SafeString:
+    """Return when a moment of a timeline began and ended, in the current time zone, and its detail."""
+    instants = [_time(seconds) for seconds in (moment.from_at, moment.until_at) if seconds is not None]
+    times = format_html_join(" – ", "{}", ([instant] for instant in instants))
+    return format_html_join(" · ", "{}", ([part] for part in (times, moment.detail) if part))
+
+
+def _time(seconds: float) -> SafeString:
+    moment = localtime(datetime.fromtimestamp(seconds, UTC))
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="seconds"), instant_text(seconds))
+
+
+@register.filter
 def task_label(task: TaskState) -> str:
     """Return the task's name for people, never empty."""
     return task_text.label_of(task)
@@ -179,45 +192,17 @@ def bar_value(share: float | None) -> SafeString:
 def safe_url(url: str | None) -> str:
     """Return the URL if it is relative, http or https, else an empty string: a task may set any text as its result."""
     start = (url or "").strip().lower()
-    is_web = start.startswith(("https://", "http://", "/", "?", "#")) or ":" not in start.split("/")[0]
+    # A colon after one of these characters ends no scheme.
+    is_web = start.startswith(("https://", "http://")) or ":" not in re.split("[/?#]", start, maxsplit=1)[0]
     return url.strip() if url and is_web else ""
 
 
 def import_map() -> dict[str, str]:
     """Return the URL of each module by its name for `import`."""
     url = browser_files.url_of_module
-    return {"telltale": url("index.js")} | {f"telltale/{name}": url(name) for name in browser_files.MODULES}
-
-
-def page_data(request: HttpRequest, shared: tuple[TaskState, ...] = ()) -> dict[str, Any]:
-    """Return the data block of the page: ticket, times, limits, URLs, CSRF token and texts."""
-    service = page_options.service()
-    if service is not None:
-        # The visitor's own topic covers their own tasks. Another channel would bring each update twice, and be billed.
-        shared = tuple(task for task in shared if not permissions.is_owner(request, task))
-    ticket = permissions.page_ticket(request, [task.pk for task in shared])
-    hides_cookie = django_settings.CSRF_USE_SESSIONS or django_settings.CSRF_COOKIE_HTTPONLY
-    return {
-        **ticket.to_json(),
-        **({} if service is None else {"pusher": service}),
-        # Under WSGI, and under ASGI with Django's own application, the page polls at once.
-        "can_hold": LiveApplication.is_mounted and isinstance(django_request(request), ASGIRequest),
-        "now": store.now(),
-        "limits": settings().limits.to_json(),
-        "urls": {
-            "live": reverse("telltale:live"),
-            "ticket": reverse("telltale:ticket"),
-            "tasks": reverse("telltale:tasks"),
-            "task": reverse("telltale:task", args=[PLACE_OF_ID]),
-            "cancel": reverse("telltale:cancel", args=[PLACE_OF_ID]),
-            "retry": reverse("telltale:retry", args=[PLACE_OF_ID]),
-            "messages": reverse("telltale:messages"),
-            "take": reverse("telltale:take_notice", args=[PLACE_OF_ID]),
-        },
-        "csrf": {"token": get_token(request), "cookie": None if hides_cookie else django_settings.CSRF_COOKIE_NAME},
-        "language": get_language() or "",
-        "texts": catalogue.catalogue(),
-    }
+    modules = {"telltale": url("index.js")} | {f"telltale/{name}": url(name) for name in browser_files.MODULES}
+    url = browser_files.url_for_framework
+    return modules | {f"telltale/{name}": url(name) for name in browser_files.FOR_FRAMEWORKS}
 
 
 def _shown(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:
@@ -245,8 +230,8 @@ def _request(context: Mapping[str, Any] | template.Context, tag: str) -> HttpReq
     return request
 
 
-def _nonce(context: template.Context, request: HttpRequest) -> SafeString:
-    """Return the nonce attribute, empty without a policy.
+def nonce_attribute(context: template.Context, request: HttpRequest) -> SafeString:
+    """Return the attribute of a script of the page, with a space before it; empty without a policy.
 
     Django 6 puts the nonce into the context or `request._csp_nonce`, django-csp into `request.csp_nonce`.
     """
@@ -256,7 +241,11 @@ def _nonce(context: template.Context, request: HttpRequest) -> SafeString:
     return format_html(' nonce="{}"', nonce) if nonce else mark_safe("")
 
 
-def _script(text: str, kind: str, nonce: SafeString, attributes: str = "") -> SafeString:
-    # Safe: `kind` and `attributes` are constants, the text is escaped as JSON, the nonce by format_html.
-    escaped = text.translate(_SCRIPT_ESCAPES)
-    return mark_safe(f'<script type="{kind}"{attributes}{conditional_escape(nonce)}>{escaped}</script>')  # noqa: S308
+def _json_script(content: Mapping[str, Any], kind: str, nonce: SafeString, attributes: str = "") -> SafeString:
+    text = json.dumps(content).translate(_SCRIPT_ESCAPES)
+    return _script(mark_safe(text), kind, nonce, attributes)  # noqa: S308 (escaped as JSON)
+
+
+def _script(text: SafeString, kind: str, nonce: SafeString, attributes: str = "") -> SafeString:
+    # Safe: `kind` and `attributes` are constants, the nonce is escaped by format_html.
+    return mark_safe(f'<script type="{kind}"{attributes}{conditional_escape(nonce)}>{text}</script>')  # noqa: S308

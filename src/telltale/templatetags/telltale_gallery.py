@@ -6,7 +6,7 @@ from django import template
 from django.utils.html import json_script
 from django.utils.safestring import SafeString
 
-from telltale.templatetags.telltale import page_data
+from telltale.page_data import page_data
 
 register = template.Library()
 

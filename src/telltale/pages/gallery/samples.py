@@ -1,4 +1,5 @@
-"""The tasks of the gallery: one for each state that a page can show, and runs that move. They are in no database.
+"""The tasks of the gallery: one for each state that a page can show, runs that move, and recorded ones. They are in no
+database.
 
 A sample is made anew for each `now`, so that what it says of its past stays true while the page is open.
 """
@@ -12,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.owners import Owner
+from telltale.pages.gallery.recorded import recorded_runs
 
 ROWS: Final = 28_299
 
@@ -51,6 +53,7 @@ def samples(*, speed: float = 1.0) -> dict[str, list[Sample]]:
         "Ended": _ended_samples(),
         "Texts": _text_samples(),
         "Moving": _moving_samples(speed),
+        "Recorded": _recorded_samples(speed),
     }
 
 
@@ -183,6 +186,10 @@ def _moving_samples(speed: float) -> list[Sample]:
         Sample(title="Slow items", columns=partial(_moving, run_s=60.0 / speed, items=6)),
         Sample(title="Fails in the middle", columns=partial(_moving, run_s=20.0 / speed, fails_at=0.6)),
     ]
+
+
+def _recorded_samples(speed: float) -> list[Sample]:
+    return [Sample(title=f"Recorded: {run.name}", columns=partial(run.columns, speed=speed)) for run in recorded_runs()]
 
 
 def _queued(now: float, *, waited_s: float = 3.0, **columns: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ its tickets and messages are granted without a check: nothing here is anybody's.
     ?scheme=dark        the site's colour scheme: light or dark
     ?dir=rtl            right to left
     ?messages=on        four messages appear as toasts
-    ?speed=4            moving runs, this many times as fast
+    ?speed=4            moving and recorded runs, this many times as fast: 0.1 to 100
     ?connection=polling as behind a server that can't hold connections
 """
 
@@ -33,6 +33,7 @@ from telltale.pages.gallery.samples import Sample, samples
 from telltale.pages.responses import json_body, no_store
 
 POLL_S: Final = 0.5
+MIN_SPEED: Final = 0.1
 MAX_SPEED: Final = 100.0
 
 View = Callable[..., HttpResponseBase]
@@ -72,6 +73,10 @@ def gallery(request: HttpRequest) -> HttpResponse:
             "has_scripts": request.GET.get("scripts") != "off",
             "scheme": request.GET.get("scheme") if request.GET.get("scheme") in {"light", "dark"} else "light dark",
             "direction": "rtl" if request.GET.get("dir") == "rtl" else "",
+            "speed": _speed(request),
+            "min_speed": MIN_SPEED,
+            "max_speed": MAX_SPEED,
+            "others": {key: value for key, value in request.GET.items() if key != "speed"},
         },
     )
 
@@ -135,8 +140,12 @@ def _owner(request: HttpRequest) -> Owner:
 
 
 def _samples(request: HttpRequest) -> dict[str, list[Sample]]:
+    return samples(speed=_speed(request))
+
+
+def _speed(request: HttpRequest) -> float:
     try:
         speed = float(request.GET.get("speed", 1.0))
     except ValueError:
-        speed = 1.0
-    return samples(speed=speed if 0.1 <= speed <= MAX_SPEED else 1.0)
+        return 1.0
+    return speed if MIN_SPEED <= speed <= MAX_SPEED else 1.0

@@ -1,6 +1,6 @@
 /**
- * The page's requests to the server's views: fetch a ticket, take and confirm a notice, cancel or retry a task, learn
- * which of these the visitor may do.
+ * The page's requests to the server's views: fetch the page's data and tickets, take and confirm a notice, cancel or
+ * retry a task, learn which of these the visitor may do.
  *
  * @typedef {{ticket: string, topics: string[], channels?: Object<string, string>, expires_at: number}} Ticket
  * @typedef {{page: Pick<Page, "urls" | "csrf">, ticket: string}} Bearer
@@ -24,6 +24,23 @@ export class ActionFailed extends Error {}
 
 /** A login wall answered instead of the server: only a new page can help. */
 export class ActionRefused extends Error {}
+
+/**
+ * Fetch the data of a page that the server does not render. Rejects if the server can't be reached or refuses.
+ * @param {string} url
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<Page>}
+ */
+export async function fetchPage(url, env = globalThis) {
+  return limitedFetch(url, GET_JSON, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (!response.ok || !isJson(response)) throw new Error(`telltale: ${url} answers with ${response.status}, and not with the data of the page.`)
+      return response.json()
+    },
+  })
+}
 
 /**
  * Fetch a ticket for those of `topics` that this visitor may follow. Rejects with `TicketRefused`, or with another
@@ -133,8 +150,7 @@ export async function submitAction(form, token, env = globalThis) {
  */
 export async function fetchActions(page, ids, env = globalThis) {
   const query = new URLSearchParams(ids.map(id => ["id", id]))
-  const init = { ...SENT_BY_PAGE, headers: { Accept: "application/json" } }
-  return limitedFetch(`${page.urls.tasks}?${query}`, init, {
+  return limitedFetch(`${page.urls.tasks}?${query}`, GET_JSON, {
     limitMs: ANSWER_MS,
     env,
     read: async response => {
@@ -145,8 +161,57 @@ export async function fetchActions(page, ids, env = globalThis) {
   })
 }
 
+/**
+ * @typedef {object} Moment a line of a task's timeline
+ * @property {string} title
+ * @property {string} detail
+ * @property {string} error
+ * @property {string} kind
+ * @property {number | null} from_at in seconds since 1970
+ * @property {number | null} until_at
+ */
+
+/**
+ * Fetch the timeline of a task; null if the visitor may not see it. Rejects if the server can't be reached.
+ * @param {string} url
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<{phase: string, moments: Moment[]} | null>}
+ */
+export async function fetchTimeline(url, env = globalThis) {
+  return limitedFetch(url, GET_JSON, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (isRefusal(response)) return null
+      if (!response.ok || !isJson(response)) throw new Error(`The timeline was answered with ${response.status}.`)
+      return response.json()
+    },
+  })
+}
+
+/**
+ * Send this browser's push subscription to the site, which adds or removes it. Rejects unless the site accepts it.
+ * @param {Pick<Page, "csrf">} page
+ * @param {string} url
+ * @param {PushSubscriptionJSON} subscription
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<void>}
+ */
+export async function postSubscription(page, url, { endpoint, keys }, env = globalThis) {
+  await limitedFetch(url, jsonRequest({ "X-CSRFToken": csrfToken(page) }, { endpoint, keys }), {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (!response.ok || !isJson(response)) throw new Error(`The push subscription was answered with ${response.status}.`)
+      await response.json()
+    },
+  })
+}
+
 /** @type {RequestInit} */
 const SENT_BY_PAGE = { credentials: "same-origin", cache: "no-store", redirect: REDIRECT }
+/** @type {RequestInit} */
+const GET_JSON = { ...SENT_BY_PAGE, headers: { Accept: "application/json" } }
 
 /**
  * @param {Object<string, string>} headers

@@ -57,11 +57,13 @@ export class Texts {
    * @param {number} value
    */
   number(value) {
-    const tenths = Math.abs(value) < 100 ? round(value * 10) : round(value) * 10
-    const whole = Math.floor(Math.abs(tenths) / 10)
-    const tenth = Math.abs(tenths) % 10
+    const hasTenths = Math.abs(value) < 100
+    const rounded = hasTenths ? round(value * 10) : round(value)
+    // Not of a large number: ten times a number of sixteen digits is not exact.
+    const tenth = hasTenths ? Math.abs(rounded) % 10 : 0
+    const whole = hasTenths ? Math.floor(Math.abs(rounded) / 10) : Math.abs(rounded)
     const text = WHOLE.format(whole).replaceAll(",", this.#catalogue.group)
-    return (tenths < 0 ? "-" : "") + (tenth ? `${text}${this.#catalogue.decimal}${tenth}` : text)
+    return (rounded < 0 ? "-" : "") + (tenth ? `${text}${this.#catalogue.decimal}${tenth}` : text)
   }
 
   /**

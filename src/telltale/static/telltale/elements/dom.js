@@ -72,6 +72,17 @@ export function isPainted(element) {
 }
 
 /**
+ * Whether something floats above the middle of the element, such as a dialog or the panel of the tray.
+ * @param {Element} element
+ */
+export function isCovered(element) {
+  const { left, top, width, height } = element.getBoundingClientRect()
+  const root = /** @type {Document | ShadowRoot} */ (element.getRootNode())
+  const topmost = root.elementFromPoint(left + width / 2, top + height / 2)
+  return topmost !== null && !element.contains(topmost)
+}
+
+/**
  * Remember the elements inside `roots` as they are now. Returns a function that tells whether all of them are still in
  * their places, with their classes; more elements may have been added.
  * @param {...Element} roots

@@ -3,10 +3,10 @@
  *
  * All queues of the page share its receipts.
  */
+import { browserStorage } from "telltale/browser-storage.js"
 import { Receipts } from "telltale/elements/receipts.js"
 import { confirmNotice, takeNotice } from "telltale/requests.js"
-/** @import { Display } from "telltale/elements/notice-queue.js" */
-/** @import { ReceiptStorage } from "telltale/elements/receipts.js" */
+/** @import { Display, NoticeQueue } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 
 /** @type {Receipts | null} */
@@ -47,14 +47,17 @@ function pageReceipts(live) {
   return found
 }
 
-/** @returns {ReceiptStorage | null} null where a policy of the browser or the visitor forbids it */
-function browserStorage() {
-  try {
-    return localStorage
-  } catch {
-    return null
-  }
-}
+/**
+ * The browser's time and chance, as a `NoticeQueue` takes them.
+ * @returns {ConstructorParameters<typeof NoticeQueue>[1]}
+ */
+export const queueEnvironment = () => ({
+  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  clearTimeout: timer => clearTimeout(timer),
+  random: Math.random,
+  now: () => performance.now(),
+  wallNow: Date.now,
+})
 
 /** A name that no other page can guess. Not `randomUUID`, which browsers offer to https pages only. */
 const randomName = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(36)).join("-")

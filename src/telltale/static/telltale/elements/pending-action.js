@@ -9,6 +9,18 @@ import { ActionFailed, ActionRefused, submitAction } from "telltale/requests.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
+/** What a new attempt resets, of what is shown of a task that waits. */
+const NEW_ATTEMPT = {
+  state: "queued",
+  ended: false,
+  cancel_requested: false,
+  no_cancel: null,
+  due_at: null,
+  ahead: null,
+  is_listening: null,
+  missing_since: null,
+}
+
 export class PendingAction {
   #action
   #attempt
@@ -66,7 +78,7 @@ export class PendingAction {
   applyTo(snapshot) {
     if (this.#action === "cancel") return { ...snapshot, cancel_requested: true }
     const progress = { fraction: null, current: null, total: null, unit: "", message: "", stage: "", step: 0, steps: null }
-    return { ...snapshot, attempt: snapshot.attempt + 1, state: "queued", ended: false, cancel_requested: false, progress }
+    return { ...snapshot, ...NEW_ATTEMPT, attempt: snapshot.attempt + 1, progress }
   }
 }
 

@@ -3,6 +3,7 @@
  * This module knows the markup, not the tasks.
  */
 import { createElement, setAttribute, setText } from "telltale/elements/dom.js"
+import { fillText, partFinder } from "telltale/elements/parts.js"
 import { safeUrl } from "telltale/page.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
@@ -16,6 +17,7 @@ const create = {
   detail: () => createElement("p", { className: "telltale-detail" }),
   note: () => createElement("p", { className: "telltale-note", hidden: true }),
   actions: () => createElement("div", { className: "telltale-actions" }),
+  tell: () => createElement("button", { type: "button", className: "telltale-tell", hidden: true }),
   result: () => createElement("a", { className: "telltale-result", hidden: true }),
 }
 
@@ -31,6 +33,7 @@ const create = {
  * @property {HTMLElement} detail
  * @property {HTMLElement} note
  * @property {HTMLElement | null} origin who started the task, if the server rendered that
+ * @property {HTMLElement} tell "Tell me when it's done"
  * @property {HTMLAnchorElement} result
  * @property {HTMLFormElement | null} cancel
  * @property {HTMLFormElement | null} retry
@@ -41,19 +44,7 @@ const create = {
  * @returns {Parts}
  */
 export function findOrCreateParts(element) {
-  /**
-   * @template {keyof typeof create} Name
-   * @param {Name} name
-   * @param {Element} parent
-   * @returns {ReturnType<typeof create[Name]>}
-   */
-  const part = (name, parent = element) => {
-    const found = element.querySelector(`.telltale-${name}`)
-    const created = found ?? create[name]()
-    if (!found) parent.append(created)
-    return /** @type {ReturnType<typeof create[Name]>} */ (created)
-  }
-
+  const part = partFinder(element, create)
   const top = part("top")
   const parts = {
     label: part("label", top),
@@ -64,9 +55,11 @@ export function findOrCreateParts(element) {
     detail: part("detail"),
     note: part("note"),
   }
+  const actions = part("actions")
   return {
     ...parts,
-    result: part("result", part("actions")),
+    tell: part("tell", actions, "prepend"), // It comes later, and must not move the other buttons.
+    result: part("result", actions),
     origin: element.querySelector(".telltale-origin"),
     cancel: element.querySelector("form.telltale-cancel"),
     retry: element.querySelector("form.telltale-retry"),
@@ -78,13 +71,13 @@ export function findOrCreateParts(element) {
  * @param {Parts} parts
  * @param {string | null} url of the task's page, for a label that links to it
  */
-export function clearParts({ label, figure, line, bar, status, detail, note, origin, result, cancel, retry }, url) {
+export function clearParts({ label, figure, line, bar, status, detail, note, origin, tell, result, cancel, retry }, url) {
   const link = label.querySelector("a")
   if (link) setAttribute(link, "href", url)
   for (const part of [link ?? label, figure, status, detail]) setText(part, "")
   for (const name of ["value", "aria-label", "aria-valuetext"]) bar.removeAttribute(name)
   setTicks({ bar }, [])
-  for (const part of [line, note, origin, result, cancel, retry]) if (part) part.hidden = true
+  for (const part of [line, note, origin, tell, result, cancel, retry]) if (part) part.hidden = true
 }
 
 /**
@@ -116,8 +109,25 @@ export function writeRendered(element, { id, attempt, ended, seq }) {
 export function setResultLink(link, url, text) {
   const href = safeUrl(url)
   if (href && link.getAttribute("href") !== href) link.href = href
-  if (link.textContent === "") link.textContent = text
+  fillText(link, text)
   link.hidden = !href
+}
+
+/** A smaller step of a bar, as a share of the whole, is hardly seen. */
+const SMALL_STEP = 0.005
+
+/**
+ * Move a bar. A small step is taken at once: with a transition, a bar that moves all the time would have the browser
+ * paint every frame.
+ * @param {HTMLProgressElement} bar
+ * @param {number | null} position 0 to 1; null if unknown
+ */
+export function fillBar(bar, position) {
+  const previous = bar.hasAttribute("value") ? bar.value : null
+  if (position === previous) return
+  if (position === null) return bar.removeAttribute("value")
+  bar.toggleAttribute("data-small-step", previous !== null && Math.abs(position - previous) < SMALL_STEP)
+  bar.value = position
 }
 
 const SVG = "http://www.w3.org/2000/svg"

@@ -9,6 +9,7 @@
  */
 import { createElement, isPainted } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
+import { createInstant, showInstant } from "telltale/elements/instant.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { isForVisitor } from "telltale/elements/visitor.js"
@@ -19,6 +20,8 @@ import { safeUrl } from "telltale/page.js"
 const DEFAULT_LIMIT = 5
 /** How many notices are remembered that arrived while this page was open. */
 const MAX_ARRIVED = 50
+/** @type {Intl.DateTimeFormatOptions} */
+const TIME = { dateStyle: "medium", timeStyle: "short" }
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { childList: true, subtree: true }
 
@@ -66,7 +69,7 @@ export class TaskMessages extends HTMLElement {
     this.#changes.ignore(() => {
       const live = connect()
       for (const notice of arrived.values()) if (isForVisitor(live, notice.topic)) this.#list(notice)
-      for (const time of this.querySelectorAll("time")) showTime(time)
+      for (const time of this.querySelectorAll("time")) showInstant(time, () => TIME)
     })
   }
 
@@ -98,34 +101,11 @@ function createMessage({ id, level, text, url, created_at }) {
   const href = safeUrl(url)
   if (href) paragraph.append(" ", createElement("a", { href }, texts.message("open")))
   const mark = createElement("strong", { className: "telltale-new" }, texts.message("new_message"))
-  const time = createElement("time", { dateTime: new Date(created_at * 1000).toISOString() })
+  const time = createInstant(created_at)
   const line = createElement("p", { className: "telltale-detail" }, mark, " ", time)
   const message = createElement("li", { className: "telltale-message" }, paragraph, line)
   message.setAttribute("notice", id)
   message.setAttribute("level", level)
   message.setAttribute("created", String(created_at))
   return message
-}
-
-/** @type {Intl.DateTimeFormat | null} */
-let format = null
-
-/** @param {HTMLTimeElement} time */
-function showTime(time) {
-  const instant = new Date(time.dateTime)
-  if (Number.isNaN(instant.getTime())) return
-  format ??= timeFormat(connect().page.language)
-  const text = format.format(instant)
-  if (time.textContent !== text) time.textContent = text
-}
-
-/** @param {string} language as Django names it, such as "pt-br" */
-function timeFormat(language) {
-  /** @type {Intl.DateTimeFormatOptions} */
-  const options = { dateStyle: "medium", timeStyle: "short" }
-  try {
-    return new Intl.DateTimeFormat(language || undefined, options)
-  } catch {
-    return new Intl.DateTimeFormat(undefined, options)
-  }
 }

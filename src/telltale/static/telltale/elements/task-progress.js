@@ -6,6 +6,7 @@
  * created again, and the newest snapshot is shown again before the page paints. The attributes `state`, `health`,
  * `keeps-running` and `connected` are for style sheets; the events `telltale:change` and `telltale:end` bubble, with
  * the snapshot as `detail`. The bar never moves backwards within an attempt, and is never full before the end.
+ * Attribute `notify`: "always" or "never" offers "Tell me when it's done"; without it, for a task that takes some seconds.
  * Attribute `mine`: the task is the visitor's own; `owner`: the topic of its owner, by which the page follows it. A
  * task that the page may not follow stays as it is, and the element says so.
  */
@@ -17,14 +18,15 @@ import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
-import { clearParts, findOrCreateParts, readRendered, setResultLink, setShown, setTicks, writeRendered } from "telltale/elements/progress-parts.js"
+import { clearParts, fillBar, findOrCreateParts, readRendered, setResultLink, setShown, setTicks, writeRendered } from "telltale/elements/progress-parts.js"
 import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { TaskElement } from "telltale/elements/task-element.js"
+import { updateTellButton, watchTellButton } from "telltale/elements/tell-button.js"
 import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
-import { supersedes } from "telltale/live/snapshots.js"
+import { isOutdatedBy, supersedes } from "telltale/live/snapshots.js"
 import { urlFor } from "telltale/page.js"
 import { withReturnValue } from "telltale/return-value.js"
 /** @import { Parts } from "telltale/elements/progress-parts.js" */
@@ -99,12 +101,16 @@ export class TaskProgress extends TaskElement {
     this.#changes.ignore(() => this.#readContent())
     this.#connection.grant(true)
     this.#live.states(state => this.#connection.update(state), { signal })
-    const hasEnded = this.#rendered?.ended
+    const rendered = this.#rendered
+    const hasEnded = rendered?.ended
+    // Of what the page knows already, the news are not new.
+    if (!this.#snapshot && !this.#live.snapshots.has(task)) this.#announcements = new Announcements(rendered)
     const onGranted = (/** @type {boolean} */ isGranted) => this.#onGranted(isGranted)
     const onCorrected = () => this.#forgetShown()
     this.#live.task(task, snapshot => this.#receive(snapshot), { signal, mine, hasEnded, onGranted, onCorrected })
     this.#connection.update(this.#live.state)
     this.addEventListener("submit", event => this.#submit(event), { signal })
+    watchTellButton(this, this.#live, { signal, onChange: () => this.#show(), onError: text => this.#showError(text) })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
     const ticking = setInterval(() => this.#tick(), TICK_MS)
     signal.addEventListener("abort", () => clearInterval(ticking))
@@ -181,12 +187,13 @@ export class TaskProgress extends TaskElement {
     const previous = this.#snapshot ?? this.#rendered
     this.#snapshot = snapshot
     if (this.#pending?.isDoneIn(snapshot)) this.#pending = null
+    const isNewPhase = previous && isOutdatedBy(previous, snapshot)
+    if (isNewPhase && this.#error) this.#showError("") // A text such as "Try again" would be wrong now.
     const hasOnlyMoved = previous && "progress" in previous && isSamePhase(previous, snapshot)
     if (!hasOnlyMoved || (document.hidden && isFirst(this))) this.#show()
     else this.#rendering.request()
     this.#dispatch("telltale:change")
-    const hasJustEnded = snapshot.ended && previous && !(previous.ended && previous.attempt === snapshot.attempt)
-    if (hasJustEnded) this.#dispatchEnd(snapshot)
+    if (snapshot.ended && isNewPhase) this.#dispatchEnd(snapshot)
   }
 
   /**
@@ -233,7 +240,7 @@ export class TaskProgress extends TaskElement {
     setText(label.querySelector("a") ?? label, text.label)
     setText(figure, text.figure)
     this.#figure = text.figure
-    this.#fill(this.#position.next(snapshot, text.filled))
+    fillBar(bar, this.#position.next(snapshot, text.filled))
     setAttribute(bar, "aria-label", text.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
     setTicks(this.#parts, text.borders)
@@ -258,7 +265,7 @@ export class TaskProgress extends TaskElement {
    * @param {number} now
    */
   #showControls(snapshot, now) {
-    const { result, cancel, retry } = this.#parts
+    const { tell, result, cancel, retry } = this.#parts
     const texts = pageText()
     const cancelButton = cancel?.querySelector("button")
     // A hidden button stays enabled, so that the focus can move away from it.
@@ -269,16 +276,10 @@ export class TaskProgress extends TaskElement {
     if (retryButton) setText(retryButton, texts.message(retryText))
     setResultLink(result, snapshot.ended ? snapshot.result : null, texts.message("open_result"))
     setShown(this, pageText().label(snapshot), [
+      [tell, updateTellButton(tell, this, snapshot, now)],
       [cancel, isOffered],
       [retry, ["failed", "cancelled", "lost"].includes(snapshot.state) || mayBeLost(snapshot, now)],
     ])
-  }
-
-  /** @param {number | null} position of the bar; null if unknown */
-  #fill(position) {
-    const { bar } = this.#parts
-    if (position === null) bar.removeAttribute("value")
-    else if (bar.value !== position || !bar.hasAttribute("value")) bar.value = position
   }
 
   /** @param {SubmitEvent} event */
@@ -336,7 +337,7 @@ export class TaskProgress extends TaskElement {
   #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
     const isShown = !this.#snapshot.ended && this.#figure !== ""
-    setTitleProgress(this, isShown ? this.#figure : null)
+    setTitleProgress(this, isShown ? this.#figure : null, this.#parts.bar.position)
   }
 }
 

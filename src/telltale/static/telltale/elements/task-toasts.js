@@ -3,22 +3,23 @@
  *
  * A notice is taken when it can be seen and there is room for it, shown only if the server grants it, and confirmed
  * when it has been painted. The others wait until a toast leaves, on this page, another or the next. Good news leaves
- * after a while, except while the pointer or the focus is on it or the page is hidden; errors and warnings stay until
- * dismissed. F6 moves the focus here, Esc dismisses a toast and returns the focus to where it was. A message that
- * `<task-messages>` shows in sight, and a task's end that a visible `<task-progress>` shows, get no toast.
+ * after a while, except while the pointer or the focus is on it, something covers it or the page is hidden; errors and
+ * warnings stay until dismissed. F6 moves the focus here, Esc dismisses a toast and returns the focus to where it was. A
+ * message that `<task-messages>` shows in sight, and a task's end that a visible `<task-progress>` shows, get no toast.
  *
  * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
  * one, ends none of them.
  */
-import { createElement, focusFirst, isPainted, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, isCovered, isPainted, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
-import { noticeServer } from "telltale/elements/notice-server.js"
+import { noticeServer, queueEnvironment } from "telltale/elements/notice-server.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PageToasts } from "telltale/elements/page-toasts.js"
 import { isForVisitor } from "telltale/elements/visitor.js"
 import { connect } from "telltale/index.js"
+import { notifyWhileHidden } from "telltale/notifications/hidden-page.js"
 /** @import { Display } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Notice } from "telltale/live/snapshots.js" */
@@ -65,6 +66,7 @@ export class TaskToasts extends HTMLElement {
     const queue = (this.#queue = new NoticeQueue(this.#display(), queueEnvironment()))
     signal.addEventListener("abort", () => queue.stop())
     this.#live.notices(notice => queue.add(notice), { signal })
+    notifyWhileHidden(this.#live)
     this.#live.states(() => queue.retryNow(), { signal })
     document.addEventListener("visibilitychange", () => queue.retryNow(), { signal })
     this.addEventListener("click", event => this.#onClick(event), { signal })
@@ -116,7 +118,8 @@ export class TaskToasts extends HTMLElement {
       for (const toast of this.#toasts) if (!pageToasts.adopt(toast)) toast.remove()
       for (const more of this.querySelectorAll(".telltale-more")) if (more !== this.#more) more.remove()
       const missing = pageToasts.missing(topic => isForVisitor(this.#live, topic))
-      if (missing.length > 0 || this.#more.parentNode !== this) this.append(...missing, this.#more)
+      if (this.#more.parentNode !== this) this.append(this.#more)
+      this.#more.before(...missing) // It stays in its place: an element that is moved loses the focus.
     })
   }
 
@@ -127,7 +130,7 @@ export class TaskToasts extends HTMLElement {
 
   #tick() {
     if (document.hidden || this.matches(":hover") || this.contains(document.activeElement)) return
-    for (const toast of this.#toasts) if (!pageToasts.pass(toast, TICK_MS)) this.#dismiss(toast)
+    for (const toast of this.#toasts) if (!isCovered(toast) && !pageToasts.pass(toast, TICK_MS)) this.#dismiss(toast)
   }
 
   /** @param {HTMLElement} toast */
@@ -155,7 +158,10 @@ export class TaskToasts extends HTMLElement {
   #showCount() {
     const shown = this.#toasts.length
     const count = shown ? Math.max(0, this.#queue.length - (this.#room - shown)) : 0
+    const hadFocus = this.#more === document.activeElement
     this.#more.hidden = count === 0
+    const last = this.#toasts.at(-1)
+    if (hadFocus && count === 0) last ? focusFirst(last) : focusBefore()
     setText(this.#more, count ? pageText().plural("more", count) : "")
   }
 
@@ -201,15 +207,6 @@ export class TaskToasts extends HTMLElement {
 function focusBefore() {
   if (focusedBefore?.isConnected) focusedBefore.focus()
 }
-
-/** @returns {ConstructorParameters<typeof NoticeQueue>[1]} */
-const queueEnvironment = () => ({
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
-  clearTimeout: timer => clearTimeout(timer),
-  random: Math.random,
-  now: () => performance.now(),
-  wallNow: Date.now,
-})
 
 /**
  * Whether a visible `<task-progress>` shows the task's end already.

@@ -5,14 +5,16 @@
  * first of them, and leads to the page that lists all. Without scripts, the element shows its content, such as a link to
  * that page.
  *
- * A morph that brings that content back, or removes the button or the panel, does not last: both are put back before
- * the page paints, and an open panel stays open.
+ * Markup of the page's author for the button, the panel or a row stands in templates inside the element, and stays
+ * there: `<template class="telltale-row">`. A morph that brings the other content back, or removes the button or the
+ * panel, does not last: both are put back before the page paints, and an open panel stays open.
  */
 import { createElement, focusFirst, rememberStructure, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { KnownActions } from "telltale/elements/known-actions.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
+import { createFromTemplate, fillText, partFinder } from "telltale/elements/parts.js"
 import { TrayRow } from "telltale/elements/tray-row.js"
 import { STORAGE_KEY, TrayTasks } from "telltale/elements/tray-tasks.js"
 import { connect } from "telltale/index.js"
@@ -23,6 +25,10 @@ const TICK_MS = 1_000
 /** Snapshots that arrive within this time are shown together. */
 const BATCH_MS = 50
 const MAX_ROWS = 20
+/** Pixels between panel and button, and between panel and window. */
+const SPACE = 8
+/** The least height of the panel, in pixels, if button and window leave less. */
+const MIN_HEIGHT = 160
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, childList: true, subtree: true }
 
@@ -82,9 +88,9 @@ export class TaskTray extends HTMLElement {
       this.#showSoon()
     }
     this.#live.tasks(() => this.#showSoon(), { signal, onGranted })
-    // A toggle event does not bubble.
-    const onToggle = (/** @type {Event} */ event) => this.#onToggle(/** @type {ToggleEvent} */ (event))
-    this.addEventListener("toggle", onToggle, { signal, capture: true })
+    // These events don't bubble. The first one comes at once, so that no morph opens a panel that was just closed.
+    const onEvent = (/** @type {Event} */ event) => this.#onToggle(/** @type {ToggleEvent} */ (event))
+    for (const name of ["beforetoggle", "toggle"]) this.addEventListener(name, onEvent, { signal, capture: true })
     const onStorage = (/** @type {StorageEvent} */ { key }) => key === STORAGE_KEY && this.#onClearedElsewhere()
     window.addEventListener("storage", onStorage, { signal })
     const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
@@ -118,59 +124,71 @@ export class TaskTray extends HTMLElement {
   /** Put button and panel into the element; create them anew if they were changed. */
   #restoreContent() {
     if (!this.#isIntact()) this.#createContent()
-    const { children } = this
-    const isComplete = children.length === 2 && children[0] === this.#button && children[1] === this.#panel
-    if (!isComplete) this.replaceChildren(this.#button, this.#panel)
+    const content = [...this.querySelectorAll(":scope > template"), this.#button, this.#panel]
+    if (!isSame(content, this.children)) this.replaceChildren(...content)
   }
 
   #createContent() {
-    const texts = pageText()
     const id = `telltale-tray-${++trayCount}`
-    const title = texts.message("tray")
-    this.#count = createElement("span", { className: "telltale-count", hidden: true })
-    this.#countText = createElement("span", { id: `${id}-count`, hidden: true })
-    // Its name is what can be seen on it: a person who speaks to the computer reads the name from the page.
-    this.#button = createElement(
-      "button",
-      { type: "button", className: "telltale-tray-button", "aria-expanded": "false" },
-      createElement("span", { className: "telltale-tray-label" }, title),
-      " ",
-      this.#count,
-      this.#countText,
-    )
-    this.#button.setAttribute("popovertarget", id)
-    this.#close = createElement(
-      "button",
-      { type: "button", className: "telltale-dismiss", "aria-label": texts.message("close") },
-      "×",
-    )
-    this.#close.addEventListener("click", () => this.#panel.hidePopover())
-    this.#list = createElement("ul", { className: "telltale-rows" })
-    this.#empty = createElement("p", { className: "telltale-detail" }, texts.message("tray_empty"))
-    this.#rest = createElement("p", { className: "telltale-detail", hidden: true })
-    const all = createElement("a", { href: this.#live.page.urls.tasks, className: "telltale-all" }, texts.message("all_tasks"))
-    this.#clear = createElement("button", { type: "button", className: "telltale-clear" }, texts.message("clear"))
-    this.#clear.addEventListener("click", () => this.#clearEnded())
-    const isLineHidden = this.#line?.hidden ?? true
-    this.#line = createElement("p", { className: "telltale-detail", hidden: isLineHidden }, texts.message("connection_ended"))
-    this.#panel = createElement(
-      "div",
-      { id, popover: "auto", className: "telltale-tray-panel", role: "dialog", "aria-label": title },
-      createElement("div", { className: "telltale-top" }, createElement("p", { className: "telltale-label" }, title), all, this.#close),
-      this.#line,
-      this.#list,
-      this.#empty,
-      createElement("div", { className: "telltale-tray-foot" }, this.#rest, this.#clear),
-    )
+    this.#createButton(id)
+    this.#createPanel(id)
     this.#rows.clear()
     this.#isIntact = rememberStructure(this.#button, this.#panel)
   }
 
+  /** @param {string} id of the panel */
+  #createButton(id) {
+    // Its name is what can be seen on it: a person who speaks to the computer reads the name from the page.
+    const button = createFromTemplate(this, "tray-button", "button", { type: "button", "aria-expanded": "false" })
+    const part = partFinder(button, createInButton)
+    fillText(part("tray-label"), pageText().message("tray"))
+    button.append(" ")
+    this.#count = part("count")
+    this.#count.hidden = true
+    this.#countText = createElement("span", { id: `${id}-count`, hidden: true })
+    button.append(this.#countText)
+    button.setAttribute("popovertarget", id)
+    this.#button = button
+  }
+
+  /** @param {string} id */
+  #createPanel(id) {
+    const texts = pageText()
+    const isLineHidden = this.#line?.hidden ?? true
+    const panel = createFromTemplate(this, "tray-panel", "div", { id, popover: "auto", role: "dialog" })
+    const part = partFinder(panel, createInPanel)
+    const top = part("top")
+    const label = part("label", top)
+    fillText(label, texts.message("tray"))
+    setAttribute(panel, "aria-label", label.textContent)
+    const all = part("all", top)
+    all.href = this.#live.page.urls.tasks
+    fillText(all, texts.message("all_tasks"))
+    this.#close = part("dismiss", top)
+    fillText(this.#close, "×")
+    setAttribute(this.#close, "aria-label", texts.message("close"))
+    this.#close.addEventListener("click", () => this.#panel.hidePopover())
+    this.#line = part("line")
+    this.#line.hidden = isLineHidden
+    fillText(this.#line, texts.message("connection_ended"))
+    this.#list = part("rows")
+    this.#empty = part("empty")
+    fillText(this.#empty, texts.message("tray_empty"))
+    const foot = part("tray-foot")
+    this.#rest = part("rest", foot)
+    this.#rest.hidden = true
+    this.#clear = part("clear", foot)
+    fillText(this.#clear, texts.message("clear"))
+    this.#clear.addEventListener("click", () => this.#clearEnded())
+    this.#panel = panel
+  }
+
   /** @param {ToggleEvent} event */
-  #onToggle({ target, newState }) {
+  #onToggle({ target, type, newState }) {
     if (target !== this.#panel) return
     const isOpen = newState === "open"
     this.#staysOpen = isOpen
+    if (type === "beforetoggle") return
     this.#changes.ignore(() => {
       this.#button.setAttribute("aria-expanded", String(isOpen))
       if (isOpen) this.#placePanel()
@@ -181,13 +199,27 @@ export class TaskTray extends HTMLElement {
     if (this.#button.matches(":focus-visible")) focusFirst(this.#panel)
   }
 
-  /** Put the panel below the button, with their ends aligned; on narrow screens the style sheet ignores this. */
+  /**
+   * Put the panel below the button, with their ends aligned; above it if there is more room, and always inside the
+   * window. On narrow screens the style sheet ignores this.
+   */
   #placePanel() {
-    const { bottom, left, right } = this.#button.getBoundingClientRect()
+    const { top, bottom, left, right } = this.#button.getBoundingClientRect()
+    const { clientWidth, clientHeight } = document.documentElement
     const isRtl = getComputedStyle(this).direction === "rtl"
-    const end = Math.max(8, isRtl ? left : document.documentElement.clientWidth - right)
-    this.#panel.style.setProperty("--telltale-tray-top", `${Math.round(bottom + 8)}px`)
-    this.#panel.style.setProperty("--telltale-tray-end", `${Math.round(end)}px`)
+    const room = clientWidth - this.#panel.offsetWidth - SPACE
+    const end = Math.max(SPACE, Math.min(room, isRtl ? left : clientWidth - right))
+    const [above, below] = [top - 2 * SPACE, clientHeight - bottom - 2 * SPACE]
+    const isAbove = above > below
+    const lengths = {
+      end,
+      top: isAbove ? null : bottom + SPACE,
+      bottom: isAbove ? clientHeight - top + SPACE : null,
+      room: Math.max(MIN_HEIGHT, isAbove ? above : below),
+    }
+    for (const [name, px] of Object.entries(lengths)) {
+      this.#panel.style.setProperty(`--telltale-tray-${name}`, px === null ? "auto" : `${Math.round(px)}px`)
+    }
   }
 
   #showSoon() {
@@ -250,12 +282,44 @@ export class TaskTray extends HTMLElement {
 
   /** @param {Snapshot} snapshot */
   #showRow(snapshot) {
-    const row = this.#rows.get(snapshot.id) ?? new TrayRow(snapshot, this.#live, () => this.#show())
-    this.#rows.set(snapshot.id, row)
+    const row = this.#rows.get(snapshot.id) ?? this.#createRow(snapshot)
     row.show(snapshot, this.#actions.of(snapshot.id))
     return row.element
   }
+
+  /** @param {Snapshot} snapshot */
+  #createRow(snapshot) {
+    const element = createFromTemplate(this, "row", "li")
+    const row = new TrayRow(element, snapshot, this.#live, () => this.#show())
+    this.#rows.set(snapshot.id, row)
+    return row
+  }
 }
+
+const createInButton = {
+  "tray-label": () => createElement("span", { className: "telltale-tray-label" }),
+  count: () => createElement("span", { className: "telltale-count" }),
+}
+
+const createInPanel = {
+  top: () => createElement("div", { className: "telltale-top" }),
+  label: () => createElement("p", { className: "telltale-label" }),
+  all: () => createElement("a", { className: "telltale-all" }),
+  dismiss: () => createElement("button", { type: "button", className: "telltale-dismiss" }),
+  line: () => createElement("p", { className: "telltale-line telltale-detail" }),
+  rows: () => createElement("ul", { className: "telltale-rows" }),
+  empty: () => createElement("p", { className: "telltale-empty telltale-detail" }),
+  "tray-foot": () => createElement("div", { className: "telltale-tray-foot" }),
+  rest: () => createElement("p", { className: "telltale-rest telltale-detail" }),
+  clear: () => createElement("button", { type: "button", className: "telltale-clear" }),
+}
+
+/**
+ * @param {Element[]} elements
+ * @param {HTMLCollection} children
+ */
+const isSame = (elements, children) =>
+  elements.length === children.length && elements.every((element, i) => children[i] === element)
 
 /**
  * Make these the elements of the list. The one with the focus stays in its place, and the others move around it: an
@@ -264,8 +328,7 @@ export class TaskTray extends HTMLElement {
  * @param {HTMLElement[]} elements
  */
 function arrange(list, elements) {
-  const isUnchanged = elements.length === list.children.length && elements.every((it, i) => list.children[i] === it)
-  if (isUnchanged) return
+  if (isSame(elements, list.children)) return
   const pivot = elements.findIndex(element => element.contains(document.activeElement))
   if (pivot < 0) return list.replaceChildren(...elements)
   for (const child of [...list.children]) if (!elements.some(element => element === child)) child.remove()

@@ -1,24 +1,29 @@
 /**
- * The progress of the page's first task in the page's title, while the page is hidden: "(42%) Import contacts".
+ * The progress of the page's first task in the page's title and icon, while the page is hidden: "(42%) Import contacts".
  *
  * Another script may set the title meanwhile, and a soft navigation may bring back a title with progress in it. So
  * the page's own title is the current one without the prefixes that this module has written.
  */
+import { showIcon } from "telltale/elements/icon.js"
+import { readPage } from "telltale/page.js"
 
 /** @type {Set<string>} such as "(42%)" */
 const prefixes = new Set()
 /** @type {Element | null} the element whose progress is shown */
 let owner = null
 let percent = ""
+let share = 0
 
 /**
  * @param {Element} element
  * @param {string | null} text such as "42%"; null removes the progress
+ * @param {number} [done] the same as a number, 0 to 1
  */
-export function setTitleProgress(element, text) {
+export function setTitleProgress(element, text, done = 0) {
   if (text !== null && prefixes.size === 0) watchTitle()
   owner = element
   percent = text ?? ""
+  share = done
   show()
 }
 
@@ -36,6 +41,7 @@ function show() {
   const ownTitle = withoutProgress(document.title)
   const title = prefix ? `${prefix} ${ownTitle}`.trim() : ownTitle
   if (document.title !== title) document.title = title
+  showIcon(prefix ? share : null, prefix ? readPage().icons : [])
 }
 
 /** @param {string} title */

@@ -6,10 +6,11 @@ import { BarPosition } from "telltale/elements/bar-position.js"
 import { createElement, setAttribute, setText } from "telltale/elements/dom.js"
 import { announce } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
+import { partFinder } from "telltale/elements/parts.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
-import { setResultLink } from "telltale/elements/progress-parts.js"
+import { fillBar, setResultLink } from "telltale/elements/progress-parts.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
-import { supersedes } from "telltale/live/snapshots.js"
+import { isOutdatedBy, supersedes } from "telltale/live/snapshots.js"
 import { urlFor } from "telltale/page.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
@@ -28,28 +29,25 @@ export class TrayRow {
   #position = new BarPosition()
 
   /**
+   * @param {HTMLLIElement} element the row, which may have markup of the page's author
    * @param {Snapshot} snapshot
    * @param {Live} live
    * @param {() => void} onChange called when the row is to be shown again
    */
-  constructor(snapshot, live, onChange) {
+  constructor(element, snapshot, live, onChange) {
+    this.element = element
     this.#snapshot = snapshot
     this.#live = live
     this.#onChange = onChange
     const { urls } = live.page
-    this.#parts = createParts({
-      page: urlFor(urls.task, snapshot.id),
-      cancel: urlFor(urls.cancel, snapshot.id),
-      retry: urlFor(urls.retry, snapshot.id),
-    })
-    const { cancel, retry } = this.#parts
+    this.#parts = findOrCreateParts(element)
+    const { link, bar, cancel, retry } = this.#parts
+    link.href = urlFor(urls.task, snapshot.id)
+    cancel.action = urlFor(urls.cancel, snapshot.id)
+    retry.action = urlFor(urls.retry, snapshot.id)
+    bar.max = 1
     cancel.addEventListener("submit", event => this.#submit(event, "cancel"))
     retry.addEventListener("submit", event => this.#submit(event, "retry"))
-  }
-
-  /** @returns {HTMLLIElement} */
-  get element() {
-    return this.#parts.element
   }
 
   /**
@@ -60,15 +58,16 @@ export class TrayRow {
   show(snapshot, actions) {
     // An earlier snapshot is a correction: what was shown was never true.
     if (supersedes(this.#snapshot, snapshot)) this.#position = new BarPosition()
+    if (isOutdatedBy(this.#snapshot, snapshot)) this.#error = ""
     this.#snapshot = snapshot
     if (this.#pending?.isDoneIn(snapshot)) this.#pending = null
     const shown = this.#pending?.applyTo(snapshot) ?? snapshot
     const now = this.#live.nowOf(shown.id)
     const taskHealth = health(shown, now, this.#live.limits)
     const text = pageText().describe(shown, taskHealth, now)
-    const { element, link, figure, status, note } = this.#parts
-    setAttribute(element, "state", shown.state)
-    setAttribute(element, "health", taskHealth)
+    const { link, figure, status, note } = this.#parts
+    setAttribute(this.element, "state", shown.state)
+    setAttribute(this.element, "health", taskHealth)
     setText(link, text.label)
     setText(figure, text.figure)
     setText(status, text.status)
@@ -87,9 +86,7 @@ export class TrayRow {
     bar.hidden = snapshot.ended
     setAttribute(bar, "aria-label", label)
     setAttribute(bar, "aria-valuetext", valueText)
-    const position = this.#position.next(snapshot, filled)
-    if (position === null) bar.removeAttribute("value")
-    else bar.value = position
+    fillBar(bar, this.#position.next(snapshot, filled))
   }
 
   /**
@@ -144,37 +141,52 @@ export class TrayRow {
   }
 }
 
-/** @param {{page: string, cancel: string, retry: string}} urls of the task */
-function createParts({ page, cancel, retry }) {
+const create = {
+  top: () => createElement("div", { className: "telltale-top" }),
+  label: () => createElement("a", { className: "telltale-label" }),
+  figure: () => createElement("span", { className: "telltale-figure", "aria-hidden": "true" }),
+  "row-actions": () => createElement("div", { className: "telltale-row-actions" }),
+  result: () => createElement("a", { className: "telltale-result" }),
+  cancel: () => createElement("form", { className: "telltale-cancel" }),
+  retry: () => createElement("form", { className: "telltale-retry" }),
+  bar: () => createElement("progress", { className: "telltale-bar" }),
+  status: () => createElement("p", { className: "telltale-status" }),
+  detail: () => createElement("p", { className: "telltale-detail" }),
+  note: () => createElement("p", { className: "telltale-note" }),
+}
+
+/** @param {HTMLLIElement} element */
+function findOrCreateParts(element) {
+  const part = partFinder(element, create)
+  const top = part("top")
+  const label = part("label", top)
+  const figure = part("figure", top)
+  const actions = part("row-actions", top)
   const parts = {
-    link: createElement("a", { href: page, className: "telltale-label" }),
-    figure: createElement("span", { className: "telltale-figure", "aria-hidden": "true" }),
-    result: createElement("a", { className: "telltale-result", hidden: true }),
-    cancel: createForm("telltale-cancel", cancel),
-    retry: createForm("telltale-retry", retry),
-    bar: createElement("progress", { className: "telltale-bar", max: 1 }),
-    status: createElement("p", { className: "telltale-status" }),
-    detail: createElement("p", { className: "telltale-detail", hidden: true }),
-    note: createElement("p", { className: "telltale-note", hidden: true }),
+    link: /** @type {HTMLAnchorElement} */ (label.matches("a") ? label : inside(label, "a")),
+    figure,
+    result: part("result", actions),
+    cancel: part("cancel", actions),
+    retry: part("retry", actions),
+    bar: part("bar"),
+    status: part("status"),
+    detail: part("detail"),
+    note: part("note"),
   }
-  const { link, figure, bar, status, detail, note } = parts
-  const controls = createElement(
-    "div",
-    { className: "telltale-row-actions" },
-    parts.result,
-    parts.cancel,
-    parts.retry,
-  )
-  const top = createElement("div", { className: "telltale-top" }, link, figure, controls)
-  return { ...parts, element: createElement("li", { className: "telltale-row" }, top, bar, status, detail, note) }
+  for (const form of [parts.cancel, parts.retry]) {
+    form.method = "post"
+    inside(form, "button")
+  }
+  for (const hidden of [parts.result, parts.cancel, parts.retry, parts.detail, parts.note]) hidden.hidden = true
+  return parts
 }
 
 /**
- * @param {string} className
- * @param {string} action
+ * The first element with the tag inside `parent`, which gets one if it has none.
+ * @param {Element} parent
+ * @param {"a" | "button"} tag
  */
-const createForm = (className, action) =>
-  createElement("form", { className, method: "post", action, hidden: true }, createElement("button"))
+const inside = (parent, tag) => parent.querySelector(tag) ?? parent.appendChild(createElement(tag))
 
 /**
  * Write the button's text, and into its name the task, since every row has such a button.

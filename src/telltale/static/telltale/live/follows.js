@@ -34,6 +34,8 @@ export class Follows {
   #decided
   /** @type {Map<string, string>} the user's topic by that of the session, whose tasks became the user's at the sign-in */
   #successors = new Map()
+  /** @type {Set<string>} what other pages of the visitor ask for */
+  #others = new Set()
   /** @type {Set<string>} followed topics of tasks that have succeeded */
   #final = new Set()
   /** @type {Set<string>} followed topics of tasks that have ended otherwise: a retry may change them */
@@ -109,6 +111,25 @@ export class Follows {
     for (const follower of this.#all()) {
       if (follower.mine && !follower.hasEnded && !isKnown(follower.topic)) follower.isMissing = true
     }
+  }
+
+  /**
+   * Request these topics too, after this page's own, for other pages of the visitor. Returns whether they have changed.
+   * Topics that were refused are not requested again.
+   * @param {string[]} topics
+   */
+  askForOthers(topics) {
+    const isChanged = topics.length !== this.#others.size || !topics.every(topic => this.#others.has(topic))
+    this.#others = new Set(topics)
+    return isChanged
+  }
+
+  /**
+   * Whether this page itself asks for the topic, or would if nothing else covered it.
+   * @param {string} topic
+   */
+  isAskedHere(topic) {
+    return this.#own.has(topic) || this.#rendered.has(topic) || this.#followers.has(topic)
   }
 
   // Tickets -------------------------------------------------------------------------------------
@@ -230,7 +251,7 @@ export class Follows {
       .filter(([topic, followers]) => !this.#final.has(topic) && ![...followers].every(it => this.#isCovered(it)))
       .map(([topic]) => topic)
     const current = followed.filter(topic => !this.#ended.has(topic))
-    return [...new Set([...this.#own, ...this.#rendered, ...current, ...followed])]
+    return [...new Set([...this.#own, ...this.#rendered, ...current, ...followed, ...this.#others])]
   }
 
   *#all() {

@@ -1,42 +1,31 @@
 /**
- * The page's one connection to the server: takes in its messages and calls the listeners.
+ * What the page knows of tasks, notices and events, from the server's messages: calls the listeners.
  *
- * Transports carry messages, `Fallback` chooses the transport, `Follows` knows what is followed and granted, `Grants`
- * draws the conclusions, `Tickets` keeps a valid ticket for it, `Snapshots` finds what is new. This module decides when
- * to open, trust, replace and close a connection. All effects come in by `env`; `index.js` makes the one for a page.
- * Names say the unit: `_MS` or `_S`.
+ * `Connector` has the page's one connection, `Follows` knows what is followed and granted, `Grants` draws the
+ * conclusions, `Tickets` keeps a valid ticket for it, `Snapshots` finds what is new. All effects come in by `env`;
+ * `index.js` makes the one for a page. Names say the unit: `_MS` or `_S`.
  */
-import { backoff, spread } from "telltale/live/backoff.js"
 import { Clock } from "telltale/live/clock.js"
-import { Fallback } from "telltale/live/fallback.js"
-import { Follows, idOf } from "telltale/live/follows.js"
+import { Connector } from "telltale/live/connector.js"
+import { Follows, idOf, isOwnTopic } from "telltale/live/follows.js"
 import { Grants } from "telltale/live/grants.js"
 import { Listeners } from "telltale/live/listeners.js"
-import { AGAIN, CLOSE } from "telltale/live/protocol.js"
+import { KeptNotices } from "telltale/live/kept-notices.js"
 import { Snapshots } from "telltale/live/snapshots.js"
 import { Tickets } from "telltale/live/tickets.js"
+import { NamedTimers } from "telltale/live/timers.js"
 import { transportsFor } from "telltale/live/transports.js"
 /** @import { Limits } from "telltale/health.js" */
 /** @import { ServerMessage } from "telltale/live/protocol.js" */
 /** @import { Content, Notice, Snapshot, TopicEvent } from "telltale/live/snapshots.js" */
-/** @import { OpenTransport, Transport } from "telltale/live/transports.js" */
+/** @import { Transport, TransportOptions } from "telltale/live/transports.js" */
 /** @import { Page } from "telltale/page.js" */
 /** @import { Ticket } from "telltale/requests.js" */
 
-/** A connection without an answer for this long counts as failed. */
-const ESTABLISH_MS = 5_000
-/** Something arrives at least every 20 s, or every 25 s by polling; after this silence the connection is dead. */
-const SILENCE_MS = 40_000
-/** A connection that ends sooner than this was only turned away: it does not count as having worked. */
-const STABLE_S = 5
 /** When the visitor returns to the page, a connection with a message within this time is kept. */
 const FRESH_S = 22
-/** A hidden page closes a stream or poll after this: browsers allow few of them per site. */
-const HIDDEN_MS = 60_000
 /** The snapshot of a task that one of the visitor's own topics covers comes within this time after connecting. */
 const MISSING_MS = 5_000
-/** How many notices are kept for listeners that are added later. */
-const MAX_NOTICES = 1_000
 
 /**
  * @typedef {"idle" | "connecting" | "live" | "polling" | "reconnecting" | "offline" | "signed out"} LiveState
@@ -51,18 +40,6 @@ const MAX_NOTICES = 1_000
  * @property {() => number} wallNow seconds since 1970 by this machine, for a visitor who may set its clock
  * @property {() => boolean} isOnline
  * @property {(address: string) => string} absoluteUrl
- *
- * @typedef {object} Connection
- * @property {OpenTransport | null} transport null until it is open
- * @property {boolean} isEstablished whether the server has answered
- * @property {boolean} isClosed its later messages are ignored
- * @property {ServerMessage | null} bye the server's reason for closing it
- * @property {number} openedAt by the environment's `now`
- * @property {ConnectionCallbacks} callbacks
- *
- * @typedef {object} ConnectionCallbacks
- * @property {(connection: Connection) => void} onEstablished
- * @property {(connection: Connection) => void} onEnd
  */
 
 export class Live {
@@ -71,30 +48,15 @@ export class Live {
   /** @type {Limits} */
   limits
   #env
-  #transports
+  #timers
   #clock
   #snapshots = new Snapshots()
-  /** @type {Map<string, Notice>} notices that a page may still take, by id, oldest first */
-  #notices = new Map()
+  #notices = new KeptNotices()
   #listeners = new Listeners()
   #follows
   #grants
-  #fallback
   #tickets
-  /** @type {LiveState} */
-  #state = "idle"
-  /** @type {Connection | null} */
-  #connection = null
-  /** @type {Connection | null} a second connection, which tries a better transport */
-  #upgrade = null
-  /** @type {Map<string, number>} running timers, by name */
-  #timers = new Map()
-  /** The page was left; it may come back. */
-  #isSuspended = false
-  /** The server refused the visitor; it is asked again when something more is followed. */
-  #isStopped = false
-  /** How often in a row the server has closed a connection; one that had worked begins a new row. */
-  #byesInARow = 0
+  #connector
   #lastMessageAt
   /** When the last message arrived, by the environment's `wallNow`. */
   #heardAt = 0
@@ -107,12 +69,10 @@ export class Live {
     this.page = page
     this.limits = page.limits
     this.#env = env
-    this.#transports = transports
+    this.#timers = new NamedTimers(env)
     this.#clock = new Clock(env.now)
     this.#clock.update(page.now)
     this.#lastMessageAt = page.now
-    const held = [...transports.keys()].filter(index => transports[index].isHeld)
-    this.#fallback = new Fallback(transports.length, env.random, { held, canHold: page.can_hold })
     this.#follows = new Follows(page.topics)
     this.#grants = new Grants(this.#follows, this.#snapshots, () => this.now)
     this.#tickets = new Tickets(
@@ -126,18 +86,45 @@ export class Live {
       },
       env,
     )
+    this.#connector = new Connector(transports, this.#transportOptions(), env, {
+      tickets: this.#tickets,
+      canHold: page.can_hold,
+      callbacks: {
+        onState: state => this.#listeners.emit("states", state),
+        onHeard: message => this.#takeTime(message),
+        onMessage: message => this.receive(message),
+        onEstablished: () => this.#lookForMissingSoon(),
+        onClosed: () => this.#timers.clear("missing"),
+      },
+    })
+  }
+
+  /** @returns {Omit<TransportOptions, "onMessage" | "onEnd">} */
+  #transportOptions() {
+    return {
+      url: this.#env.absoluteUrl(this.page.urls.live),
+      ticket: () => this.#tickets.text,
+      channels: () => this.#tickets.channels,
+      have: () => this.#snapshots.have,
+      seen: () => this.#snapshots.seen,
+      topics: () => this.#tickets.topics,
+      owner: () => this.#tickets.topics.filter(isOwnTopic).sort().join(" "),
+      isFollowed: topic => this.#follows.isAskedHere(topic),
+      want: topics => this.#want(topics),
+    }
   }
 
   // For elements and scripts --------------------------------------------------------------------
 
   /** The state of the connection. */
   get state() {
-    return this.#state
+    return this.#connector.state
   }
 
   /** The server's time for which the shown data is correct: now while connected, else that of the last message. */
   get now() {
-    return this.#state === "live" || this.#state === "polling" ? this.#clock.now : this.#lastMessageAt
+    const { now } = this.#clock
+    return this.#connector.isCurrent(now - this.#lastMessageAt) ? now : this.#lastMessageAt
   }
 
   /**
@@ -218,7 +205,7 @@ export class Live {
    */
   notices(listener, { signal } = {}) {
     this.#listeners.add("notices", listener, signal)
-    for (const notice of [...this.#notices.values()]) listener(notice)
+    for (const notice of this.#notices.all) listener(notice)
     this.#start()
   }
 
@@ -227,7 +214,7 @@ export class Live {
    * @param {string} id
    */
   forgetNotice(id) {
-    this.#notices.delete(id)
+    this.#notices.forget(id)
   }
 
   /**
@@ -253,20 +240,28 @@ export class Live {
       this.#listeners.emit("tasks", snapshot)
     }
     for (const notice of notices) {
-      this.#keepNotice(notice)
+      this.#notices.add(notice)
       this.#listeners.emit("notices", notice)
     }
     for (const event of events) this.#listeners.emit(`topic ${event.topic}`, event)
+  }
+
+  /**
+   * Take in the answer to the page's first request, which was sent before this connects.
+   * @param {ServerMessage} message
+   */
+  receiveFirst(message) {
+    if (this.#connector.isStopped) return
+    this.#takeTime(message)
+    this.receive(message)
   }
 
   // For the page's lifecycle --------------------------------------------------------------------
 
   /** The page is visible again, or the network is back: be up to date at once. */
   resume() {
-    this.#clearTimer("hidden")
-    this.#isSuspended = false
-    this.#fallback.resetBackoff()
-    if (this.#isStopped || this.#state === "idle") return
+    this.#connector.comeBack()
+    if (this.#connector.isStopped || this.state === "idle") return
     // What was added just before the page was left was not requested.
     this.#tickets.onAdded()
     this.#tickets.onGivenUp()
@@ -274,31 +269,30 @@ export class Live {
     if (this.#follows.hasRefused) this.#tickets.renew()
     // By two clocks: one may have stood still while the machine slept.
     const silentS = Math.max(this.#clock.now - this.#lastMessageAt, Math.abs(this.#env.wallNow() - this.#heardAt))
-    const isFresh = silentS < FRESH_S
-    if (this.#connection?.isEstablished && isFresh) return this.#connection.transport?.pollNow?.()
-    this.#closeConnection()
-    this.#connect()
+    this.#connector.refresh(silentS < FRESH_S)
   }
 
   /** The page is hidden: after a while, close a connection that counts against the browser's limit. */
   hide() {
-    this.#setTimer("hidden", HIDDEN_MS, () => this.#fallback.current > 0 && this.suspend())
+    this.#connector.hide()
+  }
+
+  /**
+   * Keep the connection while the page is hidden, for as long as it is needed.
+   * @param {() => boolean} isNeeded asked from time to time
+   */
+  keepWhileHidden(isNeeded) {
+    this.#connector.isNeededWhileHidden = isNeeded
   }
 
   /** The page is left, perhaps for the back/forward cache: close everything until `resume`. */
   suspend() {
-    this.#isSuspended = true
-    this.#closeConnection()
-    this.#tickets.stop()
-    this.#clearTimer("retry")
+    this.#connector.suspend()
   }
 
   /** The network is gone. */
   goOffline() {
-    if (this.#state === "idle" || this.#isStopped) return
-    this.#closeConnection()
-    this.#setState("offline")
-    this.#connectAfter(this.#fallback.connectionLost())
+    this.#connector.goOffline()
   }
 
   // What is followed and granted ----------------------------------------------------------------
@@ -319,11 +313,18 @@ export class Live {
     this.#start()
   }
 
+  /** @param {string[]} topics that other pages of the visitor ask for */
+  #want(topics) {
+    if (!this.#follows.askForOthers(topics)) return
+    this.#tickets.onAdded()
+    this.#tickets.onGivenUp()
+  }
+
   /** Request the tasks that one of the visitor's own topics should cover, and of which no snapshot comes. */
   #lookForMissingSoon() {
-    if (this.#timers.has("missing") || !this.#connection?.isEstablished) return
-    this.#setTimer("missing", MISSING_MS, () => {
-      this.#clearTimer("missing")
+    if (this.#timers.has("missing") || !this.#connector.isEstablished) return
+    this.#timers.set("missing", MISSING_MS, () => {
+      this.#timers.clear("missing")
       this.#follows.reportMissing(topic => this.#snapshots.tasks.has(idOf(topic)))
       this.#tickets.onAdded()
     })
@@ -344,171 +345,19 @@ export class Live {
   /** Nothing is left to follow. */
   #becomeIdle() {
     this.#settle([], [])
-    this.#closeConnection()
-    this.#clearTimer("retry")
-    this.#setState("idle")
+    this.#connector.becomeIdle()
+  }
+
+  #start() {
+    if (this.#connector.isStopped) this.#allowToStart()
+    if (this.state === "idle" && this.#follows.requested.length > 0) this.#connector.start()
   }
 
   /** Something more is followed on a page that was refused: the visitor may have signed in without a new page. */
   #allowToStart() {
-    this.#isStopped = false
-    this.#byesInARow = 0
     this.#tickets.discard()
     this.#follows.askAgain()
-    this.#setState("idle")
-  }
-
-  // Connecting and reconnecting -----------------------------------------------------------------
-
-  #start() {
-    if (this.#isStopped) this.#allowToStart()
-    if (this.#state !== "idle" || !this.#follows.requested.length) return
-    this.#setState("connecting")
-    // Elements are upgraded one after another: wait until all have said what they follow.
-    queueMicrotask(() => this.#connect())
-  }
-
-  async #connect() {
-    if (this.#connection || this.#isSuspended || this.#isStopped) return
-    this.#clearTimer("retry")
-    if (!this.#tickets.isValid) {
-      // `#onTicketRenewed` connects; if the request fails, the tickets repeat it.
-      await this.#tickets.renew()
-      return
-    }
-    this.#tickets.scheduleRenewal()
-    this.#connection = this.#open(this.#fallback.current, {
-      onEstablished: () => this.#onEstablished(),
-      onEnd: connection => this.#onEnd(connection),
-    })
-    // After the last transport there is none to fall back to, so it gets more time.
-    const establishMs = this.#establishMs(this.#fallback.current) * (this.#fallback.isLast ? 2 : 1)
-    this.#setTimer("establish", establishMs, () => this.#timeOut())
-  }
-
-  /** @param {number} index of a transport */
-  #establishMs(index) {
-    return this.#transports[index].establishMs ?? ESTABLISH_MS
-  }
-
-  /**
-   * Open a connection over transport number `index`.
-   * @param {number} index
-   * @param {ConnectionCallbacks} callbacks
-   * @returns {Connection}
-   */
-  #open(index, callbacks) {
-    /** @type {Connection} */
-    const connection = {
-      transport: null,
-      isEstablished: false,
-      isClosed: false,
-      bye: null,
-      openedAt: this.#env.now(),
-      callbacks,
-    }
-    const onEnd = () => {
-      if (connection.isClosed) return
-      connection.isClosed = true
-      // Later, because the caller must have the connection before it learns of its end.
-      queueMicrotask(() => callbacks.onEnd(connection))
-    }
-    try {
-      connection.transport = this.#transports[index](
-        {
-          url: this.#env.absoluteUrl(this.page.urls.live),
-          ticket: () => this.#tickets.text,
-          channels: () => this.#tickets.channels,
-          have: () => this.#snapshots.have,
-          seen: () => this.#snapshots.seen,
-          onMessage: message => connection.isClosed || this.#onMessage(connection, message),
-          onEnd,
-        },
-        this.#env,
-      )
-    } catch {
-      onEnd() // a browser's policy may forbid a transport by an exception
-    }
-    return connection
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {ServerMessage} message
-   */
-  #onMessage(connection, message) {
-    this.#heardAt = this.#env.wallNow()
-    if (message.now !== undefined && Number.isFinite(message.now)) {
-      this.#clock.update(message.now)
-      this.#lastMessageAt = message.now
-    } else if (message.type !== "bye") this.#lastMessageAt = this.#clock.now
-    if (message.type === "bye") connection.bye = message
-    if (message.limits?.stalled_s) this.limits = message.limits
-    if (message.type === "poll" && connection === this.#connection) this.#learn(message)
-    if (message.type === "hello" || message.type === "poll") {
-      if (!connection.isEstablished) {
-        connection.isEstablished = true
-        connection.callbacks.onEstablished(connection)
-      }
-      if (connection === this.#connection) this.#setState((message.poll_after_s ?? 0) > 0 ? "polling" : "live")
-    }
-    if (connection === this.#connection) this.#setTimer("silence", SILENCE_MS, () => this.#timeOut())
-    this.receive(message)
-  }
-
-  #onEstablished() {
-    this.#fallback.established()
-    this.#clearTimer("establish")
-    this.#scheduleUpgrade()
-    this.#lookForMissingSoon()
-  }
-
-  /** Nothing arrived in time: the connection has ended, whatever the browser reports. */
-  #timeOut() {
-    const connection = this.#connection
-    if (!connection || connection.isClosed) return
-    close(connection)
-    this.#onEnd(connection)
-  }
-
-  /** @param {Connection} connection */
-  #onEnd(connection) {
-    if (connection !== this.#connection) return
-    this.#connection = null
-    this.#cancelUpgradeAndTimeouts()
-    if (this.#isSuspended) return
-    this.#setState(this.#env.isOnline() ? "reconnecting" : "offline")
-    const waitMs = connection.isEstablished ? this.#fallback.connectionLost() : this.#fallback.attemptFailed()
-    if (connection.bye) this.#reconnectAsTold(connection, connection.bye, waitMs)
-    else this.#connectAfter(waitMs)
-  }
-
-  /**
-   * Reconnect when the server's bye says so. Repeated byes lengthen the wait.
-   * @param {Connection} connection
-   * @param {ServerMessage} bye
-   * @param {number} waitMs the wait without a bye
-   */
-  #reconnectAsTold({ isEstablished, openedAt }, bye, waitMs) {
-    const wasStable = isEstablished && this.#env.now() - openedAt >= STABLE_S
-    this.#byesInARow = wasStable ? 1 : this.#byesInARow + 1
-    const isRepeated = this.#byesInARow > 1
-    if (bye.again === AGAIN.NEVER) {
-      // A new ticket may help. If not, only a person can.
-      if (isRepeated) this.#stop()
-      else this.#tickets.renew()
-      return
-    }
-    const backoffMs = wasStable ? waitMs : Math.max(waitMs, backoff(this.#byesInARow, 0.5 + this.#env.random() / 2))
-    const isAtOnce = bye.again === AGAIN.AT_ONCE && !isRepeated
-    const afterMs = isAtOnce ? 0 : Math.max(backoffMs, spread(bye, this.#env.random()))
-    if (bye.code === CLOSE.EXPIRED) this.#setTimer("retry", afterMs, () => this.#tickets.renew())
-    else this.#connectAfter(afterMs)
-  }
-
-  /** @param {number} ms */
-  #connectAfter(ms) {
-    this.#setTimer("retry", ms, () => this.#connect())
+    this.#connector.allow()
   }
 
   /**
@@ -519,136 +368,27 @@ export class Live {
     const isChanged = topics.length !== this.#follows.grantedCount || !topics.every(it => this.#follows.isGranted(it))
     // A connection belongs to one person.
     const isSamePerson = this.#settle(requested, topics)
-    if (isSamePerson && this.#connection?.transport?.updateTicket(ticket, isChanged)) {
-      if (this.#upgrade && !this.#upgrade.transport?.updateTicket(ticket, isChanged)) this.#cancelUpgrade()
-      return
-    }
-    this.#closeConnection()
-    this.#connect()
+    if (isSamePerson && this.#connector.updateTicket(ticket, isChanged)) return
+    this.#connector.close()
+    this.#connector.connect()
   }
 
   /** @param {string[]} requested */
   #onTicketRefused(requested) {
     this.#settle(requested, [])
-    if (!this.#follows.hasUndecided) return this.#stop()
+    if (!this.#follows.hasUndecided) return this.#connector.stop()
     // What was added during the request is requested next.
-    this.#closeConnection()
-    this.#setState("connecting")
+    this.#connector.close()
+    this.#connector.setState("connecting")
   }
 
-  /** The visitor may not follow anything here any more. */
-  #stop() {
-    this.#isStopped = true
-    this.#closeConnection()
-    this.#tickets.stop()
-    this.#setState("signed out")
+  /** @param {ServerMessage} message */
+  #takeTime(message) {
+    this.#heardAt = this.#env.wallNow()
+    if (message.now !== undefined && Number.isFinite(message.now)) {
+      this.#clock.update(message.now)
+      this.#lastMessageAt = message.now
+    } else if (message.type !== "bye") this.#lastMessageAt = this.#clock.now
+    if (message.limits?.stalled_s) this.limits = message.limits
   }
-
-  #closeConnection() {
-    if (this.#connection) close(this.#connection)
-    this.#connection = null
-    this.#cancelUpgradeAndTimeouts()
-  }
-
-  #cancelUpgradeAndTimeouts() {
-    if (this.#upgrade) close(this.#upgrade)
-    this.#upgrade = null
-    for (const name of ["establish", "silence", "upgrade", "missing"]) this.#clearTimer(name)
-  }
-
-  // Back to a better transport ------------------------------------------------------------------
-
-  /**
-   * A server that asks for the next poll after a pause can't hold connections open; one that can holds its answers.
-   * @param {ServerMessage} message
-   */
-  #learn({ poll_after_s = 0 }) {
-    if (this.#fallback.learn(poll_after_s === 0) && !this.#upgrade) this.#scheduleUpgrade()
-  }
-
-  #scheduleUpgrade() {
-    const ms = this.#fallback.upgradeAfterMs
-    if (ms === null) this.#clearTimer("upgrade")
-    else this.#setTimer("upgrade", ms, () => this.#tryUpgrade())
-  }
-
-  /** Try a better transport while the connection goes on; switch to it at its first answer. */
-  #tryUpgrade() {
-    const onFailure = () => {
-      if (!this.#upgrade) return
-      close(this.#upgrade)
-      this.#upgrade = null
-      this.#fallback.upgradeFailed(target)
-      this.#scheduleUpgrade()
-    }
-    const target = this.#fallback.upgradeTarget
-    this.#upgrade = this.#open(target, {
-      onEstablished: connection => this.#switchTo(connection, target),
-      onEnd: connection => {
-        if (connection === this.#connection) this.#onEnd(connection)
-        else if (connection === this.#upgrade) onFailure()
-      },
-    })
-    this.#setTimer("upgrade", this.#establishMs(target), onFailure)
-  }
-
-  /** The second connection has an outdated ticket: try again later. */
-  #cancelUpgrade() {
-    if (this.#upgrade) close(this.#upgrade)
-    this.#upgrade = null
-    this.#scheduleUpgrade()
-  }
-
-  /**
-   * @param {Connection} connection
-   * @param {number} index of its transport
-   */
-  #switchTo(connection, index) {
-    this.#upgrade = null
-    this.#closeConnection()
-    this.#connection = connection
-    this.#fallback.upgraded(index)
-    this.#scheduleUpgrade()
-    this.#lookForMissingSoon()
-  }
-
-  // Small helpers -------------------------------------------------------------------------------
-
-  /** @param {Notice} notice */
-  #keepNotice(notice) {
-    this.#notices.set(notice.id, notice)
-    if (this.#notices.size <= MAX_NOTICES) return
-    const [oldest] = this.#notices.keys()
-    this.#notices.delete(oldest)
-  }
-
-  /** @param {LiveState} state */
-  #setState(state) {
-    if (state === this.#state) return
-    this.#state = state
-    this.#listeners.emit("states", state)
-  }
-
-  /**
-   * Start a timer, in place of a running one of this name.
-   * @param {string} name
-   * @param {number} ms
-   * @param {() => void} callback
-   */
-  #setTimer(name, ms, callback) {
-    this.#clearTimer(name)
-    this.#timers.set(name, this.#env.setTimeout(callback, ms))
-  }
-
-  /** @param {string} name */
-  #clearTimer(name) {
-    this.#env.clearTimeout(this.#timers.get(name))
-    this.#timers.delete(name)
-  }
-}
-
-/** @param {Connection} connection */
-function close(connection) {
-  connection.isClosed = true
-  connection.transport?.close()
 }

@@ -10,8 +10,6 @@ import { PusherConnection } from "telltale/live/pusher-connection.js"
 /** @import { Open, Transport } from "telltale/live/transports.js" */
 /** @import { Page } from "telltale/page.js" */
 
-/** pusher-js may need some seconds: it tries HTTP when WebSockets don't work, and each channel needs a signature. */
-const ESTABLISH_MS = 10_000
 /** When pusher-js reports that the service can't be reached: after its first attempts by HTTP. */
 const UNAVAILABLE_MS = 7_000
 
@@ -57,7 +55,7 @@ export function pusherTransport(service, page, find = findPusher) {
     )
     return connection
   }
-  return Object.assign(pusher, { establishMs: ESTABLISH_MS })
+  return pusher
 }
 
 /**

@@ -33,6 +33,13 @@ const MAX_KEPT = 1_000
 export const supersedes = (a, b) =>
   !b || (a.attempt - b.attempt || Number(a.ended) - Number(b.ended) || a.seq - b.seq) > 0
 
+/**
+ * Whether snapshot `b` is of another attempt than `a`, or of its end: what was said of `a` is outdated.
+ * @param {Pick<Snapshot, "attempt" | "ended">} a
+ * @param {Pick<Snapshot, "attempt" | "ended">} b
+ */
+export const isOutdatedBy = (a, b) => a.attempt !== b.attempt || a.ended !== b.ended
+
 export class Snapshots {
   /** @type {Map<string, Snapshot>} by task id; the last changed is last */
   tasks = new Map()

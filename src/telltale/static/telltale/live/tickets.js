@@ -67,6 +67,10 @@ export class Tickets {
     return this.#ticket.ticket
   }
 
+  get topics() {
+    return this.#ticket.topics
+  }
+
   /** The ticket's topics, each by its channel at a Pusher service; null if the ticket has no channels. */
   get channels() {
     return this.#ticket.channels ?? null

@@ -20,6 +20,10 @@
  *   service; null if the site uses none, or a topic has no channel
  * @property {() => Object<string, [number, boolean, number]>} have the order of the newest snapshots, by task id
  * @property {() => string[]} seen ids of the notices that have arrived
+ * @property {() => string[]} topics those of the ticket
+ * @property {() => string} owner the visitor's own topics in the ticket, as text; empty if it has none
+ * @property {(topic: string) => boolean} isFollowed whether this page itself asks for the topic
+ * @property {(topics: string[]) => void} want ask for these topics too, for other pages of the visitor
  * @property {(message: ServerMessage) => void} onMessage
  * @property {() => void} onEnd
  *
@@ -42,11 +46,15 @@ const [heldSocket, heldStream] = [websocket, sse].map(open => Object.assign(open
  * The transports to try, best first.
  * @param {string} protocol as `nextHopProtocol` gives it: "h2", "http/1.1", or "" if unknown
  * @param {Transport | null} [pusher] of a page that listens to a Pusher service
+ * @param {(transport: Transport, name: string) => Transport} [share] makes the visitor's tabs share a transport that
+ *   holds a request open; not used over HTTP/2 and 3, which have room for many
  * @returns {Transport[]}
  */
-export const transportsFor = (protocol, pusher = null) => [
+export const transportsFor = (protocol, pusher = null, share = transport => transport) => [
   ...(pusher ? [pusher] : []),
-  ...(/^h[23]/.test(protocol) ? [heldStream, heldSocket, polling] : [heldSocket, heldStream, polling]),
+  ...(/^h[23]/.test(protocol)
+    ? [heldStream, heldSocket, polling]
+    : [heldSocket, share(heldStream, "stream"), share(polling, "poll")]),
 ]
 
 /**
