@@ -15,6 +15,7 @@ from telltale import checks
 from tests.servers import ROOT
 
 
+@pytest.mark.django_db  # Django's own check of a JSON field asks the database.
 def test_the_settings_of_the_tests_pass_all_checks() -> None:
     call_command("check", fail_level="WARNING")
 

@@ -116,7 +116,11 @@ def test_the_docs_list_every_finding() -> None:
 
 @pytest.mark.service
 def test_an_error_of_the_system_checks_does_not_keep_the_doctor_from_examining_the_rest() -> None:
-    env = {**os.environ, **environment(), "TELLTALE_MORE": json.dumps({"LONG_POLL_S": 600.0, "BROKER": "memory://"})}
+    env = {
+        **os.environ,
+        **environment(),
+        "TELLTALE_MORE": json.dumps({"RUNNERS": ["celery"], "LONG_POLL_S": 600.0, "BROKER": "memory://"}),
+    }
     words = [sys.executable, "-W", "ignore", "-m", "django", "telltale", "doctor", "--json"]
     finished = subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert finished.returncode == 1, finished.stderr

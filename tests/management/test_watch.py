@@ -19,12 +19,16 @@ from django.db import connections
 
 from telltale import brokers, conf
 from telltale.core.health import health
+from telltale.core.snapshot import Snapshot
 from telltale.core.states import State
+from telltale.core.topics import task_topic
+from telltale.core.wire import Envelope
 from telltale.management.watch import command
 from telltale.management.watch.bars import Bars
 from telltale.management.watch.command import view_for, watch
 from telltale.management.watch.feed import MOST, Selection
 from telltale.management.watch.lines import Lines
+from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.pages.task_text import describe
 from tests.factories import ended, moved, person, started, task_of
@@ -160,6 +164,32 @@ def test_the_store_is_read_again_when_the_broker_has_missed_messages(
     assert running.join() == 0
 
 
+def test_s47_a_forged_attempt_is_taken_back_by_the_next_read(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.TELLTALE = {"BROKER": "memory://", "RECHECK_S": 0.5}
+    task = task_of()
+    with watching(Selection(task_id=task.pk), monkeypatch) as running:
+        running.saw("Import airports: Waiting to start")
+        forged = Snapshot(id=str(task.pk), attempt=10**9, seq=0, state=State.RETRYING, label="Forged")
+        announce([Envelope(topics=(task_topic(task.pk),), snapshot=forged)])
+        running.saw("Forged: ")
+        wait_until(lambda: "Import airports: Waiting to start" in running.lines[-1], "the forgery is taken back")
+        ended(started(task))
+    assert running.join() == 0
+
+
+def test_s47_an_end_on_a_shared_broker_without_signatures_is_shown_only_if_the_store_has_it(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TELLTALE = {"BROKER": "telltale.brokers.memory.MemoryBroker", "RECHECK_S": RARELY}
+    task = task_of()
+    with watching(Selection(task_id=task.pk), monkeypatch) as running:
+        running.saw("Waiting to start")
+        forged = Snapshot(id=str(task.pk), attempt=1, seq=10**6, state=State.SUCCEEDED)
+        announce([Envelope(topics=(task_topic(task.pk),), snapshot=forged)])
+        ended(started(task), State.FAILED)
+    assert running.join() == 1
+
+
 def test_a_task_that_is_deleted_while_it_is_watched_is_an_error(settings: Any) -> None:
     task = task_of()
     selection = Selection(task_id=task.pk)
@@ -195,7 +225,7 @@ def test_progress_within_a_few_seconds_writes_no_further_line_and_a_change_of_st
     assert "Done" in lines[-1]
 
 
-def test_codes_that_a_terminal_would_obey_are_not_written() -> None:
+def test_s27_codes_that_a_terminal_would_obey_are_not_written() -> None:
     task = task_of(label="\x9b31mred\u202etxt\nsecond line [bold]x[/bold]")
     ended(started(task), State.FAILED, error="\u009b2Jcleared")
     with pytest.raises(SystemExit):

@@ -26,6 +26,7 @@ from telltale.pages.actions import ActionRefused, can_force, cancel_task, retry_
 from telltale.pages.catalogue import message
 from telltale.pages.guards import without_transaction
 from telltale.pages.responses import return_url
+from telltale.pages.task_text import label_of
 
 AT_ONCE: Final = 500
 """A bulk action takes at most this many tasks: each is a few statements, in one request."""
@@ -88,7 +89,7 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
             '<button type="submit" class="telltale-act" data-action="{}" formaction="{}" name="next" value="{}">{}'
             '<span class="visually-hidden">: {}</span></button>',
             (
-                (action, self._act_url(task, action), request.get_full_path(), text, task.label)
+                (action, self._act_url(task, action), request.get_full_path(), text, label_of(task))
                 for action, text in texts.items()
                 if is_possible[action] and self.may(request, action)
             ),
@@ -140,7 +141,7 @@ class ActsOnTasks(admin.ModelAdmin):  # type: ignore[type-arg]
             try:
                 ACTIONS[action](task)
             except ActionRefused as refusal:
-                refusals.append(f"{task.label}: {refusal}")
+                refusals.append(f"{label_of(task)}: {refusal}")
             else:
                 done += 1
                 self.log_change(request, task, str(LOGGED[action]))

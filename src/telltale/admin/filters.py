@@ -103,13 +103,23 @@ class NewestValues(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Return the tasks with the chosen value."""
-        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
+        value = self.value()
+        if not value:
+            return queryset
+        # No text has a NUL, and PostgreSQL refuses one.
+        return queryset.none() if "\0" in value else queryset.filter(**{str(self.parameter_name): value})
 
 
 class RunnerFilter(NewestValues):
     """Filters by runner."""
 
     title, parameter_name = _("runner"), "runner"
+
+
+class QueueFilter(NewestValues):
+    """Filters by the runner's queue."""
+
+    title, parameter_name = _("queue"), "queue"
 
 
 class LabelFilter(NewestValues):
@@ -147,7 +157,11 @@ class OwnerFilter(NewestValues):
 
 
 def _user_key(value: Any) -> Any:
+    """Return the value as a key of a user; None if it can't be one. Databases refuse numbers beyond their range."""
+    field = get_user_model()._meta.pk
     try:
-        return get_user_model()._meta.pk.to_python(value)
+        key = field.to_python(value)
+        field.run_validators(key)
     except ValidationError:
         return None
+    return key

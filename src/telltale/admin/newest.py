@@ -48,7 +48,7 @@ def newest_values(request: HttpRequest, column: str) -> dict[Any, int]:
     """Return how often each value of a column occurs among the newest tasks; read once for each request."""
     known: Any = request
     if not hasattr(known, "_telltale_newest"):
-        columns = ("runner", "name", "label", "owner_id")
+        columns = ("runner", "queue", "name", "label", "owner_id")
         rows = store.task_rows().values(*columns)
         is_open = rows.filter(ended_at=None)[:FILTERED]
         known._telltale_newest = [*is_open, *rows.exclude(ended_at=None).order_by("-ended_at")[:FILTERED]]

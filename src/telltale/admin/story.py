@@ -1,4 +1,5 @@
-"""The story of a task, on its page in the admin: what happened when, its error, and its arguments."""
+"""The story of a task, on its page in the admin: its attempts as a picture and in words, the messages to its owner, its
+error, its arguments, and links to its owner and to the runner's own record."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from django.contrib.admin import AdminSite
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -18,10 +20,14 @@ from django.utils.translation import gettext as _
 from django.views.debug import SafeExceptionReporterFilter
 
 from telltale import conf, store
-from telltale.core.states import State
+from telltale.admin.attempts import picture
+from telltale.dispatch import registry
+from telltale.dispatch.runner import KeepsRecords
 from telltale.models import StoredNotice, TaskState
 from telltale.pages.catalogue import message, number
+from telltale.pages.durations import duration
 from telltale.pages.task_text import count_text
+from telltale.pages.timeline import ShownAttempt, attempts_of
 
 NOTICES: Final = 50
 """The story shows this many of the task's newest messages to its owner."""
@@ -29,7 +35,7 @@ NOTICES: Final = 50
 DASH: Final = "–"
 
 Event = tuple[float, str]
-"""When, in seconds since 1970, and what."""
+"""An instant in seconds since 1970, and what happened then: a text or markup."""
 
 
 def time_text(seconds: float | None) -> str:
@@ -42,29 +48,50 @@ def time_text(seconds: float | None) -> str:
 
 
 def timeline(task: TaskState) -> SafeString:
-    """Return what happened to the task, in order: the attempts that are stored, and the messages to its owner."""
-    events = sorted([*_events(task), *_notices(task)], key=lambda event: event[0])
+    """Return what happened to the task, as a picture and in order: its attempts, and the messages to its owner."""
+    attempts = attempts_of(task)
+    began = [event for attempt in attempts for event in _attempt_events(attempt)]
+    events = sorted([*_events(task), *began, *_notices(task)], key=lambda event: event[0])
     rows = format_html_join(
         "", "<tr><th scope=row>{}</th><td>{}</td></tr>", ((time_text(at), text) for at, text in events)
     )
-    return format_html('<table class="telltale-story">{}</table>', rows)
+    return format_html('{}<table class="telltale-story">{}</table>', picture(attempts, now=store.now()), rows)
+
+
+def _attempt_events(attempt: ShownAttempt) -> Iterator[Event]:
+    if attempt.started_at is not None:
+        values = {"n": attempt.number, "worker": attempt.worker or DASH}
+        waited = "" if attempt.waited_s is None else _("waited %(time)s") % {"time": duration(attempt.waited_s)}
+        yield attempt.started_at, joined(_("Attempt %(n)s began, worker %(worker)s") % values, waited)
+    if attempt.ended_at is not None:
+        ran = "" if attempt.ran_s is None else _("ran for %(time)s") % {"time": duration(attempt.ran_s)}
+        text = joined(_("Attempt %(n)s: %(end)s") % {"n": attempt.number, "end": attempt.status}, ran)
+        yield attempt.ended_at, format_html("{}{}{}", text, *_causes(attempt))
+
+
+def joined(*parts: str) -> str:
+    """Return the parts that are not empty, with dots between them."""
+    return " · ".join(part for part in parts if part)
+
+
+def _causes(attempt: ShownAttempt) -> tuple[str, str]:
+    """Return the error and the exception of a past attempt. Those of the last one have a section of their own."""
+    if not attempt.is_past:
+        return "", ""
+    error = format_html("<div>{}</div>", attempt.error) if attempt.error else ""
+    return error, format_html("<div><code>{}</code></div>", attempt.exception) if attempt.exception else ""
 
 
 def _events(task: TaskState) -> Iterator[Event]:
     yield task.created_at, _("Queued")
     if task.due_at is not None:
         yield task.due_at, _("Due")
-    if task.started_at is not None:
-        values = {"n": task.attempt, "worker": task.worker or DASH}
-        yield task.started_at, _("Attempt %(n)s began, worker %(worker)s") % values
     if task.moved_at is not None and task.ended_at is None:
         yield task.moved_at, _("Last progress")
     if task.beat_at is not None and task.ended_at is None:
         yield task.beat_at, _("Last contact with the worker")
     if task.missing_since is not None and task.ended_at is None:
         yield task.missing_since, _("The runner no longer has it")
-    if task.ended_at is not None:
-        yield task.ended_at, _("Attempt %(n)s: %(end)s") % {"n": task.attempt, "end": message(State(task.state).value)}
 
 
 def _notices(task: TaskState) -> Iterator[Event]:
@@ -126,12 +153,30 @@ def owner_link(request: HttpRequest, site: AdminSite, task: TaskState) -> SafeSt
     """Return the owner with a link to their page in the admin, if there is one that the user may see."""
     if task.owner is None:
         return _("An anonymous session") if task.session else DASH
-    model_admin = site._registry.get(type(task.owner))
-    if model_admin is None or not model_admin.has_view_permission(request, task.owner):
-        return str(task.owner)
-    opts = task.owner._meta
+    url = _url_in_admin(request, site, task.owner)
+    return str(task.owner) if url is None else format_html('<a href="{}">{}</a>', url, task.owner)
+
+
+def record_link(request: HttpRequest, site: AdminSite, task: TaskState) -> SafeString | str:
+    """Return a link to the runner's own record of the task, if it has one that the user may see in the admin."""
+    runner: object = registry.by_name(task.runner)
+    if not isinstance(runner, KeepsRecords) or not task.runner_id:
+        return DASH
+    record = runner.record(task.runner_id, task.queue)
+    url = _url_in_admin(request, site, record) if isinstance(record, Model) else record
+    if not url:
+        return DASH
+    name = record._meta.verbose_name if isinstance(record, Model) else task.runner_id
+    return format_html('<a href="{}">{}</a>', url, name)
+
+
+def _url_in_admin(request: HttpRequest, site: AdminSite, row: Model) -> str | None:
+    """The page of a row in the admin; None if there is none, or the user may not see it."""
+    model_admin = site._registry.get(type(row))
+    if model_admin is None or not model_admin.has_view_permission(request, row):
+        return None
+    opts = row._meta
     try:
-        url = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[task.owner.pk], current_app=site.name)
+        return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[row.pk], current_app=site.name)
     except NoReverseMatch:
-        return str(task.owner)
-    return format_html('<a href="{}">{}</a>', url, task.owner)
+        return None

@@ -15,21 +15,25 @@ from django.utils.translation import gettext_lazy as _
 
 from telltale import store
 from telltale.admin import story
-from telltale.admin.acting import ActsOnTasks
 from telltale.admin.filters import (
     EndedFilter,
     HealthFilter,
     LabelFilter,
     NameFilter,
     OwnerFilter,
+    QueueFilter,
     RunnerFilter,
     StateFilter,
     chosen_since,
 )
 from telltale.admin.newest import COUNTED, GROUP, LISTED, counts, is_search, newest_tasks
+from telltale.admin.overviews import HasOverviews
+from telltale.admin.stage_times import stage_times
+from telltale.core.past_attempts import last_line
 from telltale.models import TaskState
 from telltale.pages.catalogue import number
 from telltale.pages.guards import without_transaction
+from telltale.pages.task_text import label_of
 from telltale.templatetags.telltale import task_progress
 
 ERROR_LENGTH: Final = 120
@@ -37,12 +41,21 @@ ERROR_LENGTH: Final = 120
 
 
 @admin.register(TaskState)
-class TaskStateAdmin(ActsOnTasks):
+class TaskStateAdmin(HasOverviews):
     """Tasks with live bars, owner, worker, error and times, the newest first."""
 
     list_display = ("row", "who", "times")
     list_display_links = None
-    list_filter = (StateFilter, HealthFilter, EndedFilter, OwnerFilter, LabelFilter, RunnerFilter, NameFilter)
+    list_filter = (
+        StateFilter,
+        HealthFilter,
+        EndedFilter,
+        OwnerFilter,
+        LabelFilter,
+        RunnerFilter,
+        QueueFilter,
+        NameFilter,
+    )
     list_select_related = ("owner",)
     list_per_page = 50
     search_fields = ("label", "name", "key", "=reference", "=runner_id")
@@ -52,10 +65,13 @@ class TaskStateAdmin(ActsOnTasks):
     show_facets = admin.ShowFacets.NEVER
     fieldsets = (
         (None, {"fields": ("summary",)}),
-        (_("Story"), {"fields": ("timeline", "progress_text")}),
+        (_("Story"), {"fields": ("timeline", "progress_text", "stages")}),
         (_("Error"), {"fields": ("error_text", "reference")}),
         (_("Owner"), {"fields": ("owner_text", "session", "key")}),
-        (_("Call"), {"fields": ("name", "arguments", "returned", "runner", "runner_id", "worker", "group")}),
+        (
+            _("Call"),
+            {"fields": ("name", "arguments", "returned", "runner", "queue", "runner_id", "record", "worker", "group")},
+        ),
     )
 
     class Media:
@@ -144,8 +160,7 @@ class TaskStateAdmin(ActsOnTasks):
     @admin.display(description=_("task"), ordering="created_at")
     def row(self, task: Any) -> SafeString:
         """Return the live bar, the exception, which is the last line of the traceback, and the buttons."""
-        lines = str(task.detail_end).strip().splitlines()
-        exception = Truncator(lines[-1]).chars(ERROR_LENGTH) if lines else ""
+        exception = Truncator(last_line(str(task.detail_end))).chars(ERROR_LENGTH)
         # Shown by the style sheet while the task has failed: it may be run again.
         line = format_html('<code class="telltale-exception">{}</code>', exception) if exception else ""
         return format_html("{}{}{}", self._bar(task), self.buttons(task.admin_request, task), line)
@@ -157,14 +172,15 @@ class TaskStateAdmin(ActsOnTasks):
 
     def _bar(self, task: Any) -> SafeString:
         """Return the bar with its texts and a link to the task's live page."""
-        context = task_progress({"request": task.admin_request}, task, link=True, buttons=False)
+        context = task_progress({"request": task.admin_request}, task, link=True, buttons=False, notify="never")
         return SafeString(render_to_string("telltale/task_progress.html", context))
 
     @admin.display(description=_("owner and worker"))
     def who(self, task: Any) -> SafeString:
         """Return the owner, the runner and the worker."""
         owner = story.owner_link(task.admin_request, self.admin_site, task)
-        return format_html('<div>{}</div><div class="quiet">{} {}</div>', owner, task.runner, task.worker)
+        place = " ".join(filter(None, (task.runner, task.queue, task.worker)))
+        return format_html('<div>{}</div><div class="quiet">{}</div>', owner, place)
 
     @admin.display(description=_("times"), ordering="ended_at")
     def times(self, task: TaskState) -> SafeString:
@@ -178,7 +194,7 @@ class TaskStateAdmin(ActsOnTasks):
             *(_("ended"), story.time_text(task.ended_at)),
             url,
             _("Attempt %(n)s, details") % {"n": task.attempt},
-            task.label,
+            label_of(task),
         )
 
     @admin.display(description=_("what happened"))
@@ -190,6 +206,11 @@ class TaskStateAdmin(ActsOnTasks):
     def progress_text(self, task: TaskState) -> str:
         """Return the stage, the message and the count."""
         return story.progress(task)
+
+    @admin.display(description=_("stage times"))
+    def stages(self, task: TaskState) -> str:
+        """Return how long each stage of the last attempt has taken."""
+        return stage_times(task) or story.DASH
 
     @admin.display(description=_("error"))
     def error_text(self, task: TaskState) -> str:
@@ -210,6 +231,11 @@ class TaskStateAdmin(ActsOnTasks):
     def owner_text(self, task: Any) -> str:
         """Return the owner, with a link."""
         return story.owner_link(task.admin_request, self.admin_site, task)
+
+    @admin.display(description=_("runner's record"))
+    def record(self, task: Any) -> str:
+        """Return a link to the runner's own record."""
+        return story.record_link(task.admin_request, self.admin_site, task)
 
     @admin.display(description=_("group"))
     def group(self, task: TaskState) -> str:

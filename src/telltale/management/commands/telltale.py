@@ -1,19 +1,20 @@
-"""`manage.py telltale doctor`, `prune`, `serve`, `traffic`, `watch` and `worker`. Each subcommand is a method."""
+"""`manage.py telltale` with its subcommands, such as `doctor`, `prune`, `serve` and `unseen`. Each is a method."""
 
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from telltale import conf, store
 from telltale.management.doctor import command as doctor
+from telltale.management.numbers import positive
+from telltale.management.unseen import command as unseen
 from telltale.management.watch import command as watching
 from telltale.messages import announce
 from telltale.pusher.traffic import measure, report
 from telltale.server.options import CannotServe, Options
-from telltale.unseen import hand_over
 
 
 class Command(BaseCommand):
@@ -31,9 +32,12 @@ class Command(BaseCommand):
         subcommands.add_parser(
             "prune", help="Delete old tasks and notices, and end tasks that no worker started, as the settings say."
         )
-        subcommands.add_parser(
-            "unseen", help="Hand over notices that no page has shown: to mail or a hook, as the setting UNSEEN says."
+        unseen.add_arguments(
+            subcommands.add_parser(
+                "unseen", help="Hand over notices that no page has shown: by web push, to mail or to a hook."
+            )
         )
+        subcommands.add_parser("push-keys", help="Make a new pair of keys for web push, and print the setting.")
         Options.add_to(subcommands.add_parser("serve", help="Run the live server, for very many live connections."))
         watching.add_arguments(subcommands.add_parser("watch", help="Watch tasks in this terminal."))
         worker = subcommands.add_parser("worker", help="Run the consumers of some channels of Django Channels.")
@@ -68,7 +72,7 @@ class Command(BaseCommand):
 
     def handle(self, *, subcommand: str, **options: Any) -> None:
         """Call the method of the subcommand."""
-        getattr(self, f"_{subcommand}")(**options)
+        getattr(self, f"_{subcommand.replace('-', '_')}")(**options)
 
     def _serve(self, **options: Any) -> None:
         try:
@@ -127,13 +131,11 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
 
-    def _unseen(self, **_options: Any) -> None:
-        if conf.settings().unseen is None:
-            raise CommandError('Set TELLTALE["UNSEEN"], for example to "telltale.unseen.mail": docs/messages.md.')
-        done = hand_over()
-        self.stdout.write(f"Handed over {done.notices:,} notices of {done.users:,} users.")
-        if done.failures:
-            raise CommandError(f"The hook failed for {done.failures:,} users; their notices wait for the next call.")
+    def _unseen(self, *, every: float | None, **_options: Any) -> None:
+        unseen.run(every_s=every, report=self._report)
+
+    def _push_keys(self, **_options: Any) -> None:
+        unseen.report_new_keys(self._report)
 
     def _prune(self, **_options: Any) -> None:
         tasks = notices = given_up = 0
@@ -149,14 +151,3 @@ class Command(BaseCommand):
             f"Deleted {tasks:,} tasks that ended more than {days:g} days ago, and {notices:,} notices. "
             f"Ended {given_up:,} tasks that no worker started."
         )
-
-
-def positive(text: str) -> float:
-    """Return the number in an argument; raises `ArgumentTypeError` unless it is greater than 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a number greater than 0.")
-    return number

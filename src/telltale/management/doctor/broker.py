@@ -63,7 +63,7 @@ def _examine_connection(url: str, sender: Broker, receiver: Broker) -> Iterator[
             id="broker-unreachable",
             found=f"The broker {redact(url)!r} can't be reached: {error}",
             why=f"Nothing is published and nothing is heard. {SLOWER}",
-            setting="Start the service, or mend TELLTALE['BROKER'] (docs/brokers.md).",
+            setting="Start the service, or correct TELLTALE['BROKER'] (docs/brokers.md).",
         )
     elif url.startswith(("postgres://", "postgresql://")):
         yield _deaf(url, sender)

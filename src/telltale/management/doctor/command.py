@@ -23,13 +23,15 @@ COVERED = {
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of `telltale doctor`."""
     parser.add_argument(
-        "--url", metavar="URL", help="The address of the running site, such as https://example.com/; its pages are got."
+        "--url",
+        metavar="URL",
+        help="The address of the running site, such as https://example.com/; its pages are requested.",
     )
     parser.add_argument("--json", action="store_true", help="Write the report as JSON.")
 
 
 def examinations(url: str | None) -> dict[str, Examination]:
-    """Return what is examined, by the name of the part. `url`: the site's address; None: its pages are not got."""
+    """Return what is examined, by the name of the part. `url`: the site's address; None: none is requested."""
     parts: dict[str, Examination] = {
         "settings": examine_settings,
         "database": examine_database,

@@ -27,7 +27,7 @@ def examine_database() -> Iterator[Finding]:
             id="database-unreachable",
             found=f"The database {alias!r} can't be reached: {error}".strip(),
             why="Tasks can't be queued, and pages can't be shown.",
-            setting=f'Start it, or mend DATABASES["{alias}"].',
+            setting=f'Start it, or correct DATABASES["{alias}"].',
         )
         return
     yield from _migrations(alias)

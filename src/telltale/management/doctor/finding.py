@@ -33,5 +33,5 @@ def failed(part: str, error: Exception) -> Finding:
         id=f"{part}-failed",
         found=f"The examination of the {part} failed: {type(error).__name__}: {error}",
         why="Nothing else is known of this part.",
-        setting="Mend what the error names, and run the doctor again.",
+        setting="Correct what the error names, and run the doctor again.",
     )

@@ -23,8 +23,8 @@ def examine_site(site: str) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(
             id="site-unreachable",
-            found=f"{url} can't be got: {error}",
-            why="Visitors can't get it either, or this machine can't reach it.",
+            found=f"{url} can't be fetched: {error}",
+            why="Visitors can't fetch it either, or this machine can't reach it.",
             setting="Start the site's server, or give --url the address that visitors use.",
         )
         return
@@ -60,7 +60,7 @@ def _static_file(tag: Tag, page: Answer) -> Finding | None:
     try:
         answer = get(tag.url)
     except OSError as error:
-        problem = f"can't be got: {error}"
+        problem = f"can't be fetched: {error}"
     else:
         if answer.status == 200 and answer.content_type in TYPES[tag.is_script]:
             return _cross_origin(tag, page, answer)

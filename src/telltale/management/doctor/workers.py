@@ -75,7 +75,7 @@ def _consumer_of(runner_name: str, name: str, count: int) -> Iterator[Finding]:
             found=f"The runner {runner_name!r} can't be asked for its workers ({error!r}), and its tasks {name} wait: "
             f"{_bounded(count)}.",
             why="Its workers can't get them either, if they can't reach the same service.",
-            setting=f"Start the service of {runner_name}, or mend its address in the settings.",
+            setting=f"Start the service of {runner_name}, or correct its address in the settings.",
         )
         return
     if is_listening is False:

@@ -1,7 +1,8 @@
 """The newest snapshots of the watched tasks: heard from the broker, and read from the store.
 
 As in web processes, the broker is attached to first and the store is read second, and the order of snapshots decides
-which is newer. A broker that fails costs speed alone: the store is read at intervals that depend on the broker's reach.
+which is newer, unless the store denies what was heard before the read. An end that may be forged is looked up. A broker
+that fails costs speed alone: the store is read at intervals that depend on the broker's reach.
 """
 
 import logging
@@ -17,7 +18,7 @@ from django.db import DatabaseError, close_old_connections
 from telltale import brokers, store
 from telltale.brokers.base import Listener, Reach, SelectiveListener
 from telltale.core.outage import Outage
-from telltale.core.snapshot import Snapshot, supersedes
+from telltale.core.snapshot import Order, Snapshot, supersedes
 from telltale.core.topics import task_topic
 from telltale.core.wire import Envelope, Kind
 from telltale.dispatch.queue_status import request_queue_status
@@ -72,6 +73,8 @@ class TaskFeed:
         self._lock = threading.Lock()
         self._snapshots: dict[str, Snapshot] = {}
         """By id, the newest task first."""
+        self._heard: dict[str, Order] = {}
+        """By id: the newest order that came since the last read began, which the next read confirms or corrects."""
         self._ended_at: dict[str, float] = {}
         """When the end of a task was first seen, by the monotonic clock."""
         self._listener: Listener | None = None
@@ -120,10 +123,17 @@ class TaskFeed:
             return [pk for pk in self._snapshots if self._ended_at.get(pk, oldest + 1) > oldest]
 
     def _read(self, ids: Collection[UUID], selected: Collection[UUID]) -> None:
-        snapshots = [envelope.snapshot for envelope in store.read_tasks(ids)]
+        with self._lock:
+            heard = dict(self._heard)
+        envelopes, now = store.read_tasks(ids), store.now()
         selected_ids = set(map(str, selected))
         with self._lock:
-            newest = [_newer(snapshot, self._snapshots.get(snapshot.id)) for snapshot in snapshots if snapshot]
+            # What came during the read is left for the next one.
+            self._heard = {pk: order for pk, order in self._heard.items() if heard.get(pk) != order}
+            denied = {it.about for it in envelopes if it.about in heard and it.denies(heard[it.about], now=now)}
+            known = {pk: snapshot for pk, snapshot in self._snapshots.items() if pk not in denied}
+            snapshots = [envelope.snapshot for envelope in envelopes]
+            newest = [_newer(snapshot, known.get(snapshot.id)) for snapshot in snapshots if snapshot]
             # An unfinished task that is no longer among the newest is left out; one that has ended is shown once more.
             shown = [snapshot for snapshot in newest if snapshot.id in selected_ids or snapshot.ended]
             shown.sort(key=lambda snapshot: -snapshot.created_at)
@@ -161,8 +171,12 @@ class TaskFeed:
             listener.follow(new)
 
     def _receive(self, messages: Sequence[bytes]) -> None:
-        for envelope in usable_envelopes(messages, is_wanted=self._is_watched):
+        ends: list[Envelope] = []
+        on_claimed_end = None if brokers.is_private() else ends.append
+        for envelope in usable_envelopes(messages, is_wanted=self._is_watched, on_claimed_end=on_claimed_end):
             self._add(envelope.snapshot)
+        if ends:
+            self._report_missed(None)
 
     def _is_watched(self, envelope: Envelope) -> bool:
         return envelope.kind is Kind.SNAPSHOT and envelope.about in self._snapshots
@@ -172,6 +186,8 @@ class TaskFeed:
             if snapshot is None or snapshot.id not in self._snapshots:
                 return
             self._snapshots[snapshot.id] = _newer(snapshot, self._snapshots[snapshot.id])
+            if supersedes(snapshot.order, self._heard.get(snapshot.id)):
+                self._heard[snapshot.id] = snapshot.order
             if snapshot.ended:
                 self._ended_at.setdefault(snapshot.id, time.monotonic())
         self.changed.set()
