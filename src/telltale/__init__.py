@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from telltale.pages.async_forms import aaccepted as aaccepted
     from telltale.pages.async_forms import aticket_for as aticket_for
     from telltale.pages.permissions import ticket_for as ticket_for
+    from telltale.worker.current import check_cancelled as check_cancelled
+    from telltale.worker.current import current as current
+    from telltale.worker.current import no_cancel as no_cancel
+    from telltale.worker.current import stage as stage
     from telltale.worker.loops import progress as progress
     from telltale.worker.run import Cancelled as Cancelled
     from telltale.worker.run import TaskError as TaskError
     from telltale.worker.run import track as track
-    from telltale.worker.tracker import check_cancelled as check_cancelled
-    from telltale.worker.tracker import current as current
-    from telltale.worker.tracker import no_cancel as no_cancel
-    from telltale.worker.tracker import stage as stage
 
 __version__ = "0.1.0"
 
@@ -52,18 +52,18 @@ _HOMES = {
     "aticket_for": "telltale.pages.async_forms",
     "call_command": "telltale.dispatch.command",
     "cancel": "telltale.dispatch.control",
-    "check_cancelled": "telltale.worker.tracker",
-    "current": "telltale.worker.tracker",
+    "check_cancelled": "telltale.worker.current",
+    "current": "telltale.worker.current",
     "enqueue": "telltale.dispatch.enqueue",
     "enqueue_many": "telltale.dispatch.enqueue",
     "follow": "telltale.dispatch.follow",
-    "no_cancel": "telltale.worker.tracker",
+    "no_cancel": "telltale.worker.current",
     "notify": "telltale.messages",
     "owned_by": "telltale.owners",
     "progress": "telltale.worker.loops",
     "publish": "telltale.messages",
     "retry": "telltale.dispatch.control",
-    "stage": "telltale.worker.tracker",
+    "stage": "telltale.worker.current",
     "ticket_for": "telltale.pages.permissions",
     "track": "telltale.worker.run",
     "tracked": "telltale.dispatch.tracked",

@@ -21,14 +21,18 @@ class TelltaleConfig(AppConfig):
         from telltale import checks  # noqa: F401
         from telltale.dispatch import registry
         from telltale.live import heard
+        from telltale.messages import on_notice
         from telltale.pages.sign_in import on_sign_in
-        from telltale.pages.sign_out import on_sign_out, on_user_deleted, on_user_saved
+        from telltale.pages.sign_out import on_sign_in_over_another, on_sign_out, on_user_deleted, on_user_saved
+        from telltale.push.prompt import prompt
         from telltale.pusher.server import mounting
 
         registry.install()
         user_logged_in.connect(on_sign_in, dispatch_uid="telltale.sign_in")
+        user_logged_in.connect(on_sign_in_over_another, dispatch_uid="telltale.sign_in_over_another")
         user_logged_out.connect(on_sign_out, dispatch_uid="telltale.sign_out")
         post_save.connect(on_user_saved, sender=get_user_model(), dispatch_uid="telltale.user_saved")
         post_delete.connect(on_user_deleted, sender=get_user_model(), dispatch_uid="telltale.user_deleted")
         heard.install()
+        on_notice(prompt.schedule)
         mounting.add_to_live_server()

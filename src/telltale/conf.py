@@ -30,8 +30,8 @@ class Settings:
     follow: Mapping[str, str | None] = field(default_factory=dict)
     """Tasks to track without a decorator: name patterns such as "newsletter.tasks.*", each with its label or None."""
     database: str = "default"
-    """The alias of the database that holds Telltale's tables: that to which users are written, whose transactions
-    decide whether a task starts. All reads go there too, whatever a router says of replicas."""
+    """The alias of the database with Telltale's tables. Users must be written to the same one, because its transactions
+    decide whether a task starts. All reads go there too, even if a router sends reads to replicas."""
 
     beat_s: float = 8.0
     """A worker renews its leases this often."""
@@ -49,11 +49,11 @@ class Settings:
     """How long a worker retries saving a task's end while the database is unavailable, before the runner goes on."""
 
     spool: str | None = None
-    """A directory for ends that a process could not write before it exits; None: one of the worker's user in the
-    system's directory for temporary files."""
+    """A directory for ends of tasks that a process could not save before it exited; None: a directory of the worker's
+    user in the system's directory for temporary files."""
 
     queue_status_every_s: float | None = 5.0
-    """How often a runner is asked why a task that a page shows waits; None: never."""
+    """How often a runner is asked about a waiting task that a page shows; None: never."""
     keep_ended_s: float = 30 * 86_400.0
     """How long ended tasks and shown notices are kept."""
     keep_unseen_s: float = 90 * 86_400.0
@@ -65,8 +65,10 @@ class Settings:
     """How long a notice waits for a page before it is handed over to `unseen`."""
     unseen_url: str | None = None
     """The site's address, for the links in mails, such as "https://example.com"."""
+    push: Mapping[str, Any] | None = None
+    """Web push, if set: "VAPID_PRIVATE_KEY" and "VAPID_SUBJECT", maybe "AFTER_S" and "SERVICES"; see docs/push.md."""
     unstarted_s: float | None = 1_800.0
-    """A waiting task that no worker starts for this long, although nothing is in the way, ends as failed: its runner
+    """A waiting task that no worker starts for this long, although nothing prevents it, ends as failed: its runner
     has probably lost it. None: only `keep_queued_s` counts."""
     keep_queued_s: float = 7 * 86_400.0
     """A task that no worker starts within this time, counted from when it was due, ends as failed."""
@@ -84,12 +86,15 @@ class Settings:
     """Dotted path of `(task, arguments) -> arguments`: what the admin shows of a task's arguments, {"args": […],
     "kwargs": {…}}; nothing if it returns None. Without it, values are starred out whose names look secret."""
     authentication: tuple[str, ...] = ()
-    """Dotted paths of what finds a request's user beside the session, such as
+    """Dotted paths of classes or functions that find a request's user, besides the session, such as
     "rest_framework.authentication.TokenAuthentication"; see docs/api-clients.md."""
     allowed_origins: tuple[str, ...] = ()
     """Other origins whose pages may use Telltale: "https://app.example.com", "https://*.example.com" or "*"."""
     long_poll_s: float = 25.0
     """How long a poll may stay open under ASGI."""
+    share_streams: bool = True
+    """Whether a person's tabs share one event stream or long poll: over HTTP/1.1, browsers allow a site six requests at
+    a time. WebSockets are not shared."""
     poll_s: float = 2.0
     """How often clients poll where a poll can't stay open."""
     recheck_s: float | None = None
@@ -105,6 +110,8 @@ class Settings:
     process. Many visitors may share an address. Private addresses, such as a proxy's, are not counted."""
     show_ended_s: float = 86_400.0
     """How long an ended task stays in its owner's tray."""
+    favicon: bool = True
+    """Whether the icon of a hidden page shows the progress of its first task; its title does in any case."""
 
     pusher_events_per_s: float = 1.0
     """How many events of progress a process sends to a Pusher service in a second, on average. Ends, notices and a
@@ -123,7 +130,7 @@ class Settings:
 
     pusher_js: str | None = None
     """The address of pusher-js, which pages import to listen to the service: a URL, or a static file's path such as
-    "vendor/pusher.min.js"; None: a page that has loaded it by itself listens by its global `Pusher`."""
+    "vendor/pusher.min.js"; None: a page listens if it has loaded pusher-js by itself, as the global `Pusher`."""
     pusher_js_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of pusher-js that replace those which the broker's URL gives, such as {"wsHost": "push.example.org"}
     where browsers reach the service by another name than servers do."""

@@ -6,7 +6,7 @@ once, and followers get everything from the store. These functions need no reque
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -21,7 +21,7 @@ from telltale.brokers.counts import counts
 from telltale.core.outage import Outage
 from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, bounded
 from telltale.core.topics import parse_open
-from telltale.core.wire import LEVELS, Envelope, Event, Notice, encode
+from telltale.core.wire import LEVELS, Envelope, Event, Kind, Notice, encode
 from telltale.owners import Owner
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,17 @@ EVENT_BYTES: Final = 8_192
 """Upper bound of an event's data, in bytes of JSON."""
 
 _outage = Outage(logger, "Publishing to the broker", "Pages get updates later, from the database.")
+
+
+_notice_listeners: list[Callable[[set[str]], None]] = []
+
+
+def on_notice(listener: Callable[[set[str]], None]) -> None:
+    """Call `listener` with the topics of notices that this process has stored, once they are committed.
+
+    It is called before they are published, in the same thread: it must not raise and not block.
+    """
+    _notice_listeners.append(listener)
 
 
 def notify(to: Any, text: str, *, level: str = "info", url: str | None = None) -> Notice:
@@ -100,6 +111,10 @@ def announce(envelopes: Iterable[Envelope]) -> None:
 
 def send_to_broker(envelopes: Iterable[Envelope]) -> bool:
     """Send these to the broker at once; False if it fails. The log says when failures begin and end."""
+    envelopes = list(envelopes)
+    if topics := {topic for envelope in envelopes if envelope.kind is Kind.NOTICE for topic in envelope.topics}:
+        for listener in _notice_listeners:
+            listener(topics)
     try:
         messages = [Message(envelope.topics, envelope.to_bytes()) for envelope in envelopes]
         broker().publish(messages)

@@ -136,7 +136,8 @@ def session_digest(key: str, *, secret: str | bytes | None = None) -> str:
 CURRENT_OWNER: Final = object()
 """Default of `owner=`: the owner of the current request or task; no owner outside of both."""
 
-_current: ContextVar[Any] = ContextVar("telltale_owner", default=None)
+_current: ContextVar[tuple[Any]] = ContextVar("telltale_owner", default=(None,))
+"""The owner, in a tuple of its own for each `owned_by`."""
 
 
 def resolve_owner(owner: Any) -> Owner:
@@ -146,17 +147,24 @@ def resolve_owner(owner: Any) -> Owner:
 
 def current_owner() -> Owner:
     """Return the owner of tasks that are enqueued here without `owner=`; within a request, the visitor."""
-    return Owner.of(_current.get(), create_session=True)
+    return Owner.of(_current.get()[0], create_session=True)
 
 
 @contextmanager
 def owned_by(owner: Any) -> Iterator[None]:
     """Tasks that are enqueued within this context belong to `owner`: a request, a user, an `Owner` or None."""
-    token = _current.set(owner)
+    outer, here = _current.get(), (owner,)
+    _current.set(here)
+    is_here = True
     try:
         yield
+    except GeneratorExit:
+        # A generator was left early. It may be finalized much later, while this thread serves another visitor.
+        is_here = _current.get() is here
+        raise
     finally:
-        _current.reset(token)
+        if is_here:
+            _current.set(outer)
 
 
 def note_ticket(request: object) -> None:

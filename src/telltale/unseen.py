@@ -6,6 +6,7 @@ handed over.
 """
 
 import logging
+import random
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ MAX_FAILURES: Final = 3
 SUBJECT_LENGTH: Final = 120
 """Characters of a mail's subject."""
 
+_failed: Final[set[str]] = set()
+"""Topics for which the last try of this process failed; they come last."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
@@ -53,11 +57,13 @@ def hand_over(hook: Hook | None = None) -> HandedOver:
         except Exception:
             # A site's own code, or a mail server that is away.
             logger.exception("Handing over the notices of %s failed; it is tried again at the next call.", topic)
+            _failed.add(topic)
             failures, failures_in_a_row = failures + 1, failures_in_a_row + 1
             if failures_in_a_row == MAX_FAILURES:
                 break
         else:
             failures_in_a_row = 0
+            _failed.discard(topic)
             notices, users = notices + count, users + bool(count)
     return HandedOver(notices=notices, users=users, failures=failures)
 
@@ -88,7 +94,11 @@ def _configured_hook() -> Any:
 def _due_users() -> Iterator[tuple[Any, str]]:
     """The users with notices that are due, each with the topic. Users that are gone or not active get none."""
     users = get_user_model()._default_manager.using(conf.settings().database)
-    for topic in store.due_topics():
+    topics = store.due_topics()
+    _failed.intersection_update(topics)
+    # A few users whose address a mail server refuses must not hold up all others, call after call.
+    random.shuffle(topics)
+    for topic in sorted(topics, key=_failed.__contains__):
         try:
             user = users.filter(pk=unescape(parse(topic)[1])).first()
         except (ValueError, ValidationError):
