@@ -6,6 +6,7 @@ SHELL := bash
 PYTHON ?= python3
 PORT ?= 8000
 N ?= 100000
+M ?= 1000
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,19 +20,20 @@ VENV6 := .venv-django6
 VENV_BENCH := .venv-bench
 
 # Tests that also run on PostgreSQL and MariaDB.
-ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch
+ON_SERVERS := tests/store tests/test_messages.py tests/worker tests/dispatch tests/upgrade/test_frozen.py tests/faults/test_databases.py
 
 RUNNERS := tests/runners tests/dispatch
 NETWORK := tests/brokers tests/transports tests/server tests/live
 CHANNELS := tests/channels tests/examples
 PUSHER := tests/pusher
 FRESH := tests/fresh
-PAGES := tests/docs tests/browser tests/accounts
+PAGES := tests/docs tests/accounts
+BROWSER := tests/browser
 
-# They depend on neither Django's nor Python's version, so once in a run is enough.
-PURE := tests/simulation tests/benchmarks
+# They depend on neither Django's nor Python's version, or are too costly for that: once in a run is enough.
+PURE := tests/simulation tests/benchmarks tests/store/test_history.py tests/test_architecture.py tests/test_waits.py tests/faults/test_catalogue.py tests/security/test_catalogue.py
 
-.PHONY: help install services messages fmt lint types quick test newest js databases on-postgres on-mariadb runners network channels pusher pusher-clients fresh pages others browser load simulate bench figures demo example-channels example-pusher clean
+.PHONY: help install services messages fmt lint types quick test newest js databases on-postgres on-mariadb runners network channels pusher pusher-clients fresh pages others browser load faults probe soak security audit simulate bench figures demo example-channels example-pusher clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,13 +48,13 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.demo
-	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server]'
+	$(BIN)/pip install --quiet --group test --group lint --group bench --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server,push]'
 	touch $@
 
 $(VENV6)/.dev: pyproject.toml
 	test -x $(VENV6)/bin/python || $(NEWEST) -m venv $(VENV6)
 	$(VENV6)/bin/pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server]' --group test --group demo 'django>=6'
+	$(VENV6)/bin/pip install --quiet --editable '.[celery,tasks,rq,dramatiq,huey,procrastinate,q2,redis,postgres,channels,server,push]' --group test --group demo 'django>=6'
 	touch $@
 
 services: ## install what the tests need: Redis, PostgreSQL, MariaDB, RabbitMQ, Chromium, node, gettext
@@ -94,29 +96,34 @@ $(SOFT)/node_modules/.installed: $(SOFT)/package.json $(SOFT)/package-lock.json
 	npm --prefix $(SOFT) ci --no-audit --no-fund --silent
 	touch $@
 
-js: node_modules/.installed ## types and tests of the browser's modules, in node
+FRAMEWORKS := tests/docs/frameworks
+$(FRAMEWORKS)/node_modules/.installed: $(FRAMEWORKS)/package.json $(FRAMEWORKS)/package-lock.json
+	npm --prefix $(FRAMEWORKS) ci --no-audit --no-fund --silent
+	touch $@
+
+js: node_modules/.installed $(FRAMEWORKS)/node_modules/.installed ## types and tests of the browser's modules, in node
 	node_modules/.bin/tsc -p jsconfig.json
 	node --test tests/js/*.test.js
 
 quick: lint types js ## lint, types and all tests that need no service, in two processes
-	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not service'
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not service and not fault'
 
-browser: $(VENV)/.dev services ## the pages in a real browser
-	$(BIN)/pytest -q tests/browser
+browser: $(VENV)/.dev services ## the demo's pages in a real browser
+	$(BIN)/pytest $(BROWSER)
 
 newest: ## the quick tests, Django's own tasks with their worker, and its own policy, on the newest Python and Django
 ifeq ($(NEWEST),)
 	@echo 'NOT RUN: Django 6 needs Python 3.12 or newer, and none was found on this machine.'
 else
 	$(MAKE) $(VENV6)/.dev
-	$(VENV6)/bin/pytest -q -m 'not service' $(PURE:%=--ignore=%)
+	$(VENV6)/bin/pytest -q -m 'not service and not fault' $(PURE:%=--ignore=%)
 	$(VENV6)/bin/pytest -q -m service tests/runners/test_django_tasks.py tests/docs/test_content_security_policy.py
 endif
 
-databases: on-postgres on-mariadb ## store, workers and Procrastinate on PostgreSQL, store and workers on MariaDB
+databases: on-postgres on-mariadb ## store, workers, attacks and Procrastinate on PostgreSQL, store and workers on MariaDB
 
 on-postgres: $(VENV)/.dev services
-	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/runners/test_procrastinate.py tests/runners/test_open_transactions.py
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS) tests/security/test_requests.py tests/security/test_isolation.py tests/runners/test_procrastinate.py tests/runners/test_open_transactions.py
 
 on-mariadb: $(VENV)/.dev services
 	$(BIN)/python -m tests.servers mariadb -- $(BIN)/pytest -q --reuse-db $(ON_SERVERS)
@@ -140,24 +147,47 @@ pusher-clients: $(VENV)/.dev services $(DRIVERS)/node_modules/.installed ## the 
 fresh: $(VENV)/.dev services node_modules/.installed ## the documented pip install lines and pages, from the wheel, in fresh environments with a browser
 	$(BIN)/pytest $(FRESH)
 
-pages: $(VENV)/.dev services $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## the docs' examples and the pages, in a real browser, in sites of several kinds
+pages: $(VENV)/.dev services node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed $(FRAMEWORKS)/node_modules/.installed ## the docs' examples and the pages, in a real browser, in sites of several kinds
 	$(BIN)/pytest $(PAGES)
 
 others: $(VENV)/.dev services ## all other tests, on SQLite, with more simulated histories
-	SIMULATION_HISTORIES=12000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%)
+	SIMULATION_HISTORIES=12000 $(BIN)/pytest $(RUNNERS:%=--ignore=%) $(NETWORK:%=--ignore=%) $(CHANNELS:%=--ignore=%) $(PUSHER:%=--ignore=%) $(FRESH:%=--ignore=%) $(PAGES:%=--ignore=%) $(BROWSER:%=--ignore=%)
 
-# Four at a time, the longest first: they mostly wait for processes, and share no port, directory or database.
+# Six at a time: they share no port, directory or database. First those that mostly wait, for processes and downloads.
 # The same code gets the same answer: order and examples are drawn from SEED. Other runs draw new ones each time.
 test: export TELLTALE_SEED := $(SEED)
 test: export PYTEST_ADDOPTS += --randomly-seed=$(SEED)
-test: services lint types js $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind (SEED=7 make test)
-	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j4 --output-sync=target pages pusher others runners network channels on-postgres on-mariadb pusher-clients fresh newest
+test: services $(VENV)/.dev node_modules/.installed $(DRIVERS)/node_modules/.installed $(HTMX)/node_modules/.installed $(SOFT)/node_modules/.installed $(FRAMEWORKS)/node_modules/.installed ## everything, with real services, which it starts and stops; fails if a file is left behind (SEED=7 make test)
+	TELLTALE_TEST_RETRY=1 .ci/leaves-nothing $(MAKE) --keep-going -j6 --output-sync=target fresh pages browser pusher-clients pusher others runners network channels newest on-postgres on-mariadb lint types js
+
+security: $(VENV)/.dev services ## every attack of docs/threats.md, over real servers
+	$(BIN)/pytest -q -m security
+	node --test --test-name-pattern='^[sS][0-9]+:? ' tests/js/*.test.js
+
+# Asks the registries which versions of what is installed have known weaknesses.
+audit: $(VENV)/.dev node_modules/.installed ## known weaknesses of the installed packages (needs the network)
+	$(BIN)/pip freeze --exclude-editable | $(BIN)/pip-audit --strict --disable-pip --no-deps --requirement /dev/stdin
+	.ci/audit-npm . $(DRIVERS) $(HTMX) $(SOFT) $(FRAMEWORKS)
+
+# Every fault of docs/faults.md, on SQLite and on PostgreSQL; brokers, servers and browsers are started by the tests.
+FAULTS := -q -p tests.faults.report --faults-report var/faults.json -m ''
+faults: $(VENV)/.dev services ## inject every fault of docs/faults.md, also those that take minutes; writes var/faults.json
+	rm -f var/faults.json
+	$(BIN)/python -m pytest $(FAULTS) tests
+	$(BIN)/python -m tests.servers postgres -- $(BIN)/python -m pytest $(FAULTS) --reuse-db $(ON_SERVERS)
+
+probe: $(VENV)/.dev ## what each ASGI server does with clients that misbehave, as a table (some ten minutes)
+	$(BIN)/python -W ignore -m tests.faults.probe
 
 load: $(VENV)/.dev services ## ten thousand clients for ten minutes, with a Redis restart (LOAD_MINUTES=1 make load)
 	$(BIN)/pytest -q -m load tests/load
 
-simulate: $(VENV)/.dev ## N simulated histories (make simulate N=1000000)
+soak: $(VENV)/.dev services ## 10,000 followers and 500 updates a second for 30 minutes, with every process ended once (SOAK_MINUTES=3 make soak)
+	$(BIN)/python -W ignore -m tests.load.soak --minutes $(or $(SOAK_MINUTES),30)
+
+simulate: $(VENV)/.dev ## N simulated histories, and M of the real store against its model (make simulate N=1000000 M=5000)
 	$(BIN)/python -m tests.simulation $(N)
+	MACHINE_EXAMPLES=$(M) $(BIN)/pytest -q tests/store/test_machine.py
 
 $(VENV_BENCH)/.peers: benchmarks/contenders/peer_apps/requirements.txt
 	test -x $(VENV_BENCH)/bin/python || $(PYTHON) -m venv $(VENV_BENCH)
@@ -185,4 +215,4 @@ example-pusher: ## the example with Pusher's own libraries against the stand-in 
 	@$(MAKE) --no-print-directory -C examples/pusher run PORT=$(PORT)
 
 clean: ## remove what the other targets create
-	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules $(HTMX)/node_modules $(SOFT)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV6) $(VENV_BENCH) node_modules $(DRIVERS)/node_modules $(HTMX)/node_modules $(SOFT)/node_modules $(FRAMEWORKS)/node_modules var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,12 +1,13 @@
 """What all tests share: nobody inherits another's broker, settings or owner, nor what was usual in another's tests."""
 
 import os
+import re
 
 import hypothesis
 import pytest
 
 from telltale.live import heard
-from telltale.store import durations
+from telltale.store import clock, durations
 
 # A busy machine may take a second for one example. `make test` sets TELLTALE_SEED, and always runs the same ones.
 hypothesis.settings.register_profile(
@@ -20,26 +21,42 @@ hypothesis.settings.load_profile("tests")
 
 @pytest.fixture(autouse=True)
 def nothing_learnt() -> None:
-    """The store keeps for some seconds what it knows of durations, and reads listen to late workers for a minute."""
+    """The store keeps for some seconds what it knows of durations, and reads listen to late workers for a minute.
+
+    The store's clock keeps its measurement for a minute. Without it, a test that asks a database for the time must say
+    that it needs one, whatever ran before it.
+    """
+    clock._measurements.clear()
     durations._cached.clear()
     durations._unwritten.clear()
     heard.forget()
 
+
+ATTACK = re.compile(r"test_s\d\d_")
+"""How the name of a test begins that covers a row of docs/threats.md, such as S9."""
 
 SECOND_TRIES = 5
 """The most tests of one run that may need a second try."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With TELLTALE_TEST_RETRY, as `make test` sets it, a test of real processes that fails is run once more.
+    """Mark the tests of attacks. With TELLTALE_TEST_RETRY, as `make test` sets it, some tests may run once more.
 
-    Several suites share the machine then, and a process may get no turn for many seconds. The report names each such
-    test and shows its first failure, which is a fault of the test or of the code until it is explained.
+    Several suites share the machine then, and a process or a thread may get no turn for many seconds. The report names
+    each test that failed at first and shows why: a fault of the test or of the code until it is explained.
     """
+    for item in items:
+        if ATTACK.match(item.name):
+            item.add_marker(pytest.mark.security)
     if os.environ.get("TELLTALE_TEST_RETRY"):
         for item in items:
-            if item.get_closest_marker("service"):
+            if _has_processes_or_threads(item):
                 item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def _has_processes_or_threads(item: pytest.Item) -> bool:
+    database = item.get_closest_marker("django_db")
+    return bool(item.get_closest_marker("service") or (database and database.kwargs.get("transaction")))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -340,6 +340,19 @@ class MariaDB(Server):
         grant = "CREATE USER telltale@localhost IDENTIFIED BY 'telltale'; GRANT ALL ON *.* TO telltale@localhost;"
         subprocess.run([*root, grant], check=True, capture_output=True)
 
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
+        """End it, also if it is paused."""
+        self.resume()
+        super().stop(with_signal)
+
+    def pause(self) -> None:
+        """Suspend the process: connections stay open, and no answer comes."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue the process."""
+        self._process.send_signal(signal.SIGCONT)
+
 
 class RabbitMQ(Server):
     """A node of its own, with its own port mapper."""

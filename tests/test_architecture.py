@@ -8,6 +8,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ SOURCE = Path(telltale.__file__).parent
 ROOMS = [
     "core",
     "native",
+    "tracing",
     "conf",
     "authentication",
     "owners",
@@ -31,14 +33,19 @@ ROOMS = [
     "messages",
     "unseen",
     "worker",
+    "logs",
+    "metrics",
     "dispatch",
     "runners",
     "transports",
     "live",
+    "push",
     "server",
     "pages",
+    "api",
     "channels",
     "pusher",
+    "page_data",
     "asgi",
     "testing",
 ]
@@ -57,13 +64,16 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield parts[0], path
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> list[str]:
     """Dotted names that the file imports, anywhere in it, also for typing alone."""
+    names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def room_of(name: str) -> str | None:

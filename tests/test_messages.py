@@ -53,7 +53,7 @@ def test_a_message_in_a_transaction_is_sent_after_the_commit(ada: User, received
     assert_eventually(lambda: len(received) == 2, "both messages were sent")
 
 
-def test_a_message_that_is_rolled_back_is_never_sent(ada: User, received: list[Envelope]) -> None:
+def test_f29_a_message_that_is_rolled_back_is_never_sent(ada: User, received: list[Envelope]) -> None:
     with transaction.atomic():
         telltale.notify(ada, "Rolled back")
         transaction.set_rollback(True)

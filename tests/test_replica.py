@@ -154,7 +154,7 @@ print("all on the writer")
 """
 
 
-def test_everything_of_telltale_is_read_from_the_writer_in_the_transaction_that_is_open(tmp_path: Path) -> None:
+def test_f28_everything_of_telltale_is_read_from_the_writer_in_the_transaction_that_is_open(tmp_path: Path) -> None:
     (tmp_path / "site_settings.py").write_text(SETTINGS)
     path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "src")])
     environment = {**os.environ, "PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "site_settings"}

@@ -99,7 +99,7 @@ def test_what_is_too_new_or_was_shown_or_is_held_by_a_page_or_is_long_overdue_is
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_processes_that_hand_over_at_the_same_time_one_gets_each_notice(ada: Any) -> None:
+def test_f62_of_processes_that_hand_over_at_the_same_time_one_gets_each_notice(ada: Any) -> None:
     texts = [f"{n}" for n in range(5)]
     for text in texts:
         old_notice(ada, text)
@@ -152,6 +152,22 @@ def test_after_three_errors_in_a_row_the_rest_waits_for_the_next_call() -> None:
         old_notice(person(f"user {n}"), "Hello")
     hook = Hook(error=OSError("away"))
     assert unseen.hand_over(hook).failures == len(hook.calls) == 3
+
+
+def test_users_whose_mail_is_refused_again_and_again_do_not_hold_up_the_others() -> None:
+    refused = {f"refused {n}" for n in range(unseen.MAX_FAILURES + 1)}
+    for name in ("first", *sorted(refused), "last"):  # One of the two comes after those that are refused.
+        old_notice(person(name), "Hello")
+    handed_over: list[str] = []
+
+    def hook(user: Any, _notices: Sequence[Notice]) -> None:
+        if user.get_username() in refused:
+            raise OSError("no such mailbox")
+        handed_over.append(user.get_username())
+
+    for _ in range(2):  # At the latest by the second call, which begins with those that did not fail.
+        unseen.hand_over(hook)
+    assert sorted(handed_over) == ["first", "last"]
 
 
 def test_users_without_an_address_inactive_users_and_sessions_keep_their_notices_for_a_page() -> None:

@@ -43,6 +43,7 @@ WAITS = {
     "channels/mounting.py _refuse receive": FIRST_EVENT,
     "channels/mounting.py _refuse send": RESPONSE,
     "channels/relaying.py GroupListener._listen group_add": LAYER,
+    "channels/relaying.py GroupListener._send_last send": LAYER,
     "channels/relaying.py GroupListener.run group_discard": LAYER,
     "channels/relaying.py GroupListener.run new_channel": LAYER,
     "channels/runner/backlog.py Backlog._read _receive": STOPS,

@@ -125,7 +125,7 @@ def test_after_a_sign_in_without_a_new_page_the_first_task_is_live_to_its_end(op
     assert_live_to_the_end(page, start(page))
 
 
-def test_signed_out_in_another_tab_a_page_that_follows_a_shared_topic_says_so_at_the_bar_and_not_that_the_task_is_lost(
+def test_f57_signed_out_in_another_tab_a_page_that_follows_a_shared_topic_says_so_and_not_that_the_task_is_lost(
     open_page: Callable[[], Page],
 ) -> None:
     page = open_page()

@@ -39,5 +39,8 @@ elif "CELERY_VISIBLE_S" in os.environ:
     }
 if os.environ.get("CELERY_RESULTS"):
     app.conf.update(result_backend=os.environ["CELERY_RESULTS"], task_track_started=True, result_extended=True)
+if "CELERY_REUSES" in os.environ:
+    # By default, Celery closes the database connection before and after each task.
+    app.conf.CELERY_DB_REUSE_MAX = int(os.environ["CELERY_REUSES"])
 if os.environ.get("CELERY_EARLY"):
     app.finalize()  # Some code of a site may read `app.tasks` before the tasks are imported.

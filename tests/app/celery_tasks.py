@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from celery import Task, current_app, shared_task
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from redis import Redis
 
@@ -67,6 +68,12 @@ def retry_once(self: Any, log: str) -> None:
 def autoretry(log: str) -> None:
     append_line(log, "autoretry")
     raise ConnectionError("down")
+
+
+@shared_task(autoretry_for=(Exception,), max_retries=1, default_retry_delay=0)
+@telltale.tracked
+def autoretry_anything(name: str) -> None:
+    raise {"SoftTimeLimitExceeded": SoftTimeLimitExceeded(), "Reject": Reject()}[name]
 
 
 @shared_task(bind=True)
@@ -158,6 +165,15 @@ def _redis() -> Redis:
 
 nap_untracked = shared_task(name="tests.nap_untracked")(_nap)
 nap = shared_task(name="tests.nap")(telltale.tracked(_nap))
+
+
+def _nap_and_read(duration_ms: int) -> None:
+    get_user_model().objects.exists()
+    _nap(duration_ms)
+
+
+nap_and_read_untracked = shared_task(name="tests.nap_and_read_untracked")(_nap_and_read)
+nap_and_read = shared_task(name="tests.nap_and_read")(telltale.tracked(_nap_and_read))
 
 
 @shared_task

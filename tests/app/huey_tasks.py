@@ -1,5 +1,8 @@
 """The tests' tasks for Huey."""
 
+from datetime import UTC, datetime, timedelta
+
+from huey import RetryTask, exceptions
 from huey.contrib.djhuey import db_task
 
 import telltale
@@ -64,3 +67,21 @@ def fail_twice(log: str) -> None:
 @telltale.tracked
 def expire(log: str) -> None:
     append_line(log, "expire")
+
+
+RETRIES = {
+    "in seconds": lambda: RetryTask(delay=3_600),
+    "in a timedelta": lambda: RetryTask(delay=timedelta(hours=1)),
+    "at a local time": lambda: RetryTask(eta=datetime.now() + timedelta(hours=1)),
+    "at a time": lambda: RetryTask(eta=datetime.now(UTC) + timedelta(hours=1)),
+}
+"""Exceptions by which a task asks to be run again in an hour."""
+
+if hasattr(exceptions, "RateLimitExceeded"):  # Not in older versions.
+    RETRIES["at a limit"] = lambda: exceptions.RateLimitExceeded("mail", 3_600)
+
+
+@db_task()
+@telltale.tracked
+def retry(how: str) -> None:
+    raise RETRIES[how]()

@@ -8,18 +8,20 @@ from tests.servers import ROOT
 PAGE: Final = (ROOT / "docs" / "soft-navigation.md").read_text()
 MODULES: Final = ROOT / "tests" / "docs" / "soft" / "node_modules"
 LIBRARIES: Final = {
-    "turbo": "@hotwired/turbo",
-    "htmx2": "htmx.org",
-    "htmx4": "htmx4",
-    "idiomorph": "idiomorph",
-    "alpine": "alpinejs",
-    "vue": "vue",
+    "turbo": "@hotwired/turbo/dist",
+    "htmx2": "htmx.org/dist",
+    "htmx4": "htmx4/dist",
+    "idiomorph": "idiomorph/dist",
+    "unpoly": "unpoly",
+    "alpine": "alpinejs/dist",
+    "vue": "vue/dist",
 }
+"""The folders of the libraries' files, by their names below `STATIC_URL`."""
 SETTINGS: Final = f"""
 from tests.accounts.settings import *
 DEBUG = True
 ROOT_URLCONF = "site_urls"
-STATICFILES_DIRS = {[(name, str(MODULES / package / "dist")) for name, package in LIBRARIES.items()]!r}
+STATICFILES_DIRS = {[(name, str(MODULES / folder)) for name, folder in LIBRARIES.items()]!r}
 TEMPLATES[0]["DIRS"] = [DIRECTORY / "templates"]
 """
 # Tasks fail after their test, so no usual duration is learnt. By one, bars would be filled before a count is saved.
@@ -95,7 +97,12 @@ urlpatterns[0:1] = [
 """
 
 
+OWN_ROW: Final = """<template class="telltale-row own"><b class="telltale-label"></b></template>"""
+"""Markup of the site's own for the tray's rows."""
+
+
 def files() -> dict[str, str]:
     """Return the files of the site, with the page's templates."""
-    templates = re.findall(r"^```django\n\{# (templates/\w+\.html) #\}\n(.*?)^```", PAGE, re.S | re.M)
+    page = PAGE.replace("<task-tray>", "<task-tray>" + OWN_ROW)
+    templates = re.findall(r"^```django\n\{# (templates/\w+\.html) #\}\n(.*?)^```", page, re.S | re.M)
     return {**dict(templates), "site_settings.py": SETTINGS, "soft_tasks.py": TASKS, "site_urls.py": URLS}

@@ -36,6 +36,7 @@ TELLTALE |= {"BROKER": "memory://"}
 
 URLS = """
 from django.urls import include, path
+from rest_framework.routers import SimpleRouter
 from shop.api import api
 from shop.views import Imports
 %s
@@ -164,6 +165,23 @@ def test_node_on_another_origin_follows_a_task_of_django_ninja_to_its_end(
             pass
         httpx.post(f"{site.url}/release/")
         assert list(states)[-1] == [True, "succeeded"]
+
+
+@pytest.mark.parametrize(("url", "scheme"), [("rest/imports/", "Token"), ("ninja/imports", "Bearer")])
+def test_the_sites_own_api_starts_shows_and_cancels_a_task(
+    site: AccountsSite, token: str, url: str, scheme: str
+) -> None:
+    headers = {"Authorization": f"{scheme} {token}", "Accept": "application/json"}
+    with httpx.Client(base_url=site.url, headers=headers, timeout=PATIENCE_S) as client:
+        started = client.post(f"/{url}")
+        assert started.status_code == 202, started.text
+        own, end = f"/{url.strip('/')}/{started.json()['id']}", "/" if url.endswith("/") else ""
+        shown = client.get(own + end)
+        assert shown.json().keys() >= started.json().keys()
+        assert (shown.json()["id"], shown.json()["can_cancel"]) == (started.json()["id"], True)
+        cancelled = client.post(f"{own}/cancel{end}").json()
+        assert cancelled["cancel_requested"] or cancelled["state"] == "cancelled"
+        httpx.post(f"{site.url}/release/")
 
 
 def has_socket() -> bool:

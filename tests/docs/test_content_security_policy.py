@@ -75,7 +75,9 @@ def test_the_documented_settings_make_the_documented_header(site: AccountsSite, 
     assert directives(response.headers["content-security-policy"]) == directives(HEADER)
 
 
-def test_under_the_strictest_policy_bar_tray_toasts_and_buttons_work(site: AccountsSite, open_page: OpenPage) -> None:
+def test_s30_under_the_strictest_policy_bar_tray_toasts_and_buttons_work(
+    site: AccountsSite, open_page: OpenPage
+) -> None:
     page = open_page(site.url)
     assert_bar_moves(page)
 

@@ -73,7 +73,7 @@ def files() -> dict[str, str]:
         "shop/__init__.py": "",
         "shop/totals.py": of_events["shop/totals.py"],
         "templates/totals.html": TOTALS_PAGE % of_events["totals.html"],
-        "templates/events.html": EVENTS_PAGE % (of_events["own markup"], scripts),
+        "templates/events.html": EVENTS_PAGE % (of_events["own markup"] + of_events["tray markup"], scripts),
         "templates/shop/imports.html": template.replace('<div id="task">', boosted + '<div id="task">'),
     }
 
@@ -181,3 +181,28 @@ def test_the_page_about_htmx_names_the_headers_of_the_code() -> None:
     source = Path(ROOT / "src" / "telltale" / "pages" / "accepted.py").read_text()
     [names] = re.findall(r"SENT_BY_PROGRAMS: Final = \((.*)\)", source)
     assert [name for name in re.findall(r'"([\w-]+)"', names) if f"`{name}`" not in HTMX] == []
+
+
+@pytest.mark.service
+def test_the_tray_fills_the_documented_markup_and_creates_what_is_missing(page: Page) -> None:
+    page.goto("/events/")
+    button = page.locator("task-tray > button.telltale-tray-button.btn")
+    expect(button).to_have_accessible_name(re.compile(r"^Jobs( 1)?$"))
+    expect(page.locator("task-tray > a")).to_have_count(0)
+    assert page.locator("task-tray > template").evaluate_all("all => all.map(it => it.checkVisibility())") == [
+        False,
+        False,
+    ]
+    button.click()
+    row = page.locator("task-tray li.telltale-row.list-group-item")
+    expect(row).to_have_count(1)
+    expect(row).to_have_attribute("state", "running")
+    expect(row.locator("strong.telltale-label > a")).to_have_attribute("href", re.compile("/telltale/tasks/"))
+    stop = row.locator("form.telltale-cancel > button.btn-sm")
+    expect(stop).to_have_accessible_name("Stop: Import contacts")
+    stop.click()
+    expect(row).to_have_attribute("state", "cancelled")
+    expect(row.locator("small.telltale-status")).to_have_text("Stopped")
+    expect(row.locator("form.telltale-retry")).to_contain_text("Start again")
+    names = ("label", "figure", "bar", "status", "detail", "note", "cancel", "retry", "result", "row-actions", "top")
+    assert {name: row.locator(f".telltale-{name}").count() for name in names} == dict.fromkeys(names, 1)

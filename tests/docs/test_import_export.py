@@ -101,7 +101,7 @@ def page(browser: Browser, site: AccountsSite) -> Iterator[Page]:
     page.locator("input[type=submit]").first.click()
     page.locator("input[name=confirm]").click()
     page.wait_for_url(re.compile(r"/telltale/tasks/[\w-]{36}/$"))
-    expect(page.locator(".telltale-detail")).to_contain_text("2 of 5 rows")
+    expect(page.locator("task-progress .telltale-detail")).to_contain_text("2 of 5 rows")
     expect(page.locator("task-progress")).to_have_attribute("state", "running")
     yield page
     context.close()
@@ -116,7 +116,7 @@ def names(page: Page) -> list[str]:
 def test_an_import_in_the_admin_is_followed_live_and_cancelled_in_its_middle(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("task-progress")).to_have_attribute("state", "cancelled")
-    expect(page.locator(".telltale-detail")).to_have_text("after 3 of 5 rows")
+    expect(page.locator("task-progress .telltale-detail")).to_have_text("after 3 of 5 rows")
     assert names(page) == ["Ada", "Bob", "Grace"], "each row is committed by itself"
 
 
@@ -124,7 +124,7 @@ def test_an_import_in_the_admin_is_followed_live_and_cancelled_in_its_middle(pag
 def test_an_import_in_the_admin_is_live_to_its_end(page: Page) -> None:
     page.request.post("/release/")
     expect(page.locator("task-progress")).to_have_attribute("state", "succeeded")
-    expect(page.locator(".telltale-detail")).to_contain_text("5 rows")
+    expect(page.locator("task-progress .telltale-detail")).to_contain_text("5 rows")
     assert names(page) == ["Ada", "Bob", "Grace", "Joan", "Mary"]
 
 

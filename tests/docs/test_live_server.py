@@ -93,3 +93,8 @@ def test_the_documented_servers_are_the_tested_ones() -> None:
     assert (
         f"--ws telltale.server:{WebSocketProtocol.__name__} --http telltale.server:{HttpProtocol.__name__}"
     ) == LIVE_FLAGS
+
+
+def test_the_table_of_probes_has_the_tested_servers() -> None:
+    probed = PAGE.partition("<!-- probe -->")[2].partition("<!-- /probe -->")[0].strip().splitlines()
+    assert [cell.strip() for cell in probed[0].strip("|").split("|")] == ["", *COMMANDS]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Final
 
+from tests.push.service import PRIVATE_KEY
 from tests.servers import ROOT
 
 POSTGRES: Final = """
@@ -100,6 +101,10 @@ USES: Final = {
     ),
     "django-telltale[redis]": Use(settings='TELLTALE = {"BROKER": "$REDIS"}'),
     "django-telltale[postgres] psycopg[binary]": Use(settings=POSTGRES + 'TELLTALE = {"BROKER": "postgres://"}'),
+    "django-telltale[push]": Use(
+        settings=f'PUSH = {{"VAPID_PRIVATE_KEY": "{PRIVATE_KEY}", "VAPID_SUBJECT": "mailto:you@example.com"}}\n'
+        'TELLTALE = {"PUSH": PUSH}'
+    ),
     "django-telltale[pusher]": Use(
         other=command_of("pusher.md", "python -m telltale.pusher").replace("6001", "$OTHER_PORT"),
         settings='TELLTALE = {"BROKER": "pusher://app-key:app-secret@127.0.0.1:$OTHER_PORT/1?tls=0"}',
