@@ -1,6 +1,7 @@
 """Clients that connect, and retry: as our client in the browser does, or as the rig's, which only waits.
 
-Follows `backoff.js`, `fallback.js` and `live.js` of `static/telltale/live/`. Knows of a process only its `Admission`.
+Follows `backoff.js`, `fallback.js` and `connector.js` of `static/telltale/live/`. Of a process it knows its `Admission`
+only.
 """
 
 import math

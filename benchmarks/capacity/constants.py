@@ -65,7 +65,7 @@ def _client_constant(module: str, name: str) -> float:
 FIRST_S: Final = _client_constant("live/backoff.js", "FIRST_MS") / 1_000
 LONGEST_S: Final = _client_constant("live/backoff.js", "LONGEST_MS") / 1_000
 LONGEST_SPREAD_S: Final = _client_constant("live/backoff.js", "LONGEST_SPREAD_MS") / 1_000
-GREETING_TIMEOUT_S: Final = _client_constant("live/live.js", "ESTABLISH_MS") / 1_000
+GREETING_TIMEOUT_S: Final = _client_constant("live/connector.js", "ESTABLISH_MS") / 1_000
 ATTEMPTS_BEFORE_FALLBACK: Final = int(_client_constant("live/fallback.js", "ATTEMPTS_ONCE_ESTABLISHED"))
 
 

@@ -1,9 +1,11 @@
-"""1,000 short Celery tasks through one prefork worker with two children, with Telltale and without it, in one run.
+"""Short Celery tasks through one prefork worker with two children, with Telltale and without it, in one run.
 
     python -m benchmarks.reporting.short_tasks
 
 Prints the ratio of the throughputs for several durations of a task, and the writes that each task costs, counted by
-the database. Starts redis-server by itself; all files are in a temporary directory.
+the database. By default, Celery closes the database connection before and after each task. So the tasks run in three
+ways: they do not use the database themselves; they read one row; and Celery keeps the connection
+(`CELERY_DB_REUSE_MAX`). Starts redis-server by itself; all files are in a temporary directory.
 """
 
 import os
@@ -12,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rig.paths import ROOT
 
-TASKS = 1_000
+TASKS = 500
 WARM_UP = 50
 REPEATS = 3
 DURATIONS_MS = (5, 20, 50)
@@ -30,8 +34,6 @@ def main() -> None:
         os.environ["TELLTALE_TEST_DB"] = str(Path(directory) / "bench.sqlite3")
         os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
         os.environ["TELLTALE_BROKER"] = "local://"
-        # As a site with many short tasks sets it: without, Django opens the database anew for each task.
-        os.environ["TELLTALE_TEST_CONN_MAX_AGE"] = "60"
         import django
 
         django.setup()
@@ -45,43 +47,47 @@ def main() -> None:
 
 
 def measure(directory: Path) -> None:
-    """Measure all durations and print a line for each."""
-    worker = start_worker(directory)
-    count_writes = counter_of_writes()
-    try:
-        print(f"{TASKS:,} tasks, one prefork worker with two children, {os.cpu_count()} cores, SQLite, Redis")
-        print(f"{'task':>8} {'without':>12} {'with':>12} {'ratio':>22} {'writes per task':>16}")
-        for duration_ms in DURATIONS_MS:
-            measure_duration(duration_ms, count_writes)
-    finally:
-        worker.terminate()
-        worker.wait(20)
-
-
-def measure_duration(duration_ms: int, count_writes: Callable[[], int]) -> None:
-    """Run tracked and untracked tasks in turns, so that other load on the machine disturbs both alike."""
-    from telltale.core.states import State
-    from telltale.models import TaskState
+    """Measure all durations in all ways, and print a line for each."""
     from tests.app import celery_tasks
 
+    count_writes = counter_of_writes()
+    alone = (celery_tasks.nap_untracked, celery_tasks.nap)
+    reading = (celery_tasks.nap_and_read_untracked, celery_tasks.nap_and_read)
+    print(f"{TASKS:,} tasks, one prefork worker with two children, {os.cpu_count()} cores, SQLite, Redis")
+    print(f"{'task':>43} {'without':>10} {'with':>12} {'ratio':>22} {'writes per task':>16}")
+    with worker(directory):
+        for duration_ms in DURATIONS_MS:
+            measure_duration("does not use the database", alone, duration_ms, count_writes)
+            measure_duration("reads the database", reading, duration_ms, count_writes)
+    with worker(directory, CELERY_REUSES="1000"):
+        for duration_ms in DURATIONS_MS:
+            measure_duration("the connection is kept", alone, duration_ms, count_writes)
+
+
+def measure_duration(way: str, tasks: tuple[Any, Any], duration_ms: int, count_writes: Callable[[], int]) -> None:
+    """Run untracked and tracked tasks in turns, so that other load on the machine disturbs both alike."""
+    from telltale.core.states import State
+    from telltale.models import TaskState
+
+    untracked, tracked = tasks
     untracked_s, tracked_s, writes = [], [], 0.0
-    run(celery_tasks.nap_untracked, duration_ms, WARM_UP)
-    run(celery_tasks.nap, duration_ms, WARM_UP)
+    run(untracked, duration_ms, WARM_UP)
+    run(tracked, duration_ms, WARM_UP)
     for _ in range(REPEATS):
-        untracked_s.append(run(celery_tasks.nap_untracked, duration_ms, TASKS))
+        untracked_s.append(run(untracked, duration_ms, TASKS))
         TaskState.objects.all().delete()
         before = count_writes()
-        tracked_s.append(run(celery_tasks.nap, duration_ms, TASKS))
+        tracked_s.append(run(tracked, duration_ms, TASKS))
         wait_until(lambda: not TaskState.objects.exclude(state=State.SUCCEEDED).exists())
         assert TaskState.objects.count() == TASKS, "a task's end is missing"
         writes = (count_writes() - before) / TASKS
-    ratios = [untracked / tracked for untracked, tracked in zip(untracked_s, tracked_s, strict=True)]
+    ratios = [without_s / with_s for without_s, with_s in zip(untracked_s, tracked_s, strict=True)]
     spread = f"{min(ratios):.2f} – {statistics.median(ratios):.2f} – {max(ratios):.2f}"
     rates = f"{TASKS / statistics.median(untracked_s):8.0f}/s {TASKS / statistics.median(tracked_s):10.0f}/s"
-    print(f"{duration_ms:>5} ms {rates} {spread:>22} {writes:16.2f}")
+    print(f"{f'{duration_ms} ms, {way}':>43} {rates} {spread:>22} {writes:16.2f}", flush=True)
 
 
-def run(task: object, duration_ms: int, tasks: int) -> float:
+def run(task: Any, duration_ms: int, tasks: int) -> float:
     """Seconds from the worker's first task to the end of the last one; all tasks are queued before."""
     import redis
 
@@ -91,7 +97,7 @@ def run(task: object, duration_ms: int, tasks: int) -> float:
     client.delete("naps")
     celery_app.control.cancel_consumer("celery", reply=True, timeout=5, limit=1)
     for _ in range(tasks):
-        task.delay(duration_ms)  # type: ignore[attr-defined]
+        task.delay(duration_ms)
     began = time.perf_counter()
     celery_app.control.add_consumer("celery")
     wait_until(lambda: int(client.get("naps") or 0) >= tasks)
@@ -120,15 +126,22 @@ def counter_of_writes() -> Callable[[], int]:
     return count
 
 
-def start_worker(directory: Path) -> "subprocess.Popen[bytes]":
-    """Start the worker as a site would."""
+@contextmanager
+def worker(directory: Path, **environment: str) -> Iterator[None]:
+    """Run the worker as a site would."""
     command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "tests.app.celery", "worker", "-c", "2"]
     log = directory / "worker.log"
     with log.open("wb") as out:
-        worker = subprocess.Popen([*command, "-l", "WARNING"], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-    time.sleep(4)
-    assert worker.poll() is None, log.read_text()
-    return worker
+        process = subprocess.Popen(
+            [*command, "-l", "WARNING"], cwd=ROOT, env=os.environ | environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        time.sleep(4)
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
