@@ -31,6 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def immediate() -> Iterator[None]:
+    HUEY.storage.close()  # Huey replaces its storage now, and would leave this one's connection open.
     HUEY.immediate = True
     yield
     HUEY.immediate = False
