@@ -1,7 +1,9 @@
 """What all tests share: nobody inherits another's broker, settings or owner, nor what was usual in another's tests."""
 
+import gc
 import os
 import re
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -30,6 +32,13 @@ def nothing_learnt() -> None:
     durations._cached.clear()
     durations._unwritten.clear()
     heard.forget()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open() -> Iterator[None]:
+    """What the tests of a module leave open is reported in that module, not in whatever test the collector runs in."""
+    yield
+    gc.collect()
 
 
 ATTACK = re.compile(r"test_s\d\d_")
