@@ -92,10 +92,11 @@ GOOD_OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": 
         ({"OPTIONS": GOOD_OPTIONS, "ATOMIC_REQUESTS": True}, "only write lock", "Remove ATOMIC_REQUESTS"),
     ],
 )
+@pytest.mark.parametrize("name", ["django.db.backends.sqlite3", "django.contrib.gis.db.backends.spatialite"])
 def test_what_sqlite_needs_is_asked_for_by_an_error(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, database: dict[str, Any], problem: str, fix: str
+    settings: Any, monkeypatch: pytest.MonkeyPatch, name: str, database: dict[str, Any], problem: str, fix: str
 ) -> None:
-    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+    engine = {"ENGINE": name, "NAME": "db.sqlite3"}
     monkeypatch.setitem(settings.DATABASES, "default", engine | {"OPTIONS": GOOD_OPTIONS})
     assert checks.check_sqlite() == []
     monkeypatch.setitem(settings.DATABASES, "default", engine | database)
