@@ -3,7 +3,8 @@
 The cost of their queries grows with the open tasks and with those that ended within the last hour, not with history.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from django.db import connections
@@ -21,36 +22,50 @@ COUNTED: Final = 1_000
 """The most ends of one state that are counted."""
 
 
-def _rows() -> Any:
-    """Return the rows, by a connection that works: an exporter's thread has no request that replaces a broken one."""
+@contextmanager
+def _rows() -> Iterator[Any]:
+    """Give the rows, by a connection that works: an exporter's thread has no request that replaces a broken one.
+
+    A connection that is opened for them is closed again: some exporters start a thread for each scrape.
+    """
     connection = connections[conf.settings().database]
+    was_open = connection.connection is not None
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
-    return store.task_rows()
+    try:
+        yield store.task_rows()
+    finally:
+        if not was_open:
+            connection.close()
 
 
 def _recent_ends() -> Mapping[str, float]:
-    recent = _rows().filter(ended_at__gte=store.now() - RECENT_S)
-    return {state.value: float(recent.filter(state=state.value)[:COUNTED].count()) for state in State if state.ended}
+    with _rows() as rows:
+        recent = rows.filter(ended_at__gte=store.now() - RECENT_S)
+        ends = [state.value for state in State if state.ended]
+        return {state: float(recent.filter(state=state)[:COUNTED].count()) for state in ends}
 
 
 def _open_tasks() -> Mapping[str, float]:
-    rows = _rows().filter(ended_at=None).values_list("state").annotate(count=Count("pk")).order_by()
-    return dict.fromkeys((state.value for state in State if not state.ended), 0.0) | dict(rows)
+    with _rows() as rows:
+        counts = dict(rows.filter(ended_at=None).values_list("state").annotate(count=Count("pk")).order_by())
+    return dict.fromkeys((state.value for state in State if not state.ended), 0.0) | counts
 
 
 def _longest_wait_s() -> float:
-    rows, now = _rows(), store.now()
-    waiting = rows.filter(ended_at=None, state=State.QUEUED.value)
-    due = waiting.filter(Q(due_at=None) | Q(due_at__lte=now))
-    # A task that a person runs again is due from then on, however old it is.
-    since = due.aggregate(since=Min(Coalesce("due_at", "created_at")))["since"]
+    with _rows() as rows:
+        now = store.now()
+        waiting = rows.filter(ended_at=None, state=State.QUEUED.value)
+        due = waiting.filter(Q(due_at=None) | Q(due_at__lte=now))
+        # A task that a person runs again is due from then on, however old it is.
+        since = due.aggregate(since=Min(Coalesce("due_at", "created_at")))["since"]
     return 0.0 if since is None else max(0.0, now - since)
 
 
 def _overdue() -> float:
     """Return how many leases expired, of tasks that no page has read since."""
-    return float(_rows().filter(lease_until__lt=store.now(), ended_at=None).count())
+    with _rows() as rows:
+        return float(rows.filter(lease_until__lt=store.now(), ended_at=None).count())
 
 
 SITE: Final = (
