@@ -3,7 +3,8 @@
  */
 import { ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
 import { urlFor } from "telltale/page.js"
-import { REDIRECT, isJson } from "telltale/refusal.js"
+import { isJson } from "telltale/refusal.js"
+import { GET_JSON } from "telltale/requests.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Page } from "telltale/page.js" */
 
@@ -17,16 +18,11 @@ import { REDIRECT, isJson } from "telltale/refusal.js"
  */
 export async function withReturnValue(page, snapshot, env = globalThis) {
   try {
-    return await limitedFetch(
-      urlFor(page.urls.task, snapshot.id),
-      {
-        headers: { Accept: "application/json" },
-        credentials: "same-origin",
-        cache: "no-store",
-        redirect: REDIRECT,
-      },
-      { limitMs: ANSWER_MS, env, read: response => added(snapshot, response) },
-    )
+    return await limitedFetch(urlFor(page.urls.task, snapshot.id), GET_JSON, {
+      limitMs: ANSWER_MS,
+      env,
+      read: response => added(snapshot, response),
+    })
   } catch {
     return snapshot
   }

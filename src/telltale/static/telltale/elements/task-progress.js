@@ -15,6 +15,7 @@ import { BarPosition } from "telltale/elements/bar-position.js"
 import { ConnectionText } from "telltale/elements/connection-text.js"
 import { setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
+import { withTitle } from "telltale/elements/hidden-title.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
@@ -23,7 +24,6 @@ import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { TaskElement } from "telltale/elements/task-element.js"
 import { updateTellButton, watchTellButton } from "telltale/elements/tell-button.js"
-import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { isOutdatedBy, supersedes } from "telltale/live/snapshots.js"
@@ -80,7 +80,7 @@ export class TaskProgress extends TaskElement {
   }
 
   disconnectedCallback() {
-    clearTitleProgress(this)
+    withTitle(title => title.clearTitleProgress(this))
     this.#controller?.abort()
     this.#controller = null
   }
@@ -119,7 +119,7 @@ export class TaskProgress extends TaskElement {
 
   /** The element gets another task. Its content is the old one's, unless the server has rendered the new one's. */
   #forgetTask() {
-    clearTitleProgress(this)
+    withTitle(title => title.clearTitleProgress(this))
     this.#snapshot = null
     this.#pending = null
     this.#error = ""
@@ -240,7 +240,7 @@ export class TaskProgress extends TaskElement {
     setText(label.querySelector("a") ?? label, text.label)
     setText(figure, text.figure)
     this.#figure = text.figure
-    fillBar(bar, this.#position.next(snapshot, text.filled))
+    fillBar(bar, this.#position.next(snapshot, text.filled), this.#rendering.isInSight)
     setAttribute(bar, "aria-label", text.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
     setTicks(this.#parts, text.borders)
@@ -337,7 +337,8 @@ export class TaskProgress extends TaskElement {
   #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
     const isShown = !this.#snapshot.ended && this.#figure !== ""
-    setTitleProgress(this, isShown ? this.#figure : null, this.#parts.bar.position)
+    const figure = isShown ? this.#figure : null
+    withTitle(title => title.setTitleProgress(this, figure, this.#parts.bar.position))
   }
 }
 

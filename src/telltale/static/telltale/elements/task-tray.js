@@ -9,12 +9,14 @@
  * there: `<template class="telltale-row">`. A morph that brings the other content back, or removes the button or the
  * panel, does not last: both are put back before the page paints, and an open panel stays open.
  */
-import { createElement, focusFirst, rememberStructure, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { KnownActions } from "telltale/elements/known-actions.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { createFromTemplate, fillText, partFinder } from "telltale/elements/parts.js"
+import { fillText, partFinder } from "telltale/elements/parts.js"
+import { rememberStructure } from "telltale/elements/structure.js"
+import { createFromTemplate } from "telltale/elements/templates.js"
 import { TrayRow } from "telltale/elements/tray-row.js"
 import { STORAGE_KEY, TrayTasks } from "telltale/elements/tray-tasks.js"
 import { connect } from "telltale/index.js"
