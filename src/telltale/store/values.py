@@ -131,3 +131,5 @@ class Pruned:
     notices: int
     followers: int
     given_up: list[Changed]
+    is_more: bool
+    """Whether the next call may find more: of some kind there were as many as one call deletes."""

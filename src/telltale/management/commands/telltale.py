@@ -144,7 +144,7 @@ class Command(BaseCommand):
             for change in pruned.given_up:
                 announce(change.envelopes)
             tasks, notices, given_up = tasks + pruned.tasks, notices + pruned.notices, given_up + len(pruned.given_up)
-            if max(pruned.tasks, pruned.notices, pruned.followers, len(pruned.given_up)) < store.PRUNED_AT_ONCE:
+            if not pruned.is_more:
                 break
         days = conf.settings().keep_ended_s / 86_400
         self.stdout.write(
