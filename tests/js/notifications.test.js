@@ -113,10 +113,11 @@ test("with web push the click subscribes the browser, and the next one unsubscri
   assert.deepEqual(browser.calls, ["permission", "subscribe", "unsubscribe"])
 })
 
-test("if the push service refuses, they are off and the visitor is told", async () => {
+test("if the push service or the site refuses, they are off, the visitor is told, and nothing of them stays", async () => {
   const browser = new Browser().withPush({ isRefused: true })
   assert.equal(await browser.open().toggle(), "notifications_failed")
   assert.equal(browser.open().isOn, false)
+  assert.deepEqual(browser.calls, ["permission", "subscribe", "unsubscribe"])
 })
 
 test("a new session of the same visitor does not notify until it is asked to", async () => {

@@ -13,7 +13,13 @@ const SERVICE_MS = 30_000
 let registration = null
 
 /** Subscribe this browser, or renew its subscription. Rejects if the browser, its push service or the site refuses. */
-export const subscribe = () => limited(makeSubscription())
+export async function subscribe() {
+  const page = readPage()
+  if (!page.push) return
+  // The site is told only within the limit: after that the visitor has been told that it failed.
+  const subscription = await limited(makeSubscription(page.push))
+  await postSubscription(page, page.push.subscribe, subscription.toJSON())
+}
 
 /** End the subscription, at the push service and at the site, and close the notifications that are shown. */
 export const unsubscribe = () => limited(endSubscription())
@@ -39,20 +45,18 @@ export async function findWorker() {
   return (registration = found?.scope === scope ? found : null)
 }
 
-async function makeSubscription() {
-  const { push } = readPage()
-  if (!push) return
-  registration = await navigator.serviceWorker.register(trusted(push.worker))
+/** @param {{key: string, worker: string}} push */
+async function makeSubscription({ key: text, worker }) {
+  registration = await navigator.serviceWorker.register(trusted(worker))
   await activated(registration)
   const manager = registration.pushManager
-  const key = bytesOf(push.key)
+  const key = bytesOf(text)
   let subscription = await manager.getSubscription()
   if (subscription && !hasKey(subscription, key)) {
     await subscription.unsubscribe()
     subscription = null
   }
-  subscription ??= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: key })
-  await postSubscription(readPage(), push.subscribe, subscription.toJSON())
+  return subscription ?? manager.subscribe({ userVisibleOnly: true, applicationServerKey: key })
 }
 
 async function endSubscription() {
