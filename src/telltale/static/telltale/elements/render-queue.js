@@ -75,6 +75,10 @@ export class Rendering {
     this.#queue.remove(this.#show)
   }
 
+  get isInSight() {
+    return this.#isInSight
+  }
+
   /** @param {boolean} isInSight */
   setInSight(isInSight) {
     this.#isInSight = isInSight
