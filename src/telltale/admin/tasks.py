@@ -4,6 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib import admin
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.functions import Right
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -154,6 +155,10 @@ class TaskStateAdmin(HasOverviews):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: only the store writes tasks."""
         return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse filters by the stored arguments: which tasks are found would tell what the story hides."""
+        return lookup.split(LOOKUP_SEP)[0] != "call" and super().lookup_allowed(lookup, value, request)
 
     # Columns and fields
 
