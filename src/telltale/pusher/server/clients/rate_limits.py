@@ -12,12 +12,20 @@ MESSAGE_BURST: Final = 1_500.0
 """Messages that a client may send at once: one that reconnects subscribes to all its channels."""
 
 
+MESSAGE_UNIT: Final = 4_096
+"""Up to this many characters, or up to the app's largest event, a message counts as one."""
+
+
 class MessageBucket(TokenBucket):
     """The rate limit of one client: all its messages and control frames."""
 
     __slots__ = ()
 
     rate, burst = MESSAGES_PER_S, MESSAGE_BURST
+
+    def charge(self, size: int, event_bytes: int) -> None:
+        """Count a message that is large as several: it takes as long to read. A debt delays the next message."""
+        self.tokens -= size // max(MESSAGE_UNIT, event_bytes)
 
 
 class EventWindow:
