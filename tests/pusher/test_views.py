@@ -487,8 +487,22 @@ def test_a_webhook_that_is_forged_altered_or_malformed_sends_no_signal(
     assert received == []
 
 
-@pytest.mark.parametrize("age_s", [301, -301])
-def test_a_webhook_that_is_more_than_300_seconds_away_is_refused(
+def test_s24_a_webhook_whose_length_is_no_number_is_refused(client: Client, received: Received) -> None:
+    response = client.post("/pusher/webhook/", b"{}", content_type="application/json", CONTENT_LENGTH="soon")
+    assert response.status_code == 401
+    assert received == []
+
+
+def test_a_webhook_whose_answer_failed_for_five_minutes_is_accepted_at_the_last_try(
+    client: Client, received: Received
+) -> None:
+    """P68: all tries have the time of the first."""
+    assert send_webhook(client, webhook_body(OCCUPIED, age_s=305)) == 200
+    assert len(received) == 1
+
+
+@pytest.mark.parametrize("age_s", [601, -601])
+def test_a_webhook_that_is_more_than_600_seconds_away_is_refused(
     client: Client, received: Received, age_s: float
 ) -> None:
     """P66."""

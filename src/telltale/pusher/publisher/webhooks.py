@@ -1,6 +1,6 @@
 """Webhooks that a Pusher service sends to the site: verified, then sent on as Django signals.
 
-A webhook is trusted if the app's secret signed its body and it is at most 300 s old. The service repeats a webhook
+A webhook is trusted if the app's secret signed its body and it is at most 600 s old. The service repeats a webhook
 whose answer it did not get, so a receiver may be called twice for one event.
 """
 
@@ -19,7 +19,8 @@ from telltale.pusher.pusher_apps import PusherApp
 MAX_BYTES: Final = 1_048_576
 """The largest body. A webhook of the stand-in server has at most 20 events."""
 
-MAX_AGE_S: Final = 300.0
+MAX_AGE_S: Final = 600.0
+"""The service repeats a webhook for 300 s, with the time of the first try; the rest is for clocks that differ."""
 
 _SIGNALS: Final[Mapping[str, tuple[Signal, tuple[str, ...]]]] = {
     "channel_occupied": (signals.channel_occupied, ()),
