@@ -263,7 +263,8 @@ def test_requests_for_a_session_that_is_searched_wait_for_the_same_answer() -> N
 
 def test_searches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anyone can make up names of sessions; each search costs every server a message."""
-    monkeypatch.setattr(relay, "SEARCHES", 5)
+    monkeypatch.setattr(relay, "SEARCHES", 2)
+    monkeypatch.setattr(relay, "SEND_SEARCHES", 3)
     monkeypatch.setattr(relay, "FIND_S", 0.2)
 
     async def scenario(here: PusherServer, there: PusherServer) -> None:
@@ -271,6 +272,30 @@ def test_searches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(there.fallback, "receive", lambda _process, text: asked.append(text))
         assert await asyncio.gather(*(XhrClient(APP).send(here, "pusher:ping") for _ in range(50))) == [404] * 50
         assert len(asked) == 5
+
+    run(scenario)
+
+
+def test_what_a_client_sends_reaches_its_session_while_many_new_ones_are_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P73: a killed process does not answer, and its clients come back at once."""
+    monkeypatch.setattr(relay, "SEARCHES", 2)
+    monkeypatch.setattr(relay, "FIND_S", 0.1)
+
+    async def scenario(here: PusherServer, there: PusherServer) -> None:
+        async with serving() as killed:
+            await until(lambda: len(here.membership.processes) == len(there.membership.processes) == 2)
+            monkeypatch.setattr(killed.fallback, "receive", lambda *_: None)
+            client = await subscriber(here)
+            monkeypatch.setattr(relay, "FIND_S", 60.0)
+            returning = [XhrClient(APP).poll(there) for _ in range(5)]
+            await until(lambda: len(there.fallback._relay._searches) == 2)
+            assert await client.send(there, "pusher:ping") == 204
+            assert (await client.poll(here).over()).events == ["pusher:pong"]
+            for request in returning:
+                request.task.cancel()
+            await asyncio.wait([request.task for request in returning])
 
     run(scenario)
 

@@ -22,7 +22,13 @@ FIND_S: Final = 2.0
 """Time for the other processes to say whether they have a session; without an answer it counts as unknown."""
 
 SEARCHES: Final = 100
-"""Sessions that may be searched at the same time; beyond that, unknown ones count as new."""
+"""Sessions that may be searched at the same time for requests that receive; beyond that, unknown ones count as new."""
+
+SEND_SEARCHES: Final = 1_000
+"""As many more may be searched for requests that send: what they send is lost if the session is not found.
+
+A process that was killed answers none of the searches for its clients' new sessions, for some seconds.
+"""
 
 ANSWER_S: Final = 10.0
 """Time for the answer to a body that was passed on; a batch has `HEARTBEAT_S` more."""
@@ -53,8 +59,11 @@ class Relay:
         self._owners: OrderedDict[SessionId, str] = OrderedDict()
         self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def find(self, session_id: SessionId) -> str | None:
-        """Return the other process that has the session; None if there is none, or if it does not answer in time."""
+    async def find(self, session_id: SessionId, *, is_sending: bool = False) -> str | None:
+        """Return the other process that has the session; None if there is none, or if it does not answer in time.
+
+        `is_sending`: for a request that sends.
+        """
         others = self._membership.processes
         owner = self._owners.get(session_id)
         if owner in others:
@@ -62,7 +71,7 @@ class Relay:
         search = self._searches_by_id.get(session_id)
         if search is not None:
             return await asyncio.shield(search.owner)
-        if not others or len(self._searches) >= SEARCHES:
+        if not others or len(self._searches) >= SEARCHES + (SEND_SEARCHES if is_sending else 0):
             return None
         return await self._search(session_id, others)
 
