@@ -28,7 +28,14 @@ write), `past_attempts` (those that newer ones superseded), `durations` (how lon
 
 from telltale.store.calls import call_arguments
 from telltale.store.clock import now
-from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
+from telltale.store.ending import (
+    end,
+    end_missing,
+    expire,
+    is_cancel_requested,
+    request_cancel,
+    request_group_cancel,
+)
 from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.listing import TaskPage, TaskPlace, list_tasks
@@ -73,11 +80,11 @@ from telltale.store.queueing import (
     set_runner_id,
 )
 from telltale.store.reading import NEWEST, end_expired, get_task, get_tasks, read_tasks, read_topics
-from telltale.store.rows import task_rows, task_rows_of
+from telltale.store.rows import free_ids, task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
-from telltale.store.time_limit import CALL_S, time_limit
+from telltale.store.time_limit import CALL_S, close_connection, time_limit
 from telltale.store.unsaved import SavedRun, add_source, add_unsaved
 from telltale.store.unseen import confirm_handed_over, due_topics, give_back, hold_due
 from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
@@ -114,6 +121,7 @@ __all__ = [
     "add_unsaved",
     "call_arguments",
     "claim",
+    "close_connection",
     "confirm_handed_over",
     "confirm_notice",
     "count_before",
@@ -127,6 +135,7 @@ __all__ = [
     "end_missing",
     "expire",
     "followed_ids",
+    "free_ids",
     "get_task",
     "get_tasks",
     "give_back",
@@ -160,6 +169,7 @@ __all__ = [
     "read_waiting",
     "recount",
     "request_cancel",
+    "request_group_cancel",
     "requeue",
     "reschedule",
     "save",
