@@ -11,6 +11,7 @@ member of a larger group: so the bar moves about `COUNTED_MEMBERS` times, and fe
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -208,23 +209,26 @@ def _outcome(group: TaskState, steps: Sequence[Counter[State]]) -> tuple[State |
 
 
 def _end_group(group: TaskState, state: State, fields: Mapping[str, Any], instant: float) -> Changed | None:
-    # A group is never a member of another group, so its end changes no other count.
-    ended = write_end(
-        group.pk,
-        state,
-        from_states=sources(state),
-        condition={"attempt": group.attempt},
-        fields=fields,
-        ended_at=instant,
-    )
-    if ended is None:
-        return None
-    if state is not State.SUCCEEDED:
-        # The members of later steps will not begin. If their runner begins one nevertheless, a failed task can be
-        # claimed.
-        task_rows().filter(group_id=group.pk, state=State.QUEUED.value).update(
-            state=State.FAILED.value, ended_at=instant, seq=F("seq") + 1
+    # Both or none: nothing else would end the members of later steps. A success has none of these, and writes its
+    # duration outside of a transaction.
+    with nullcontext() if state is State.SUCCEEDED else in_transaction():
+        # A group is never a member of another group, so its end changes no other count.
+        ended = write_end(
+            group.pk,
+            state,
+            from_states=sources(state),
+            condition={"attempt": group.attempt},
+            fields=fields,
+            ended_at=instant,
         )
+        if ended is None:
+            return None
+        if state is not State.SUCCEEDED:
+            # The members of later steps will not begin. If their runner begins one nevertheless, a failed task can be
+            # claimed.
+            task_rows().filter(group_id=group.pk, state=State.QUEUED.value).update(
+                state=State.FAILED.value, ended_at=instant, seq=F("seq") + 1
+            )
     row, notice = ended
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
 
