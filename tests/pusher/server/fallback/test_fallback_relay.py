@@ -300,6 +300,37 @@ def test_what_a_client_sends_reaches_its_session_while_many_new_ones_are_searche
     run(scenario)
 
 
+def test_s38_a_flood_of_large_bodies_leaves_room_for_events_in_the_queue_to_other_servers() -> None:
+    """One client would fill it: a body is passed on before the server with the session counts its messages."""
+    body = json.dumps([" " * 1_000_000])
+
+    async def scenario(here: PusherServer, there: PusherServer) -> None:
+        client = await subscriber(here)
+        await client.send(there, "pusher:ping")
+        passed_on: list[str] = []
+        there.fallback._relay._send = lambda _process, text: passed_on.append(text)
+        session_id = APP.key, client.path.removeprefix(f"/app/{APP.key}/")
+        sending = [asyncio.ensure_future(there.fallback.send_elsewhere(session_id, body)) for _ in range(30)]
+        await asyncio.sleep(0)  # The process that has the session is known: each is passed on now, or waits.
+        assert 0 < sum(map(len, passed_on)) <= relay.PASSED_ON_BYTES + 1_000
+        for task in sending:
+            task.cancel()
+        await asyncio.wait(sending)
+
+    run(scenario)
+
+
+def test_bodies_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "PASSED_ON_BYTES", 10)
+
+    async def scenario(here: PusherServer, there: PusherServer) -> None:
+        client = await subscriber(here)
+        assert await asyncio.gather(*(client.send(there, "pusher:ping") for _ in range(20))) == [204] * 20
+        assert (await client.poll(here).over()).events == ["pusher:pong"] * 20
+
+    run(scenario)
+
+
 def test_messages_between_servers_survive_their_text() -> None:
     message = RelayMessage(
         verb=Verb.ANSWER, number=7, target="p", key="k", session="1/abcdefgh", status=NO, text='a["\\n"]\nh\n'

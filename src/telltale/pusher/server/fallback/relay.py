@@ -33,6 +33,10 @@ A process that was killed answers none of the searches for its clients' new sess
 ANSWER_S: Final = 10.0
 """Time for the answer to a body that was passed on; a batch has `HEARTBEAT_S` more."""
 
+PASSED_ON_BYTES: Final = 4_194_304
+"""Bodies that are passed on at the same time, together; the others wait. The queue to other processes carries all
+events too, and drops the oldest of its messages when it is full."""
+
 CHECK_S: Final = 2.0
 """How often it is checked whether the process that must answer still lives."""
 
@@ -57,6 +61,7 @@ class Relay:
         self._searches: dict[int, _Search] = {}
         self._searches_by_id: dict[SessionId, _Search] = {}
         self._owners: OrderedDict[SessionId, str] = OrderedDict()
+        self._room = _Room(PASSED_ON_BYTES)
         self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def find(self, session_id: SessionId, *, is_sending: bool = False) -> str | None:
@@ -77,7 +82,16 @@ class Relay:
 
     async def send(self, owner: str, session_id: SessionId, body: str) -> bool:
         """Pass on the body of a request that sends; False if the session is not open. Raises `OwnerGone`."""
-        answer = await self._ask(owner, session_id, Verb.SEND, body, within_s=ANSWER_S)
+        size = len(body)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._room.take(size)
+        except TimeoutError:
+            raise OwnerGone from None
+        try:
+            answer = await self._ask(owner, session_id, Verb.SEND, body, within_s=ANSWER_S)
+        finally:
+            self._room.give_back(size)
         return answer is not None and answer.status == YES
 
     async def take(self, owner: str, session_id: SessionId) -> Batch:
@@ -190,3 +204,23 @@ class _Search:
         """The session counts as unknown, unless it was found."""
         if not self.owner.done():
             self.owner.set_result(None)
+
+
+class _Room:
+    """Room for bodies, in characters; a larger one gets it alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._taken = size, 0
+        self._has_changed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Take room; wait until there is some."""
+        while self._taken and self._taken + size > self._size:
+            self._has_changed.clear()
+            await self._has_changed.wait()
+        self._taken += size
+
+    def give_back(self, size: int) -> None:
+        """Let others have it."""
+        self._taken -= size
+        self._has_changed.set()
