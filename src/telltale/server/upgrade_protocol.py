@@ -4,6 +4,8 @@ uvicorn parses each handshake a second time, in a protocol for sockets; here the
 uvicorn's, with the limits of `bounded_protocol.py`. `http_protocol.py` builds on it for the live address.
 """
 
+from urllib.parse import unquote
+
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
@@ -37,4 +39,4 @@ class UpgradeProtocol(BoundedProtocol):
 
     @property
     def _path(self) -> str:
-        return self.url.partition(b"?")[0].decode("latin-1")
+        return unquote(self.url.partition(b"?")[0])
