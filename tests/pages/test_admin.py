@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 from telltale import conf, store
 from telltale.admin.health import stalled, with_health
@@ -382,6 +383,17 @@ def test_the_owner_is_a_link_for_staff_who_may_see_users(ada: Any) -> None:
     link = f'href="/admin/auth/user/{ada.pk}/change/"'
     assert link in text_of(client.get(f"{LIST}{task.pk}/change/"))
     assert link not in text_of(staff_client().get(f"{LIST}{task.pk}/change/"))
+
+
+def test_the_story_names_its_fields_in_the_language_of_the_page(ada: Any) -> None:
+    url = f"{LIST}{task_of(ada).pk}/change/"
+    client = staff_client()
+    with override("de"):
+        page = text_of(client.get(url))
+    labels = re.findall(r"<label>(.+?):</label>", page)
+    assert {"Referenz", "Sitzung", "Schlüssel", "Warteschlange", "Name", "Runner", "Worker"} <= {*labels}
+    english = re.findall(r"<label>(.+?):</label>", text_of(client.get(url)))
+    assert {*labels} & {*english} == {"Name", "Runner", "Worker"}
 
 
 def test_the_story_has_the_return_value(ada: Any) -> None:

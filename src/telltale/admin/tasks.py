@@ -40,6 +40,17 @@ from telltale.templatetags.telltale import task_progress
 ERROR_LENGTH: Final = 120
 """The list shows this many characters of an error."""
 
+LABELS: Final = {
+    "reference": _("reference"),
+    "session": _("session"),
+    "key": _("key"),
+    "name": _("name"),
+    "runner": _("runner"),
+    "queue": _("queue"),
+    "worker": _("Worker"),
+}
+"""Names of columns whose name in the model is not translated."""
+
 
 @admin.register(TaskState)
 class TaskStateAdmin(HasOverviews):
@@ -64,6 +75,7 @@ class TaskStateAdmin(HasOverviews):
     ordering = ("-created_at",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    empty_value_display = story.DASH
     fieldsets = (
         (None, {"fields": ("summary",)}),
         (_("Story"), {"fields": ("timeline", "progress_text", "stages")}),
@@ -137,6 +149,10 @@ class TaskStateAdmin(HasOverviews):
         return super().changelist_view(request, context | (extra_context or {}))
 
     without_transaction(changelist_view)  # It marks the function.
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form, which names the fields in the language of the page."""
+        return super().get_form(request, obj, change, labels=LABELS, **kwargs)
 
     # Permissions
 
