@@ -100,6 +100,13 @@ test("another visitor of this browser is not notified, and ends what the first o
   assert.equal(browser.open().isOn, false)
 })
 
+test("a page of nobody, after a sign-out, ends what the visitor wished, at the push service too", async () => {
+  const browser = await browserThatNotifies(new Browser().withPush())
+  browser.visitorNow = null
+  await browser.withPush({ known: "none" }).open().resume()
+  assert.deepEqual(browser.calls, ["unsubscribe"])
+})
+
 test("a permission that was withdrawn in the browser turns them off", async () => {
   const browser = await browserThatNotifies()
   browser.permissionNow = "denied"

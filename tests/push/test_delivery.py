@@ -24,6 +24,7 @@ from telltale.owners import Owner
 from telltale.push import delivery, prompt, sender
 from telltale.push.delivery import push_due
 from telltale.push.options import public_key_of
+from telltale.store import pruning
 from telltale.store.notices import HANDING_OVER_S
 from tests.factories import person
 from tests.push.service import PRIVATE_KEY, PushBrowser, PushService, Received, running_service
@@ -335,6 +336,22 @@ def test_a_browser_whose_session_has_ended_gets_nothing_and_is_pruned(ada: Any, 
     assert not PushSubscription.objects.exists()
 
 
+def test_a_browser_that_is_renewed_while_it_is_about_to_be_pruned_stays(
+    ada: Any, service: PushService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(ada, service.browser())
+    PushSubscription.objects.update(until=store.now() - 1)
+    delete_in_batches = pruning._delete_in_batches
+
+    def renew_first(*arguments: Any) -> None:
+        PushSubscription.objects.update(until=store.now() + 60)
+        delete_in_batches(*arguments)
+
+    monkeypatch.setattr(pruning, "_delete_in_batches", renew_first)
+    store.prune()
+    assert PushSubscription.objects.count() == 1
+
+
 def test_very_many_new_notices_are_one_message_that_leads_to_the_list(ada: Any, service: PushService) -> None:
     browser = service.browser()
     add(ada, browser)
@@ -428,7 +445,7 @@ def test_after_a_failure_a_person_waits_anew_and_holds_up_no_other(
 def test_a_push_service_that_is_down_is_asked_a_few_times_and_holds_up_no_other_service(
     service: PushService, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "READ_TOGETHER", 4)
+    monkeypatch.setattr(delivery, "MOST_PEOPLE", 5)
     with running_service() as down:
         services = [service.url, down.url]
         settings.TELLTALE = {**settings.TELLTALE, "PUSH": {**settings.TELLTALE["PUSH"], "SERVICES": services}}

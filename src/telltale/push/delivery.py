@@ -33,9 +33,6 @@ MOST_PEOPLE: Final = 500
 CALL_S: Final = 60.0
 """After so many people or so many seconds, a call of `push_due` leaves the others to the next one."""
 
-READ_TOGETHER: Final = 50
-"""How many people are looked up at a time."""
-
 MAX_OUTAGES: Final = 3
 """After so many failures of a push service in a row, a call sends nothing more to it: each may take `TIMEOUT_S`."""
 
@@ -65,13 +62,12 @@ def push_due(*, among: Collection[str] | None = None) -> Pushed:
     served: set[str] = set()
     notices = failures = 0
 
-    def read() -> list[str]:
-        most = len(served) + READ_TOGETHER
-        due = store.push_topics(used.after_s, among=among, without=services.failing, most=most)
+    def read(failing: list[str]) -> list[str]:
+        most = len(served) + MOST_PEOPLE
+        due = store.push_topics(used.after_s, among=among, without=failing, most=most)
         return [topic for topic in due if topic not in served]
 
-    # Read again and again, because a service that fails meanwhile must not keep others waiting.
-    while topics := read():
+    while topics := read(failing := services.failing):
         for topic in topics:
             delivery = Delivery(topic, used, services)
             delivery.deliver()
@@ -79,6 +75,8 @@ def push_due(*, among: Collection[str] | None = None) -> Pushed:
             notices, failures = notices + delivery.accepted, failures + delivery.failures
             if len(served) == MOST_PEOPLE or time.monotonic() >= until:
                 return Pushed(notices=notices, failures=failures, is_more=True)
+            if services.failing != failing:
+                break  # Those whom it can't reach must not keep others waiting.
     return Pushed(notices=notices, failures=failures, is_more=False)
 
 

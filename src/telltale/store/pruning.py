@@ -56,8 +56,10 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     ended_long_ago = task_rows().filter(~Exists(not_shown), ~Exists(open_group), old_tasks).order_by("ended_at")
     tasks = list(ended_long_ago.values_list("pk", flat=True)[:most])
     _delete_in_batches(notices, lambda ids: notice_rows().filter(pk__in=ids).delete())
-    pushes = list(push_rows().filter(until__lt=instant).order_by("until").values_list("pk", flat=True)[:most])
-    _delete_in_batches(pushes, lambda ids: push_rows().filter(pk__in=ids).delete())
+    over = push_rows().filter(until__lt=instant)
+    pushes = list(over.order_by("until").values_list("pk", flat=True)[:most])
+    # With the condition again, because a page may have renewed the browser in the meantime.
+    _delete_in_batches(pushes, lambda ids: over.filter(pk__in=ids).delete())
     names = list(unused_durations(instant).order_by("kept_until").values_list("pk", flat=True)[:most])
     # With the condition again, because a task of this name may have ended in the meantime.
     _delete_in_batches(names, lambda ids: unused_durations(instant).filter(pk__in=ids).delete())

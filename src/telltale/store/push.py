@@ -151,14 +151,15 @@ def push_topics(
     usable = _usable_rows(instant)
     for origin in without:
         usable = usable.exclude(endpoint__startswith=f"{origin}/")
+    due = _due_rows(after_s, instant)
     if among is not None:
-        usable = usable.filter(topic__in=list(among))
+        due = due.filter(topic__in=list(among))
     # As in `hold_for_push`: what is older than the person's first browser is not for this one.
     of_notice = usable.filter(topic=OuterRef("topic"), created_at__lt=OuterRef("created_at"))
     free_at = of_notice.annotate(free_at=Coalesce("retry_at", 0.0)).order_by("free_at").values("free_at")[:1]
-    due = _due_rows(after_s, instant).annotate(free_at=Subquery(free_at)).exclude(free_at=None)
+    reachable = due.annotate(free_at=Subquery(free_at)).exclude(free_at=None)
     since = Min(Greatest(F("created_at") + after_s, F("free_at")))
-    topics = due.order_by().values("topic").annotate(since=since).order_by("since", "topic")
+    topics = reachable.order_by().values("topic").annotate(since=since).order_by("since", "topic")
     return list(topics.values_list("topic", flat=True)[:most])
 
 
