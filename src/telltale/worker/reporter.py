@@ -15,7 +15,7 @@ from typing import Final
 
 from telltale import conf, native, store
 from telltale.brokers import broker
-from telltale.brokers.base import Broker, BrokerUnavailable, SelectiveListener
+from telltale.brokers.base import Broker, SelectiveListener
 from telltale.core.outage import Outage
 from telltale.core.snapshot import Snapshot
 from telltale.core.topics import CANCELLATIONS
@@ -124,16 +124,18 @@ class Reporter:
     # Cancellations
 
     def _listen(self) -> None:
-        current_broker = broker()
-        if self._listened_broker is current_broker:
-            return
-        if self._failed_broker is current_broker and time.monotonic() < self._listen_again_at:
-            return
+        current_broker: Broker | None = None
         try:
+            current_broker = broker()
+            if self._listened_broker is current_broker:
+                return
+            if self._failed_broker is current_broker and time.monotonic() < self._listen_again_at:
+                return
             listener = current_broker.listen(self._on_messages, _on_missed)
             if isinstance(listener, SelectiveListener):
                 listener.follow([CANCELLATIONS])
-        except BrokerUnavailable as error:
+        except Exception as error:
+            # Brokers may be third-party code. Without what is published here, nothing is saved, and leases expire.
             self._failed_broker, self._listen_again_at = current_broker, time.monotonic() + LISTEN_AGAIN_S
             self._listen_outage.begin(error, now=time.monotonic())
         else:
