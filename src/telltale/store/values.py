@@ -75,6 +75,11 @@ class Refusal:
     changed: Changed | None = None
     """What the claim itself changed: a requested cancellation was carried out."""
 
+    @property
+    def stops_run(self) -> bool:
+        """Whether the delivery stops as a cancelled task does; else it runs, and nothing of it is shown."""
+        return self.state is State.CANCELLED or self.is_superseded
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:

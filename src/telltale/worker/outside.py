@@ -45,7 +45,7 @@ def run_outside(function: Callable[[], T]) -> T:
         except BaseException as error:
             errors.append(error)
         finally:
-            connections[conf.settings().database].close()
+            store.close_connection()
             is_done.set()
 
     try:
