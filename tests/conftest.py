@@ -10,6 +10,7 @@ import pytest
 
 from telltale.live import heard
 from telltale.store import clock, durations
+from tests import empty_tables
 
 # A busy machine may take a second for one example. `make test` sets TELLTALE_SEED, and always runs the same ones.
 hypothesis.settings.register_profile(
@@ -39,6 +40,12 @@ def nothing_left_open() -> Iterator[None]:
     """What the tests of a module leave open is reported in that module, not in whatever test the collector runs in."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_flush() -> None:
+    """After a test with real transactions, empty only the tables that have rows."""
+    empty_tables.install()
 
 
 def pytest_collection_finish() -> None:
