@@ -100,6 +100,16 @@ def test_the_list_has_words_a_live_bar_and_a_link_to_the_live_page(ada: Any) -> 
     assert "ada" in page
 
 
+@pytest.mark.parametrize(("length", "shown"), [(300, "shop.TaskError: xxx"), (5_000, "…xxx")])
+def test_the_list_has_the_beginning_of_a_long_exception_or_says_that_it_lacks_it(
+    ada: Any, length: int, shown: str
+) -> None:
+    ended(started(task_of(ada)), State.FAILED, detail="Traceback\n  File x\nshop.TaskError: " + "x" * length + "\n")
+    [line] = re.findall(r'<code class="telltale-exception">(.*?)</code>', text_of(staff_client().get(LIST)))
+    assert line.startswith(shown)
+    assert line.endswith("x…")
+
+
 def test_the_top_counts_running_stalled_and_recently_failed_tasks_and_links_to_them(ada: Any) -> None:
     now = store.now()
     for _number in range(2):

@@ -124,7 +124,7 @@ class HasOverviews(ActsOnTasks):
             (self._url("telltale_taskstate_changelist"), capfirst(str(self.opts.verbose_name_plural))),
         ]
         if DJANGO_VERSION >= (6, 1):
-            items = format_html_join("", '<li><a href="{}">{}</a></li>', links)
+            items = format_html_join("", '<li><a href="{}">{}</a></li> ', links)
             return format_html('<ol class="breadcrumbs">{}<li aria-current="page">{}</li></ol>', items, title)
         items = format_html_join("", '<a href="{}">{}</a> › ', links)
         return format_html('<div class="breadcrumbs">{}{}</div>', items, title)

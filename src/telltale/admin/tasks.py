@@ -40,6 +40,9 @@ from telltale.templatetags.telltale import task_progress
 ERROR_LENGTH: Final = 120
 """The list shows this many characters of an error."""
 
+DETAIL_END: Final = 2_000
+"""The list reads this many characters of a traceback's end."""
+
 LABELS: Final = {
     "reference": _("reference"),
     "session": _("session"),
@@ -102,7 +105,7 @@ class TaskStateAdmin(HasOverviews):
         if not is_list:
             return rows
         # A traceback may be long: the list shows its last line, which is the exception.
-        rows = rows.defer("detail").annotate(detail_end=Right("detail", 2 * ERROR_LENGTH))
+        rows = rows.defer("detail").annotate(detail_end=Right("detail", DETAIL_END))
         return rows if is_search(request) else newest_tasks(rows, since=chosen_since(request))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -181,7 +184,10 @@ class TaskStateAdmin(HasOverviews):
     @admin.display(description=_("task"), ordering="created_at")
     def row(self, task: Any) -> SafeString:
         """Return the live bar, the exception, which is the last line of the traceback, and the buttons."""
-        exception = Truncator(last_line(str(task.detail_end))).chars(ERROR_LENGTH)
+        end = str(task.detail_end)
+        # Of a longer line, only its end was read.
+        start = "…" if len(end) == DETAIL_END and "\n" not in end.strip() else ""
+        exception = Truncator(start + last_line(end)).chars(ERROR_LENGTH)
         # Shown by the style sheet while the task has failed: it may be run again.
         line = format_html('<code class="telltale-exception">{}</code>', exception) if exception else ""
         return format_html("{}{}{}", self._bar(task), self.buttons(task.admin_request, task), line)
