@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,7 +284,13 @@ def test_a_browser_that_is_stored_after_a_sign_out_is_deleted_again(
     assert rows() == []
 
 
-def test_a_browser_that_a_sign_out_meets_half_way_is_not_stored(client: Client, ada: Any, service: PushService) -> None:
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
+def test_a_browser_that_a_sign_out_meets_half_way_is_not_stored_wherever_sessions_are_kept(
+    client: Client, service: PushService, settings: Any, tmp_path: Path, engine: str
+) -> None:
+    settings.SESSION_ENGINE, settings.SESSION_FILE_PATH = f"django.contrib.sessions.backends.{engine}", str(tmp_path)
+    client.force_login(person("ada"))
+    assert add(client, service.browser()) == 200
     address, tab, statuses = page_data(client)["push"]["subscribe"], with_the_session_of(client), []
 
     def subscribe(**_: Any) -> None:
@@ -296,6 +303,7 @@ def test_a_browser_that_a_sign_out_meets_half_way_is_not_stored(client: Client, 
     finally:
         user_logged_out.disconnect(subscribe)
     assert (statuses, rows()) == ([404], [])
+    assert page_data(client)["push"]["known"] == "none"
 
 
 @pytest.mark.django_db(transaction=True)
