@@ -1,7 +1,5 @@
 /** Helpers for DOM elements. Text is always set as text, never as markup. */
 
-const TEXT_NODE = 3
-
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -25,11 +23,7 @@ export function createElement(tag, properties = {}, ...children) {
  * @param {string} text
  */
 export function setText(element, text) {
-  if (element.textContent === text) return
-  const { firstChild, lastChild } = element
-  // The browser has less work with a node that stays.
-  if (firstChild?.nodeType === TEXT_NODE && firstChild === lastChild) firstChild.nodeValue = text
-  else element.textContent = text
+  if (element.textContent !== text) element.textContent = text
 }
 
 /**

@@ -14,6 +14,7 @@ import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
 import { ConnectionText } from "telltale/elements/connection-text.js"
 import { setAttribute, setText } from "telltale/elements/dom.js"
+import { everySecond } from "telltale/elements/every-second.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { withTitle } from "telltale/elements/hidden-title.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
@@ -34,7 +35,6 @@ import { withReturnValue } from "telltale/return-value.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Moving } from "telltale/task-text.js" */
 
-const TICK_MS = 1_000
 /** The count changes at most twice a second, the words of the time left every 5 s: what flickers is not read. */
 const COUNT_STAYS_S = 0.5
 const TIME_LEFT_STAYS_S = 5
@@ -112,8 +112,7 @@ export class TaskProgress extends TaskElement {
     this.addEventListener("submit", event => this.#submit(event), { signal })
     watchTellButton(this, this.#live, { signal, onChange: () => this.#show(), onError: text => this.#showError(text) })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
-    const ticking = setInterval(() => this.#tick(), TICK_MS)
-    signal.addEventListener("abort", () => clearInterval(ticking))
+    everySecond(() => this.#tick(), signal)
     signal.addEventListener("abort", () => this.#connection.stop())
   }
 

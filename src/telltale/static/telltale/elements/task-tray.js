@@ -10,6 +10,7 @@
  * panel, does not last: both are put back before the page paints, and an open panel stays open.
  */
 import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { everySecond } from "telltale/elements/every-second.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { KnownActions } from "telltale/elements/known-actions.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
@@ -23,7 +24,6 @@ import { connect } from "telltale/index.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
-const TICK_MS = 1_000
 /** Snapshots that arrive within this time are shown together. */
 const BATCH_MS = 50
 const MAX_ROWS = 20
@@ -95,8 +95,7 @@ export class TaskTray extends HTMLElement {
     for (const name of ["beforetoggle", "toggle"]) this.addEventListener(name, onEvent, { signal, capture: true })
     const onStorage = (/** @type {StorageEvent} */ { key }) => key === STORAGE_KEY && this.#onClearedElsewhere()
     window.addEventListener("storage", onStorage, { signal })
-    const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
-    signal.addEventListener("abort", () => clearInterval(ticking))
+    everySecond(() => this.#isOpen && this.#show(), signal)
     this.#show()
   }
 
