@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
 from django.dispatch import Signal
 from django.test import Client
 from pusher import Pusher
@@ -528,3 +529,26 @@ def test_a_receivers_exception_is_logged_and_the_next_signal_is_sent(
     assert send_webhook(client, webhook_body(fails, OCCUPIED)) == 200
     assert [name for name, _arguments in received] == ["channel_vacated", "channel_occupied"]
     assert "the receiver's mistake" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OperationalError("database is locked"), InterfaceError("connection already closed")])
+def test_a_webhook_whose_receiver_could_not_use_the_database_is_sent_again(
+    client: Client, received: Received, error: Exception
+) -> None:
+    """P68: what follows waits too, so the order stays."""
+    is_away = [True]
+
+    def write(**_: Any) -> None:
+        if is_away[0]:
+            raise error
+
+    signals.channel_occupied.connect(write)
+    try:
+        body = webhook_body({"name": "cache_miss", "channel": "cache-x"}, OCCUPIED, OCCUPIED | {"channel": "next"})
+        assert send_webhook(client, body) == 503
+        assert [arguments["channel"] for _name, arguments in received] == ["cache-x", "room"]
+        is_away[0] = False
+        assert send_webhook(client, body) == 200
+        assert [arguments["channel"] for _name, arguments in received[2:]] == ["cache-x", "room", "next"]
+    finally:
+        signals.channel_occupied.disconnect(write)

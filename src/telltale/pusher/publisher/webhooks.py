@@ -1,7 +1,8 @@
 """Webhooks that a Pusher service sends to the site: verified, then sent on as Django signals.
 
 A webhook is trusted if the app's secret signed its body and it is at most 600 s old. The service repeats a webhook
-whose answer it did not get, so a receiver may be called twice for one event.
+whose answer it did not get, so a receiver may be called twice for one event. It also repeats one for which a receiver
+could not use the database; another error of a receiver is logged, because it would come again.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
 from django.dispatch import Signal
 
 from telltale.pusher import signals
@@ -84,4 +86,6 @@ def _send(app: PusherApp, event: Any) -> None:
         return
     signal, fields = known
     arguments = {field: event.get(field) for field in fields}
-    signal.send_robust(sender=None, app_id=app.id, channel=event["channel"], **arguments)
+    outcomes = signal.send_robust(sender=None, app_id=app.id, channel=event["channel"], **arguments)
+    if any(isinstance(outcome, InterfaceError | OperationalError) for _receiver, outcome in outcomes):
+        raise WebhookRefused(503, "A receiver could not use the database: send this again in a moment.")
