@@ -161,7 +161,21 @@ def test_of_many_calls_none_stays_queued_after_one_that_an_eager_mode_ran_and_th
     assert [row.state for row in TaskState.objects.all()] == [State.FAILED]
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"bytes"])
+class Nameless:
+    """As a model whose `__str__` fails."""
+
+    def __repr__(self) -> str:
+        raise AttributeError("no name")
+
+
+def deep_list() -> list[object]:
+    deep: list[object] = []
+    for _level in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"bytes", Nameless(), deep_list()], ids=range(6))
 def test_an_argument_that_json_cannot_hold_is_an_error_that_names_the_argument(value: object) -> None:
     with pytest.raises(TypeError, match=r"log of tests\.app\.thread_tasks\.fail.*such as a primary key"):
         telltale.enqueue(thread_tasks.fail, log=value)

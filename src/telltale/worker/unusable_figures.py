@@ -7,6 +7,7 @@ import logging
 from typing import Any, Final
 
 from telltale.core.progress import number
+from telltale.core.shown_value import shown_value
 from telltale.worker.tracker import RawValues
 
 logger = logging.getLogger(__name__)
@@ -34,12 +35,5 @@ def _log_once(task_name: str, attribute: str, value: Any) -> None:
         "while it is unknown.",
         task_name,
         attribute,
-        _shown(value),
+        shown_value(value),
     )
-
-
-def _shown(value: Any) -> str:
-    try:
-        return f"{value!r:.80}"
-    except Exception:
-        return f"an object of type {type(value).__name__}"
