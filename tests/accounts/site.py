@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,10 +42,9 @@ class AccountsSite(Server, Site):
     def start(self, **settings: Any) -> None:
         """Start it, or restart it with other settings: its database stays."""
         env = environment(self.directory, **settings)
-        migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "-v0"]
-        subprocess.run(migrate, env={**os.environ, **env}, cwd=ROOT, check=True)
         command = COMMANDS[self._server].format(port=self.port).split()
-        self._start([sys.executable, "-W", "ignore", "-m", *command], READY[self._server], env)
+        serve = [sys.executable, "-W", "ignore", "-m", "tests.accounts.serve"]
+        self._start([*serve, *command], READY[self._server], env)
 
 
 def environment(directory: Path, **settings: Any) -> dict[str, str]:
