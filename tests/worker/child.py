@@ -11,7 +11,8 @@ from uuid import UUID
 
 import django
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+# Without the libraries of runners, whose import takes longer than that of everything else.
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.transports.process_settings"
 django.setup()
 
 import telltale  # noqa: E402 (Django first)
