@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from telltale import conf
 from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
-from telltale.core.states import State, sources
+from telltale.core.states import KNOWN_STATES, State, sources
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.store.calls import call_to_json
@@ -150,7 +150,7 @@ def _is_any_open(members: "QuerySet[TaskState]") -> bool:
 
 def _is_any_bad(members: "QuerySet[TaskState]") -> bool:
     """Whether one of a step's members did not succeed; asked once for each step, so all of its members are counted."""
-    return any(State(state) is not State.SUCCEEDED for state, _n in members.values_list("state").annotate(Count("pk")))
+    return any(state != State.SUCCEEDED for state, _n in members.values_list("state").annotate(Count("pk")))
 
 
 def recount(group_id: UUID | str, *, now: float | None = None, tries: int = MAX_TRIES) -> Changed | None:
@@ -186,7 +186,8 @@ def _count_states(group: TaskState) -> list[Counter[State]]:
     steps = [Counter[State]() for _size in group.call["steps"]]
     counted = task_rows().filter(group_id=group.pk).values_list("step", "state").annotate(Count("pk"))
     for step, state, count in counted.order_by():
-        steps[step][State(state)] = count
+        # During an upgrade, a newer version may write states that this one does not know: none that has ended here.
+        steps[step][State(state) if state in KNOWN_STATES else State.RUNNING] += count
     for states, size in zip(steps, group.call["steps"], strict=True):
         missing = size - states.total()
         if missing:
