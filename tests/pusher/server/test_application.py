@@ -167,3 +167,46 @@ def test_a_sites_setting_says_the_prefix() -> None:
         application = get_asgi_application(site)
         assert ask(application, "/pusher/app/key-1", "websocket")
     assert site.asked == []
+
+
+def test_s38_a_client_that_sends_large_messages_leaves_others_their_turns() -> None:
+    """A server that has many messages hands them over without a pause."""
+    large = json.dumps({"event": "pusher:pong", "data": "x" * 200_000})
+    events = iter(
+        [
+            {"type": "websocket.connect"},
+            *[{"type": "websocket.receive", "text": large}] * 20,
+            {"type": "websocket.disconnect", "code": 1001},
+        ]
+    )
+    turns = 0
+
+    async def receive() -> Any:
+        return next(events)
+
+    async def send(message: Any) -> None:
+        assert message["type"] != "websocket.close"
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        from telltale.pusher.server.server import close_server
+
+        scope = {
+            "type": "websocket",
+            "path": "/app/key-1",
+            "headers": [],
+            "query_string": b"protocol=7",
+            "scheme": "ws",
+        }
+        others = asyncio.ensure_future(take_turns())
+        await PusherApplication(Site())(scope, receive, send)
+        others.cancel()
+        await close_server()
+
+    asyncio.run(run())
+    assert turns >= 10

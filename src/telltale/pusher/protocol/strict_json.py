@@ -12,6 +12,9 @@ MAX_DEPTH: Final = 200
 """Lists and objects within each other; a value that is nested more deeply is refused."""
 
 
+_CONTAINERS: Final = (list, dict)
+
+
 class InvalidJson(ValueError):
     """The text is no JSON."""
 
@@ -33,13 +36,13 @@ def byte_count(value: object) -> int:
 
 
 def _is_too_deep(value: object) -> bool:
-    containers = [value] if isinstance(value, list | dict) else []
+    containers = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MAX_DEPTH):
         containers = [
             inner
             for outer in containers
             for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, list | dict)
+            if inner and isinstance(inner, _CONTAINERS)
         ]
         if not containers:
             return False

@@ -13,7 +13,7 @@ MESSAGE_BURST: Final = 1_500.0
 
 
 MESSAGE_UNIT: Final = 4_096
-"""Up to this many characters, or up to the app's largest event, a message counts as one."""
+"""A large message counts once more for this many characters."""
 
 
 class MessageBucket(TokenBucket):
@@ -24,8 +24,11 @@ class MessageBucket(TokenBucket):
     rate, burst = MESSAGES_PER_S, MESSAGE_BURST
 
     def charge(self, size: int, event_bytes: int) -> None:
-        """Count a message that is large as several: it takes as long to read. A debt delays the next message."""
-        self.tokens -= size // max(MESSAGE_UNIT, event_bytes)
+        """Count a message that is larger than the app's largest event as several: it takes as long to read.
+
+        A debt has to be paid off before the next message.
+        """
+        self.tokens -= max(0, size - event_bytes) // MESSAGE_UNIT
 
 
 class EventWindow:
