@@ -172,6 +172,25 @@ def test_a_subscription_that_the_browser_changes_is_told_to_the_site_unless_its_
     page.request.post("/release/")
 
 
+def test_after_a_sign_out_the_next_page_ends_the_subscription_also_if_nobody_is_signed_in(
+    site: AccountsSite, service: PushService, open_page: OpenPage
+) -> None:
+    page, device = open_page(site.url), service.browser("left")
+    page.context.grant_permissions(["notifications"])
+    page.context.add_init_script(f"({SUBSCRIBED})({json.dumps(device.subscription)})")
+    page.request.post("/sign-in/", form={"key": "13"})
+    page.request.post("/start/", headers={"Accept": "application/json"})
+    page.goto("/bar/")
+    page.locator("task-progress").evaluate("bar => bar.setAttribute('notify', 'always')")
+    page.get_by_role("button", name="Tell me when it's done").click()
+    wait_until(page, lambda: endpoints(site) == [device.endpoint])
+    page.goto("about:blank")
+    page.request.post("/sign-out/")
+    page.goto("/telltale/tasks/")
+    wait_until(page, lambda: page.evaluate("unsubscribed") == 1)
+    page.request.post("/release/")
+
+
 def test_after_a_sign_out_in_another_tab_a_page_subscribes_nobody(
     site: AccountsSite, service: PushService, open_page: OpenPage
 ) -> None:
