@@ -440,11 +440,24 @@ def test_a_site_that_cannot_be_reached_is_found(front: Front) -> None:
     assert only(list(examine_site(front.url))).id == "site-unreachable"
 
 
-def test_a_site_that_refuses_the_page_is_found(front: Front, at_site: Any) -> None:
-    front.page_status = 400
+@pytest.mark.parametrize(
+    ("status", "setting"),
+    [
+        (400, "Add '127.0.0.1' to ALLOWED_HOSTS."),
+        (401, "Let this machine pass"),
+        (403, "Let this machine pass"),
+        (404, "to ROOT_URLCONF of the running site"),
+        (502, "See the log"),
+    ],
+)
+def test_a_site_that_refuses_the_page_is_found_with_what_to_do_about_this_status(
+    front: Front, at_site: Any, status: int, setting: str
+) -> None:
+    front.page_status = status
     finding = at_site()
     assert finding.id == "page-refused"
-    assert "add '127.0.0.1' to ALLOWED_HOSTS" in finding.setting
+    assert setting in finding.setting
+    assert finding.setting.count("ALLOWED_HOSTS") == (status == 400)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, None), (200, "text/html"), (200, "text/plain")])

@@ -44,9 +44,7 @@ def examine_site(site: str) -> Iterator[Finding]:
             id="page-refused",
             found=f"{url} answers with the status {page.status}.",
             why="Telltale's pages can't be shown.",
-            setting='Status 404: add path("telltale/", include("telltale.urls")) to ROOT_URLCONF of the running site. '
-            f"Status 400: add {urlsplit(url).hostname!r} to ALLOWED_HOSTS. 401 or 403: what protects the site must let "
-            "this machine pass; or use the self-test in a browser (docs/doctor.md). 500: see the site's log.",
+            setting=_way_in(page.status, url),
         )
         return
     site = moved(site, page)
@@ -57,6 +55,23 @@ def examine_site(site: str) -> Iterator[Finding]:
     yield from _static_files(page)
     yield from _policy(page, live)
     yield from _stream(live)
+
+
+def _way_in(status: int, url: str) -> str:
+    """What to do about an error status of a page."""
+    if status == 400:
+        return f"Add {urlsplit(url).hostname!r} to ALLOWED_HOSTS."
+    if status in (401, 403):
+        return (
+            "Let this machine pass what protects the site, or use the self-test in a browser that may pass: "
+            "docs/doctor.md."
+        )
+    if status == 404:
+        return (
+            'Add path("telltale/", include("telltale.urls")) to ROOT_URLCONF of the running site, or give --url the '
+            "address of its root."
+        )
+    return "See the log of the site, or of the proxy before it."
 
 
 def _static_files(page: Answer) -> Iterator[Finding]:
