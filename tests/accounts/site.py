@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from tests.plain_http import WITHOUT_TLS
 from tests.servers import ROOT, Server
 from tests.transports.sites import PATIENCE_S, Site
 
@@ -62,7 +63,7 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
 @contextmanager
 def browser(site: Site) -> Iterator[httpx.Client]:
     """A browser without its pages: it keeps the site's cookies."""
-    with httpx.Client(base_url=site.url, timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=site.url, timeout=PATIENCE_S, verify=WITHOUT_TLS) as client:
         yield client
 
 
