@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.template.defaultfilters import pluralize
 
 from telltale import conf, store
 from telltale.management.doctor import command as doctor
@@ -148,6 +149,7 @@ class Command(BaseCommand):
                 break
         days = conf.settings().keep_ended_s / 86_400
         self.stdout.write(
-            f"Deleted {tasks:,} tasks that ended more than {days:g} days ago, and {notices:,} notices. "
-            f"Ended {given_up:,} tasks that no worker started."
+            f"Deleted {tasks:,} task{pluralize(tasks)} that ended more than {days:g} day{pluralize(days)} ago, "
+            f"and {notices:,} notice{pluralize(notices)}. "
+            f"Ended {given_up:,} task{pluralize(given_up)} that no worker started."
         )
