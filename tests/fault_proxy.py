@@ -23,6 +23,11 @@ CHUNK: Final = 65_536
 NARROW_BYTES: Final = 4_096
 """The receive buffer of a throttled line, so that little is on its way."""
 WATCH_EVERY_S: Final = 0.05
+STEPS_OF_ACCEPTING: Final = 5
+"""After so many turns of the loop, a connection that it has just accepted is in `_accept`.
+
+Before that, the socket would stay open: if its task is cancelled before the first step, or the server is closed.
+"""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: what is not sent is dropped, and the peer gets a reset."""
 
@@ -160,6 +165,10 @@ class FaultProxy:
         return streams
 
     async def _close(self) -> None:
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(STEPS_OF_ACCEPTING):
+            await asyncio.sleep(0)
         self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
