@@ -3,14 +3,12 @@
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from django.db import connection
-from django.db.backends.signals import connection_created
 from django.test.utils import CaptureQueriesContext
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest
 
 import telltale
 from telltale import conf, store
@@ -122,28 +120,6 @@ def test_opentelemetry_has_the_same_metrics() -> None:
     assert {name for name, _label in values} == {metric.name for metric in (*WORKER, *BROKER, *SITE)}
     assert values["telltale_tasks", "queued"] == 1
     assert values["telltale_begun", ""] == prometheus_value("telltale_begun_total")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_scrape_leaves_no_connection_of_its_thread_open() -> None:
-    opened: list[Any] = []
-
-    def note(connection: Any, **_: Any) -> None:
-        opened.append(connection)
-
-    registry = CollectorRegistry()
-    registry.register(SiteCollector())
-    server, thread = start_http_server(0, "127.0.0.1", registry)
-    connection_created.connect(note)
-    try:
-        assert "telltale_longest_wait_seconds" in httpx.get(f"http://127.0.0.1:{server.server_port}/", timeout=60).text
-    finally:
-        connection_created.disconnect(note)
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert opened
-    assert [connection for connection in opened if connection.connection is not None] == []
 
 
 def test_the_sites_metrics_read_no_ended_task() -> None:

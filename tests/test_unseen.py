@@ -34,13 +34,6 @@ def _settings(settings: Any) -> None:
     }
 
 
-@pytest.fixture(autouse=True)
-def _no_memory() -> None:
-    """Users of tests have the same keys."""
-    unseen._declined.clear()
-    unseen._failed.clear()
-
-
 @pytest.fixture
 def ada() -> Any:
     return person("ada", email="ada@example.com")
@@ -152,37 +145,6 @@ def test_what_the_hook_declines_or_fails_to_send_is_given_back_at_once(ada: Any,
     old_notice(ada, "Hello")
     assert unseen.hand_over(hook).notices == 0
     assert waiting(ada) == ["Hello"]
-
-
-def test_a_user_whose_messages_the_hook_declined_is_not_asked_about_again_until_there_is_a_newer_one(ada: Any) -> None:
-    old_notice(ada, "Hello")
-    hook = Hook(answer=False)
-    for _ in range(3):
-        unseen.hand_over(hook)
-    old_notice(ada, "Again", age_s=1.5 * HOUR_S)
-    for _ in range(3):
-        unseen.hand_over(hook)
-    assert hook.calls == [("ada", ["Hello"]), ("ada", ["Hello", "Again"])]
-
-
-def test_a_user_whose_messages_the_hook_declined_is_asked_about_again_later(
-    ada: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unseen, "DECLINED_S", 0.0)
-    old_notice(ada, "Hello")
-    unseen.hand_over(Hook(answer=False))
-    hook = Hook()
-    unseen.hand_over(hook)
-    assert hook.calls == [("ada", ["Hello"])]
-
-
-def test_a_call_that_takes_long_leaves_the_other_users_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unseen, "CALL_S", 0.0)
-    for name in ("ada", "bob"):
-        old_notice(person(name), "Hello")
-    hook = Hook()
-    assert [unseen.hand_over(hook).is_more for _ in range(3)] == [True, True, False]
-    assert sorted(name for name, _texts in hook.calls) == ["ada", "bob"]
 
 
 def test_after_three_errors_in_a_row_the_rest_waits_for_the_next_call() -> None:

@@ -32,18 +32,12 @@ PAGE: Final = DOCS / "performance.md"
 BLOCK: Final = "page"
 BARS: Final = (20, 200)
 _FOLDER: Final = "telltale/bundle"
-_BAR: Final = ("telltale.css", "telltale.js")
-_NOTIFICATIONS: Final = ("page-notifications.js",)
-_TOASTS: Final = ("notices.js", *_NOTIFICATIONS)
-_TRAY: Final = ("task-tray.js",)
-_LATER: Final = ("http-transports.js", "title.js")
+_BAR: Final = (f"{_FOLDER}/telltale.css", f"{_FOLDER}/telltale.js")
 KINDS: Final = {
     "a bar": _BAR,
-    "a bar that offers notifications": (*_BAR, *_NOTIFICATIONS),
-    "a bar and toasts": (*_BAR, *_TOASTS),
-    "a bar and a tray": (*_BAR, *_TRAY),
-    "a bar, toasts and a tray": (*_BAR, *_TOASTS, *_TRAY),
-    "all of these, hidden once, and without a WebSocket": (*_BAR, *_TOASTS, *_TRAY, *_LATER),
+    "a bar and toasts": (*_BAR, f"{_FOLDER}/notices.js"),
+    "a bar and a tray": (*_BAR, f"{_FOLDER}/task-tray.js"),
+    "a bar, toasts and a tray": (*_BAR, f"{_FOLDER}/notices.js", f"{_FOLDER}/task-tray.js"),
 }
 """The files of a built package that a page loads, by what the page shows."""
 
@@ -83,8 +77,8 @@ def demo(*, is_built: bool) -> Iterator[Site]:
 
 
 def _files_table(built: loading.Loading, sources: loading.Loading) -> str:
-    rows = [(kind, *_weight(built, [f"{_FOLDER}/{name}" for name in files])) for kind, files in KINDS.items()]
-    rows.append(("all of these, as sources in development", *_weight(sources, sources.gzip_bytes)))
+    rows = [(kind, *_weight(built, files)) for kind, files in KINDS.items()]
+    rows.append(("a bar, toasts and a tray, as sources in development", *_weight(sources, sources.gzip_bytes)))
     return table(("page with", "files", "gzip"), rows)
 
 

@@ -28,11 +28,6 @@ IS_COMPLETE: Final = """
   window.firstUpdate > 0 && ["task-tray", "task-toasts"].every(name => customElements.get(name))
 """
 
-LATER: Final = """
-  Promise.all(["elements/title.js", "live/http-transports.js"].map(name => import(`telltale/${name}`)))
-"""
-"""Loads what a page needs when it is hidden, and without a WebSocket."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
@@ -81,7 +76,6 @@ def _load_page(page: Page, path: str, files: dict[str, bytes]) -> float:
     page.add_init_script(FIRST_UPDATE)
     page.goto(path)
     wait_until(page, lambda: page.evaluate(IS_COMPLETE))
-    page.evaluate(f"{LATER}.then(() => true)")
     files |= {response.url.rpartition("/static/")[2]: response.body() for response in responses}
     return float(page.evaluate("window.firstUpdate"))
 

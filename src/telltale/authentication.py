@@ -189,7 +189,7 @@ def _cookies_hidden(request: Any) -> Iterator[None]:
     hidden = {"COOKIES": {}, "user": AnonymousUser(), "META": meta, "session": SessionBase()}
     hidden["_dont_enforce_csrf_checks"] = True  # Without cookies, there is nothing to protect.
     # What is derived from cookies, and Django's note that the CSRF token was checked.
-    derived = ("headers", "_cached_user", "_acached_user", "csrf_processing_done")
+    derived = ("headers", "_cached_user", "csrf_processing_done")
     attributes: dict[str, Any] = request.__dict__
     kept = {name: attributes[name] for name in (*hidden, *derived) if name in attributes}
     try:

@@ -152,10 +152,9 @@ FIELD_BY_KEY = {field.name.upper(): field.name for field in fields(Settings)}
 
 @cache
 def settings() -> Settings:
-    """Return the current settings. Unknown keys are ignored here, and so is what is no dict: `check` reports both."""
-    given: Any = getattr(django_settings, "TELLTALE", {})
-    items = given.items() if isinstance(given, Mapping) else ()
-    return Settings(**{FIELD_BY_KEY[key]: value for key, value in items if key in FIELD_BY_KEY})
+    """Return the current settings. Unknown keys are ignored here; the system check reports them."""
+    given: dict[str, Any] = getattr(django_settings, "TELLTALE", {})
+    return Settings(**{FIELD_BY_KEY[key]: value for key, value in given.items() if key in FIELD_BY_KEY})
 
 
 def _clear_cache(*, setting: str, **_: object) -> None:

@@ -200,13 +200,10 @@ class UsualDuration(models.Model):
     name = models.CharField(max_length=255, primary_key=True)
     durations_s = models.JSONField(default=list)
     """The newest durations of succeeded runs, in seconds, oldest first."""
-    kept_until = models.FloatField(default=0.0, db_default=0.0)
-    """When they are deleted, unless the task runs again."""
 
     class Meta:
         verbose_name = _("usual duration")
         verbose_name_plural = _("usual durations")
-        indexes = [models.Index(fields=["kept_until"], name="telltale_usual_kept")]
 
     def __str__(self) -> str:
         return self.name

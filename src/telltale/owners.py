@@ -79,8 +79,7 @@ class Owner:
             return source or cls()
         request = django_request(source)
         if request is None:
-            # Another row has a primary key too, which may be that of any user.
-            if getattr(source, "pk", None) is None or not hasattr(source, "is_authenticated"):
+            if getattr(source, "pk", None) is None:
                 raise TypeError(f"owner={source!r} can't own a task: pass a saved user, a request or None.")
             return cls(user_id=source.pk)
         user = user_of(request, source)

@@ -8,7 +8,6 @@ handed over.
 import logging
 import random
 import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,20 +30,11 @@ Hook = Callable[[Any, Sequence[Notice]], bool | None]
 MAX_FAILURES: Final = 3
 """After so many errors in a row the hook's service is probably away, and the rest waits for the next call."""
 
-CALL_S: Final = 60.0
-"""After so long, a call leaves the other users to the next one, so that mail does not hold up web push."""
-
-DECLINED_S: Final = 3_600.0
-"""A user whose notices the hook has declined is not asked about again for so long, unless there is a newer notice."""
-
 SUBJECT_LENGTH: Final = 120
 """Characters of a mail's subject."""
 
 _failed: Final[set[str]] = set()
 """Topics for which the last try of this process failed; they come last."""
-
-_declined: Final[dict[str, tuple[float, float]]] = {}
-"""By topic: when the newest notice came that the hook has declined, and until when, by the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +45,12 @@ class HandedOver:
     users: int
     failures: int
     """For how many users the hook raised an error. Their notices were given back."""
-    is_more: bool
-    """Whether another call at once is of use: users may be left, because this one took long, and the hook works."""
 
 
 def hand_over(hook: Hook | None = None) -> HandedOver:
     """Hand over what is due, by the hook of the settings. Without one, nothing is due."""
-    used, until = hook or _configured_hook(), time.monotonic() + CALL_S
+    used = hook or _configured_hook()
     notices = users = failures = failures_in_a_row = 0
-    is_over = False
     for user, topic in _due_users() if used else ():
         try:
             count = _hand_over(used, user, topic)
@@ -78,10 +65,7 @@ def hand_over(hook: Hook | None = None) -> HandedOver:
             failures_in_a_row = 0
             _failed.discard(topic)
             notices, users = notices + count, users + bool(count)
-        is_over = time.monotonic() >= until
-        if is_over:
-            break
-    return HandedOver(notices=notices, users=users, failures=failures, is_more=is_over and users > 0)
+    return HandedOver(notices=notices, users=users, failures=failures)
 
 
 def mail(user: Any, notices: Sequence[Notice]) -> bool:
@@ -110,11 +94,8 @@ def _configured_hook() -> Any:
 def _due_users() -> Iterator[tuple[Any, str]]:
     """The users with notices that are due, each with the topic. Users that are gone or not active get none."""
     users = get_user_model()._default_manager.using(conf.settings().database)
-    newest_at = store.due_topics()
-    _failed.intersection_update(newest_at)
-    for topic in _declined.keys() - newest_at.keys():
-        _declined.pop(topic, None)
-    topics = [topic for topic in newest_at if not _is_declined(topic, newest_at[topic])]
+    topics = store.due_topics()
+    _failed.intersection_update(topics)
     # A few users whose address a mail server refuses must not hold up all others, call after call.
     random.shuffle(topics)
     for topic in sorted(topics, key=_failed.__contains__):
@@ -124,17 +105,6 @@ def _due_users() -> Iterator[tuple[Any, str]]:
             continue  # A key of an earlier user model.
         if user is not None and user.is_active:
             yield user, topic
-        else:
-            _decline(topic, newest_at[topic])
-
-
-def _decline(topic: str, newest_at: float) -> None:
-    _declined[topic] = (newest_at, time.monotonic() + DECLINED_S)
-
-
-def _is_declined(topic: str, newest_at: float) -> bool:
-    declined_at, until = _declined.get(topic, (0.0, 0.0))
-    return newest_at <= declined_at and time.monotonic() < until
 
 
 def _hand_over(hook: Hook, user: Any, topic: str) -> int:
@@ -150,7 +120,6 @@ def _hand_over(hook: Hook, user: Any, topic: str) -> int:
         raise
     if is_declined:
         store.give_back(notices, key)
-        _decline(topic, notices[-1].created_at)
         return 0
     store.confirm_handed_over(notices)
     return len(notices)

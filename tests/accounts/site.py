@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from typing import Any
 
 import httpx
 
-from tests.plain_http import WITHOUT_TLS
 from tests.servers import ROOT, Server
 from tests.transports.sites import PATIENCE_S, Site
 
@@ -43,9 +43,10 @@ class AccountsSite(Server, Site):
     def start(self, **settings: Any) -> None:
         """Start it, or restart it with other settings: its database stays."""
         env = environment(self.directory, **settings)
+        migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "-v0"]
+        subprocess.run(migrate, env={**os.environ, **env}, cwd=ROOT, check=True)
         command = COMMANDS[self._server].format(port=self.port).split()
-        serve = [sys.executable, "-W", "ignore", "-m", "tests.accounts.serve"]
-        self._start([*serve, *command], READY[self._server], env)
+        self._start([sys.executable, "-W", "ignore", "-m", *command], READY[self._server], env)
 
 
 def environment(directory: Path, **settings: Any) -> dict[str, str]:
@@ -63,7 +64,7 @@ def environment(directory: Path, **settings: Any) -> dict[str, str]:
 @contextmanager
 def browser(site: Site) -> Iterator[httpx.Client]:
     """A browser without its pages: it keeps the site's cookies."""
-    with httpx.Client(base_url=site.url, timeout=PATIENCE_S, verify=WITHOUT_TLS) as client:
+    with httpx.Client(base_url=site.url, timeout=PATIENCE_S) as client:
         yield client
 
 

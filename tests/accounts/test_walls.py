@@ -40,8 +40,7 @@ WALLS = [
 """As in `tests.accounts.walls`, which can be imported in a site's process only."""
 
 CLIENT = """
-import { takeNotice } from "telltale/elements/notice-requests.js"
-import { ActionRefused, TicketRefused, fetchTicket, submitAction } from "telltale/requests.js"
+import { ActionRefused, TicketRefused, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 import { polling } from "telltale/live/polling.js"
 
 const { site, prefix, cookie, csrf, ticket, topics, task } = JSON.parse(process.argv[1])

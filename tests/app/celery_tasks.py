@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from celery import Task, current_app, group, shared_task
+from celery import Task, current_app, shared_task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -16,7 +16,6 @@ from redis import Redis
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
 from tests.app import crash_points
-from tests.app.refusing import refuse
 
 
 @shared_task
@@ -71,14 +70,6 @@ def autoretry(log: str) -> None:
     raise ConnectionError("down")
 
 
-@shared_task(autoretry_for=(ConnectionError,), retry_kwargs={"max_retries": None}, max_retries=1, default_retry_delay=0)
-@telltale.tracked
-def autoretry_by_default(log: str) -> None:
-    """For Celery, None is the task's own limit."""
-    append_line(log, "autoretry_by_default")
-    raise ConnectionError("down")
-
-
 @shared_task(autoretry_for=(Exception,), max_retries=1, default_retry_delay=0)
 @telltale.tracked
 def autoretry_anything(name: str) -> None:
@@ -96,14 +87,6 @@ def ignore(self: Any) -> None:
 def replace_itself(self: Any, log: str) -> None:
     append_line(log, "replace_itself")
     raise self.replace(count.si(log, 2, 0.0))
-
-
-@shared_task(bind=True)
-@telltale.tracked
-def replace_itself_by_many(self: Any, log: str, kind: str) -> None:
-    append_line(log, "replace_itself_by_many")
-    one, two = count.si(log, 1, 0.0), count.si(log, 2, 0.0)
-    raise self.replace({"chain": one | two, "group": group(one, two), "untracked": untracked.si(log)}[kind])
 
 
 @shared_task
@@ -234,13 +217,6 @@ def die_once(log: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@shared_task(retry_on_worker_lost=True, default_retry_delay=3_600, max_retries=1)
-@telltale.tracked
-def die_and_retry(log: str) -> None:
-    append_line(log, "die_and_retry")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @shared_task(acks_late=True)
 @telltale.tracked
 def redelivered(log: str, file: str) -> None:
@@ -288,10 +264,3 @@ def stop_at(log: str, point: str) -> None:
 def fail_in_transaction(log: str) -> None:
     """The site's transaction is rolled back."""
     TaskFunctions.fail(log)
-
-
-@shared_task
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")

@@ -6,7 +6,6 @@ import telltale
 from telltale.testing.runners import TaskFunctions, append_line
 from tests.app import crash_points
 from tests.app.compat import task
-from tests.app.refusing import refuse
 
 
 @task
@@ -89,10 +88,3 @@ def stop_at(log: str, point: str) -> None:
 def fail_in_transaction(log: str) -> None:
     """The site's transaction is rolled back."""
     TaskFunctions.fail(log)
-
-
-@task
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")

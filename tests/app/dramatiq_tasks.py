@@ -6,7 +6,6 @@ import dramatiq
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
-from tests.app.refusing import refuse
 
 
 @dramatiq.actor(max_retries=0)
@@ -78,10 +77,3 @@ def exceed_time_limit(log: str) -> None:
 @telltale.tracked
 def expire(log: str) -> None:
     append_line(log, "expire")
-
-
-@dramatiq.actor(max_retries=0)
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")

@@ -7,7 +7,6 @@ from huey.contrib.djhuey import db_task
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
-from tests.app.refusing import refuse
 
 
 @db_task()
@@ -86,10 +85,3 @@ if hasattr(exceptions, "RateLimitExceeded"):  # Not in older versions.
 @telltale.tracked
 def retry(how: str) -> None:
     raise RETRIES[how]()
-
-
-@db_task()
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")

@@ -1,15 +1,10 @@
 """The tests' tasks for Procrastinate."""
 
-import asyncio
-import time
-
-from procrastinate import JobContext, RetryStrategy
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import JobAborted
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
-from tests.app.refusing import refuse
 
 
 @app.task
@@ -64,37 +59,3 @@ def untracked(log: str) -> None:
 def fail_twice(log: str) -> None:
     append_line(log, "fail_twice")
     raise ConnectionError("down")
-
-
-@app.task
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")
-
-
-@app.task
-@telltale.tracked
-async def wait_for_ever(log: str) -> None:
-    append_line(log, "wait_for_ever")
-    await asyncio.Event().wait()
-
-
-@app.task(pass_context=True, retry=RetryStrategy(max_attempts=1))
-@telltale.tracked
-def stop_at_shutdown(context: JobContext, log: str) -> None:
-    """As Procrastinate's documentation says: the job is retried after the worker's shutdown."""
-    append_line(log, "stop_at_shutdown")
-    while context.job.attempts == 0:
-        if context.should_abort():
-            raise JobAborted
-        time.sleep(0.02)
-
-
-@app.task(pass_context=True)
-@telltale.tracked
-def stop_at_shutdown_for_good(context: JobContext, log: str) -> None:
-    append_line(log, "stop_at_shutdown_for_good")
-    while not context.should_abort():
-        time.sleep(0.02)
-    raise JobAborted

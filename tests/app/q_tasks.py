@@ -3,13 +3,9 @@
 import os
 import signal
 from pathlib import Path
-from typing import Any
-
-from django_q.tasks import async_task
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
-from tests.app.refusing import refuse
 
 
 @telltale.tracked(runner="django_q")
@@ -54,14 +50,3 @@ def die_once(log: str) -> None:
     append_line(log, "die_once")
     if Path(log).read_text().count("die_once") == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-@refuse
-@telltale.tracked(runner="django_q")
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")
-
-
-def count_again(finished: Any) -> None:
-    """A hook, which django-q2 calls with the task that has ended."""
-    async_task(count, *finished.args)

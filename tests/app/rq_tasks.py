@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 from django.db import transaction
 from django_rq import job
@@ -12,7 +11,6 @@ from rq import Retry
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
 from tests.app import crash_points
-from tests.app.refusing import refuse
 
 
 @job
@@ -112,25 +110,3 @@ def stop_at(log: str, point: str) -> None:
 def fail_in_transaction(log: str) -> None:
     """The site's transaction is rolled back."""
     TaskFunctions.fail(log)
-
-
-@job
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")
-
-
-@job
-@telltale.tracked(result=True)
-def return_retry(log: str, times: int) -> Retry | int:
-    append_line(log, "return_retry")
-    runs = Path(log).read_text().count("return_retry")
-    return Retry(max=1) if runs <= times else runs
-
-
-@job("default", retry=Retry(max=1, interval=3_600))
-@telltale.tracked
-def kill_own_process_with_retries(log: str) -> None:
-    append_line(log, "kill_own_process_with_retries")
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import telltale
 from telltale.testing.runners import TaskFunctions, append_line
-from tests.app.refusing import refuse
 
 
 @telltale.tracked
@@ -88,9 +87,3 @@ def starts_a_child(log: str) -> None:
 async def _numbers(steps: int) -> AsyncIterator[int]:
     for number in range(steps):
         yield number
-
-
-@refuse
-@telltale.tracked
-def fail_above(log: str) -> None:
-    append_line(log, "fail_above")

@@ -242,69 +242,6 @@ def test_a_listener_that_can_make_no_socket_tries_again(
     received.assert_received(b"again")
 
 
-def test_sockets_of_other_programs_in_its_directory_are_left_alone(broker: LocalBroker, directory: Path) -> None:
-    directory.mkdir(mode=0o700)
-    running, stopped = directory / "gunicorn.sock", directory / "live.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(stopped))
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(running))
-        server.listen()
-        received = collect(broker)
-        broker.publish(make_messages(b"one"))
-        received.assert_received(b"one")
-    assert stopped.exists()
-
-
-class NoDescriptor(socket.socket):
-    """A socket of a process that has descriptors for `left` more, and then for none."""
-
-    left = 0
-
-    def __init__(self, *arguments: object) -> None:
-        if not NoDescriptor.left:
-            raise OSError(errno.EMFILE, "Too many open files")
-        NoDescriptor.left -= 1
-        super().__init__(*arguments)  # type: ignore[arg-type]
-
-
-def test_a_publisher_without_a_descriptor_to_spare_reaches_those_that_it_knows(
-    broker: LocalBroker, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    received = collect(broker)
-    broker.publish(make_messages(b"one"))
-    other = LocalBroker(directory)
-    received_by_other = collect(other)
-    with monkeypatch.context() as patch:
-        patch.setattr("telltale.brokers.local.broker.socket.socket", NoDescriptor)
-        with pytest.raises(BrokerUnavailable, match="Too many open files"):
-            broker.publish(make_messages(b"two"))
-    broker.publish(make_messages(b"three"))
-    received.assert_received(b"one", b"two", b"three")
-    received_by_other.assert_received(b"three")
-    other.close()
-
-
-def test_a_listener_that_has_the_last_descriptors_listens(broker: LocalBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(NoDescriptor, "left", 2)  # Those of the listener; it needs no connection to itself.
-        patch.setattr("telltale.brokers.local.broker.socket.socket", NoDescriptor)
-        received = collect(broker)
-    broker.publish(make_messages(b"one"))
-    received.assert_received(b"one")
-
-
-def test_a_bundle_that_is_larger_than_the_kernels_buffer_is_reported_as_missed(
-    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("telltale.brokers.local.broker.BUFFER_BYTES", 1)  # The kernel grants its least: some 4 KiB.
-    received = collect(broker)
-    broker.publish(make_messages(b"x" * 16_000))
-    assert_eventually(lambda: received.missed_count > 0, "missed messages are reported")
-    broker.publish(make_messages(b"small"))
-    received.assert_received(b"small")
-
-
 def test_f41_an_unreadable_datagram_is_reported_as_missed_and_the_listener_goes_on(
     broker: LocalBroker, directory: Path
 ) -> None:

@@ -71,11 +71,9 @@ def test_of_the_notices_of_tabs_that_close_reload_and_lose_the_server_none_is_lo
     for script in [*TRANSPORTS[transport], RECORD]:
         context.add_init_script(script)
     history = History(site, context, random.Random(SEED + number))
-    try:
-        history.run()
-        history.heal()
-    finally:
-        print(*history.log, sep="\n")  # noqa: T201 (likewise)
+    history.run()
+    history.heal()
+    print(*history.log, sep="\n")  # noqa: T201 (likewise)
     inserted, painted = history.records("inserted"), history.records("painted")
     assert [text for text in history.texts if inserted[text] == 0] == []
     assert [text for text in history.texts if painted[text] > 1] == []

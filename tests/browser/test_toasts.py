@@ -51,21 +51,6 @@ def test_of_five_notices_two_wait_and_are_shown_later(site: Site, open_context: 
     assert toasts(page) == []
 
 
-def test_long_notices_stay_within_a_low_window(site: Site, open_context: Callable[..., BrowserContext]) -> None:
-    page = signed_in(open_context, "Ada")
-    page.set_viewport_size({"width": 740, "height": 340})
-    notify(site, "ada", "A long text of many words. " * 10, 3)
-    expect(page.locator(".telltale-toast")).to_have_count(3)
-    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
-    boxes = [box for toast in page.locator(".telltale-toast").all() if (box := toast.bounding_box()) is not None]
-    assert len(boxes) == 3
-    for box in boxes:
-        assert box["y"] >= 0
-        assert box["y"] + box["height"] <= 340
-    text = page.locator(".telltale-toast").first
-    assert text.evaluate("it => (it.scrollTo(0, it.scrollHeight), it.scrollTop)") > 0
-
-
 def test_two_tabs_show_each_waiting_notice_once(site: Site, open_context: Callable[..., BrowserContext]) -> None:
     tabs = [signed_in(open_context, "Grace")]
     tabs.append(tabs[0].context.new_page())

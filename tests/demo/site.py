@@ -19,7 +19,6 @@ from typing import Any, Self
 import httpx
 
 from demo import run
-from tests.plain_http import WITHOUT_TLS
 from tests.ports import free_port
 
 STARTS_WITHIN_S = 90
@@ -106,8 +105,7 @@ class Visitor:
     """A client that uses HTTP only, with its own cookies."""
 
     def __init__(self, url: str) -> None:
-        headers = {"Accept": "application/json"}
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=30, verify=WITHOUT_TLS)
+        self.http = httpx.Client(base_url=url, headers={"Accept": "application/json"}, timeout=30)
         self.http.get("/", headers={"Accept": "text/html"}).raise_for_status()
 
     def __enter__(self) -> Self:
@@ -157,7 +155,7 @@ def wait_until_up(url: str) -> None:
     end = time.monotonic() + STARTS_WITHIN_S
     while time.monotonic() < end:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(url, timeout=5, verify=WITHOUT_TLS)
+            httpx.get(url, timeout=5)
             return
         time.sleep(0.1)
     raise AssertionError(f"no response from {url} within {STARTS_WITHIN_S} s")

@@ -2,15 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
-from django.test.utils import CaptureQueriesContext
 
 import telltale
-from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.control import CannotRetry, cancel, retry, why_no_retry
 from telltale.dispatch.registry import by_name
@@ -38,44 +34,6 @@ def test_a_queued_task_can_be_cancelled_once() -> None:
     assert cancel(row)
     assert reload(row).state == State.CANCELLED
     assert not cancel(row)
-
-
-def queue_group(size: int) -> tuple[TaskState, list[TaskState]]:
-    members = [store.Member(runner_id=f"{n}-{size}", name="work", label="", args=[], kwargs={}) for n in range(size)]
-    group = store.queue_group([members], group_id=uuid4(), runner="test", name="all", label="All", owner=Owner())
-    return group, list(TaskState.objects.filter(group_id=group.pk))
-
-
-def test_cancelling_a_group_takes_as_many_statements_for_many_waiting_members_as_for_few() -> None:
-    counts = []
-    for size in (3, 40):
-        group, [first, *_others] = queue_group(size)
-        store.claim(task_id=first.pk, worker="w")
-        store.start_group(group.pk)
-        with CaptureQueriesContext(connection) as queries:
-            assert telltale.cancel(group)
-        counts.append(len(queries))
-        assert store.is_cancel_requested(first.pk)
-        assert TaskState.objects.filter(group_id=group.pk, state=State.CANCELLED).count() == size - 1
-        store.end(first.pk, 1, State.CANCELLED)
-        assert reload(group).state == State.CANCELLED
-    assert counts[0] == counts[1]
-
-
-def test_a_group_and_its_waiting_members_are_cancelled_together_or_not_at_all() -> None:
-    def fails_at_members(execute, sql, params, many, context):
-        if sql.startswith("UPDATE") and "group_id" in sql.partition("WHERE")[2].partition("RETURNING")[0]:
-            raise OperationalError("the server closed the connection")
-        return execute(sql, params, many, context)
-
-    group, members = queue_group(3)
-    with connection.execute_wrapper(fails_at_members), pytest.raises(OperationalError):
-        telltale.cancel(group)
-    assert {row.state for row in TaskState.objects.all()} == {State.QUEUED}
-    assert telltale.cancel(group)
-    assert {row.state for row in TaskState.objects.all()} == {State.CANCELLED}
-    assert not telltale.cancel(group)
-    assert len(members) == 3
 
 
 def test_a_task_that_has_not_failed_cannot_be_retried() -> None:

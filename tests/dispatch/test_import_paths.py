@@ -1,7 +1,5 @@
 """Dotted names of functions: from the function to its name, and back."""
 
-from pathlib import Path
-
 import pytest
 
 from telltale.dispatch.import_paths import dotted_name, find_task, import_or_none
@@ -39,9 +37,3 @@ def test_a_task_of_another_runner_is_not_found() -> None:
     name = dotted_name(thread_tasks.count)
     assert find_task(name, lambda task: task is thread_tasks.count) is thread_tasks.count
     assert find_task(name, lambda task: False) is None
-
-
-def test_a_module_that_fails_when_it_is_imported_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "only_in_workers.py").write_text('import os\nKEY = os.environ["NO_SUCH_KEY"]\ndef work(): ...\n')
-    monkeypatch.syspath_prepend(tmp_path)
-    assert import_or_none("only_in_workers.work") is None

@@ -93,4 +93,6 @@ def test_s30_under_the_strictest_policy_bar_tray_toasts_and_buttons_work(
     element = page.locator("task-progress[connected=live]")
     expect(element).to_have_attribute("state", "running")
     element.get_by_role("button", name="Stop").click()
+    expect(element).to_contain_text("Stopping")
+    page.request.post("/release/")
     expect(element).to_have_attribute("state", "cancelled")

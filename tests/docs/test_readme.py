@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,7 +19,6 @@ from telltale.brokers.base import Reach
 from telltale.checks import check_sqlite
 from telltale.management.commands.telltale import Command
 from telltale.models import TaskState
-from telltale.runners import threads
 from telltale.urls import urlpatterns
 from tests.app.celery import app
 from tests.app.compat import task
@@ -104,17 +102,6 @@ def test_the_celery_lines_run_and_lead_a_browser_to_the_tasks_page(
     row = TaskState.objects.get()
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/telltale/tasks/{row.pk}/")
     assert (row.state, row.label, saved) == ("succeeded", "Import contacts", ROWS)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_without_the_first_decorator_the_function_runs_in_a_thread(
-    pasted: Any, saved: list[str], rf: RequestFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with ThreadPoolExecutor() as pool:  # It ends with the task, whose thread has closed its connection by then.
-        monkeypatch.setattr(threads, "_pool", SimpleNamespace(get=lambda: pool))
-        pasted(CELERY.replace("@shared_task\n", "")).upload(rf.post("/", headers={"Accept": "text/html"}))
-    row = TaskState.objects.get()
-    assert (row.runner, row.state, saved) == ("thread", "succeeded", ROWS)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,12 +3,10 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
 
 from tests.servers import ROOT
 
@@ -42,31 +40,13 @@ def build_wheel(directory: Path) -> Path:
 class Environment:
     """A virtual environment with nothing but the packages of one line."""
 
-    def __init__(self, directory: Path) -> None:
-        """Only for the methods below; each of them makes the directory."""
-        self._directory, self._bin = directory, directory / "bin"
-
-    @classmethod
-    def of_the_package(cls, directory: Path, wheel: Path) -> Self:
-        """Make one of the package and what it requires, as every line installs them."""
-        environment = cls(directory)
+    def __init__(self, directory: Path, line: str, wheel: Path) -> None:
+        self._bin = directory / "bin"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)
-        environment._pip("install", "--quiet", f"django-telltale @ {wheel.as_uri()}")
-        return environment
-
-    def with_line(self, directory: Path, line: str, wheel: Path) -> Self:
-        """Make a copy, and install there what the line adds."""
-        copy = type(self)(directory)
-        # An installation replaces files, and never writes into them.
-        shutil.copytree(self._directory, directory, symlinks=True, copy_function=os.link)
-        for program in copy._bin.iterdir():
-            if not program.is_symlink():
-                _replace(program, str(self._directory), str(directory))
         words = [
             re.sub(r"^django-telltale(\[.*\])?$", rf"django-telltale\1 @ {wheel.as_uri()}", w) for w in line.split()
         ]
-        copy._pip("install", "--quiet", "--no-compile", *words)
-        return copy
+        self._pip("install", "--quiet", "--no-compile", *words)
 
     def _pip(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "pip", "--python", str(self._bin / "python"), *arguments]
@@ -83,11 +63,3 @@ class Environment:
         foreign = ("PYTEST_", "PYTHON", "TELLTALE_", "DJANGO_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {**kept, "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
-
-
-def _replace(program: Path, old: str, new: str) -> None:
-    """Replace a path in a program, which is a file of its own afterwards."""
-    text, mode = program.read_text(), program.stat().st_mode
-    program.unlink()
-    program.write_text(text.replace(old, new))
-    program.chmod(mode)

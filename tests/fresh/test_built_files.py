@@ -28,10 +28,7 @@ __all__ = ["browser", "open_page"]
 pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 
 BUNDLE: Final = "telltale/static/telltale/bundle/"
-SCRIPTS: Final = (
-    *("telltale.js", "http-transports.js", "notices.js", "page-notifications.js", "pusher.js", "shared.js"),
-    *("task-timeline.js", "task-tray.js", "title.js"),
-)
+SCRIPTS: Final = ("telltale.js", "notices.js", "pusher.js", "shared.js", "task-timeline.js", "task-tray.js")
 NAMES_OF_FILES: Final = (*SCRIPTS, "telltale.css")
 FILES: Final = {BUNDLE + name for name in NAMES_OF_FILES}
 BUILD: Final = "from hatchling import build; import sys; print(getattr(build, sys.argv[1])(sys.argv[2]))"

@@ -28,12 +28,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
-    """An environment of the package alone, which each line adds to."""
-    return Environment.of_the_package(tmp_path_factory.mktemp("environment") / "base", wheel)
-
-
-@pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
     with running(Redis) as server:
         yield server
@@ -61,7 +55,6 @@ def test_each_documented_line_has_a_test() -> None:
 @pytest.mark.parametrize("line", USES)
 def test_a_bar_moves_after_the_lines_of_readme_and_page(
     line: str,
-    base: Environment,
     wheel: Path,
     tmp_path: Path,
     open_page: Callable[[str], Page],
@@ -76,7 +69,7 @@ def test_a_bar_moves_after_the_lines_of_readme_and_page(
     if use.needs_postgres:
         addresses["POSTGRES_PORT"] = str(request.getfixturevalue("postgres").port)
     (tmp_path / "home").mkdir()
-    project = Project(tmp_path / "home", base.with_line(tmp_path / "environment", line, wheel), name=use.project)
+    project = Project(tmp_path / "home", Environment(tmp_path / "environment", line, wheel), name=use.project)
     workers = project.follow(use.page, {"redis://localhost:6379/0": addresses["REDIS"]})
     project.set(use.settings_with(addresses), use.urls)
     project.run("python manage.py migrate")

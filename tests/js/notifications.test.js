@@ -100,13 +100,6 @@ test("another visitor of this browser is not notified, and ends what the first o
   assert.equal(browser.open().isOn, false)
 })
 
-test("a page of nobody, after a sign-out, ends what the visitor wished, at the push service too", async () => {
-  const browser = await browserThatNotifies(new Browser().withPush())
-  browser.visitorNow = null
-  await browser.withPush({ known: "none" }).open().resume()
-  assert.deepEqual(browser.calls, ["unsubscribe"])
-})
-
 test("a permission that was withdrawn in the browser turns them off", async () => {
   const browser = await browserThatNotifies()
   browser.permissionNow = "denied"
@@ -120,11 +113,10 @@ test("with web push the click subscribes the browser, and the next one unsubscri
   assert.deepEqual(browser.calls, ["permission", "subscribe", "unsubscribe"])
 })
 
-test("if the push service or the site refuses, they are off, the visitor is told, and nothing of them stays", async () => {
+test("if the push service refuses, they are off and the visitor is told", async () => {
   const browser = new Browser().withPush({ isRefused: true })
   assert.equal(await browser.open().toggle(), "notifications_failed")
   assert.equal(browser.open().isOn, false)
-  assert.deepEqual(browser.calls, ["permission", "subscribe", "unsubscribe"])
 })
 
 test("a new session of the same visitor does not notify until it is asked to", async () => {

@@ -100,25 +100,6 @@ test("a site that refuses is an error", async () => {
   await assert.rejects(subscribe(), /409/)
 })
 
-test("a push service that answers after the limit is too late: the site is not told", async t => {
-  t.mock.timers.enable({ apis: ["setTimeout"] })
-  const browser = new Browser().install()
-  let answer
-  browser.registration.pushManager.subscribe = () => new Promise(resolve => (answer = resolve))
-  const subscribing = assert.rejects(subscribe(), /does not answer/)
-  await settle(() => answer)
-  t.mock.timers.tick(30_000)
-  await subscribing
-  answer(new Subscription(browser, new Uint8Array(65)))
-  for (let i = 0; i < 20; i++) await null
-  assert.deepEqual(browser.calls, ["register /telltale/push/worker.js"])
-})
-
-/** Let promises settle until the condition holds. */
-async function settle(condition) {
-  while (!condition()) await null
-}
-
 test("unsubscribing tells the site, ends the subscription and closes what is shown", async () => {
   const browser = new Browser().install()
   await subscribe()

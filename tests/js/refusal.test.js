@@ -3,12 +3,11 @@ import assert from "node:assert/strict"
 import { createServer } from "node:http"
 import test from "node:test"
 
-import { takeNotice } from "telltale/elements/notice-requests.js"
 import { AGAIN } from "telltale/live/protocol.js"
 import { polling } from "telltale/live/polling.js"
 import { sse } from "telltale/live/sse.js"
 import { isRefusal } from "telltale/refusal.js"
-import { ActionFailed, ActionRefused, TicketRefused, fetchTicket, submitAction } from "telltale/requests.js"
+import { ActionFailed, ActionRefused, TicketRefused, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 
 import { Recorder, until } from "./recorder.js"
 import { SimulatedPage, settle } from "./simulated-page.js"

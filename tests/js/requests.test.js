@@ -2,8 +2,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { confirmNotice, takeNotice } from "telltale/elements/notice-requests.js"
-import { ActionFailed, TicketRefused, fetchTicket, submitAction } from "telltale/requests.js"
+import { ActionFailed, TicketRefused, confirmNotice, fetchTicket, submitAction, takeNotice } from "telltale/requests.js"
 
 const page = {
   urls: {

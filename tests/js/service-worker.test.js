@@ -12,16 +12,8 @@ class Worker {
   opened = []
   focused = []
   windows = []
-  page = { csrf: { token: "c" }, push: { key: "K", subscribe: "/app/telltale/push/subscribe/?visitor=user%3A7", known: "current" } }
-  subscription = null
-  requests = []
-  answer = { status: 200 }
   registration = {
     scope: `${SITE}/push/`,
-    pushManager: {
-      getSubscription: async () => this.subscription,
-      subscribe: async options => this.subscribe(options),
-    },
     showNotification: async (text, options) => this.shown.push({ text, ...options }),
   }
   clients = {
@@ -33,27 +25,12 @@ class Worker {
   }
 
   constructor() {
-    const self = {
+    new Function("self", SOURCE)({
       addEventListener: (name, listener) => (this.listeners[name] = listener),
       registration: this.registration,
       clients: this.clients,
-    }
-    new Function("self", "fetch", SOURCE)(self, this.fetch)
+    })
   }
-
-  fetch = async (url, init) => {
-    const { credentials, redirect, signal, method = "GET", headers, body } = init
-    assert.deepEqual([credentials, redirect, signal.aborted], ["same-origin", "error", false])
-    this.requests.push(`${method} ${url.pathname}${url.search} ${headers["X-CSRFToken"] ?? ""} ${body ?? ""}`.trim())
-    return Response.json(this.page, this.answer)
-  }
-
-  subscribe(options) {
-    assert.deepEqual(options, { userVisibleOnly: true, applicationServerKey: "K" })
-    return subscriptionAt("https://push.example/made")
-  }
-
-  change = newSubscription => this.dispatch("pushsubscriptionchange", { newSubscription })
 
   async dispatch(name, event) {
     const waits = []
@@ -110,49 +87,6 @@ test("a notification without data, such as of an earlier version, leads to the m
   assert.deepEqual(worker.opened, [`${SITE}/messages/`])
 })
 
-const subscriptionAt = endpoint => ({ toJSON: () => ({ endpoint, keys: { p256dh: "p", auth: "a" }, expirationTime: null }) })
-const PAGE = "GET /app/telltale/page/"
-const told = endpoint =>
-  `POST /app/telltale/push/subscribe/?visitor=user%3A7 c {"endpoint":"${endpoint}","keys":{"p256dh":"p","auth":"a"}}`
-
-for (const known of ["current", "old"]) {
-  test(`the site is told of a subscription that the browser has replaced, for a session that is ${known}`, async () => {
-    const worker = new Worker()
-    worker.page.push.known = known
-    await worker.change(subscriptionAt("https://push.example/new"))
-    assert.deepEqual(worker.requests, [PAGE, told("https://push.example/new")])
-  })
-}
-
-test("a browser that only ends its subscription is subscribed again, unless a page was faster", async () => {
-  const worker = new Worker()
-  await worker.change(null)
-  worker.subscription = subscriptionAt("https://push.example/of-a-page")
-  await worker.change(undefined)
-  assert.deepEqual(worker.requests, [PAGE, told("https://push.example/made"), PAGE, told("https://push.example/of-a-page")])
-})
-
-for (const [who, push] of [
-  ["a visitor who has signed out, or another one", { known: "none" }],
-  ["a site that has no web push any more", undefined],
-]) {
-  test(`${who} is not subscribed`, async () => {
-    const worker = new Worker()
-    worker.page.push = push
-    worker.subscribe = () => assert.fail("subscribed")
-    await worker.change(null)
-    await worker.change(subscriptionAt("https://push.example/new"))
-    assert.deepEqual(worker.requests, [PAGE, PAGE])
-  })
-}
-
-test("a site that refuses, such as by a login wall, is told nothing more: the next page renews", async () => {
-  const worker = new Worker()
-  worker.answer = { status: 403 }
-  await assert.rejects(worker.change(null), /page\/ answers with 403/)
-  assert.deepEqual(worker.requests, [PAGE])
-})
-
 test("the worker answers no requests and keeps nothing", () => {
-  assert.deepEqual(Object.keys(new Worker().listeners).sort(), ["notificationclick", "push", "pushsubscriptionchange"])
+  assert.deepEqual(Object.keys(new Worker().listeners).sort(), ["notificationclick", "push"])
 })

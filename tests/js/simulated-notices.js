@@ -3,8 +3,8 @@
  * any step. The queue, the receipts and the requests are the real ones; time, network, server and paint are simulated.
  */
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
-import { confirmNotice, takeNotice } from "telltale/elements/notice-requests.js"
 import { Receipts } from "telltale/elements/receipts.js"
+import { confirmNotice, takeNotice } from "telltale/requests.js"
 
 import { SimulatedStorage } from "./simulated-storage.js"
 

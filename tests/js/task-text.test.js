@@ -34,14 +34,6 @@ test("percentages are written as browsers write them in each language", () => {
   assert.equal(new Texts({ ...shared.catalogue, percent: "{n} %" }).percentage(1), "100 %")
 })
 
-test("a percentage is that of the count, rounded down", () => {
-  for (let total = 1; total <= 200; total++) {
-    for (let n = 0; n <= total; n++) {
-      assert.equal(texts.percentage(n / total), `${Math.floor((100 * n) / total)}%`, `${n} of ${total}`)
-    }
-  }
-})
-
 test("a blank label is replaced by the task's name", () => {
   for (const [label, name, shown] of shared.labels) assert.equal(texts.label({ label, name }), shown)
 })

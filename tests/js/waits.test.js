@@ -6,15 +6,12 @@ import assert from "node:assert/strict"
 import { readFileSync, readdirSync } from "node:fs"
 import test from "node:test"
 
-import { fetchActions } from "telltale/elements/known-actions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
-import { confirmNotice, takeNotice } from "telltale/elements/notice-requests.js"
-import { fetchTimeline } from "telltale/elements/timeline-request.js"
 import { TimedOut, limitedFetch } from "telltale/limited-fetch.js"
 import { polling, requestPoll } from "telltale/live/polling.js"
 import { Authorizer } from "telltale/live/pusher-auth.js"
 import { sse } from "telltale/live/sse.js"
-import { fetchPage, fetchTicket, postSubscription, submitAction } from "telltale/requests.js"
+import { confirmNotice, fetchActions, fetchPage, fetchTicket, fetchTimeline, postSubscription, submitAction, takeNotice } from "telltale/requests.js"
 import { withReturnValue } from "telltale/return-value.js"
 
 import { Recorder } from "./recorder.js"
@@ -42,14 +39,14 @@ const ending = transport => env =>
 const WAITS = {
   "requests.js fetchPage": { limitS: 15, begin: env => fetchPage("/page/", env) },
   "requests.js fetchTicket": { limitS: 15, begin: env => fetchTicket(page, ["user:1"], env) },
-  "elements/notice-requests.js postNotice": {
+  "requests.js postNotice": {
     limitS: 15,
     begin: env => Promise.all([takeNotice(live, "n1", "A", env), confirmNotice(live, "n1", "A", env)]),
   },
   "requests.js submitAction": { limitS: 30, begin: env => submitAction({ action: "/cancel/" }, "c", env) },
-  "elements/known-actions.js fetchActions": { limitS: 15, begin: env => fetchActions(page, ["a"], env) },
+  "requests.js fetchActions": { limitS: 15, begin: env => fetchActions(page, ["a"], env) },
   "requests.js postSubscription": { limitS: 15, begin: env => postSubscription(page, "/push/", {}, env) },
-  "elements/timeline-request.js fetchTimeline": { limitS: 15, begin: env => fetchTimeline("/timeline/", env) },
+  "requests.js fetchTimeline": { limitS: 15, begin: env => fetchTimeline("/timeline/", env) },
   "return-value.js withReturnValue": {
     limitS: 15,
     begin: async env => {
@@ -90,7 +87,7 @@ const modules = readdirSync(FOLDER, { recursive: true }).filter(name => name.end
 test("the table lists every use of the network", () => {
   const users = new Set(modules.flatMap(name => [...networkUsers(name)]))
   // Modules of the page itself: the browser ends these, and what waits for them is shown as not there yet.
-  const onDemand = ["elements.js notices", "elements/hidden-title.js withTitle", "elements/tell-button.js loadIf", "elements/tell-button.js startNotifying", "index.js loadPusher", "index.js loadShared", "live/transports.js byHttp", "notifications/page-notifications.js loadPush"]
+  const onDemand = ["elements.js notices", "elements/tell-button.js startNotifying", "index.js loadPusher", "notifications/page-notifications.js loadPush", "index.js loadShared"]
   // The wrappers, whose callers are in the table.
   const wrappers = ["limited-fetch.js limitedFetch", "live/http.js post", "index.js browserEnvironment"]
   assert.deepEqual([...users].sort(), [...Object.keys(WAITS), ...ENDED_BY_LIVE, ...onDemand, ...wrappers].sort())

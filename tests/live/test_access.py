@@ -3,18 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from django.test import override_settings
 from django.urls import reverse
 from django.utils import translation
-from websockets.sync.client import connect
 
-from telltale.live import tickets
-from telltale.live.access import is_known_host, is_live, is_trusted_origin, live_path
+from telltale.live.access import is_known_host, is_live, is_trusted_origin
 from telltale.transports.http import LiveRequest
-from tests.transports.raw import hello
-from tests.transports.sites import PATIENCE_S, in_a_thread
 
 
 def request_of(host: str = "example.org", origin: str = "") -> LiveRequest:
@@ -56,22 +51,6 @@ def test_inside_i18n_patterns_the_live_address_of_every_language_is_served() -> 
         assert is_live(path)
         assert is_live(f"/under{path}", "/under")
     assert not is_live("/fr/telltale/live/")
-
-
-@override_settings(ROOT_URLCONF="tests.live.accented_urls")
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.service
-@pytest.mark.parametrize("kind", ["uvicorn", "live"])
-def test_the_live_address_may_have_letters_that_are_encoded_in_urls(kind: str) -> None:
-    path = live_path()
-    assert path == "/auftr%C3%A4ge/live/"
-    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {tickets.issue(['project:7'])}"}
-    with in_a_thread(kind) as site:
-        with httpx.stream("GET", site.url + path, headers=headers, timeout=PATIENCE_S) as stream:
-            assert stream.headers["Content-Type"].startswith("text/event-stream")
-        with connect(site.url.replace("http", "ws") + path, open_timeout=PATIENCE_S) as socket:
-            socket.send(hello("project:7").decode())
-            assert '"hello"' in str(socket.recv(PATIENCE_S))
 
 
 @override_settings(ALLOWED_HOSTS=["example.org", ".example.com"])

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from types import SimpleNamespace
 
 import pytest
@@ -11,14 +10,11 @@ import pytest
 from telltale.brokers import broker
 from telltale.brokers.base import Message, Reach
 from telltale.brokers.delivery import LossCounter
-from telltale.core.policy import ConnectionPolicy, Phase
 from telltale.core.wire import Envelope, Event
-from telltale.live import broker_feed, incoming, tickets
+from telltale.live import broker_feed, incoming
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.driver import close_driver, driver
 from telltale.testing.brokers import TIMEOUT_S
-from tests.live.test_broker_outage import eventually
-from tests.live.test_hostile_publisher import Page
 
 TOPIC = "project:7"
 
@@ -57,7 +53,6 @@ class FailingListener:
 
     def __init__(self) -> None:
         self.is_failing = False
-        self.is_closed = False
         self.followed: set[str] = set()
 
     def follow(self, topics: Collection[str]) -> None:
@@ -69,7 +64,7 @@ class FailingListener:
         self.followed -= set(topics)
 
     def close(self) -> None:
-        self.is_closed = True
+        """Nothing to close."""
 
     def _fail(self) -> None:
         if self.is_failing:
@@ -105,53 +100,6 @@ def test_a_broker_that_fails_to_forget_does_not_end_the_regular_reads(listener: 
         feed.subscribe([TOPIC])
         listener.is_failing = True
         feed.unsubscribe_unless(lambda _topic: False)
-
-    asyncio.run(scenario())
-
-
-@pytest.fixture
-def may_listen(listener: FailingListener, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """When set, the broker listens at last: one that can't be reached, in a network that loses all packets."""
-    may_listen = threading.Event()
-
-    def listen(_deliver: object, _missed: object) -> FailingListener:
-        may_listen.wait()
-        return listener
-
-    source = SimpleNamespace(reach=Reach.SITE, listen=listen)
-    monkeypatch.setattr(broker_feed, "broker", lambda: source)
-    monkeypatch.setattr(broker_feed, "LISTEN_S", 0.1)
-    yield may_listen
-    may_listen.set()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_broker_that_is_slow_to_listen_keeps_no_client_from_its_snapshots_and_is_used_later(
-    listener: FailingListener, may_listen: threading.Event
-) -> None:
-    async def scenario() -> None:
-        live_driver = driver()
-        client = live_driver.open(ConnectionPolicy(credit=None), Page())
-        client.admit(tickets.issue([TOPIC]))
-        await eventually(lambda: client.connection.phase is Phase.LIVE)
-        assert (live_driver.is_broker_down, live_driver.reach) == (True, Reach.NOWHERE)
-        may_listen.set()
-        await eventually(lambda: TOPIC in listener.followed)
-        assert (live_driver.is_broker_down, live_driver.reach) == (False, Reach.SITE)
-        client.leave()
-        await close_driver()
-
-    asyncio.run(scenario())
-
-
-def test_a_listener_that_comes_after_the_end_is_closed(listener: FailingListener, may_listen: threading.Event) -> None:
-    async def scenario() -> None:
-        feed = BrokerFeed(asyncio.get_running_loop(), list, list, lambda _topics: None)
-        await asyncio.to_thread(feed.subscribe, [TOPIC])
-        await asyncio.to_thread(feed.close)
-        assert not listener.is_closed
-        may_listen.set()
-        await eventually(lambda: listener.is_closed)
 
     asyncio.run(scenario())
 

@@ -1,16 +1,14 @@
 """Limits on live connections: of a person, and of visitors whose ticket names none."""
 
 import asyncio
-import resource
 from typing import Any
 
 import pytest
 
-from telltale.brokers.delivery import LossCounter
 from telltale.core import reasons
 from telltale.core.addresses import counted_address, is_public
 from telltale.core.policy import ConnectionPolicy
-from telltale.live import descriptors, tickets
+from telltale.live import tickets
 from telltale.live.client import ConnectedClient
 from telltale.live.driver import close_driver, driver
 from tests.live.test_hostile_publisher import Page
@@ -63,23 +61,3 @@ def test_s36_one_person_has_a_limited_number_of_connections_also_without_a_sessi
 )
 def test_private_addresses_are_known(address: str, is_one_of_the_internet: bool) -> None:
     assert is_public(counted_address(address)) is is_one_of_the_internet
-
-
-def test_live_connections_leave_descriptors_to_the_rest_of_the_process(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descriptors, "refused", LossCounter("%d were refused."))  # of this test alone
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    async def connect(number: int) -> list[object]:
-        closed = [driver().open(ConnectionPolicy(), Page()).connection.closed for _ in range(number)]
-        await close_driver()
-        return closed
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1_000, hard))
-    try:
-        closed = asyncio.run(connect(752))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert closed == [None] * 750 + [reasons.LIMIT] * 2
-    assert "1 were refused" in caplog.text

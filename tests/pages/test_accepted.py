@@ -6,11 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery.result import AsyncResult
 from django.contrib.auth.models import AnonymousUser
 from django.db import connections
 from django.test import Client, RequestFactory
-from dramatiq import Message
 
 import telltale
 from telltale.core.snapshot import Progress
@@ -18,7 +16,6 @@ from telltale.core.states import State
 from telltale.models import TaskState
 from telltale.pages.accepted import Preference
 from telltale.pages.responses import retry_after_s
-from tests.app.celery import app as celery
 from tests.factories import ended, moved, person, started, task_of
 
 
@@ -58,23 +55,10 @@ def test_a_task_that_has_already_ended_is_returned_with_200() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "result",
-    [
-        AsyncResult("abc-1", app=celery),
-        Message(queue_name="q", actor_name="a", args=(), kwargs={}, options={}, message_id="abc-1"),
-        "abc-1",  # as django-q2's async_task
-    ],
-    ids=["celery", "dramatiq", "django_q"],
-)
-def test_the_result_of_a_runners_own_call_is_found_by_its_id(result: Any) -> None:
+def test_the_result_of_a_runners_own_call_is_found_by_its_id_or_the_error_names_the_fix() -> None:
     task = task_of(runner_id="abc-1")
-    response: Any = telltale.accepted(request_with(), result)
+    response: Any = telltale.accepted(request_with(), SimpleNamespace(id="abc-1"))
     assert str(task.pk) in response["Location"]
-
-
-@pytest.mark.django_db
-def test_the_error_about_a_task_without_a_row_names_the_fix() -> None:
     with pytest.raises(LookupError, match=r"has no row\. .*@telltale\.tracked"):
         telltale.accepted(request_with(), SimpleNamespace(id="unknown"))
 

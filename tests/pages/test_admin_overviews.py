@@ -182,17 +182,6 @@ def test_without_tasks_or_without_success_the_page_says_so(viewer: Client) -> No
     assert "No run of this task succeeded in this time." in page_of(viewer, DURATIONS)
 
 
-@pytest.mark.parametrize("url", [WORKERS, DURATIONS])
-def test_the_links_above_the_title_are_marked_up_as_on_the_admins_own_pages(viewer: Client, url: str) -> None:
-    def kind(page: str) -> str:
-        [kind] = re.findall(r'<(\w+) class="breadcrumbs">', page)
-        return str(kind)
-
-    own, theirs = page_of(viewer, url), page_of(viewer, LIST)
-    assert kind(own) == kind(theirs)
-    assert f'<a href="{LIST}">Tasks</a>' in own
-
-
 def test_hostile_names_are_escaped(viewer: Client) -> None:
     took(10, ended_at=store.now(), name='<script>alert("x")</script>')
     runs("<b>web</b>:1", label="<i>Work</i>")

@@ -5,14 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.contrib.auth import authenticate, get_user_model
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.test import Client, RequestFactory
 from django.urls import include, path
-from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError
@@ -98,24 +96,6 @@ def by_password(request: HttpRequest) -> Any:
         return None
     name, _, password = base64.b64decode(encoded).decode().partition(":")
     return authenticate(request, username=name, password=password)
-
-
-def by_proxy(request: HttpRequest) -> Any:
-    """A function: a proxy signs people in by a cookie of its own, and says who it is."""
-    return user_named(request.headers.get("X-Forwarded-User", ""))
-
-
-async def by_session(request: HttpRequest) -> Any:
-    """A coroutine function: whom Django finds by the session's cookie."""
-    user = await request.auser()
-    return user if user.is_authenticated else None
-
-
-class LooksForUser(MiddlewareMixin):
-    """Middleware of the site that asks for the user as coroutines do."""
-
-    def process_request(self, request: HttpRequest) -> None:
-        async_to_sync(request.auser)()
 
 
 def checks_csrf_without_cookies(request: HttpRequest) -> None:
@@ -347,22 +327,6 @@ def test_a_check_without_cookies_does_not_count_for_the_session(browser: Client,
     assert browser.post(f"/telltale/tasks/{task.pk}/cancel/").status_code == 403
 
 
-def test_s06_a_user_that_was_found_by_the_cookie_before_does_not_count_as_found_without_it(
-    browser: Client, settings: Any
-) -> None:
-    use(settings, "by_session")
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.LooksForUser"]
-    task = task_of(user_named("ada"))
-    assert browser.post(f"/telltale/tasks/{task.pk}/cancel/").status_code == 403
-    assert store.get_task(task.pk).state == "queued"  # type: ignore[union-attr]
-
-
-def test_the_search_without_cookies_leaves_the_requests_user_as_it_is(browser: Client, settings: Any) -> None:
-    use(settings, "by_session")
-    request = browser.get("/telltale/tasks/").wsgi_request
-    assert async_to_sync(request.auser)() == request.user == user_named("ada")
-
-
 def test_where_a_cookie_holds_the_token_the_csrf_token_is_required(browser: Client) -> None:
     client = Client(enforce_csrf_checks=True)
     client.cookies["token"] = "ada"
@@ -411,33 +375,3 @@ def test_s06_another_sites_page_cannot_use_the_password_that_a_browser_remembers
     more = {"Origin": origin} if origin else {}
     response = Program(BASIC).call("post", f"/telltale/tasks/{task.pk}/cancel/", **more)
     assert response.status_code == status
-
-
-@pytest.mark.parametrize(
-    ("headers", "allowed", "status"),
-    [
-        ({}, [], 200),
-        ({"Origin": "http://testserver"}, [], 200),
-        ({"Origin": "https://evil.example"}, [], 403),
-        ({"Origin": "null"}, [], 403),
-        ({"Origin": "https://app.example.com"}, ["https://app.example.com"], 200),
-    ],
-)
-def test_s06_another_sites_page_cannot_use_what_a_proxy_says_of_the_visitor(
-    settings: Any, headers: dict[str, str], allowed: list[str], status: int
-) -> None:
-    use(settings, "by_proxy", ALLOWED_ORIGINS=allowed)
-    task = task_of(person("ada"))
-    client = Client(enforce_csrf_checks=True)
-    form = client.post(f"/telltale/tasks/{task.pk}/cancel/", headers=JSON | {"X-Forwarded-User": "ada"} | headers)
-    assert form.status_code == status
-    assert store.get_task(task.pk).state == ("queued" if status == 403 else "cancelled")  # type: ignore[union-attr]
-
-
-def test_a_page_of_another_origin_that_knows_a_token_may_send_it(settings: Any) -> None:
-    use(settings, "RestToken", ALLOWED_ORIGINS=["*"])
-    task = task_of(person("ada"))
-    response = Program(KINDS["RestToken"]).call(
-        "post", f"/telltale/tasks/{task.pk}/cancel/", Origin="https://a.example"
-    )
-    assert response.json()["state"] == "cancelled"

@@ -48,21 +48,6 @@ def test_a_module_that_two_files_on_demand_need_is_in_the_first_with_its_imports
     assert {found["queue.js"], found["clock.js"]} == {MAIN}
 
 
-def test_a_module_that_files_on_demand_need_is_in_the_one_that_all_the_others_import(tmp_path: Path) -> None:
-    found = bundles_of(
-        tmp_path,
-        elements='import("telltale/http.js")\nimport("telltale/pusher.js")\nimport("telltale/shared.js")\n',
-        index="",
-        http='export { poll } from "telltale/polling.js"\n',
-        pusher='import { poll } from "telltale/http.js"\nimport { post } from "telltale/request.js"\n',
-        shared='import { poll } from "telltale/http.js"\n',
-        polling='import { post } from "telltale/request.js"\n',
-        request="",
-    )
-    assert {found["http.js"], found["polling.js"], found["request.js"]} == {"http"}
-    assert (found["pusher.js"], found["shared.js"]) == ("pusher", "shared")
-
-
 def test_an_import_in_a_comment_for_types_loads_nothing(tmp_path: Path) -> None:
     found = bundles_of(
         tmp_path,
@@ -86,13 +71,6 @@ def test_the_elements_that_many_pages_lack_are_in_files_of_their_own() -> None:
     assert found["elements/task-tray.js"] == found["elements/tray-row.js"] == "task-tray"
     assert found["elements/task-toasts.js"] == found["elements/notice-queue.js"] == "notices"
     assert found["live/pusher-connection.js"] == "pusher"
-
-
-def test_what_a_page_needs_only_after_its_first_update_is_in_files_of_its_own() -> None:
-    found = bundles(STATIC, browser_files.MODULES)
-    assert found["live/polling.js"] == found["live/sse.js"] == "http-transports"
-    assert found["elements/title.js"] == found["elements/icon.js"] == "title"
-    assert found["notifications/notifications.js"] == "page-notifications"
 
 
 def test_no_module_is_in_two_files_by_another_name() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model, login
-from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import Client
@@ -14,7 +13,7 @@ from django.urls import include, path
 import telltale
 from telltale import store
 from telltale.core.states import State
-from telltale.models import StoredNotice, TaskFollower, TaskState
+from telltale.models import TaskFollower, TaskState
 from tests.app import thread_tasks
 from tests.factories import person
 
@@ -167,15 +166,3 @@ def test_a_sign_in_hands_over_what_the_visitor_has_joined() -> None:
     assert browser.get(address).status_code == 200
     assert visitor("grace").get(address).status_code == 200
     assert TaskFollower.objects.count() == 1
-
-
-def test_a_row_that_is_no_user_owns_no_task_and_gets_no_message() -> None:
-    """Its primary key may be that of any user, who would see what is not theirs."""
-    ada = person("ada")
-    group = Group.objects.create(pk=ada.pk, name="Sales")
-    with pytest.raises(TypeError, match="can't own a task: pass a saved user"):
-        telltale.enqueue(thread_tasks.build_own_report, 7, owner=group)
-    with pytest.raises(TypeError, match="can't own a task: pass a saved user"):
-        telltale.notify(group, "The report is ready.")
-    assert not TaskState.objects.exists()
-    assert not StoredNotice.objects.exists()

@@ -46,11 +46,6 @@ def test_a_percentage_is_written_as_the_language_writes_it(language: str, text: 
         assert catalogue.catalogue()["percent"].replace("{n}", "44") == text
 
 
-def test_a_percentage_is_that_of_the_count_rounded_down() -> None:
-    counts = [(n, total) for total in range(1, 201) for n in range(total + 1)]
-    assert [(n, total) for n, total in counts if catalogue.percentage(n / total) != f"{100 * n // total}%"] == []
-
-
 @pytest.mark.parametrize(("label", "name", "shown"), SHARED["labels"])
 def test_a_blank_label_is_replaced_by_the_tasks_name(label: str, name: str, shown: str) -> None:
     snapshot = replace(snapshot_of({"progress": {}, "snapshot": {"state": "running"}}), label=label, name=name)

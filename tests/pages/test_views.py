@@ -312,15 +312,6 @@ def test_a_malformed_ticket_request_gets_an_error_message(signed_in: Client, bod
     assert (response.status_code, bool(response.json()["error"])) == (400, True)
 
 
-def test_a_form_in_place_of_json_gets_an_error_message(ada: Any) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(ada)
-    client.get("/telltale/page/")
-    form = {"topics": user_topic(ada.pk), "csrfmiddlewaretoken": client.cookies["csrftoken"].value}
-    response = client.post("/telltale/ticket/", form)  # multipart/form-data
-    assert (response.status_code, response.json()["error"]) == (400, "The request's body is a form. Send JSON.")
-
-
 def test_s37_a_request_for_too_many_topics_names_the_limit(signed_in: Client) -> None:
     response = post_json(signed_in, "/telltale/ticket/", {"topics": [f"p:{n}" for n in range(201)]})
     assert response.status_code == 400

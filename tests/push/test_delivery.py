@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from django.core import mail as outbox
-from django.db import OperationalError, transaction
 from django.test import Client
 
 import telltale
@@ -21,13 +20,12 @@ from telltale.core.wire import Notice
 from telltale.live import rights
 from telltale.models import PushSubscription, StoredNotice
 from telltale.owners import Owner
-from telltale.push import delivery, prompt, sender
+from telltale.push import delivery, sender
 from telltale.push.delivery import push_due
 from telltale.push.options import public_key_of
-from telltale.store import pruning
 from telltale.store.notices import HANDING_OVER_S
 from tests.factories import person
-from tests.push.service import PRIVATE_KEY, PushBrowser, PushService, Received, running_service
+from tests.push.service import PRIVATE_KEY, PushBrowser, PushService, Received
 from tests.store.factories import run_at_once
 
 pytestmark = pytest.mark.django_db
@@ -336,22 +334,6 @@ def test_a_browser_whose_session_has_ended_gets_nothing_and_is_pruned(ada: Any, 
     assert not PushSubscription.objects.exists()
 
 
-def test_a_browser_that_is_renewed_while_it_is_about_to_be_pruned_stays(
-    ada: Any, service: PushService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add(ada, service.browser())
-    PushSubscription.objects.update(until=store.now() - 1)
-    delete_in_batches = pruning._delete_in_batches
-
-    def renew_first(*arguments: Any) -> None:
-        PushSubscription.objects.update(until=store.now() + 60)
-        delete_in_batches(*arguments)
-
-    monkeypatch.setattr(pruning, "_delete_in_batches", renew_first)
-    store.prune()
-    assert PushSubscription.objects.count() == 1
-
-
 def test_very_many_new_notices_are_one_message_that_leads_to_the_list(ada: Any, service: PushService) -> None:
     browser = service.browser()
     add(ada, browser)
@@ -360,15 +342,6 @@ def test_very_many_new_notices_are_one_message_that_leads_to_the_list(ada: Any, 
     assert push_due().notices == 5
     [message] = service.to(browser)
     assert (message["text"], message["url"]) == ("5 new messages", None)
-
-
-def test_however_many_new_notices_there_are_they_are_one_message(ada: Any, service: PushService) -> None:
-    browser = service.browser()
-    add(ada, browser)
-    for n in range(60):
-        due_notice(ada, f"{n}")
-    assert push_due().notices == 60
-    assert texts(service.to(browser)) == ["60 new messages"]
 
 
 def test_a_text_and_a_link_of_any_length_fit_into_a_message(ada: Any, service: PushService) -> None:
@@ -393,73 +366,6 @@ def test_keys_that_no_browser_has_are_deleted_and_do_not_stop_others(ada: Any, s
     assert texts(service.to(browser)) == ["Hello"]
     assert waiting(ada) == ["Hello"]
     assert [row.topic for row in PushSubscription.objects.all()] == [f"user:{eve.pk}"]
-
-
-def people(service: PushService, *names: str) -> list[Any]:
-    """People with a browser of this service and a notice; those of the first have waited the longest."""
-    users = []
-    for n, name in enumerate(names):
-        users.append(person(name))
-        add(users[-1], service.browser(name))
-        due_notice(users[-1], "Hello", age_s=AGE_S - n)
-    return users
-
-
-def served(service: PushService) -> list[str]:
-    return [request.path.removeprefix("/push/") for request in service.received]
-
-
-def test_a_call_serves_so_many_people_and_those_first_who_have_waited_the_longest(
-    service: PushService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "MOST_PEOPLE", 2)
-    people(service, "eve", "bob", "ada")
-    due_notice(person("carol"), "of a person without a browser", age_s=2 * AGE_S)
-    assert (push_due().is_more, served(service)) == (True, ["eve", "bob"])
-    assert (push_due().is_more, served(service)) == (False, ["eve", "bob", "ada"])
-
-
-def test_a_call_that_takes_long_leaves_the_others_to_the_next_one(
-    service: PushService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "CALL_S", 0.0)
-    people(service, "eve", "bob")
-    assert (push_due().is_more, served(service)) == (True, ["eve"])
-    assert (push_due().is_more, served(service)) == (True, ["eve", "bob"])
-    assert push_due().is_more is False
-
-
-def test_after_a_failure_a_person_waits_anew_and_holds_up_no_other(
-    service: PushService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "MOST_PEOPLE", 1)
-    people(service, "refused", "bob", "ada")
-    service.answer(service.browser("refused"), 429)
-    push_due()
-    PushSubscription.objects.filter(retry_at__isnull=False).update(retry_at=store.now() - 1)
-    for _ in range(3):
-        push_due()
-    assert served(service) == ["refused", "bob", "ada", "refused"]
-
-
-def test_a_push_service_that_is_down_is_asked_a_few_times_and_holds_up_no_other_service(
-    service: PushService, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "MOST_PEOPLE", 5)
-    with running_service() as down:
-        services = [service.url, down.url]
-        settings.TELLTALE = {**settings.TELLTALE, "PUSH": {**settings.TELLTALE["PUSH"], "SERVICES": services}}
-        for user in people(down, *(f"user-{n}" for n in range(8))):
-            down.answer(down.browser(user.username), 503)
-        ada = person("ada")
-        add(ada, service.browser("ada"))
-        due_notice(ada, "Hello", age_s=AGE_S - 60)
-        pushed = push_due()
-        assert (pushed.notices, pushed.failures, pushed.is_more) == (1, 3, False)
-        assert (served(down), served(service)) == (["user-0", "user-1", "user-2"], ["ada"])
-        assert PushSubscription.objects.filter(failures=0).count() == 6
-        down.answers.clear()
-        assert push_due().notices == 5
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -489,55 +395,6 @@ def test_soon_after_a_notice_came_its_process_pushes_it_by_itself_unless_a_page_
     telltale.notify(ada, "Later")
     eventually(lambda: len(service.to(browser)) == 2)
     assert service.to(elsewhere) == []
-    eventually(lambda: not any(thread.name == "telltale-push" for thread in threading.enumerate()))
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_notice_that_a_page_held_and_did_not_show_is_pushed_later_whatever_failed_for_others(
-    ada: Any, service: PushService, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.TELLTALE = {**settings.TELLTALE, "PUSH": {**settings.TELLTALE["PUSH"], "AFTER_S": 0.5}}
-    browser, eve, refused, calls = service.browser(), person("eve"), service.browser("refused"), []
-    add(ada, browser)
-    add(eve, refused)
-    service.answer(refused, 429, Retry_After="7200")
-
-    def push(**which: Any) -> Any:
-        pushed = push_due(**which)
-        calls.append(pushed)
-        return pushed
-
-    monkeypatch.setattr(prompt, "push_due", push)
-    of_eve = telltale.notify(eve, "Refused")
-    with transaction.atomic():
-        held = telltale.notify(ada, "Held")
-        assert store.hold_notice(held.id, [f"user:{ada.pk}"], "a page").granted
-    eventually(lambda: service.to(refused) != [] and calls != [])
-    assert service.to(browser) == []
-    StoredNotice.objects.filter(pk=held.id).update(held_until=store.now() - 1)  # The page was closed.
-    eventually(lambda: texts(service.to(browser)) == ["Held"])
-    # Nothing is left to do, so the thread ends.
-    assert store.take_notice(of_eve.id, [f"user:{eve.pk}"])
-    prompt.prompt.schedule({f"user:{eve.pk}"})
-    eventually(lambda: not any(thread.name == "telltale-push" for thread in threading.enumerate()))
-
-
-@pytest.mark.django_db(transaction=True)
-def test_after_an_outage_of_the_database_a_process_pushes_what_came_before(
-    ada: Any, service: PushService, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.TELLTALE = {**settings.TELLTALE, "PUSH": {**settings.TELLTALE["PUSH"], "AFTER_S": 0.2}}
-    browser, failures = service.browser(), [OperationalError("The server is away.")]
-    add(ada, browser)
-
-    def push(**which: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return push_due(**which)
-
-    monkeypatch.setattr(prompt, "push_due", push)
-    telltale.notify(ada, "Hello")
-    eventually(lambda: texts(service.to(browser)) == ["Hello"])
     eventually(lambda: not any(thread.name == "telltale-push" for thread in threading.enumerate()))
 
 
@@ -573,7 +430,7 @@ def test_signing_out_forgets_this_browser_and_no_other(ada: Any, service: PushSe
     laptop, phone = service.browser("laptop"), service.browser("phone")
     for browser, used in ((laptop, client), (phone, Client())):
         used.force_login(ada)
-        url = f"/telltale/push/subscribe/?visitor=user:{ada.pk}"
+        url = "/telltale/push/subscribe/"
         answer = used.post(url, browser.subscription, content_type="application/json", headers={"Accept": "*/*"})
         assert answer.status_code == 200, answer.content
     client.logout()

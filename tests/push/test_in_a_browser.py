@@ -52,21 +52,6 @@ SUBSCRIBED = """
     }
   }
 """
-CHANGE = """
-  async subscription => {
-    PushManager.prototype.getSubscription = async () => null
-    PushManager.prototype.subscribe = async ({ userVisibleOnly, applicationServerKey }) => {
-      if (!userVisibleOnly || applicationServerKey.length !== 87) throw new Error("not as browsers demand it")
-      return { toJSON: () => subscription }
-    }
-    const event = new ExtendableEvent("pushsubscriptionchange") // Only the browser can make one with subscriptions.
-    const waits = []
-    event.waitUntil = promise => waits.push(promise)
-    dispatchEvent(event)
-    const [outcome] = await Promise.allSettled(waits)
-    return String(outcome.reason ?? outcome.status)
-  }
-"""
 REGISTRATION = "navigator.serviceWorker.getRegistration('/telltale/push/')"
 CLICK = """
   async () => {
@@ -144,72 +129,6 @@ def test_with_the_tab_closed_the_end_of_a_task_is_a_notification_and_its_click_o
     page.goto("/bar/")
     wait_until(page, lambda: page.evaluate("unsubscribed") == 1)
     assert page.evaluate("localStorage.getItem('telltale-notify')") is None
-
-
-def test_a_subscription_that_the_browser_changes_is_told_to_the_site_unless_its_visitor_has_signed_out(
-    site: AccountsSite, service: PushService, open_page: OpenPage
-) -> None:
-    page, old, new = open_page(site.url), service.browser("old"), service.browser("new")
-    page.context.grant_permissions(["notifications"])
-    page.context.add_init_script(f"({SUBSCRIBED})({json.dumps(old.subscription)})")
-    page.request.post("/sign-in/", form={"key": "9"})
-    page.request.post("/start/", headers={"Accept": "application/json"})
-    page.goto("/bar/")
-    page.locator("task-progress").evaluate("bar => bar.setAttribute('notify', 'always')")
-    page.get_by_role("button", name="Tell me when it's done").click()
-    wait_until(page, lambda: endpoints(site) == [old.endpoint])
-    page.goto("about:blank")
-
-    [worker] = page.context.service_workers
-    assert worker.evaluate(CHANGE, new.subscription) == "fulfilled"
-    assert endpoints(site) == [new.endpoint]
-    page.request.post("/sign-out/")
-    assert endpoints(site) == []
-    assert worker.evaluate(CHANGE, new.subscription) == "fulfilled"
-    page.request.post("/sign-in/", form={"key": "10"})
-    assert worker.evaluate(CHANGE, new.subscription) == "fulfilled"
-    assert endpoints(site) == []
-    page.request.post("/release/")
-
-
-def test_after_a_sign_out_the_next_page_ends_the_subscription_also_if_nobody_is_signed_in(
-    site: AccountsSite, service: PushService, open_page: OpenPage
-) -> None:
-    page, device = open_page(site.url), service.browser("left")
-    page.context.grant_permissions(["notifications"])
-    page.context.add_init_script(f"({SUBSCRIBED})({json.dumps(device.subscription)})")
-    page.request.post("/sign-in/", form={"key": "13"})
-    page.request.post("/start/", headers={"Accept": "application/json"})
-    page.goto("/bar/")
-    page.locator("task-progress").evaluate("bar => bar.setAttribute('notify', 'always')")
-    page.get_by_role("button", name="Tell me when it's done").click()
-    wait_until(page, lambda: endpoints(site) == [device.endpoint])
-    page.goto("about:blank")
-    page.request.post("/sign-out/")
-    page.goto("/telltale/tasks/")
-    wait_until(page, lambda: page.evaluate("unsubscribed") == 1)
-    page.request.post("/release/")
-
-
-def test_after_a_sign_out_in_another_tab_a_page_subscribes_nobody(
-    site: AccountsSite, service: PushService, open_page: OpenPage
-) -> None:
-    page, device = open_page(site.url, "404 (Not Found)"), service.browser("shared")
-    page.context.grant_permissions(["notifications"])
-    page.context.add_init_script(f"({SUBSCRIBED})({json.dumps(device.subscription)})")
-    page.request.post("/sign-in/", form={"key": "11"})
-    page.request.post("/start/", headers={"Accept": "application/json"})
-    page.goto("/bar/")
-    page.locator("task-progress").evaluate("bar => bar.setAttribute('notify', 'always')")
-    button = page.get_by_role("button", name="Tell me when it's done")
-    expect(button).to_be_visible()
-    page.request.post("/sign-out/")
-    page.request.post("/sign-in/", form={"key": "12"})
-    button.click()
-    expect(page.locator("task-progress")).to_contain_text("couldn't be turned on")
-    wait_until(page, lambda: page.evaluate("unsubscribed") == 1)
-    assert endpoints(site) == []
-    page.request.post("/release/")
 
 
 def endpoints(site: AccountsSite) -> list[str]:

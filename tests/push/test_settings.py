@@ -97,33 +97,6 @@ def test_the_command_pushes_before_it_mails_and_fails_if_a_service_did(service: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_command_goes_on_without_a_pause_until_nothing_is_left_to_push(
-    service: PushService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("telltale.push.delivery.MOST_PEOPLE", 1)
-    users = [person(name) for name in ("ada", "bob", "eve")]
-    for user in users:
-        add(user, service.browser(user.username))
-
-    def notify() -> None:
-        for user in users:
-            telltale.notify(user, "Hello")
-        StoredNotice.objects.filter(shown_at=None).update(created_at=store.now() - 4_000)
-
-    def pause(_seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    notify()
-    call_command("telltale", "unseen", stdout=StringIO())
-    assert len(service.received) == 3
-    notify()
-    monkeypatch.setattr("telltale.management.unseen.command.sleep", pause)
-    with pytest.raises(KeyboardInterrupt):
-        call_command("telltale", "unseen", "--every", "10", stdout=StringIO())
-    assert len(service.received) == 6
-
-
-@pytest.mark.django_db(transaction=True)
 def test_with_every_the_command_goes_on_also_after_a_failure_until_it_is_stopped(
     service: PushService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

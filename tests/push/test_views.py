@@ -2,21 +2,16 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import login
-from django.contrib.auth.signals import user_logged_out
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import transaction
 from django.http import HttpRequest
 from django.test import Client
 
 import telltale
 from telltale import store
-from telltale.core.push import Subscription
-from telltale.live import rights
 from telltale.models import PushSubscription
 from telltale.pages.push import NAME_IN_SESSION
 from telltale.push.options import public_key_of
@@ -31,11 +26,6 @@ ADD, REMOVE, WORKER = "/telltale/push/subscribe/", "/telltale/push/unsubscribe/"
 
 def post(client: Client, url: str, body: object, **more: Any) -> Any:
     return client.post(url, json.dumps(body), content_type="application/json", **more)
-
-
-def add(client: Client, browser: PushBrowser) -> int:
-    """As a page of this client's visitor does; returns the status."""
-    return int(post(client, page_data(client)["push"]["subscribe"], browser.subscription).status_code)
 
 
 def rows() -> list[tuple[str, str]]:
@@ -65,12 +55,12 @@ def test_a_page_learns_the_public_key_and_whether_the_site_knows_its_browser(
     assert push == {
         "key": public_key_of(PRIVATE_KEY),
         "worker": WORKER,
-        "subscribe": f"{ADD}?visitor=user%3A{ada.pk}",
+        "subscribe": ADD,
         "unsubscribe": REMOVE,
         "known": "none",
     }
     browser = service.browser()
-    assert add(client, browser) == 200
+    assert post(client, ADD, browser.subscription).status_code == 200
     assert rows() == [(f"user:{ada.pk}", browser.endpoint)]
     assert page_data(client)["push"]["known"] == "current"
     assert PRIVATE_KEY not in json.dumps(page_data(client))
@@ -83,7 +73,7 @@ def test_without_the_setting_pages_have_no_push_and_the_views_refuse(client: Cli
 
 def test_a_page_renews_its_browser_after_a_new_password(client: Client, ada: Any, service: PushService) -> None:
     browser = service.browser()
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     [former] = PushSubscription.objects.all()
     entry = client.session[NAME_IN_SESSION]
     ada.set_password("another")
@@ -93,7 +83,7 @@ def test_a_page_renews_its_browser_after_a_new_password(client: Client, ada: Any
     session[NAME_IN_SESSION] = entry  # as in the session in which the password was changed
     session.save()
     assert page_data(client)["push"]["known"] == "old"
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     [renewed] = PushSubscription.objects.all()
     assert renewed.pk == former.pk
     assert renewed.auth != former.auth
@@ -104,19 +94,19 @@ def test_a_renewal_makes_neither_the_session_nor_the_browser_last_longer_unless_
     client: Client, ada: Any, service: PushService, settings: Any
 ) -> None:
     browser = service.browser()
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     earlier = store.now() + 3_600
     session = client.session
     session[NAME_IN_SESSION] = {**session[NAME_IN_SESSION], "until": earlier}
     session.save()
     PushSubscription.objects.update(until=earlier, used_at=0)
-    answer = post(client, page_data(client)["push"]["subscribe"], browser.subscription)
+    answer = post(client, ADD, browser.subscription)
     [row] = PushSubscription.objects.all()
     assert row.until == earlier
     assert row.used_at > 0
     assert "sessionid" not in answer.cookies
     settings.SESSION_SAVE_EVERY_REQUEST = True
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     [row] = PushSubscription.objects.all()
     assert row.until > earlier + 3_600
 
@@ -124,7 +114,7 @@ def test_a_renewal_makes_neither_the_session_nor_the_browser_last_longer_unless_
 def test_after_the_end_of_the_session_that_asked_the_visitor_is_asked_again(
     client: Client, ada: Any, service: PushService
 ) -> None:
-    add(client, service.browser())
+    post(client, ADD, service.browser().subscription)
     session = client.session
     session[NAME_IN_SESSION] = {**session[NAME_IN_SESSION], "until": store.now() - 1}
     session.save()
@@ -134,23 +124,23 @@ def test_after_the_end_of_the_session_that_asked_the_visitor_is_asked_again(
 def test_a_browser_whose_service_gave_it_another_address_has_one_row(
     client: Client, ada: Any, service: PushService
 ) -> None:
-    add(client, service.browser("old"))
+    post(client, ADD, service.browser("old").subscription)
     new = service.browser("new")
-    add(client, new)
+    post(client, ADD, new.subscription)
     assert rows() == [(f"user:{ada.pk}", new.endpoint)]
 
 
 def test_an_anonymous_visitor_with_a_session_of_their_own_may_be_notified_too(
     client: Client, service: PushService
 ) -> None:
-    assert page_data(client)["push"]["known"] == "none"  # It may have to end what an earlier visitor turned on.
-    assert add(client, service.browser()) == 404
+    assert "push" not in page_data(client)
+    assert post(client, ADD, service.browser().subscription).status_code == 404
     client.post("/start/")
     session = client.session
     session["telltale_owner"] = "a" * 40
     session.save()
     assert page_data(client)["push"]["known"] == "none"
-    assert add(client, service.browser()) == 200
+    assert post(client, ADD, service.browser().subscription).status_code == 200
     assert [topic for topic, _ in rows()] == ["session:" + "a" * 40]
 
 
@@ -169,14 +159,14 @@ def test_an_anonymous_visitor_with_a_session_of_their_own_may_be_notified_too(
 def test_a_malformed_or_foreign_address_is_refused_and_stored_nowhere(
     client: Client, ada: Any, service: PushService, address: str, body: object
 ) -> None:
-    assert post(client, f"{address}?visitor=user:{ada.pk}", body).status_code == 400
+    assert post(client, address, body).status_code == 400
     assert rows() == []
 
 
 def test_another_sites_page_can_not_add_a_browser(ada: Any, service: PushService) -> None:
     foreign = Client(enforce_csrf_checks=True)
     foreign.force_login(ada)
-    assert add(foreign, service.browser()) == 403
+    assert post(foreign, ADD, service.browser().subscription).status_code == 403
     assert rows() == []
 
 
@@ -184,10 +174,10 @@ def test_an_address_of_which_only_the_place_is_known_can_not_be_taken_over_or_re
     client: Client, ada: Any, service: PushService
 ) -> None:
     browser = service.browser()
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     mallory = Client()
     mallory.force_login(person("mallory"))
-    assert add(mallory, PushBrowser(browser.endpoint)) == 409
+    assert post(mallory, ADD, PushBrowser(browser.endpoint).subscription).status_code == 409
     post(mallory, REMOVE, PushBrowser(browser.endpoint).subscription)
     assert rows() == [(f"user:{ada.pk}", browser.endpoint)]
 
@@ -206,13 +196,13 @@ def test_a_browser_in_which_another_user_signs_in_gets_nothing_of_the_first_one(
     client: Client, ada: Any, service: PushService
 ) -> None:
     browser, eve, phone = service.browser(), person("eve"), Client()
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     phone.force_login(ada)
-    add(phone, service.browser("phone"))
+    post(phone, ADD, service.browser("phone").subscription)
     sign_in_over_another(client, eve)  # without signing out first
     assert [endpoint.rpartition("/")[2] for _, endpoint in rows()] == ["phone"]
     assert page_data(client)["push"]["known"] == "none"
-    assert add(client, browser) == 200
+    assert post(client, ADD, browser.subscription).status_code == 200
     assert rows()[1:] == [(f"user:{eve.pk}", browser.endpoint)]
 
 
@@ -220,21 +210,21 @@ def test_the_browser_itself_removes_its_subscription_whoever_is_signed_in(
     client: Client, ada: Any, service: PushService
 ) -> None:
     browser = service.browser()
-    add(client, browser)
+    post(client, ADD, browser.subscription)
     assert post(Client(), REMOVE, browser.subscription).status_code == 200
     assert rows() == []
 
 
 def test_a_person_has_a_few_browsers_and_adds_a_few_at_a_time(client: Client, ada: Any, service: PushService) -> None:
-    def add_another(name: str) -> int:
+    def add(name: str) -> int:
         session = client.session
         session.pop(NAME_IN_SESSION, None)  # as from another device
         session.save()
-        return add(client, service.browser(name))
+        return int(post(client, ADD, service.browser(name).subscription).status_code)
 
-    assert [add_another(f"{n}") for n in range(MOST_BROWSERS + 1)] == [200] * MOST_BROWSERS + [429]
+    assert [add(f"{n}") for n in range(MOST_BROWSERS + 1)] == [200] * MOST_BROWSERS + [429]
     PushSubscription.objects.update(created_at=store.now() - 100)
-    assert add_another("new") == 200
+    assert add("new") == 200
     names = [endpoint.rpartition("/")[2] for _, endpoint in rows()]
     assert names == [*(f"{n}" for n in range(1, MOST_BROWSERS)), "new"]
 
@@ -242,92 +232,11 @@ def test_a_person_has_a_few_browsers_and_adds_a_few_at_a_time(client: Client, ad
 def test_a_visitor_who_signs_out_is_forgotten_with_the_browser_and_signs_in_again_without_it(
     client: Client, ada: Any, service: PushService
 ) -> None:
-    add(client, service.browser())
+    post(client, ADD, service.browser().subscription)
     client.logout()
     assert rows() == []
     client.force_login(ada)
     assert page_data(client)["push"]["known"] == "none"
-
-
-def test_a_page_adds_its_browser_for_the_visitor_whose_page_it_is_and_for_no_later_one(
-    client: Client, ada: Any, service: PushService
-) -> None:
-    address, eve = page_data(client)["push"]["subscribe"], person("eve")
-    sign_in_over_another(client, eve)
-    assert post(client, address, service.browser().subscription).status_code == 404
-    client.logout()
-    assert post(client, address, service.browser().subscription).status_code == 404
-    assert rows() == []
-
-
-def with_the_session_of(client: Client) -> Client:
-    """Another tab."""
-    other = Client()
-    other.cookies["sessionid"] = client.cookies["sessionid"].value
-    return other
-
-
-@pytest.mark.parametrize("is_known", [False, True])
-def test_a_browser_that_is_stored_after_a_sign_out_is_deleted_again(
-    client: Client, ada: Any, service: PushService, monkeypatch: pytest.MonkeyPatch, is_known: bool
-) -> None:
-    address, other, add_push = page_data(client)["push"]["subscribe"], with_the_session_of(client), store.add_push
-    if is_known:
-        assert add(client, service.browser()) == 200
-
-    def add_after_sign_out(*arguments: Any, **more: Any) -> bool:
-        other.logout()
-        return add_push(*arguments, **more)
-
-    monkeypatch.setattr(store, "add_push", add_after_sign_out)
-    assert post(client, address, service.browser().subscription).status_code == 404
-    assert rows() == []
-
-
-@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file"])
-def test_a_browser_that_a_sign_out_meets_half_way_is_not_stored_wherever_sessions_are_kept(
-    client: Client, service: PushService, settings: Any, tmp_path: Path, engine: str
-) -> None:
-    settings.SESSION_ENGINE, settings.SESSION_FILE_PATH = f"django.contrib.sessions.backends.{engine}", str(tmp_path)
-    client.force_login(person("ada"))
-    assert add(client, service.browser()) == 200
-    address, tab, statuses = page_data(client)["push"]["subscribe"], with_the_session_of(client), []
-
-    def subscribe(**_: Any) -> None:
-        statuses.append(post(tab, address, service.browser().subscription).status_code)
-
-    # Receivers are called in turn: this one after Telltale's, and before Django ends the session.
-    user_logged_out.connect(subscribe)
-    try:
-        client.logout()
-    finally:
-        user_logged_out.disconnect(subscribe)
-    assert (statuses, rows()) == ([404], [])
-    assert page_data(client)["push"]["known"] == "none"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_browser_that_is_stored_before_a_sign_out_is_committed_is_deleted_then(
-    client: Client, ada: Any, service: PushService
-) -> None:
-    subscription = Subscription.read(service.browser().subscription, [service.url])
-    [session, *_] = rights.session_digests(client.session)
-    with transaction.atomic():
-        client.logout()
-        # In the same transaction here: SQLite lets no other write meanwhile, and other databases do.
-        store.add_push(f"user:{ada.pk}", subscription, session=session, until=store.now() + 60)
-    assert rows() == []
-
-
-def test_a_browser_that_its_push_service_does_not_know_any_more_is_renewed_by_the_next_page(
-    client: Client, ada: Any, service: PushService
-) -> None:
-    assert add(client, service.browser("old")) == 200
-    PushSubscription.objects.all().delete()  # as after a 410
-    assert page_data(client)["push"]["known"] == "old"
-    new = service.browser("new")
-    assert add(client, new) == 200
-    assert (rows(), page_data(client)["push"]["known"]) == ([(f"user:{ada.pk}", new.endpoint)], "current")
 
 
 def test_the_service_worker_is_a_script_of_its_own_folder_that_anyone_may_get(client: Client) -> None:

@@ -114,10 +114,3 @@ def test_the_tasks_are_read_in_one_query_however_many_there_are() -> None:
     ) as queries:
         measure(1.0, now=NOW + 1)
     assert len(queries) == 1
-
-
-def test_s27_a_label_is_one_line_of_visible_characters_of_the_report() -> None:
-    ended_task(at=time.time(), label="Import a\n99 tasks\u202e\x9b31m.csv")
-    report = report_of()
-    assert "Import a 99 tasks  31m.csv" in report
-    assert all(line.isprintable() for line in report.split("\n"))

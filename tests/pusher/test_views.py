@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import InterfaceError, OperationalError
 from django.dispatch import Signal
 from django.test import Client
 from pusher import Pusher
@@ -488,22 +487,8 @@ def test_a_webhook_that_is_forged_altered_or_malformed_sends_no_signal(
     assert received == []
 
 
-def test_s24_a_webhook_whose_length_is_no_number_is_refused(client: Client, received: Received) -> None:
-    response = client.post("/pusher/webhook/", b"{}", content_type="application/json", CONTENT_LENGTH="soon")
-    assert response.status_code == 401
-    assert received == []
-
-
-def test_a_webhook_whose_answer_failed_for_five_minutes_is_accepted_at_the_last_try(
-    client: Client, received: Received
-) -> None:
-    """P68: all tries have the time of the first."""
-    assert send_webhook(client, webhook_body(OCCUPIED, age_s=305)) == 200
-    assert len(received) == 1
-
-
-@pytest.mark.parametrize("age_s", [601, -601])
-def test_a_webhook_that_is_more_than_600_seconds_away_is_refused(
+@pytest.mark.parametrize("age_s", [301, -301])
+def test_a_webhook_that_is_more_than_300_seconds_away_is_refused(
     client: Client, received: Received, age_s: float
 ) -> None:
     """P66."""
@@ -529,26 +514,3 @@ def test_a_receivers_exception_is_logged_and_the_next_signal_is_sent(
     assert send_webhook(client, webhook_body(fails, OCCUPIED)) == 200
     assert [name for name, _arguments in received] == ["channel_vacated", "channel_occupied"]
     assert "the receiver's mistake" in caplog.text
-
-
-@pytest.mark.parametrize("error", [OperationalError("database is locked"), InterfaceError("connection already closed")])
-def test_a_webhook_whose_receiver_could_not_use_the_database_is_sent_again(
-    client: Client, received: Received, error: Exception
-) -> None:
-    """P68: what follows waits too, so the order stays."""
-    is_away = [True]
-
-    def write(**_: Any) -> None:
-        if is_away[0]:
-            raise error
-
-    signals.channel_occupied.connect(write)
-    try:
-        body = webhook_body({"name": "cache_miss", "channel": "cache-x"}, OCCUPIED, OCCUPIED | {"channel": "next"})
-        assert send_webhook(client, body) == 503
-        assert [arguments["channel"] for _name, arguments in received] == ["cache-x", "room"]
-        is_away[0] = False
-        assert send_webhook(client, body) == 200
-        assert [arguments["channel"] for _name, arguments in received[2:]] == ["cache-x", "room", "next"]
-    finally:
-        signals.channel_occupied.disconnect(write)

@@ -65,13 +65,6 @@ class OwnCallTests:
         wait_until(lambda: logged_lines(tmp_path) == ["untracked"], "it has run")
         assert TaskState.objects.count() == 0
 
-    def test_a_task_that_fails_before_its_tracked_function_has_failed(
-        self, worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        worker.start()
-        ended = wait_for_end(telltale.enqueue(worker.tasks.fail_above, str(tmp_path / "log")))
-        assert (ended.state, ended.attempt, ended.error) == (State.FAILED, 1, "An unexpected error occurred.")
-
 
 class RetryTests(OwnCallTests):
     """For runners that retry failed tasks. The tasks include `fail_twice`, which is retried once, after 3 s."""

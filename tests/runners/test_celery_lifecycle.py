@@ -113,21 +113,6 @@ class TestEndedProcesses:
         wait_until(lambda: not celery_worker.is_alive(), "the worker is gone")
         assert wait_for_end(row).state in {State.LOST, State.FAILED}
 
-    def test_a_task_that_is_delivered_again_after_its_worker_has_shut_down_at_once_is_retrying(
-        self, celery_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        celery_worker.start()
-        file = tmp_path / "file"
-        row = telltale.enqueue(celery_tasks.redelivered, str(tmp_path / "log"), str(file))
-        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        celery_worker.send_signal(signal.SIGQUIT)
-        wait_until(lambda: not celery_worker.is_alive(), "the worker is gone")
-        assert (reload(row).state, reload(row).attempt) == (State.RETRYING, 1)
-        file.touch()
-        celery_worker.start()
-        ended = wait_for_end(row)
-        assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
-
     def test_f05_a_task_goes_on_and_keeps_its_lease_while_its_worker_shuts_down_warmly(
         self, celery_worker: WorkerProcess, tmp_path: Path
     ) -> None:
@@ -144,14 +129,6 @@ class TestEndedProcesses:
         ended = wait_for_end(row)
         assert (ended.state, ended.attempt) == (State.SUCCEEDED, 1)
         wait_until(lambda: not celery_worker.is_alive(), "the worker is gone")
-
-    def test_a_task_that_celery_retries_after_its_child_process_was_killed_is_retrying(
-        self, celery_worker_with_long_lease: WorkerProcess, tmp_path: Path
-    ) -> None:
-        celery_worker_with_long_lease.start()
-        row = telltale.enqueue(celery_tasks.die_and_retry, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.RETRYING, "it is retrying")
-        assert reload(row).due_at == pytest.approx(store.now() + 3_600, abs=60)
 
     def test_the_main_process_reports_that_a_task_was_terminated(
         self, celery_worker: WorkerProcess, tmp_path: Path

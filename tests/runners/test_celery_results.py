@@ -30,16 +30,6 @@ class TestResults:
         wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 4, "members and body have run")
         assert {row.owner for row in TaskState.objects.all()} == {ada}
 
-    def test_a_task_that_is_replaced_by_a_group_has_succeeded_and_its_members_are_shown(
-        self, celery_worker_with_results: WorkerProcess, tmp_path: Path
-    ) -> None:
-        celery_worker_with_results.start()
-        ada = User.objects.create_user("ada")
-        row = telltale.enqueue(celery_tasks.replace_itself_by_many, str(tmp_path / "log"), "group", owner=ada)
-        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 3, "all have run")
-        assert (reload(row).state, reload(row).attempt, TaskState.objects.count()) == (State.SUCCEEDED, 1, 3)
-        assert {row.owner for row in TaskState.objects.all()} == {ada}
-
     def test_the_result_and_the_row_have_the_same_id_and_both_succeed(
         self, celery_worker_with_results: WorkerProcess, tmp_path: Path
     ) -> None:

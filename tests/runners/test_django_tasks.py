@@ -192,13 +192,6 @@ class TestWorker:
         django_tasks_worker.start()
         assert wait_for_end(row).state == State.SUCCEEDED
 
-    def test_a_task_that_fails_before_its_tracked_function_has_failed(
-        self, django_tasks_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        django_tasks_worker.start()
-        ended = wait_for_end(telltale.enqueue(django_tasks.fail_above, str(tmp_path / "log")))
-        assert (ended.state, ended.attempt, ended.error) == (State.FAILED, 1, "An unexpected error occurred.")
-
     def test_of_two_waiting_tasks_the_one_with_the_higher_priority_runs_first(
         self, django_tasks_worker: WorkerProcess, tmp_path: Path
     ) -> None:

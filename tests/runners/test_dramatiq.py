@@ -13,9 +13,8 @@ import telltale
 from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.runner import EnqueueFailed
-from telltale.dispatch.task_header import HEADER, TaskHeader
 from telltale.models import TaskState
-from telltale.owners import Owner, owned_by
+from telltale.owners import owned_by
 from telltale.runners.dramatiq import DramatiqRunner, TelltaleMiddleware
 from telltale.testing.runners import logged_lines, wait_for_end, wait_until
 from tests.app import dramatiq_tasks
@@ -56,17 +55,6 @@ class TestWorker(RetryTests):
 
     def call(self, task: Any, **kwargs: Any) -> str:
         return str(task.send(**kwargs).message_id)
-
-    def test_a_message_of_an_actor_that_the_worker_does_not_know_fails_with_a_text_that_says_so(
-        self, worker: WorkerProcess
-    ) -> None:
-        worker.start()
-        message = dramatiq_tasks.count.message("log", 1, 0.0).copy(actor_name="of_a_newer_version")
-        row = store.queue(runner="dramatiq", runner_id=message.message_id, name=message.actor_name).task
-        header = TaskHeader(task_id=row.pk, owner=Owner()).to_json()
-        dramatiq.get_broker().enqueue(message.copy(options={HEADER: header}))
-        ended = wait_for_end(row)
-        assert (ended.state, ended.error) == (State.FAILED, "The worker does not know this task.")
 
     def test_a_delayed_message_is_shown_with_its_time_and_runs_then(
         self, worker: WorkerProcess, tmp_path: Path

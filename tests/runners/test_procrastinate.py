@@ -1,7 +1,6 @@
 """Procrastinate, on PostgreSQL: the contract, its own calls, transactions, retries, aborted jobs."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ from django.conf import settings
 from django.db import connection, connections, transaction
 
 import telltale
-from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.registry import runner_of
 from telltale.models import TaskState
 from telltale.testing.runners import WorkerProcessContract, reload, wait_for_end, wait_until
-from tests.runners.conftest import RunWorker
 from tests.runners.own_calls import RetryTests, only_row
-from tests.runners.workers import WorkerProcess, django_command
+from tests.runners.workers import WorkerProcess
 
 if settings.POSTGRES:
     from procrastinate.contrib.django.models import ProcrastinateJob
@@ -98,57 +95,6 @@ def test_a_position_is_told_only_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) 
     assert [runner_of(task).ahead(task, str(job_id)) for job_id in ids] == [0, 1, None, None]
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_a_waiting_job_that_the_site_cancels_in_procrastinate_is_cancelled(is_async: bool) -> None:
-    manager, job_id = procrastinate_tasks.app.job_manager, procrastinate_tasks.fail.defer(log="log")
-
-    async def cancel() -> None:
-        await manager.cancel_job_by_id_async(job_id)
-        await sync_to_async(connections.close_all)()
-
-    if is_async:
-        asyncio.run(cancel())
-    else:
-        manager.cancel_job_by_id(job_id)
-    assert only_row().state == State.CANCELLED
-
-
-@pytest.fixture(scope="class")
-def impatient_worker(run_worker: RunWorker) -> Iterator[WorkerProcess]:
-    """A worker that aborts its jobs when it is stopped."""
-    command = django_command("procrastinate", "worker", "--shutdown-graceful-timeout", "0.1")
-    yield from run_worker(procrastinate_tasks, command, "Launching a worker")
-
-
-class TestAborts:
-    @pytest.mark.parametrize(
-        ("task", "state"),
-        [("stop_at_shutdown", State.RETRYING), ("stop_at_shutdown_for_good", State.FAILED)],
-    )
-    def test_a_job_that_stops_at_a_shutdown_is_retried_or_was_stopped_before_it_finished(
-        self, impatient_worker: WorkerProcess, tmp_path: Path, task: str, state: State
-    ) -> None:
-        impatient_worker.start()
-        row = telltale.enqueue(getattr(procrastinate_tasks, task), str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        impatient_worker.pause()
-        text = "The task was stopped before it finished." if state is State.FAILED else None
-        assert (reload(row).state, reload(row).error) == (state, text)
-        if state is State.RETRYING:
-            impatient_worker.start()
-            ended = wait_for_end(row)
-            assert (ended.state, ended.attempt) == (State.SUCCEEDED, 2)
-
-    def test_an_async_job_that_the_site_aborts_is_cancelled(
-        self, impatient_worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        impatient_worker.start()
-        row = telltale.enqueue(procrastinate_tasks.wait_for_ever, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.RUNNING, "it runs")
-        procrastinate_tasks.app.job_manager.cancel_job_by_id(int(str(reload(row).runner_id)), abort=True)
-        assert wait_for_end(row).state == State.CANCELLED
-
-
 class TestWorker(RetryTests):
     queue = "default"
 
@@ -178,11 +124,3 @@ class TestWorker(RetryTests):
         telltale.cancel(row)
         assert wait_for_end(row).state == State.CANCELLED
         wait_until(lambda: ProcrastinateJob.objects.get().status == "aborted", "the job is aborted")
-
-    def test_a_job_that_the_worker_does_not_know_fails_with_a_text_that_says_so(self, worker: WorkerProcess) -> None:
-        worker.pause()
-        job_id = procrastinate_tasks.app.configure_task("of_a_newer_version", allow_unknown=True).defer()
-        row = store.queue(runner="procrastinate", runner_id=str(job_id), name="of_a_newer_version").task
-        worker.start()
-        ended = wait_for_end(row)
-        assert (ended.state, ended.error) == (State.FAILED, "The worker does not know this task.")

@@ -9,17 +9,13 @@ from typing import Any
 import django_rq
 import pytest
 import redis
-from django.contrib.auth.models import User
 from django.db import transaction
-from rq import Queue, Repeat
+from rq import Queue
 
 import telltale
-from telltale import store
 from telltale.core.states import State
 from telltale.dispatch.runner import EnqueueFailed
-from telltale.dispatch.task_header import HEADER, TaskHeader
 from telltale.models import TaskState
-from telltale.owners import Owner, owned_by
 from telltale.runners.rq import _queue
 from telltale.testing.runners import logged_lines, reload, wait_for_end, wait_until
 from tests.app import rq_tasks
@@ -104,62 +100,6 @@ class TestWorker(RetryTests):
         row = wait_for_end(telltale.enqueue(rq_tasks.exceed_timeout, str(tmp_path / "log")))
         assert (row.state, row.error) == (State.FAILED, "The task took too long and was stopped.")
 
-    @pytest.mark.parametrize(("times", "state"), [(1, State.SUCCEEDED), (2, State.FAILED)])
-    def test_a_job_that_returns_retry_runs_again_as_the_next_attempt_and_fails_after_the_last(
-        self, worker: WorkerProcess, tmp_path: Path, times: int, state: State
-    ) -> None:
-        worker.start()
-        row = telltale.enqueue(rq_tasks.return_retry, str(tmp_path / "log"), times)
-        wait_until(lambda: reload(row).attempt == 2, "it runs again")
-        ended = wait_for_end(row)
-        assert (ended.state, ended.attempt, ended.return_value) == (state, 2, 2 if times == 1 else None)
-        assert logged_lines(tmp_path) == ["return_retry", "return_retry"]
-
-    def test_a_job_that_the_worker_does_not_know_fails_with_a_text_that_says_so(
-        self, worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        worker.start()
-        name = "tests.app.rq_tasks.of_a_newer_version"
-        row = store.queue(runner="rq", runner_id="newer", name=name).task
-        header = TaskHeader(task_id=row.pk, owner=Owner()).to_json()
-        django_rq.get_queue().enqueue(name, job_id="newer", meta={HEADER: header})
-        ended = wait_for_end(row)
-        assert (ended.state, ended.error) == (State.FAILED, "The worker does not know this task.")
-
-    def test_a_waiting_job_that_the_site_cancels_in_rq_is_cancelled(
-        self, worker: WorkerProcess, tmp_path: Path
-    ) -> None:
-        worker.pause()
-        rq_tasks.count.delay(str(tmp_path / "log"), 1, 0.0).cancel()
-        assert only_row().state == State.CANCELLED
-
-    def test_a_job_whose_id_was_used_before_has_a_row_of_its_own(self, worker: WorkerProcess, tmp_path: Path) -> None:
-        worker.start()
-        queue, arguments = django_rq.get_queue(), (str(tmp_path / "log"), 1, 0.0)
-        rows = []
-        for _ in range(2):
-            queue.enqueue(rq_tasks.count, *arguments, job_id="report-7")
-            rows.append(wait_for_end(TaskState.objects.get(runner_id="report-7")))
-        assert [row.state for row in rows] == [State.SUCCEEDED, State.SUCCEEDED]
-        assert rows[0].pk != rows[1].pk
-
-    def test_a_job_whose_id_still_waits_is_the_same_task(self, worker: WorkerProcess, tmp_path: Path) -> None:
-        worker.pause()
-        queue, arguments = django_rq.get_queue(), (str(tmp_path / "log"), 1, 0.0)
-        for _ in range(2):
-            queue.enqueue(rq_tasks.count, *arguments, job_id="report-8")
-        worker.start()
-        assert wait_for_end(only_row()).state == State.SUCCEEDED
-
-    def test_each_repetition_of_a_job_is_a_task_of_the_same_owner(self, worker: WorkerProcess, tmp_path: Path) -> None:
-        worker.start()
-        ada = User.objects.create_user("ada")
-        with owned_by(ada):
-            django_rq.get_queue().enqueue(rq_tasks.count, str(tmp_path / "log"), 1, 0.0, repeat=Repeat(times=2))
-        wait_until(lambda: TaskState.objects.filter(state=State.SUCCEEDED).count() == 3, "all have run")
-        assert {row.owner for row in TaskState.objects.all()} == {ada}
-        assert logged_lines(tmp_path) == ["count", "count", "count"]
-
     def test_a_cancelled_job_with_retries_left_is_not_retried(self, worker: WorkerProcess, tmp_path: Path) -> None:
         worker.start()
         row = telltale.enqueue(rq_tasks.wait_for_file_with_retries, str(tmp_path / "log"), str(tmp_path / "file"))
@@ -181,17 +121,6 @@ class TestKilledWorkHorse:
         ended = wait_for_end(row)
         assert (ended.state, ended.detail) == (State.LOST, "RQ: failed")
         assert logged_lines(tmp_path) == ["kill_own_process"]
-
-    def test_a_job_that_rq_retries_after_its_work_horse_was_killed_is_retrying(
-        self, rq_worker_with_long_lease: WorkerProcess, tmp_path: Path
-    ) -> None:
-        rq_worker_with_long_lease.start()
-        row = telltale.enqueue(rq_tasks.kill_own_process_with_retries, str(tmp_path / "log"))
-        wait_until(lambda: reload(row).state == State.RETRYING, "it is retrying")
-        assert reload(row).due_at == pytest.approx(store.now() + 3_600, abs=60)
-        enqueue_scheduled_job(str(reload(row).runner_id))
-        ended = wait_for_end(row)
-        assert (ended.state, ended.attempt) == (State.LOST, 2)
 
     def test_a_killed_work_horse_does_not_end_the_attempt_of_another_worker(
         self, rq_worker_with_long_lease: WorkerProcess, tmp_path: Path

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import telltale
-from telltale.core.labels import printable
 from telltale.core.snapshot import Progress
 from telltale.core.states import State
 from telltale.core.topics import InvalidTopic, is_topic, parse_open, user_topic
 from telltale.live import tickets
+from telltale.management.watch.shown import printable
 from telltale.models import TaskState
 from telltale.transports.sse import event_bytes
 from tests.factories import ended, person, started, task_of

@@ -9,7 +9,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,6 @@ from telltale.live import tickets
 from telltale.server import processes
 from telltale.server.child import FIRST_BEAT_S, Child, Silence
 from telltale.server.options import CannotServe, Options
-from telltale.server.sockets import bind_unix, listen
 from tests.factories import moved, started, task_of
 from tests.runners.workers import descendants
 from tests.servers import ROOT, free_port
@@ -177,28 +176,6 @@ def test_a_unix_socket_of_a_running_server_is_not_replaced(fails: Any, tmp_path:
         assert "Another server listens on" in fails("--uds", str(path))
 
 
-def test_a_unix_socket_of_a_server_that_hangs_is_neither_replaced_nor_waited_for(tmp_path: Path) -> None:
-    path = str(tmp_path / "live.sock")
-    with ExitStack() as sockets:
-        hung = sockets.enter_context(socket.socket(socket.AF_UNIX))
-        hung.bind(path)
-        hung.listen(0)
-        is_full = False
-        while not is_full:
-            client = sockets.enter_context(socket.socket(socket.AF_UNIX))
-            client.setblocking(False)
-            is_full = client.connect_ex(path) != 0
-        with pytest.raises(CannotServe, match="Another server listens on"):
-            bind_unix(path)
-
-
-def test_several_passed_sockets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    monkeypatch.setenv("LISTEN_FDS", "2")
-    with pytest.raises(CannotServe, match="LISTEN_FDS is 2, but the live server listens on one socket"):
-        listen(Options())
-
-
 @pytest.mark.parametrize("how", ["--fd", "systemd", "systemd, two processes"])
 def test_a_passed_socket_is_used(transactional_db: None, how: str) -> None:
     with socket.socket() as passed:
@@ -241,19 +218,13 @@ def _answers_at(path: Path) -> bool:
         return b" 200 " in client.recv(4096)
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Return a new certificate for localhost, and its key."""
+@contextmanager
+def _serving_tls(directory: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
+    """Yield the port of a server with TLS, and a context that trusts its certificate."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
-
-
-@contextmanager
-def _serving_tls(directory: Path) -> Iterator[tuple[int, ssl.SSLContext]]:
-    """Yield the port of a server with TLS, and a context that trusts its certificate."""
-    certificate, key = _certificate(directory)
     port, status = free_port(), free_port()
     options = ["--port", str(port), "--status-port", str(status)]
     process = _popen(*options, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
@@ -361,33 +332,6 @@ def test_a_process_that_hangs_is_replaced(starts: Starts) -> None:
     client = SocketClient(server, tickets.issue(["project:7"]))
     client.message("hello")
     client.close()
-
-
-def test_a_process_that_can_not_start_again_for_a_while_stops_no_other(transactional_db: None, tmp_path: Path) -> None:
-    """Such as while a renewed certificate is being written."""
-    certificate, key = _certificate(tmp_path)
-    port, status, log = free_port(), free_port(2), tmp_path / "log"
-    options = ["--port", str(port), "--status-port", str(status), "--processes", "2"]
-    with log.open("wb") as output:
-        process = _popen(*options, "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key), stderr=output)
-    try:
-        wait_until(lambda: _status(status) == _status(status + 1) == 200, "both status ports answer")
-        trust, complete = ssl.create_default_context(cafile=str(certificate)), certificate.read_bytes()
-        certificate.write_bytes(complete[:100])
-        victim, *_ = descendants(process.pid)
-        os.kill(victim, signal.SIGKILL)
-        wait_until(
-            lambda: process.poll() is not None or log.read_text().count("Can't use the certificate") > 1,
-            "it is tried again",
-        )
-        assert process.poll() is None, log.read_text()
-        for _ in range(20):  # The kernel chooses the process.
-            assert httpx.get(f"https://localhost:{port}/healthz", verify=trust, timeout=60).status_code == 200
-        certificate.write_bytes(complete)
-        wait_until(lambda: _status(status) == _status(status + 1) == 200, "both answer again")
-    finally:
-        process.terminate()
-        process.wait(40)
 
 
 class Watched:

@@ -1,7 +1,7 @@
 """No history breaks a promise, and a promise is broken as soon as a mechanism that it depends on is removed.
 
 The seeds are the same in every run, so a failure means that the code has changed; `make simulate` uses new ones.
-SIMULATION_HISTORIES is their number: 1,000 in `make quick`, 12,000 in `make test`.
+SIMULATION_HISTORIES is their number: 1,000 in `make quick`, 20,000 in `make test`.
 """
 
 import os

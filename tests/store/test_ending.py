@@ -35,24 +35,3 @@ def test_a_task_that_has_not_begun_is_cancelled_at_once() -> None:
     task = queue()
     assert store.request_cancel(task.pk).snapshot.state is State.CANCELLED
     assert store.request_cancel(task.pk) is None
-
-
-def test_of_a_long_detail_the_beginning_and_the_end_are_kept() -> None:
-    task = queue()
-    detail = "Traceback\n" + "é" * 300_000 + "\nduring which\nValueError: row 7"
-    store.end(task.pk, claim(task).attempt, State.FAILED, detail=detail)
-    kept = store.get_task(task.pk).detail
-    assert kept.startswith("Traceback\né")
-    assert kept.endswith("é\nduring which\nValueError: row 7")
-    assert len(kept.encode()) <= 65_536
-
-
-def test_a_task_ends_although_the_sites_urls_cannot_be_loaded(settings, caplog) -> None:
-    ada = User.objects.create(username="ada")
-    task = queue(owner=Owner(user_id=ada.pk))
-    attempt = claim(task).attempt
-    settings.ROOT_URLCONF = "tests.no_such_urls"
-    changed = store.end(task.pk, attempt, State.SUCCEEDED)
-    assert changed is not None
-    assert (changed.notice.text, changed.notice.url) == ("Work: finished.", None)
-    assert "no_such_urls" in caplog.text

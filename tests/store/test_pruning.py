@@ -126,13 +126,6 @@ def test_the_command_deletes_everything_that_is_too_old_and_reports_the_numbers(
     assert remaining_ids() == set()
 
 
-def test_the_command_counts_one_task_as_one() -> None:
-    ended_task(0.0)
-    output = StringIO()
-    call_command("telltale", "prune", stdout=output)
-    assert output.getvalue().startswith("Deleted 1 task that ended more than 10 days ago,")
-
-
 class Transactions:
     """The rows that each transaction of this thread's connection deletes and changes."""
 

@@ -8,7 +8,6 @@ import pytest
 from telltale import store
 from telltale.core.states import State
 from telltale.models import TaskState
-from tests.store.costs import analyse, cost_of
 from tests.store.factories import claim, queue, run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,13 +73,3 @@ def test_a_task_that_runs_or_succeeded_is_not_queued_again(state: State | None) 
     if state is not None:
         store.end(task.pk, attempt, state)
     assert store.requeue(task.pk) is None
-
-
-def test_the_place_in_a_queue_is_counted_up_to_a_thousand_at_a_cost_that_does_not_grow_with_the_queue() -> None:
-    now = store.now()
-    rows = [TaskState(runner="test", name="work", label="Work", created_at=now + n / 1_000) for n in range(6_000)]
-    TaskState.objects.bulk_create(rows, 500)
-    analyse(TaskState)
-    assert [store.count_before(rows[n]) for n in (0, 7, 1_000, 1_001, 5_999)] == [0, 7, 1_000, None, None]
-    costs = [cost_of(lambda row=rows[n]: store.count_before(row)).examined for n in (1_001, 5_999)]
-    assert costs[1] < 2 * costs[0]

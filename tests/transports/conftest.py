@@ -17,7 +17,6 @@ from websockets.exceptions import ConnectionClosed
 from telltale import brokers
 from telltale.core.snapshot import Order
 from telltale.testing.transports import Connect, TransportClient
-from tests.plain_http import WITHOUT_TLS
 from tests.servers import running
 from tests.transports.sites import CLASSES, PATIENCE_S, ProcessSite, Site, in_a_thread
 
@@ -130,7 +129,7 @@ class SocketClient(Client):
 class StreamClient(Client):
     def __init__(self, site: Site, ticket: str, have: Have = None) -> None:
         super().__init__()
-        self.http = httpx.Client(timeout=PATIENCE_S, verify=WITHOUT_TLS)
+        self.http = httpx.Client(timeout=PATIENCE_S)
         headers = {"Accept": "text/event-stream"} | bearer(ticket)
         request = self.http.build_request("POST", site.live, headers=headers, json={"have": have or {}})
         self.response = self.http.send(request, stream=True)
@@ -166,7 +165,7 @@ class StreamClient(Client):
 class PollingClient(Client):
     def __init__(self, site: Site, ticket: str, have: Have = None) -> None:
         super().__init__()
-        self.http = httpx.Client(timeout=PATIENCE_S + 5, verify=WITHOUT_TLS)
+        self.http = httpx.Client(timeout=PATIENCE_S + 5)
         self.site, self.ticket = site, ticket
         self.have: dict[str, Any] = dict(have or {})
         self.seen: list[str] = []

@@ -26,7 +26,6 @@ from telltale.server import socket_protocol
 from telltale.server.http_protocol import HttpProtocol
 from telltale.server.websocket_protocol import WebSocketProtocol
 from telltale.transports import asgi
-from tests.plain_http import WITHOUT_TLS
 from tests.servers import ROOT, Server, free_port, spawn
 
 PATIENCE_S: Final = 30.0
@@ -180,7 +179,7 @@ class ProcessSite(Server, Site):
     def connection_count(self) -> int | None:
         """Return the number of its clients; None while it does not answer."""
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"{self.url}/healthz", timeout=5, verify=WITHOUT_TLS)
+            answer = httpx.get(f"{self.url}/healthz", timeout=5)
             return int(answer.json()["connections"]) if self.is_live_server else int(answer.text)
         return None
 

@@ -151,39 +151,6 @@ def test_a_send_that_yields_to_the_loop_is_waited_for() -> None:
     run(scenario)
 
 
-def test_middleware_may_limit_the_time_of_a_send_that_comes_from_no_task() -> None:
-    async def scenario(client: Client, line: Line) -> None:
-        async def limited(message: Any) -> None:
-            async with asyncio.timeout(60):
-                await line.send(message)
-
-        client.outlet._send = limited
-        asyncio.get_running_loop().call_soon(client.outlet.write, _message("sent"))
-        await settle()
-        assert line.sent == ["sent"]
-        assert not client.task.done()
-
-    run(scenario)
-
-
-def test_a_time_limit_of_middleware_ends_its_client_and_not_the_task_that_writes() -> None:
-    async def scenario(client: Client, line: Line) -> None:
-        async def limited(message: Any) -> None:
-            async with asyncio.timeout(0.01):
-                await asyncio.Event().wait()
-
-        async def read_again_and_again() -> str:
-            client.outlet.write(_message("late"))
-            await asyncio.wait({client.task})
-            return "reads go on"
-
-        client.outlet._send = limited
-        reader = asyncio.ensure_future(read_again_and_again())
-        assert await asyncio.wait_for(reader, 60) == "reads go on"
-
-    run(scenario)
-
-
 def test_a_send_may_return_an_awaitable_that_is_no_coroutine() -> None:
     async def scenario(client: Client, line: Line) -> None:
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -11,8 +11,7 @@ from uuid import UUID
 
 import django
 
-# Without the libraries of runners, whose import takes longer than that of everything else.
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.transports.process_settings"
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
 import telltale  # noqa: E402 (Django first)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django import db
-from django.db import connection, connections
+from django.db import connection
 
 from telltale import store
 from telltale.core.snapshot import Snapshot
@@ -18,7 +18,6 @@ from telltale.worker import reporter as reporter_module
 from telltale.worker import saver as saver_module
 from telltale.worker.attempt import Attempt
 from telltale.worker.reporter import reporter
-from telltale.worker.run import run_attempt
 from telltale.worker.saver import Saver
 from tests.worker.conftest import QUICK, assert_eventually, wait_until_idle
 
@@ -133,24 +132,6 @@ def test_leases_are_renewed_while_many_attempts_wait_for_a_claim_that_is_rejecte
     assert [attempt.is_refused for attempt in waiting] == [True] * len(tries) + [False] * (40 - len(tries))
 
 
-def test_a_driver_that_raises_while_it_closes_a_connection_ends_no_thread(queue, monkeypatch) -> None:
-    def close(self) -> None:
-        original(self)
-        closed.append(self)
-        raise db.InterfaceError("already closed")
-
-    original, closed = type(connections["default"])._close, []
-    for current in (1, 2):
-        with run_attempt(task_id=(task := queue()).pk) as tracker:
-            tracker.current = current
-            assert_eventually(lambda: TaskState.objects.get(pk=task.pk).progress.get("current") == current)  # noqa: B023
-        if current == 1:
-            with monkeypatch.context() as patched:
-                patched.setattr(type(connections["default"]), "_close", close)
-                wait_until_idle()
-                assert_eventually(lambda: closed)
-
-
 def test_a_rejected_end_does_not_keep_other_ends_from_being_written(caplog) -> None:
     def unwritable() -> None:
         raise db.DataError("too long")
@@ -160,19 +141,6 @@ def test_a_rejected_end_does_not_keep_other_ends_from_being_written(caplog) -> N
     saver.end_later(unwritable)
     saver.end_later(lambda: written.append(1))
     assert_eventually(lambda: written and not saver._ends)
-
-
-def test_an_end_whose_row_is_locked_keeps_no_other_end_from_being_written(monkeypatch) -> None:
-    def locked() -> None:
-        raise store.RowLocked("locked")
-
-    monkeypatch.setattr(saver_module, "SLICE_S", 0.0)  # As if each try took as long as the slice.
-    written: list[int] = []
-    saver = Saver(list)
-    saver._ends.extend([locked, lambda: written.append(1)])
-    for _round in range(2):
-        saver.write_ends()
-    assert (written, len(saver._ends)) == ([1], 1)
 
 
 def test_a_process_that_exits_writes_all_ends_in_as_many_time_slices_as_they_need(monkeypatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import InterfaceError, connection, connections, transaction
+from django.db import connection, transaction
 
 import telltale
 from telltale import store
@@ -117,16 +117,3 @@ def store_row_elsewhere(task: TaskState) -> dict[str, object]:
     from telltale.worker.outside import run_outside
 
     return run_outside(lambda: TaskState.objects.values().get(pk=task.pk))
-
-
-@needs_two_writers
-def test_a_driver_that_raises_while_it_closes_a_connection_holds_up_no_task(queue, monkeypatch) -> None:
-    def close(self) -> None:
-        original(self)
-        raise InterfaceError("already closed")
-
-    task, original = queue(), type(connections["default"])._close
-    monkeypatch.setattr(type(connections["default"]), "_close", close)
-    with transaction.atomic(), run_attempt(task_id=task.pk):
-        pass
-    assert TaskState.objects.get(pk=task.pk).state == "succeeded"

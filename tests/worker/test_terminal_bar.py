@@ -292,12 +292,6 @@ def test_texts_that_a_terminal_would_obey_are_not_drawn() -> None:
     assert "\n" not in drawn
 
 
-def test_the_percentage_is_that_of_the_count() -> None:
-    for current in (29, 57, 58):  # As a fraction of 100, times 100, each is a little less.
-        figures = Figures(Progress(fraction=current / 100, current=current, total=100), 1.0, None)
-        assert f" {current}% {current} of 100" in plain_line(figures, 120)
-
-
 @pytest.mark.parametrize("columns", [20, 40, 79, 200])
 @pytest.mark.parametrize("fraction", [None, 0.0, 0.5, 1.0])
 def test_a_line_is_never_wider_than_the_terminal(columns: int, fraction: float | None) -> None:

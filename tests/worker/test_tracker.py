@@ -250,32 +250,6 @@ def test_no_cancel_blocks_nest(tracker: Tracker) -> None:
         telltale.check_cancelled()
 
 
-def test_of_no_cancel_blocks_that_overlap_each_delays_a_cancellation_until_its_end(tracker: Tracker) -> None:
-    first, second = telltale.no_cancel("First"), telltale.no_cancel("Second")
-    first.__enter__()
-    second.__enter__()
-    tracker.request_cancel()
-    first.__exit__(None, None, None)
-    assert (tracker.no_cancel, tracker.stopping) == ("Second", False)
-    second.__exit__(None, None, None)
-    assert (tracker.no_cancel, tracker.stopping) == (None, True)
-
-
-def test_no_cancel_blocks_leave_a_reason_that_the_task_has_set_itself(tracker: Tracker) -> None:
-    tracker.no_cancel = "The whole task is one step"
-    for _again in range(2):
-        with telltale.no_cancel("Inner"):
-            pass
-        assert tracker.no_cancel == "The whole task is one step"
-
-
-def test_none_is_no_text(tracker: Tracker) -> None:
-    with telltale.stage("Reading", weight=0.5):
-        tracker.current, tracker.unit, tracker.message = 3, None, None  # type: ignore[assignment]
-        progress = tracker.sample()
-    assert (progress.current, progress.unit, progress.message) == (3, "", "")
-
-
 def test_the_values_from_before_a_stage_return_after_it(tracker: Tracker) -> None:
     tracker.current, tracker.message = 7, "Outside"
     with telltale.stage("Inside", weight=0.5) as same:

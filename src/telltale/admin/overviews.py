@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django import VERSION as DJANGO_VERSION
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -110,24 +109,20 @@ class HasOverviews(ActsOnTasks):
             **self.admin_site.each_context(request),
             "title": title,
             "media": self.media,
-            "crumbs": self._crumbs(title),
+            "crumbs": format_html("{} › {}", self._crumbs(), title),
             "body_class": "app-telltale telltale-overview",
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/telltale/taskstate/{name}.html", {**shared, **context})
 
-    def _crumbs(self, title: str) -> SafeString:
-        """Return the links above the title, in the markup of this version's admin."""
+    def _crumbs(self) -> SafeString:
+        """Return the links above the title, as other pages of the admin show them."""
         links = [
             (self._url("index"), _("Home")),
             (self._url("app_list", app_label=self.opts.app_label), self.opts.app_config.verbose_name),
             (self._url("telltale_taskstate_changelist"), capfirst(str(self.opts.verbose_name_plural))),
         ]
-        if DJANGO_VERSION >= (6, 1):
-            items = format_html_join("", '<li><a href="{}">{}</a></li> ', links)
-            return format_html('<ol class="breadcrumbs">{}<li aria-current="page">{}</li></ol>', items, title)
-        items = format_html_join("", '<a href="{}">{}</a> › ', links)
-        return format_html('<div class="breadcrumbs">{}{}</div>', items, title)
+        return format_html_join(" › ", '<a href="{}">{}</a>', links)
 
     def _url(self, name: str, **kwargs: str) -> str:
         return reverse(f"admin:{name}", kwargs=kwargs or None, current_app=self.admin_site.name)

@@ -4,7 +4,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models.constants import LOOKUP_SEP
 from django.db.models.functions import Right
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -40,20 +39,6 @@ from telltale.templatetags.telltale import task_progress
 ERROR_LENGTH: Final = 120
 """The list shows this many characters of an error."""
 
-DETAIL_END: Final = 2_000
-"""The list reads this many characters of a traceback's end."""
-
-LABELS: Final = {
-    "reference": _("reference"),
-    "session": _("session"),
-    "key": _("key"),
-    "name": _("name"),
-    "runner": _("runner"),
-    "queue": _("queue"),
-    "worker": _("Worker"),
-}
-"""Names of columns whose name in the model is not translated."""
-
 
 @admin.register(TaskState)
 class TaskStateAdmin(HasOverviews):
@@ -78,7 +63,6 @@ class TaskStateAdmin(HasOverviews):
     ordering = ("-created_at",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    empty_value_display = story.DASH
     fieldsets = (
         (None, {"fields": ("summary",)}),
         (_("Story"), {"fields": ("timeline", "progress_text", "stages")}),
@@ -105,7 +89,7 @@ class TaskStateAdmin(HasOverviews):
         if not is_list:
             return rows
         # A traceback may be long: the list shows its last line, which is the exception.
-        rows = rows.defer("detail").annotate(detail_end=Right("detail", DETAIL_END))
+        rows = rows.defer("detail").annotate(detail_end=Right("detail", 2 * ERROR_LENGTH))
         return rows if is_search(request) else newest_tasks(rows, since=chosen_since(request))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -153,10 +137,6 @@ class TaskStateAdmin(HasOverviews):
 
     without_transaction(changelist_view)  # It marks the function.
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Return the form, which names the fields in the language of the page."""
-        return super().get_form(request, obj, change, labels=LABELS, **kwargs)
-
     # Permissions
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -175,19 +155,12 @@ class TaskStateAdmin(HasOverviews):
         """Refuse: only the store writes tasks."""
         return False
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse filters by the stored arguments: which tasks are found would tell what the story hides."""
-        return lookup.split(LOOKUP_SEP)[0] != "call" and super().lookup_allowed(lookup, value, request)
-
     # Columns and fields
 
     @admin.display(description=_("task"), ordering="created_at")
     def row(self, task: Any) -> SafeString:
         """Return the live bar, the exception, which is the last line of the traceback, and the buttons."""
-        end = str(task.detail_end)
-        # Of a longer line, only its end was read.
-        start = "…" if len(end) == DETAIL_END and "\n" not in end.strip() else ""
-        exception = Truncator(start + last_line(end)).chars(ERROR_LENGTH)
+        exception = Truncator(last_line(str(task.detail_end))).chars(ERROR_LENGTH)
         # Shown by the style sheet while the task has failed: it may be run again.
         line = format_html('<code class="telltale-exception">{}</code>', exception) if exception else ""
         return format_html("{}{}{}", self._bar(task), self.buttons(task.admin_request, task), line)

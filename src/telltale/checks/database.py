@@ -18,7 +18,7 @@ SQLITE: Final = (3, 33)
 SQLITE_TIMEOUT_S: Final = 5.0
 """The shortest time for which a connection to SQLite should wait for a lock; it is sqlite3's default."""
 
-PAGE: Final = "docs/sqlite.md says why, and has the lines to paste."
+PAGE: Final = "docs/sqlite.md says why."
 
 
 @register("telltale")
@@ -53,7 +53,7 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
     """Check that SQLite, if it is used, lets workers and pages use the database at the same time."""
     alias = _alias()
     database = django_settings.DATABASES.get(alias, {}) if alias else {}
-    if not str(database.get("ENGINE", "")).endswith(("sqlite3", "spatialite")):
+    if not str(database.get("ENGINE", "")).endswith("sqlite3"):
         return []
     return [*_version(str(alias)), *_options(str(alias), database)]
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from math import isinf
 from typing import Any, Final
 
-from telltale.core.json_depth import json_depth
 from telltale.core.snapshot import MAX_BORDERS
 from telltale.core.states import State
 from telltale.core.wire import LEVELS, Envelope, Kind, Malformed
@@ -76,7 +75,7 @@ def _loads(text: str) -> dict[str, Any]:
         raise Malformed(f"An envelope's text is no JSON that browsers can read: {error}.") from error
     if not isinstance(data, dict):
         raise Malformed(f"An envelope's text is a JSON object, not {type(data).__name__}.")
-    if text.count("[") + text.count("{") > MAX_DEPTH and json_depth(data) > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise Malformed(f"An envelope's text has more than {MAX_DEPTH} lists and objects within each other.")
     return data
 
@@ -86,6 +85,20 @@ def _refuse_constant(name: str) -> None:
 
 
 _decode: Final = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def _depth(data: object) -> int:
+    """How deep lists and objects are within each other; without recursion."""
+    depth, level = 0, [data]
+    while level:
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        depth += 1
+    return depth
 
 
 def _check_snapshot(envelope: Envelope, data: dict[str, Any]) -> None:

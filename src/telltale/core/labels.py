@@ -1,4 +1,4 @@
-"""The name of a task for people: its label, or one that is made from the name of its function; also for terminals."""
+"""The name of a task for people: its label, or one that is made from the name of its function."""
 
 import re
 import unicodedata
@@ -19,8 +19,3 @@ def shown_label(label: str, name: str) -> str:
     """Return the label, or one from the task's dotted name if no character of it is visible; "" without a name."""
     is_visible = any(unicodedata.category(character)[0] not in "CZ" for character in label)
     return label if is_visible else label_from_name(name.rpartition(".")[2])
-
-
-def printable(text: str) -> str:
-    """Return `text` in one line, without control characters: a label or an error may hold codes of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -136,8 +136,8 @@ class Stages:
             fraction=self._highest_of(_fraction(self.root)),
             current=current,
             total=total,
-            unit=_text(shown.unit, SHORT_BYTES),
-            message=_text(shown.message, MESSAGE_BYTES),
+            unit=bounded(str(shown.unit), SHORT_BYTES),
+            message=bounded(str(shown.message), MESSAGE_BYTES),
             stage=bounded(outermost.name, SHORT_BYTES),
             step=outermost.number,
             steps=self.root.children_total,
@@ -225,19 +225,9 @@ def _converted(value: Any) -> float:
     return int(plain) if plain.is_integer() else plain
 
 
-def _text(value: object, limit: int) -> str:
-    """The text that a task has set; None is no text."""
-    return "" if value is None else bounded(str(value), limit)
-
-
-def _positive(value: Any, name: str) -> float:
-    """Return the value as a number, by the same conversions as `number`."""
-    try:
-        plain = float(value if type(value) in (int, float) else _converted(value))
-    except Exception:
-        plain = math.nan
-    if not math.isfinite(plain) or plain <= 0:
+def _positive(value: object, name: str) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise ValueError(
             f"A stage's {name} is {value!r}: give a number above 0, such as weight=0.2, or weight=1, of=3."
         )
-    return plain
+    return float(value)

@@ -87,28 +87,13 @@ def bounded(text: str, limit: int = TEXT_BYTES) -> str:
     """
     if type(text) is str and text.isascii() and text.isprintable() and 2 * len(text) <= limit:
         return text  # Most texts, ten times a second: nothing to drop, and no need to count.
-    kept = _storable(text)
+    kept = text.translate(_CONTROLS).encode("utf-8", "ignore").decode()
     if _json_bytes(kept) <= limit:
         return kept
     kept = kept[: limit - 3]
     while (over := _json_bytes(kept) + 3 - limit) > 0:
         kept = kept[: -max(1, over // 4)]
     return kept + "…"
-
-
-def bounded_in_the_middle(text: str, limit: int) -> str:
-    """As `bounded`, for a traceback: its end names the exception, so most of what is kept is from there."""
-    kept = _storable(text)
-    if _json_bytes(kept) <= limit:
-        return kept
-    beginning, end = limit // 4, kept[-limit:]
-    while (over := _json_bytes(end) + beginning - limit) > 0:
-        end = end[max(1, over // 4) :]
-    return f"{bounded(kept, beginning - 2)}\n{end}"
-
-
-def _storable(text: str) -> str:
-    return text.translate(_CONTROLS).encode("utf-8", "ignore").decode()
 
 
 def _json_bytes(text: str) -> int:

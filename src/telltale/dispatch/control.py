@@ -33,12 +33,11 @@ def cancel(task: TaskState, *, force: bool = False) -> bool:
 
     `force`: also terminate a run that does not check for cancellation, if the runner can. May be repeated.
     """
-    is_group = "steps" in task.call
-    changed = store.request_group_cancel(task.pk) if is_group else store.request_cancel(task.pk)
+    changed = store.request_cancel(task.pk)
     if changed is None:
         return False
     announce([*changed.envelopes, Envelope(topics=(CANCELLATIONS,), cancel=str(task.pk))])
-    for member in store.open_members(task):  # Those that run: the others have ended with the request.
+    for member in store.open_members(task):
         cancel(member, force=force)
     transaction.on_commit(partial(_cancel_at_runner, task.pk, force=force), using=conf.settings().database)
     return True

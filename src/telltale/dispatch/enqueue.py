@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from telltale import conf, store
-from telltale.core.shown_value import shown_value
 from telltale.core.wire import Envelope
 from telltale.dispatch.registry import runner_of
 from telltale.dispatch.runner import (
@@ -136,9 +135,8 @@ def _check_arguments(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     for argument, value in [*((f"argument {n}", value) for n, value in enumerate(args, 1)), *kwargs.items()]:
         try:
             json.dumps(value, allow_nan=False)
-        except Exception as error:
-            # Also of too many lists within each other, or the value's own.
+        except (TypeError, ValueError) as error:
             raise TypeError(
-                f"{argument} of {name} is {shown_value(value)}, which JSON can't hold ({error}): "
+                f"{argument} of {name} is {value!r:.80}, which JSON can't hold ({error}): "
                 "pass a plain value, such as a primary key, and look the rest up in the task."
             ) from error

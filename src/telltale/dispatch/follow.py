@@ -17,7 +17,7 @@ _labels: dict[str, object] = {}
 """The label of each pattern, as given to `follow`."""
 
 _options: dict[tuple[str, str], TaskOptions] = {}
-"""The options by task name and pattern, because options are compared by identity."""
+"""The options by task name and label, because options are compared by identity."""
 
 
 def follow(pattern: str, *, label: object = None) -> None:
@@ -33,10 +33,7 @@ def options_by_name(name: str) -> TaskOptions | None:
     """The options of a followed task, the same object on every call; None if no pattern matches `name`."""
     for pattern, label in {**conf.settings().follow, **_labels}.items():
         if fnmatchcase(name, pattern):
-            # Compared as it is: the text of a lazy translation differs by language.
-            if (name, pattern) not in _options or _options[name, pattern].label != label:
-                _options[name, pattern] = TaskOptions(label=label)
-            return _options[name, pattern]
+            return _options.setdefault((name, str(label)), TaskOptions(label=label))
     return None
 
 

@@ -3,13 +3,10 @@
 Used by the runners' own files. Knows no runner.
 """
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
 from django.utils.module_loading import import_string
-
-logger = logging.getLogger(__name__)
 
 
 def dotted_name(function: Any) -> str:
@@ -21,11 +18,7 @@ def import_or_none(name: str) -> object | None:
     """The object of that dotted name; None if it can't be imported, or does not stand at a module's top level."""
     try:
         found: object = import_string(name)
-    except ImportError:
-        return None
-    except Exception as error:
-        # The module's own, such as a setting that only workers have. A page that shows the task needs no function.
-        logger.info("The function %s can't be imported here: %r", name, error)
+    except (ImportError, ValueError):  # ValueError: the module's name is empty
         return None
     return found
 

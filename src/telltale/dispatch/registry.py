@@ -9,7 +9,7 @@ import logging
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Final
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
@@ -65,9 +65,7 @@ def why_no_runners() -> str | None:
 @cache
 def all_runners() -> tuple[Runner, ...]:
     """The runners of this process. The thread runner is last: it owns every tracked function that no other owns."""
-    names: Any = conf.settings().runners
-    if names is not None and not (isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)):
-        raise ImproperlyConfigured(f"TELLTALE['RUNNERS'] is {names!r}; it must be a tuple or list of strings.")
+    names = conf.settings().runners
     runners = _load_importable() if names is None else [_load_named(name) for name in names]
     return tuple(sorted(runners, key=lambda runner: runner.name == "thread"))
 

@@ -16,10 +16,7 @@ from telltale.owners import Owner, owned_by
 def submit(
     runner: Runner, task: object, call: PendingCall, *, owner: Owner, undo: Callable[[UUID, BaseException], None]
 ) -> None:
-    """Have the runner enqueue the call. If it can't, call `undo(task_id, error)` and raise `EnqueueFailed`.
-
-    What interrupts it, such as `SystemExit` or a time limit of gevent's, is raised as it is.
-    """
+    """Have the runner enqueue the call. If it can't, call `undo(task_id, error)` and raise `EnqueueFailed`."""
     try:
         with owned_by(owner):
             runner_id = runner.enqueue(task, call.args, call.kwargs, task_id=call.task_id, runner_id=call.runner_id)
@@ -27,8 +24,6 @@ def submit(
         if _has_begun(call.task_id):
             raise  # The error is the task's own: an eager mode has run it within `enqueue`.
         undo(call.task_id, error)
-        if not isinstance(error, Exception):
-            raise
         raise _enqueue_failed(runner, task, error) from error
     if runner_id != call.runner_id:
         store.set_runner_id(call.task_id, runner_id)
@@ -49,7 +44,7 @@ def submit_many(
     for position, call in enumerate(calls):
         try:
             submit(runner, task, call, owner=owner, undo=undo)
-        except BaseException as error:  # Also the task's own, in an eager mode: the later calls are not made.
+        except EnqueueFailed as error:
             for later_call in calls[position + 1 :]:
                 undo(later_call.task_id, error)
             raise
@@ -69,8 +64,6 @@ def _submit_all_at_once(
     except BaseException as error:
         for call in calls:
             undo(call.task_id, error)
-        if not isinstance(error, Exception):
-            raise
         raise _enqueue_failed(runner, task, error) from error
     for call, runner_id in zip(calls, runner_ids, strict=True):
         if runner_id != call.runner_id:

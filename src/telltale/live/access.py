@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
-from urllib.parse import unquote
 
 from django.conf import settings as django_settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
@@ -49,9 +48,9 @@ def live_path() -> str | None:
 def live_paths() -> frozenset[str]:
     """Return the paths of the live address in all languages of the site: several inside `i18n_patterns`.
 
-    They are not percent-encoded, as paths of ASGI. Cached, also where there are none: every request asks.
+    Cached, also where there are none: every request asks.
     """
-    return frozenset(unquote(path) for path in _reversed_paths() if path is not None)
+    return frozenset(path for path in _reversed_paths() if path is not None)
 
 
 def _reversed_paths() -> Iterator[str | None]:
@@ -65,10 +64,7 @@ def _reversed_paths() -> Iterator[str | None]:
 
 
 def is_live(path: str, root_path: str = "") -> bool:
-    """Whether `path`, which is not percent-encoded, is the live address.
-
-    Some servers put `root_path` before it, others do not.
-    """
+    """Whether `path` is the live address; some servers put `root_path` before it, others do not."""
     root = (django_settings.FORCE_SCRIPT_NAME or root_path or "").rstrip("/")
     inner_path = path.removeprefix(root) if path.startswith(f"{root}/") else path
     return inner_path in live_paths()

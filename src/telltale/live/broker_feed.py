@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -25,11 +24,8 @@ from telltale.live.incoming import usable_envelopes
 
 logger = logging.getLogger(__name__)
 
-LISTEN_S: Final = 5.0
-"""How long the first read waits for the broker to listen; half of the time after which its client is closed."""
-
 RETRY_LISTEN_S: Final = 10.0
-"""Time until the next try after the broker could not listen. No read waits for it."""
+"""Time until the next try after the broker could not listen: a try may take seconds, and a read waits for it."""
 
 MAX_WAITING: Final = 10_000
 """Envelopes that may wait for the event loop; beyond that they are dropped, and the store is read instead."""
@@ -53,8 +49,6 @@ class BrokerFeed:
         self._loop, self._deliver, self._confirm, self._missed = loop, deliver, confirm, missed
         self._listener_lock = threading.Lock()
         self._listener: Listener | None = None
-        self._starting: Future[Listener] | None = None
-        """The listener that the broker makes at present, in a thread of its own: that may take long."""
         self._subscribed: set[str] = set()
         self._listen_at = float("-inf")
         self._is_closed = False
@@ -81,9 +75,7 @@ class BrokerFeed:
     # Subscribing, in the reader's thread or on the loop ------------------------------------------
 
     def subscribe(self, topics: Collection[str]) -> None:
-        """Make sure that these topics are received; blocks for a second if the broker is slow, and for
-        `LISTEN_S` at most if it begins to listen. Never raises.
-        """
+        """Make sure that these topics are received; blocks for about a second if the broker is slow. Never raises."""
         with self._listener_lock:
             if self._is_closed:
                 return
@@ -120,48 +112,18 @@ class BrokerFeed:
         with self._listener_lock:
             self._is_closed = True
             listener, self._listener = self._listener, None
-            starting, self._starting = self._starting, None
-        if starting is not None:
-            starting.add_done_callback(_close_late)
         if listener is not None:
             listener.close()
 
     def _listen(self) -> None:
-        """Use the listener that the broker has made, or have it make one; raises why it could not."""
-        if self._listener is not None:
+        if self._listener is not None or time.monotonic() < self._listen_at:
             return
-        if self._starting is None and time.monotonic() >= self._listen_at:
-            self._starting = starting = self._start()
-            if not wait([starting], 0.0 if self._outage.is_ongoing else LISTEN_S).done:
-                starting.add_done_callback(self._on_late)
-                raise TimeoutError(f"The broker has not begun to listen within {LISTEN_S:g} s.")
-        if self._starting is not None and self._starting.done():
-            starting, self._starting = self._starting, None
-            self._listener = starting.result()
-
-    def _start(self) -> "Future[Listener]":
-        starting: Future[Listener] = Future()
-
-        def start() -> None:
-            try:
-                starting.set_result(self._new_listener())
-            except Exception as error:
-                starting.set_exception(error)
-
-        threading.Thread(target=start, name="telltale-listen", daemon=True).start()
-        return starting
-
-    def _on_late(self, starting: "Future[Listener]") -> None:
-        """Reads have gone on without this listener: the next one follows its topics, so have it done soon."""
-        if starting.exception() is None:
-            self._report_missed()
-
-    def _new_listener(self) -> Listener:
         source = broker()
-        self._reach, self._is_private = source.reach, is_private()
         if isinstance(source, EventLoopBroker):
-            return source.listen_on(self._loop, self._receive_on_loop, self._report_missed)
-        return source.listen(self._receive_in_thread, self._report_missed)
+            self._listener = source.listen_on(self._loop, self._receive_on_loop, self._report_missed)
+        else:
+            self._listener = source.listen(self._receive_in_thread, self._report_missed)
+        self._reach, self._is_private = source.reach, is_private()
 
     def _follow(self, topics: Collection[str]) -> None:
         if not isinstance(self._listener, SelectiveListener):
@@ -215,12 +177,6 @@ class BrokerFeed:
         # RuntimeError: the loop has ended, and all its clients with it.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
-
-
-def _close_late(starting: "Future[Listener]") -> None:
-    """Close a listener that nothing waits for any more."""
-    if starting.exception() is None:
-        starting.result().close()
 
 
 def _is_for_browsers(envelope: Envelope) -> bool:

@@ -23,7 +23,6 @@ from telltale.core.reasons import Reason
 from telltale.core.snapshot import Order
 from telltale.core.topics import RIGHTS, is_topic
 from telltale.core.wire import Envelope
-from telltale.live import descriptors
 from telltale.live.broker_feed import BrokerFeed
 from telltale.live.client import ConnectedClient
 from telltale.live.refresher import Refresher
@@ -126,11 +125,10 @@ class Driver:
         self._clients[connection] = client
         self.counts["opened"] += 1
         self._connections_by_address[client.address] += 1
-        is_full = len(self._clients) > settings.connections or not descriptors.are_left(len(self._clients))
         is_address_full = address and self._connections_by_address[client.address] > settings.connections_per_address
         if self._is_draining:
             client.close(reasons.DRAIN)
-        elif is_full or is_address_full:
+        elif len(self._clients) > settings.connections or is_address_full:
             client.close(reasons.LIMIT)
         if self._sweep_task is None or self._sweep_task.done():
             self._sweep_task = asyncio.ensure_future(self._sweep())

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
-from uuid import UUID
 
 from telltale.brokers import recheck_s
 from telltale.core.hub import Hub
@@ -35,9 +34,6 @@ CONFIRMED_AT_ONCE: Final = 400
 
 RETRY_READ_S: Final = 1.0
 """Time until a failed read for waiting clients is repeated."""
-
-NO_TASK: Final = frozenset({task_topic(UUID(int=0))})
-"""Topics that are read while no client follows any, to find out whether the database works again."""
 
 CLIENTS_PER_TURN: Final = 100
 """Waiting clients that receive what was read in one turn of the event loop; then others have theirs."""
@@ -106,11 +102,7 @@ class Refresher:
         self._deliver(envelopes, {})
 
     def start_rereading(self) -> None:
-        """Begin the regular reads; harmless when repeated.
-
-        They go on while any topic is followed, and until database and broker work: their state is watched, and without
-        clients nothing else would notice the end of an outage.
-        """
+        """Begin the regular reads, which go on while any topic is followed; harmless when repeated."""
         if self._reread_task is None or self._reread_task.done():
             self._reread_task = asyncio.ensure_future(self._reread())
 
@@ -152,7 +144,7 @@ class Refresher:
 
     async def _reread(self) -> None:
         last_full_at = time.monotonic()
-        while self._hub.topics or not self.can_read or self._feed.is_down:
+        while self._hub.topics:
             interval_s = recheck_s(self._feed.reach)
             await asyncio.sleep(min(MIN_RECHECK_S, interval_s))
             with suppress(TimeoutError):
@@ -161,11 +153,9 @@ class Refresher:
             missed = self._take_missed()
             if time.monotonic() >= last_full_at + interval_s:
                 last_full_at = time.monotonic()
-                is_read = await self._reread_topics(self._hub.topics or NO_TASK, self._hub.begin_read())
+                await self._reread_topics(self._hub.topics, self._hub.begin_read())
             else:
-                is_read = not missed or await self._reread_topics(missed, {})
-            if missed and not is_read:
-                self.missed(missed)  # What the broker has lost is nowhere else: read it as soon as that works.
+                await self._reread_topics(missed, {})
 
     def _take_missed(self) -> frozenset[str]:
         """Return the followed topics of which a message may be lost, and start afresh."""
@@ -173,19 +163,16 @@ class Refresher:
         self._has_missed.clear()
         return frozenset(filter(self._hub.has_followers, missed))
 
-    async def _reread_topics(self, topics: frozenset[str], heard: Mapping[str, Order]) -> bool:
-        """Read these topics, and deliver what is found; return whether they could be read."""
+    async def _reread_topics(self, topics: frozenset[str], heard: Mapping[str, Order]) -> None:
         self._feed.unsubscribe_unless(self._hub.has_followers)
         by_topic = await self._read(topics)
         if by_topic is None:
-            self._hub.read_failed(heard)
-            return False
+            return self._hub.read_failed(heard)
         try:
             self._deliver(distinct_envelopes(by_topic, topics), heard)
         except Exception:
             # One envelope that fails must not end the regular reads for all others.
             logger.exception("What was read from the store could not be delivered; the next read follows.")
-        return True
 
     async def _read(self, topics: frozenset[str]) -> EnvelopesByTopic | None:
         """Return what the store knows of these topics; None if the read failed."""

@@ -5,14 +5,11 @@ handled too: all drains that were registered begin, then the server's own handle
 """
 
 import asyncio
-import logging
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
-
-logger = logging.getLogger(__name__)
 
 SIGNAL_DELAY_S: Final = 0.5
 """Where a server knows no lifespan, its own signal handler, which cuts all lines, runs this much later."""
@@ -44,11 +41,7 @@ class _DrainingHandler:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         for drain in _drains:
-            try:
-                drain()
-            except Exception:
-                # The handler may have interrupted anything. The process must stop all the same.
-                logger.exception("The connections could not be closed before the process stops.")
+            drain()
         if self._delay_s and self._loop.is_running():
             self._loop.call_soon_threadsafe(self._loop.call_later, self._delay_s, self._previous, number, None)
         else:

@@ -3,8 +3,7 @@
 The cost of their queries grows with the open tasks and with those that ended within the last hour, not with history.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import connections
@@ -22,50 +21,36 @@ COUNTED: Final = 1_000
 """The most ends of one state that are counted."""
 
 
-@contextmanager
-def _rows() -> Iterator[Any]:
-    """Give the rows, by a connection that works: an exporter's thread has no request that replaces a broken one.
-
-    A connection that is opened for them is closed again: some exporters start a thread for each scrape.
-    """
+def _rows() -> Any:
+    """Return the rows, by a connection that works: an exporter's thread has no request that replaces a broken one."""
     connection = connections[conf.settings().database]
-    was_open = connection.connection is not None
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
-    try:
-        yield store.task_rows()
-    finally:
-        if not was_open:
-            connection.close()
+    return store.task_rows()
 
 
 def _recent_ends() -> Mapping[str, float]:
-    with _rows() as rows:
-        recent = rows.filter(ended_at__gte=store.now() - RECENT_S)
-        ends = [state.value for state in State if state.ended]
-        return {state: float(recent.filter(state=state)[:COUNTED].count()) for state in ends}
+    recent = _rows().filter(ended_at__gte=store.now() - RECENT_S)
+    return {state.value: float(recent.filter(state=state.value)[:COUNTED].count()) for state in State if state.ended}
 
 
 def _open_tasks() -> Mapping[str, float]:
-    with _rows() as rows:
-        counts = dict(rows.filter(ended_at=None).values_list("state").annotate(count=Count("pk")).order_by())
-    return dict.fromkeys((state.value for state in State if not state.ended), 0.0) | counts
+    rows = _rows().filter(ended_at=None).values_list("state").annotate(count=Count("pk")).order_by()
+    return dict.fromkeys((state.value for state in State if not state.ended), 0.0) | dict(rows)
 
 
 def _longest_wait_s() -> float:
-    with _rows() as rows:
-        now = store.now()
-        waiting = rows.filter(ended_at=None, state=State.QUEUED.value)
-        due = waiting.filter(Q(due_at=None) | Q(due_at__lte=now))
-        # A task that a person runs again is due from then on, however old it is.
-        since = due.aggregate(since=Min(Coalesce("due_at", "created_at")))["since"]
+    rows, now = _rows(), store.now()
+    waiting = rows.filter(ended_at=None, state=State.QUEUED.value)
+    due = waiting.filter(Q(due_at=None) | Q(due_at__lte=now))
+    # A task that a person runs again is due from then on, however old it is.
+    since = due.aggregate(since=Min(Coalesce("due_at", "created_at")))["since"]
     return 0.0 if since is None else max(0.0, now - since)
 
 
 def _overdue() -> float:
     """Return how many leases expired, of tasks that no page has read since."""
-    with _rows() as rows:
-        return float(rows.filter(lease_until__lt=store.now(), ended_at=None).count())
+    return float(_rows().filter(lease_until__lt=store.now(), ended_at=None).count())
 
 
 SITE: Final = (

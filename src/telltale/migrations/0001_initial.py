@@ -20,12 +20,10 @@ class Migration(migrations.Migration):
             fields=[
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
                 ("durations_s", models.JSONField(default=list)),
-                ("kept_until", models.FloatField(db_default=0.0, default=0.0)),
             ],
             options={
                 "verbose_name": "usual duration",
                 "verbose_name_plural": "usual durations",
-                "indexes": [models.Index(fields=["kept_until"], name="telltale_usual_kept")],
             },
         ),
         migrations.CreateModel(

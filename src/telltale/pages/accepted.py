@@ -38,10 +38,10 @@ def accepted(request: HttpRequest, task: Any, *, next_url: str | None = None, wa
     redirected as browsers are.
 
     `request`: Django's, or a wrapper around it such as Django REST framework's. `task`: the result of
-    `telltale.enqueue`, or of the runner's own call, except for Procrastinate's number. `next_url`: where browsers are
-    redirected instead of the task's page. `wait`: seconds to wait for the task's end, at most 30; a client may prefer
-    less (`Prefer: wait=5`), not more, because each wait holds a thread of the server. Raises `LookupError` if the task
-    has no row, because its function is not tracked.
+    `telltale.enqueue`, or of the runner's own call. `next_url`: where browsers are redirected instead of the task's
+    page. `wait`: seconds to wait for the task's end, at most 30; a client may prefer less (`Prefer: wait=5`), not more,
+    because each wait holds a thread of the server. Raises `LookupError` if the task has no row, because its function is
+    not tracked.
     """
     row = _row_of(task)
     is_for_htmx = is_from_htmx(request) and request.headers.get("HX-Boosted") != "true"
@@ -109,7 +109,7 @@ def _bar(request: HttpRequest, row: TaskState, status: int) -> HttpResponse:
 def _row_of(task: Any) -> TaskState:
     if isinstance(task, TaskState):
         return task
-    runner_id = _runner_id_of(task)
+    runner_id = getattr(task, "id", None)
     rows = store.task_rows()
     row = rows.filter(runner_id=str(runner_id)).order_by("-created_at").first() if runner_id else None
     if row is None:
@@ -118,13 +118,6 @@ def _row_of(task: Any) -> TaskState:
             "task's own decorator."
         )
     return row
-
-
-def _runner_id_of(result: Any) -> Any:
-    """Return the runner's id in what its own call returned: the id itself (django-q2), or an object with the id."""
-    if isinstance(result, str):
-        return result
-    return getattr(result, "id", None) or getattr(result, "message_id", None)  # the latter in Dramatiq
 
 
 def _row_after_waiting(row: TaskState, wait_s: float) -> TaskState:

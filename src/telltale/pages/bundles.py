@@ -1,11 +1,12 @@
 """Which browser module is in which file of a built package. Standard library only: `hatch_build.py` runs this too.
 
 The first file holds what the page runs at once: all that `elements.js` and `index.js` import. A module that is
-imported on demand, by `import("telltale/…")`, is a file of its own, with what only it needs. A module must not be
-instantiated twice, so what several such files need is in that one of them which all the others import, or in the first.
+imported on demand, by `import("telltale/…")`, is a file of its own, with what only it needs. What two such files need
+is in the first, because a module must not be instantiated twice.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -29,21 +30,16 @@ def bundles(folder: Path, modules: Iterable[str]) -> dict[str, str]:
     imports = {name: {found or "index.js" for found in _STATIC_IMPORT.findall(text)} for name, text in sources.items()}
     roots = sorted({root for text in sources.values() for root in _DYNAMIC_IMPORT.findall(text)})
     needed = {root: set(_reachable([root], imports)) for root in roots}
-    owners = {name: _owner(name, needed) for name in sorted(set().union(*needed.values()))}
-    main = set(_reachable([*ENTRIES, *(name for name, owner in owners.items() if owner is None)], imports))
-    on_demand = {name: file_of(owner) for name, owner in owners.items() if owner and name not in main}
+    main = set(_reachable(ENTRIES, imports))
+    counts = Counter(name for names in needed.values() for name in names)
+    main |= set(_reachable([name for name, count in counts.items() if count > 1], imports))
+    on_demand = {name: file_of(root) for root, names in needed.items() for name in names - main}
     return {name: on_demand.get(name, MAIN) for name in sources if name in main or name in on_demand}
 
 
 def file_of(root: str) -> str:
     """Return the name of the file for a module that is imported on demand: "task-tray" for its `-define.js`."""
     return Path(root).stem.removesuffix("-define")
-
-
-def _owner(name: str, needed: Mapping[str, set[str]]) -> str | None:
-    """Return the module imported on demand whose file should hold `name`: all others that need `name` import it."""
-    roots = [root for root, names in needed.items() if name in names]
-    return next((root for root in roots if all(root in needed[other] for other in roots)), None)
 
 
 def _reachable(names: Iterable[str], imports: Mapping[str, set[str]]) -> Iterator[str]:

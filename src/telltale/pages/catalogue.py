@@ -134,8 +134,7 @@ def number(value: float) -> str:
 
 def percentage(share: float) -> str:
     """Return the share as whole per cent, rounded down, as the active language writes it: "44%" or "44 %"."""
-    # In floating point, 100 times 0.29 is less than 29.
-    return _fill(percent_form(get_language() or ""), {"n": number(math.floor(share * 100 + 1e-9))})
+    return _fill(percent_form(get_language() or ""), {"n": number(math.floor(share * 100))})
 
 
 def message(key: str, **values: str) -> str:

@@ -143,16 +143,11 @@ def _with_headers(response: HttpResponseBase, headers: list[origins.Header]) -> 
 
 
 def _is_from_foreign_page(request: HttpRequest) -> bool:
-    """Whether the page of another site sent the request, with credentials that it need not know.
-
-    Without `Authorization`, a proxy that signs people in or the certificate of a client may say who asks.
-    """
-    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
-    if scheme and scheme not in SENT_BY_BROWSERS:
-        return False  # Only a script sends it.
+    """Whether the page of another site sent the request, with credentials that it need not know."""
     origin, is_secure = request.headers.get("Origin", ""), request.is_secure()
     live_request = LiveRequest(host=request.get_host(), origin=origin, is_secure=is_secure)
-    return not is_trusted_origin(live_request, is_any_enough=not scheme)
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    return scheme in SENT_BY_BROWSERS and not is_trusted_origin(live_request, is_any_enough=False)
 
 
 # Walls and credentials

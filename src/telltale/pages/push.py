@@ -3,20 +3,13 @@
 The visitor's session knows its browser, so that a sign-out removes it (`sign_out`), and so that pages know whether the
 browser must be renewed, such as after a new password. A page also renews it daily, which writes nothing to the session:
 that would make the session last longer.
-
-The race: a page adds its browser while its visitor signs out in another tab. The address to add it names the visitor,
-so a request that comes later adds it for no other one. A request that is carried out at the same time stores the
-browser and then looks whether there still is a session; a sign-out ends the session and then deletes browsers. So at
-least one of them deletes this browser.
 """
 
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from django.conf import settings as django_settings
-from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -28,7 +21,7 @@ from telltale.authentication import user_of
 from telltale.core.push import SERVICES, Subscription
 from telltale.core.wire import Malformed
 from telltale.live import rights
-from telltale.owners import Owner, django_request, is_kept_in_cookie
+from telltale.owners import Owner, django_request
 from telltale.pages.guards import for_anyone, for_visitors
 from telltale.pages.responses import json_body, json_error, no_store
 from telltale.push import options as push_options
@@ -36,9 +29,6 @@ from telltale.push import options as push_options
 NAME_IN_SESSION: Final = "telltale_push"
 """The key of the session's data for its browser: a digest of its address, its person's topic, a digest that changes
 with the password, and until when the browser is kept."""
-
-VISITOR: Final = "visitor"
-"""The parameter of the address to add a browser: the topic of the visitor whose page it is."""
 
 _WORKER: Final = Path(push_options.__file__).with_name("service-worker.js")
 
@@ -48,8 +38,8 @@ _WORKER: Final = Path(push_options.__file__).with_name("service-worker.js")
 def subscribe(request: HttpRequest) -> HttpResponseBase:
     """Add or renew the visitor's browser. The body is the `PushSubscription` as JSON."""
     used, topic = push_options.options(), Owner.of(request).topic
-    if used is None or topic is None or not hasattr(request, "session") or request.GET.get(VISITOR) != topic:
-        return _refuse()
+    if used is None or topic is None or not hasattr(request, "session"):
+        return no_store(json_error(404, _("This site sends no push messages to you.")))
     try:
         subscription = Subscription.read(json_body(request), used.services)
     except Malformed as error:
@@ -66,24 +56,11 @@ def subscribe(request: HttpRequest) -> HttpResponseBase:
         return no_store(json_error(429, _("Too many browsers at once. Try again in a minute.")))
     if not is_added:
         return no_store(json_error(409, _("This address belongs to another browser.")))
-    if _has_ended(request.session):
-        store.delete_push(subscription)
-        return _refuse()
     if former and former["digest"] != subscription.digest:
         store.delete_push_of(digests=[former["digest"]])
     if not is_known:
         request.session[NAME_IN_SESSION] = {**entry, "until": until}
     return no_store(JsonResponse({"subscribed": True}))
-
-
-def _refuse() -> HttpResponseBase:
-    return no_store(json_error(404, _("This site sends no push messages to you.")))
-
-
-def _has_ended(session: Any) -> bool:
-    """Whether a sign-out has ended the session since the request came. The server can't end one kept in a cookie."""
-    key = session.session_key
-    return bool(key) and not is_kept_in_cookie(session) and not session.exists(key)
 
 
 @partial(for_visitors, is_walled=False)
@@ -111,12 +88,10 @@ def worker(request: HttpRequest) -> HttpResponseBase:
 
 
 def page_data(request: HttpRequest) -> dict[str, Any]:
-    """Return what a page's scripts need for web push: {"push": {…}}; {} without it.
-
-    A visitor who can own no task gets it too: the page may have to end what an earlier visitor turned on.
-    """
-    used, topic = push_options.options(), Owner.of(request).topic
-    if used is None:
+    """Return what a page's scripts need for web push: {"push": {…}}; {} without it, and for a visitor who can own no
+    task."""
+    used, owner = push_options.options(), Owner.of(request)
+    if used is None or owner.topic is None:
         return {}
     try:
         key = used.public_key
@@ -124,9 +99,7 @@ def page_data(request: HttpRequest) -> dict[str, Any]:
         # `check` reports it. The page works without.
         return {}
     urls = {name: reverse(f"telltale:push_{name}") for name in ("worker", "subscribe", "unsubscribe")}
-    if topic is not None:
-        urls["subscribe"] += f"?{urlencode({VISITOR: topic})}"
-    return {"push": {"key": key, **urls, "known": _known(request, topic)}}
+    return {"push": {"key": key, **urls, "known": _known(request, owner.topic)}}
 
 
 def digests_of(session: Any) -> list[str]:
@@ -135,25 +108,15 @@ def digests_of(session: Any) -> list[str]:
     return [entry["digest"]] if entry else []
 
 
-def _known(request: HttpRequest, topic: str | None) -> str:
-    """Whether the session knows its browser: "none", "current", or "old": it must be renewed.
-
-    That is so after a new password, and after its push service has said that there is no such browser any more.
-    """
+def _known(request: HttpRequest, topic: str) -> str:
+    """Whether the session knows its browser: "none", "current", or "old": it must be renewed after a new password."""
     inner = django_request(request)
     entry = getattr(inner, "session", {}).get(NAME_IN_SESSION)
     if not entry or entry["topic"] != topic:
         return "none"
     if entry["until"] < store.now() and not django_settings.SESSION_SAVE_EVERY_REQUEST:
         return "none"
-    return "current" if entry["auth"] == _auth(request) and _is_stored(entry) else "old"
-
-
-def _is_stored(entry: dict[str, Any]) -> bool:
-    try:
-        return store.has_push(entry["digest"], entry["topic"])
-    except DatabaseError:
-        return True  # A page is shown all the same.
+    return "current" if entry["auth"] == _auth(request) else "old"
 
 
 def _auth(request: HttpRequest) -> str:

@@ -6,7 +6,7 @@ A task that does not exist and a task of another owner get the same response. No
 import math
 from typing import Any, Final
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, RawPostDataException
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import patch_cache_control, patch_vary_headers
@@ -85,12 +85,7 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
     """Return the JSON object in the request's body, {} if the body is empty; raises `Malformed`."""
     if int(request.META.get("CONTENT_LENGTH") or 0) > INBOUND_BYTES:
         raise Malformed(f"The request's body is too large: at most {INBOUND_BYTES:,} bytes are allowed.")
-    try:
-        body = request.body
-    except RawPostDataException:
-        # The check of the CSRF token has read it.
-        raise Malformed("The request's body is a form. Send JSON.") from None
-    return decode(body) if body.strip() else {}
+    return decode(request.body) if request.body.strip() else {}
 
 
 def task_json(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, Any]:

@@ -6,13 +6,12 @@ who has a new password, was deactivated or was deleted is checked at once. Web p
 """
 
 import logging
-from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
-from telltale import conf, store
+from telltale import store
 from telltale.core.topics import RIGHTS, user_topic
 from telltale.core.wire import Envelope, Event
 from telltale.live.rights import is_active, key_of, session_digests
@@ -28,12 +27,7 @@ def on_sign_out(sender: object, *, request: Any = None, **_: object) -> None:
     """Close the connections of the session, and send its browser nothing more by web push."""
     session = getattr(django_request(request), "session", None)
     digests = session_digests(session)
-    browsers = push.digests_of(session)
-    _delete_push(digests=browsers, sessions=digests)
-    if session is not None and digests and options() is not None:
-        # Django does so after this signal, but a page may add its browser until then: `pages.push`.
-        session.delete()
-        _delete_push(digests=browsers, sessions=digests)
+    _delete_push(digests=push.digests_of(session), sessions=digests)
     if digests:
         _announce("sessions", digests)
 
@@ -74,14 +68,6 @@ def _announce(kind: str, names: list[str]) -> None:
 def _delete_push(**which: Any) -> None:
     if options() is None:
         return
-    _try_to_delete_push(**which)
-    connection = connections[conf.settings().database]
-    if connection.in_atomic_block:
-        # Until the commit, a request that adds a browser still finds the session.
-        connection.on_commit(partial(_try_to_delete_push, **which), robust=True)
-
-
-def _try_to_delete_push(**which: Any) -> None:
     try:
         store.delete_push_of(**which)
     except DatabaseError:

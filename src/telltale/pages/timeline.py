@@ -195,5 +195,5 @@ def instant_text(seconds: float) -> str:
     """Return an instant in the current time zone, to the second; without the date if that is today's."""
     moment = timezone.localtime(datetime.fromtimestamp(seconds, UTC))
     time_of_day = f"{moment:%H:%M:%S}"
-    is_today = moment.date() == datetime.now(moment.tzinfo).date()
+    is_today = moment.date() == timezone.localtime().date()
     return time_of_day if is_today else f"{date_format(moment, 'DATE_FORMAT')} {time_of_day}"

@@ -8,8 +8,6 @@ the confirmation, the message is sent again with the same id, and the browser sh
 
 import logging
 import secrets
-import time
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,13 +27,6 @@ logger = logging.getLogger(__name__)
 MOST_SINGLE: Final = 3
 """A person with more new notices than this gets one message that says how many there are."""
 
-MOST_PEOPLE: Final = 500
-CALL_S: Final = 60.0
-"""After so many people or so many seconds, a call of `push_due` leaves the others to the next one."""
-
-MAX_OUTAGES: Final = 3
-"""After so many failures of a push service in a row, a call sends nothing more to it: each may take `TIMEOUT_S`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
@@ -45,73 +36,38 @@ class Pushed:
     """How many notices push services have accepted."""
     failures: int
     """How many requests failed. Their notices wait, unless another browser got them."""
-    is_more: bool
-    """Whether people may be left to the next call, because this one had enough to do."""
 
 
 def push_due(*, among: Collection[str] | None = None) -> Pushed:
-    """Send what is due; `among`: to the people of these topics only. Those that have waited the longest come first.
+    """Send what is due; `among`: to the people of these topics only.
 
     Raises `ImportError` if web push is set but not installed, errors of the site's keys and of `VAPID_SUBJECT`, and the
     database's errors.
     """
     used = options()
     if used is None:
-        return Pushed(notices=0, failures=0, is_more=False)
-    services, until = Services(), time.monotonic() + CALL_S
-    served: set[str] = set()
-    notices = failures = 0
-
-    def read(failing: list[str]) -> list[str]:
-        most = len(served) + MOST_PEOPLE
-        due = store.push_topics(used.after_s, among=among, without=failing, most=most)
-        return [topic for topic in due if topic not in served]
-
-    while topics := read(failing := services.failing):
-        for topic in topics:
-            delivery = Delivery(topic, used, services)
-            delivery.deliver()
-            served.add(topic)
-            notices, failures = notices + delivery.accepted, failures + delivery.failures
-            if len(served) == MOST_PEOPLE or time.monotonic() >= until:
-                return Pushed(notices=notices, failures=failures, is_more=True)
-            if services.failing != failing:
-                break  # Those whom it can't reach must not keep others waiting.
-    return Pushed(notices=notices, failures=failures, is_more=False)
-
-
-class Services:
-    """The push services of one call: which do not work."""
-
-    def __init__(self) -> None:
-        self._outages: Counter[str] = Counter()
-        """By origin: how often in a row it was unavailable."""
-
-    @property
-    def failing(self) -> list[str]:
-        """The origins of those to which nothing more is sent."""
-        return [origin for origin, outages in self._outages.items() if outages >= MAX_OUTAGES]
-
-    def note(self, origin: str, outcome: Outcome) -> None:
-        """Note what came of a message."""
-        self._outages[origin] = self._outages[origin] + 1 if outcome is Outcome.UNAVAILABLE else 0
+        return Pushed(notices=0, failures=0)
+    deliveries = [Delivery(topic, used) for topic in store.push_topics(used.after_s, among=among)]
+    for delivery in deliveries:
+        delivery.deliver()
+    return Pushed(
+        notices=sum(delivery.accepted for delivery in deliveries),
+        failures=sum(delivery.failures for delivery in deliveries),
+    )
 
 
 class Delivery:
     """The delivery of one person's notices."""
 
-    def __init__(self, topic: str, used: PushOptions, services: Services) -> None:
+    def __init__(self, topic: str, used: PushOptions) -> None:
         self.accepted = self.failures = 0
         self._options = used
-        self._services = services
         self._topic = topic
         self._targets: list[store.PushTarget] = []
 
     def deliver(self) -> None:
         """Send the person's notices that are due."""
-        failing = self._services.failing
-        targets = [it for it in store.push_targets(self._topic) if it.subscription.origin not in failing]
-        self._targets = _with_rights(targets)
+        self._targets = _with_rights(store.push_targets(self._topic))
         if not self._targets:
             return
         key = secrets.token_hex(16)
@@ -130,8 +86,7 @@ class Delivery:
         """Send to the first browser whose push service accepts the message."""
         while self._targets:
             target = self._targets[0]
-            answer, origin = send(target.subscription, message, self._options), target.subscription.origin
-            self._services.note(origin, answer.outcome)
+            answer = send(target.subscription, message, self._options)
             if answer.outcome is Outcome.ACCEPTED:
                 store.push_accepted(target)
                 return True
@@ -140,6 +95,7 @@ class Delivery:
             else:
                 pause_s = store.push_failed(target, retry_after_s=answer.retry_after_s)
                 self.failures += 1
+                origin = target.subscription.origin
                 logger.warning("%s failed: %s. It is left alone for %.0f s.", origin, answer.reason, pause_s)
             del self._targets[0]
         return False

@@ -6,10 +6,9 @@ What this process does not push before it ends is pushed by `manage.py telltale 
 import logging
 import math
 import time
-from collections.abc import Iterable
 from typing import Final
 
-from django.db import DatabaseError, connections
+from django.db import close_old_connections, connections
 
 from telltale import native, store
 from telltale.core.outage import Outage
@@ -62,8 +61,6 @@ class Prompt:
         try:
             while self._wait():
                 wait_s = self._push()
-                # The next time may be in hours.
-                connections.close_all()
                 if wait_s is not None:
                     with self._lock:
                         self._due_at = min(self._due_at, time.monotonic() + wait_s)
@@ -93,23 +90,19 @@ class Prompt:
         with self._lock:
             topics, self._topics = self._topics, set()
         try:
+            # As around a request: a connection that broke, or has reached its age, is replaced.
+            close_old_connections()
             push_due(among=topics)
-            later_s = store.push_later(topics)
-        except DatabaseError as error:
-            self._outage.begin(error, now=time.monotonic())
-            self._keep(topics)
-            return used.after_s
+            waiting = store.push_topics(0.0, among=topics)
+            again_in_s = store.push_again_in(waiting) if waiting else None
         except Exception as error:
-            # Whatever else fails, such as a setting: the thread goes on with the next notices.
+            # Whatever fails, such as the database or a setting: the thread goes on with the next notices.
             self._outage.begin(error, now=time.monotonic())
             return None
         self._outage.end(now=time.monotonic())
-        self._keep(later_s)
-        return max(used.after_s, min(later_s.values())) if later_s else None
-
-    def _keep(self, topics: Iterable[str]) -> None:
         with self._lock:
-            self._topics |= set(topics)
+            self._topics |= set(waiting)
+        return max(used.after_s, again_in_s or 0.0) if waiting else None
 
 
 prompt = Prompt()

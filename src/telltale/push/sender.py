@@ -36,9 +36,7 @@ class Outcome(Enum):
     GONE = "gone"
     """The browser has no such subscription any more."""
     FAILED = "failed"
-    """The service does not take this message now, or not by the site's keys: it may be sent again later."""
-    UNAVAILABLE = "unavailable"
-    """The service or the way to it has failed, so others would fail too."""
+    """The service, the way to it or the site's keys have failed: the message may be sent again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ def send(subscription: Subscription, message: PushMessage, options: PushOptions)
         except RequestException as error:
             # The reason is logged, and the path of the address is a secret of the browser and its service.
             path = subscription.endpoint.removeprefix(subscription.origin)
-            return Answer(outcome=Outcome.UNAVAILABLE, reason=repr(error).replace(path, "/…"))
+            return Answer(outcome=Outcome.FAILED, reason=repr(error).replace(path, "/…"))
         except (ValueError, WebPushException) as error:
             # Not a point of the curve: the keys were never a browser's.
             return Answer(outcome=Outcome.GONE, reason=repr(error))
@@ -131,9 +129,8 @@ def _answer(response: Any) -> Answer:
         return Answer(outcome=Outcome.ACCEPTED)
     if status in (404, 410):
         return Answer(outcome=Outcome.GONE, reason=f"status {status}")
-    outcome = Outcome.UNAVAILABLE if status >= 500 else Outcome.FAILED
     reason = f"status {status}: {response.text[:200]!r}"
-    return Answer(outcome=outcome, reason=reason, retry_after_s=_seconds(response.headers.get("Retry-After")))
+    return Answer(outcome=Outcome.FAILED, reason=reason, retry_after_s=_seconds(response.headers.get("Retry-After")))
 
 
 def _seconds(value: str | None) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from telltale import conf, store
-from telltale.core.labels import printable
 
 DAY_S: Final = 86_400.0
 
@@ -155,6 +154,5 @@ def _largest(traffic: Traffic) -> Iterator[str]:
     yield f"{'The most updates come from':<38}{'tasks':>14}{'updates':>18}{'by pusher://':>14}"
     largest = heapq.nlargest(LARGEST, traffic.by_label.items(), key=lambda item: item[1].published)
     for label, updates in largest:
-        shown = printable(label)
-        shortened = shown if len(shown) <= 36 else f"{shown[:35]}…"
+        shortened = label if len(label) <= 36 else f"{label[:35]}…"
         yield f"{shortened:<38}{updates.tasks:>14,}{updates.published:>18,.0f}{updates.sent_to_service:>14,.0f}"

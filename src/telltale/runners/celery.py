@@ -4,32 +4,33 @@ Reach: every process where Celery's workers run. The message header "telltale" c
 worker need not wait for the row: if the publisher's transaction is still open, or its database was unavailable, the
 worker creates the row itself.
 
-The wrapper (`tracked`) writes every end that runs Python code, and the worker's main process the others
-(`celery_main_process.py`). If a whole worker dies, its leases expire.
+The wrapper (`tracked`) writes every end that runs Python code. The worker's main process writes the ends of child
+processes that were killed or exceeded a hard time limit, and of revoked messages. If a whole worker dies, its leases
+expire.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from celery import Task, current_app, current_task, signals
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celery.utils import uuid
 from django.utils.translation import gettext as _
 
 from telltale.core.states import State
 from telltale.dispatch.follow import options_by_name
 from telltale.dispatch.patching import patch
-from telltale.dispatch.runner import Call, TaskOptions, stored_record, suppress_and_log
+from telltale.dispatch.runner import ROW_WAIT_S, Call, TaskOptions, options_of, stored_record, suppress_and_log
 from telltale.dispatch.task_header import HEADER, TaskHeader, inherit, new_header
 from telltale.dispatch.tracked import wrap
 from telltale.owners import current_owner
-from telltale.runners import celery_main_process, celery_maps, celery_messages
-from telltale.runners.celery_tasks import NAME, header_of, options_of_message, options_of_task
-from telltale.runners.reused_ids import header_for
+from telltale.runners import celery_maps, celery_messages
 
 if TYPE_CHECKING:
     from telltale.worker.run import Verdict
@@ -42,20 +43,25 @@ EXIT_DELAY_S: Final = 0.5
 
 logger = logging.getLogger(__name__)
 
+_ending_request: ContextVar[Any] = ContextVar("telltale_celery_ending_request", default=None)
+"""The request whose failure, time limit or termination the worker's main process handles."""
+
 
 class CeleryRunner:
     """Shows tasks that are called by `task.delay`, `task.apply_async`, `telltale.enqueue`, or in eager mode."""
 
-    name = NAME
+    name = "celery"
 
     def install(self) -> None:
         """Connect to the signals of publishers and of workers."""
         signals.before_task_publish.connect(_before_publish, dispatch_uid="telltale.before_publish", weak=False)
         signals.after_task_publish.connect(_after_publish, dispatch_uid="telltale.after_publish", weak=False)
         signals.task_prerun.connect(_start_group, dispatch_uid="telltale.start_group", weak=False)
+        signals.task_failure.connect(_on_failure, dispatch_uid="telltale.on_failure", weak=False)
+        signals.task_revoked.connect(_on_revoked, dispatch_uid="telltale.on_revoked", weak=False)
+        signals.task_unknown.connect(_on_unknown, dispatch_uid="telltale.on_unknown", weak=False)
         signals.worker_process_shutdown.connect(_write_last_ends, dispatch_uid="telltale.last_ends", weak=False)
-        celery_main_process.install()
-        patch(Task, "replace", _replace)
+        signals.celeryd_init.connect(_patch_requests, dispatch_uid="telltale.requests", weak=False)
         # Once all tasks are known. The first signal is for publishers and eager mode, the second for workers.
         current_app.on_after_finalize.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
         signals.celeryd_init.connect(_wrap_followed_tasks, dispatch_uid="telltale.follow", weak=False)
@@ -128,7 +134,7 @@ class CeleryRunner:
         request = current_task.request if current_task else None
         if request is None or request.called_directly or request.id is None:
             return None
-        header = header_of(request)
+        header = _header_of(request)
         if header is None and current_task.name in celery_maps.MAP_TASKS:
             return None  # The task that the map calls is not tracked.
         return Call(
@@ -145,12 +151,12 @@ class CeleryRunner:
 
     def verdict(self, error: BaseException) -> "Verdict | None":
         """Translate Celery's own exceptions, such as `Retry` and `Ignore`."""
-        from telltale.worker.ending import Verdict, is_interruption
+        from telltale.worker.run import Verdict
 
         if isinstance(error, Retry):
             return Verdict(state=State.RETRYING, due_at=_retry_time(error.when))
         if isinstance(error, Ignore):
-            return Verdict(state=getattr(current_task.request, "telltale_replaced", State.CANCELLED))
+            return Verdict(state=State.RETRYING if _is_replaced() else State.CANCELLED)
         text = _("The task took too long and was stopped.") if isinstance(error, SoftTimeLimitExceeded) else None
         # Before the others, as in Celery: `autoretry_for=(Exception,)` includes them.
         if _will_autoretry(error):
@@ -162,8 +168,6 @@ class CeleryRunner:
         if isinstance(error, SystemExit):
             # If the run was terminated, the main process is writing that now. Else the worker is shutting down.
             time.sleep(EXIT_DELAY_S)
-        if is_interruption(error) and _is_shown_as_retrying():
-            return Verdict(state=State.RETRYING)
         return None
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
@@ -180,6 +184,23 @@ class CeleryRunner:
                 )
         ignored: BaseException = Ignore(str(error))
         return ignored
+
+
+def options_of_task(task: Any) -> TaskOptions | None:
+    """The options of a Celery task's function, also where Celery has wrapped it for `autoretry_for`."""
+    return options_of(getattr(task, "_orig_run", None)) or options_of(getattr(task, "run", None))
+
+
+def _options_of_message(name: str, body: Any) -> TaskOptions | None:
+    """The options of the task that a message calls; by its name if this process does not know the task."""
+    _args, kwargs, *_embedded = body
+    name = celery_maps.mapped_task(name, kwargs) or name
+    task = current_app.tasks.get(name)
+    return (options_of_task(task) if task is not None else None) or options_by_name(name)
+
+
+def _header_of(request: Any) -> TaskHeader | None:
+    return TaskHeader.from_json(getattr(request, HEADER, None) or (request.headers or {}).get(HEADER))
 
 
 @suppress_and_log
@@ -211,19 +232,8 @@ def _timestamp(eta: datetime) -> float:
     return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
 
 
-def _is_shown_as_retrying() -> bool:
-    """Whether the main process has written that the message will be delivered again."""
-    from telltale import store
-
-    rows = store.task_rows().filter(runner=NAME, runner_id=str(current_task.request.id))
-    with store.time_limit():
-        return bool(rows.filter(state=State.RETRYING.value).exists())
-
-
-def _replace(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
-    """`self.replace(…)`, which raises `Ignore`: the task's own work is done, unless its row is handed on."""
-    self.request.telltale_replaced = State.SUCCEEDED
-    return original(self, *args, **kwargs)
+def _is_replaced() -> bool:
+    return bool(getattr(current_task.request, "telltale_replaced", False))
 
 
 def _will_autoretry(error: BaseException) -> bool:
@@ -233,9 +243,8 @@ def _will_autoretry(error: BaseException) -> bool:
         return False
     if isinstance(error, tuple(getattr(task, "dont_autoretry_for", ()))):
         return False
-    limit = getattr(task, "override_max_retries", getattr(task, "retry_kwargs", {}).get("max_retries"))
-    if limit is None:
-        limit = task.max_retries
+    limit = getattr(task, "retry_kwargs", {}).get("max_retries", task.max_retries)
+    limit = getattr(task, "override_max_retries", limit)
     return limit is None or task.request.retries < limit
 
 
@@ -247,20 +256,16 @@ def _before_publish(*, sender: str, headers: dict[str, Any], body: Any, **_: obj
     """Add our header to the message, unless it has one: as a retry, or from `CeleryRunner.enqueue`."""
     if "id" not in headers or HEADER in headers:
         return
-    if options_of_message(sender, body) is None:
+    if _options_of_message(sender, body) is None:
         return
     request = current_task.request if current_task else None
-    parent = header_of(request) if request is not None else None
+    parent = _header_of(request) if request is not None else None
     if request is not None and parent is not None and request.id == headers["id"]:
         # `self.replace()`: another task takes over under the same id.
         headers[HEADER] = inherit(parent).to_json()
-        request.telltale_replaced = State.RETRYING
+        request.telltale_replaced = True
         return
-    header = new_header(parent)
-    if headers.get("replaced_task_nesting") or (headers.get("parent_id") and headers.get("root_id") == headers["id"]):
-        # The last task of a canvas that has replaced a task has the id of that one.
-        header = header_for(NAME, headers["id"], header)
-    headers[HEADER] = header.to_json()
+    headers[HEADER] = new_header(parent).to_json()
 
 
 @suppress_and_log
@@ -271,7 +276,7 @@ def _after_publish(
     from telltale.dispatch.rows import create_row_unless_there, reschedule
 
     header = TaskHeader.from_json(headers.get(HEADER))
-    options = options_of_message(sender, body)
+    options = _options_of_message(sender, body)
     if options is None or header is None:
         return
     due_at = _timestamp(datetime.fromisoformat(headers["eta"])) if headers.get("eta") else None
@@ -284,7 +289,7 @@ def _after_publish(
         return
     args, kwargs, *_embedded = body
     call = Call(
-        runner=NAME,
+        runner=CeleryRunner.name,
         runner_id=str(headers["id"]),
         name=sender,
         args=args,
@@ -307,7 +312,7 @@ def _start_group(*, task: Any, **_ignored: object) -> None:
     from telltale import store
     from telltale.messages import announce
 
-    header = header_of(task.request)
+    header = _header_of(task.request)
     if header is None or header.group is None:
         return
     with store.time_limit():
@@ -321,3 +326,76 @@ def _write_last_ends(**_ignored: object) -> None:
     from telltale.worker.reporter import reporter
 
     reporter().saver.write_last_ends()
+
+
+def _patch_requests(**_ignored: object) -> None:
+    """Remember the request whose end the main process handles: the signals don't carry it."""
+    from celery.worker.request import Request
+
+    for name in ("on_failure", "on_timeout", "terminate"):
+        patch(Request, name, _handle_end)
+
+
+def _handle_end(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    token = _ending_request.set(self)
+    try:
+        return original(self, *args, **kwargs)
+    finally:
+        _ending_request.reset(token)
+
+
+def _pids_of_ending_request() -> list[int]:
+    """The processes of which one ran the request: the child process, or this one, whose pool has greenlets."""
+    pid = getattr(_ending_request.get(), "worker_pid", None)
+    return [] if pid is None else [pid, os.getpid()]
+
+
+@suppress_and_log
+def _on_failure(*, sender: Any, task_id: str, exception: BaseException, **_ignored: object) -> None:
+    """In the main process: a child process was killed or exceeded its time limit. In a child the row has ended."""
+    from telltale.dispatch.rows import end_from_outside
+
+    if options_of_task(sender) is None:
+        return
+    if isinstance(exception, WorkerLostError):
+        end_from_outside(CeleryRunner.name, task_id, State.LOST, pids=_pids_of_ending_request(), detail=str(exception))
+    elif isinstance(exception, TimeLimitExceeded):
+        text = _("The task took too long and was stopped.")
+        end_from_outside(
+            CeleryRunner.name,
+            task_id,
+            State.FAILED,
+            pids=_pids_of_ending_request(),
+            error=text,
+            detail=str(exception),
+        )
+
+
+@suppress_and_log
+def _on_revoked(*, sender: Any, request: Any, expired: bool, terminated: bool, **_ignored: object) -> None:
+    """In the main process: a message was received that is revoked or has expired, or its run was terminated."""
+    from telltale.dispatch.rows import end_from_outside
+
+    if options_of_task(sender) is None:
+        return
+    if expired:
+        text = _("The task expired before a worker was free.")
+        end_from_outside(CeleryRunner.name, str(request.id), State.FAILED, error=text)
+    else:
+        pids = _pids_of_ending_request() if terminated else []
+        end_from_outside(CeleryRunner.name, str(request.id), State.CANCELLED, pids=pids)
+
+
+@suppress_and_log
+def _on_unknown(*, name: str, id: str, message: Any, exc: BaseException, **_ignored: object) -> None:
+    """In the main process: the message was discarded, because the worker has no task of that name."""
+    from telltale.dispatch.rows import end_from_outside, find_row
+
+    header = TaskHeader.from_json(message.headers.get(HEADER))
+    if header is None:
+        return
+    # The worker may be faster than the publisher, which creates the row after it has sent the message.
+    call = Call(runner=CeleryRunner.name, runner_id=id, name=name, task_id=header.task_id, row_wait_s=ROW_WAIT_S)
+    if find_row(call) is not None:
+        text = _("The worker does not know this task.")
+        end_from_outside(call.runner, id, State.FAILED, error=text, detail=repr(exc))

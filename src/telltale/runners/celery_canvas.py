@@ -24,7 +24,7 @@ from telltale.dispatch.task_header import HEADER, TaskHeader
 from telltale.messages import announce
 from telltale.models import TaskState
 from telltale.owners import CURRENT_OWNER, Owner, owned_by, resolve_owner
-from telltale.runners.celery_tasks import options_of_task
+from telltale.runners.celery import options_of_task
 
 Steps = Sequence[Sequence[Signature]]
 """The signatures of a canvas by step: all of a step end before the next step starts."""

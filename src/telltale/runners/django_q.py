@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-import django_q.monitor
 import django_q.tasks
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
@@ -44,9 +43,6 @@ STAT_READS: Final = 4
 _running: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_task", default=None)
 """The package of the task that this worker executes."""
 
-_ended: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_ended_task", default=None)
-"""The package of the task whose result is being saved, by the cluster's monitor."""
-
 _publishing: ContextVar[dict[str, Any] | None] = ContextVar("telltale_django_q_package", default=None)
 """The package that is being enqueued, if its row is still to be created."""
 
@@ -57,19 +53,15 @@ class DjangoQRunner(FunctionRunner):
     name = "django_q"
 
     def install(self) -> None:
-        """Connect to the signals, and patch the brokers, the packages and the monitor.
+        """Connect to the signals, and patch the brokers and the packages.
 
-        No signal is sent after a package is enqueued, none can replace the function that a worker runs, and none is
-        sent before the monitor enqueues the next task of a chain.
+        No signal is sent after a package is enqueued, and none can replace the function that a worker runs.
         """
         pre_enqueue.connect(_add_header, dispatch_uid="telltale.runners.django_q", weak=False)
         pre_execute.connect(_on_start, dispatch_uid="telltale.runners.django_q", weak=False)
         post_execute_in_worker.connect(_on_end, dispatch_uid="telltale.runners.django_q", weak=False)
-        patch(Broker, "__init__", _patch_broker)
-        patch(Broker, "__setstate__", _patch_broker)  # A cluster's processes may receive it pickled.
+        patch(django_q.tasks, "get_broker", _get_broker)
         patch(SignedPackage, "loads", _load_package)
-        patch(django_q.monitor, "save_task", _save_result)
-        patch(django_q.monitor, "save_cached", _save_result)
 
     def owns(self, task: object) -> bool:
         """Whether it is a function that is tracked with `runner="django_q"`."""
@@ -213,10 +205,9 @@ def _will_be_redelivered(package: Mapping[str, Any]) -> bool:
 
 @suppress_and_log
 def _add_header(sender: object, task: dict[str, Any], **_ignored: object) -> None:
-    _publishing.set(None)  # The last one may have failed.
     if _options(task) is None or HEADER in task:
         return
-    parent = _running.get() or _ended.get() or {}
+    parent = _running.get() or {}
     header = new_header(TaskHeader.from_json(parent.get(HEADER)))
     if header.runner_id is not None:
         task["id"] = header.runner_id
@@ -224,9 +215,10 @@ def _add_header(sender: object, task: dict[str, Any], **_ignored: object) -> Non
     _publishing.set(task if header.needs_row and not task.get("sync") else None)
 
 
-def _patch_broker(original: Callable[..., None], self: Broker, *args: Any, **kwargs: Any) -> None:
-    original(self, *args, **kwargs)
-    patch(self, "enqueue", _enqueue)
+def _get_broker(original: Callable[..., Broker], *args: Any, **kwargs: Any) -> Broker:
+    broker = original(*args, **kwargs)
+    patch(broker, "enqueue", _enqueue)
+    return broker
 
 
 def _enqueue(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -287,25 +279,5 @@ def _on_start(sender: object, func: object, task: dict[str, Any], **_ignored: ob
 
 
 @suppress_and_log
-def _on_end(sender: object, task: dict[str, Any], **_ignored: object) -> None:
+def _on_end(sender: object, **_ignored: object) -> None:
     _running.set(None)
-    if task.get("success") is False:
-        _fail_unbegun(task)
-
-
-def _fail_unbegun(package: Mapping[str, Any]) -> None:
-    from telltale.runners.unfinished_runs import fail_unbegun
-
-    if HEADER in package and not _will_be_redelivered(package):
-        is_known = _function(package) is not None
-        detail = str(package.get("result"))
-        fail_unbegun(DjangoQRunner.name, str(package["id"]), is_known=is_known, detail=detail)
-
-
-def _save_result(original: Callable[..., None], task: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-    """What this enqueues, the next task of a chain or what a hook enqueues, belongs to the owner of the task."""
-    token = _ended.set(task)
-    try:
-        original(task, *args, **kwargs)
-    finally:
-        _ended.reset(token)

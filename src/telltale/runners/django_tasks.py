@@ -149,7 +149,3 @@ def _on_finished(sender: object, task_result: Any, **_: object) -> None:
     ids = [call.runner_id for call in running]
     if str(task_result.id) in ids:
         _running.set(running[: ids.index(str(task_result.id))])
-    if task_result.status == TaskResultStatus.FAILED and _call(task_result).options is not None:
-        from telltale.runners.unfinished_runs import fail_unbegun
-
-        fail_unbegun(DjangoTasksRunner.name, str(task_result.id), is_known=True)

@@ -173,11 +173,7 @@ class TelltaleMiddleware(Middleware):
     def after_skip_message(self, broker: Any, message: Any) -> None:
         """Clear the current call, and end a message that was skipped because it was too old."""
         _running.set(None)
-        _after_skip(message)
-
-    def after_nack(self, broker: Any, message: Any) -> None:
-        """End a message that failed for good before its function began, such as one of an unknown actor."""
-        _fail_unbegun(broker, message)
+        _after_skip(broker, message)
 
 
 def _options_of_actor(actor: Any) -> TaskOptions | None:
@@ -248,22 +244,13 @@ def _after_enqueue(message: Any, delay: int | None) -> None:
 
 
 @suppress_and_log
-def _after_skip(message: Any) -> None:
+def _after_skip(broker: Any, message: Any) -> None:
     """End the row as expired. A run that was cancelled is skipped too, but its row has ended already."""
     from telltale.dispatch.rows import end_from_outside
 
-    if _header_of(message) is not None:
+    if _options_of_message(broker, message) is not None:
         text = _("The task expired before a worker was free.")
         end_from_outside(DramatiqRunner.name, str(message.message_id), State.FAILED, error=text)
-
-
-@suppress_and_log
-def _fail_unbegun(broker: Any, message: Any) -> None:
-    from telltale.runners.unfinished_runs import fail_unbegun
-
-    if _header_of(message) is not None:
-        is_known = message.actor_name in broker.actors
-        fail_unbegun(DramatiqRunner.name, str(message.message_id), is_known=is_known)
 
 
 def _will_retry(message: Any, error: BaseException) -> bool:

@@ -55,9 +55,6 @@ _ENDS: Final = {
 }
 """The ends that no wrapper sees. A revoked or expired task never starts; an interrupted one can't write its end."""
 
-_ERRORS: Final = frozenset({signals.SIGNAL_ERROR, signals.SIGNAL_LOCKED, "timeout", "rate-limited"})
-"""What a run may end with, also before its wrapper begins, such as in `lock_task` above `tracked`."""
-
 
 class HueyRunner:
     """Shows tasks that are enqueued by `task(…)`, `task.schedule`, `huey.enqueue` or `telltale.enqueue`."""
@@ -280,12 +277,8 @@ def _show_if_followed(task: Task) -> None:
 
 def _emit(original: Callable[..., Any], self: Huey, signal: str, task: Any, *args: Any, **kwargs: Any) -> Any:
     original(self, signal, task, *args, **kwargs)
-    if not isinstance(task, Task) or _options_of_task(task) is None:
-        return
-    if signal in _ENDS:
+    if signal in _ENDS and isinstance(task, Task) and _options_of_task(task) is not None:
         _end(signal, task)
-    elif signal in _ERRORS and not task.retries:
-        _fail_unbegun(signal, task)
 
 
 def _run_pre_execute(original: Callable[..., None], self: Huey, task: Task) -> None:
@@ -296,13 +289,6 @@ def _run_pre_execute(original: Callable[..., None], self: Huey, task: Task) -> N
         if _options_of_task(task) is not None:
             _end(signals.SIGNAL_CANCELED, task)
         raise
-
-
-@suppress_and_log
-def _fail_unbegun(signal: str, task: Task) -> None:
-    from telltale.runners.unfinished_runs import fail_unbegun
-
-    fail_unbegun(HueyRunner.name, str(task.id), is_known=True, detail=f"Huey: {signal}")
 
 
 @suppress_and_log

@@ -9,7 +9,6 @@ docs/runners/procrastinate.md). A retried job is the next attempt.
 """
 
 import inspect
-from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import zip_longest
@@ -18,7 +17,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from procrastinate import exceptions
-from procrastinate.job_context import AbortReason, JobContext
+from procrastinate.job_context import JobContext
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.tasks import Task
@@ -61,9 +60,6 @@ class ProcrastinateRunner:
         """Patch Procrastinate, which sends no signals."""
         patch(JobManager, "batch_defer_jobs", _batch_defer_jobs)
         patch(JobManager, "batch_defer_jobs_async", _batch_defer_jobs_async)
-        patch(JobManager, "cancel_job_by_id", _cancel_job)
-        patch(JobManager, "cancel_job_by_id_async", _cancel_job_async)
-        patch(JobManager, "finish_job", _finish_job)
         patch(Worker, "__init__", _add_middleware)
         patch(Task, "__call__", _call_task)
 
@@ -109,26 +105,20 @@ class ProcrastinateRunner:
         return None if context is None else _call(context.job, _options_of_job(context.app, context.job))
 
     def verdict(self, error: BaseException) -> "Verdict | None":
-        """Retrying if Procrastinate will retry the job; also translates an abort, by its reason."""
-        from telltale.worker.ending import Verdict, interrupted
+        """Retrying if the task's retry strategy retries the error; also translates `JobAborted`."""
+        from telltale.worker.run import Verdict
 
         context = _running.get()
         task = context.app.tasks.get(context.job.task_name) if context is not None else None
         if context is None or task is None:
             return None
-        reason = context.abort_reason()
-        # Procrastinate cancels the coroutine of an async job, and leaves it to a sync job to raise `JobAborted`.
-        is_aborted = isinstance(error, exceptions.JobAborted)
-        if not is_aborted or reason is AbortReason.SHUTDOWN:
-            retry = task.get_retry_exception(exception=error, job=context.job)
-            if retry is not None:
-                retry_at = retry.retry_decision.retry_at
-                return Verdict(state=State.RETRYING, due_at=retry_at.timestamp() if retry_at else None)
-        if is_aborted and reason is AbortReason.SHUTDOWN:
-            return interrupted()
-        if is_aborted or (isinstance(error, CancelledError) and reason is AbortReason.USER_REQUEST):
+        if isinstance(error, exceptions.JobAborted):
             return Verdict(state=State.CANCELLED)
-        return None
+        retry = task.get_retry_exception(exception=error, job=context.job)
+        if retry is None:
+            return None
+        retry_at = retry.retry_decision.retry_at
+        return Verdict(state=State.RETRYING, due_at=retry_at.timestamp() if retry_at else None)
 
     def convert_cancellation(self, error: BaseException) -> BaseException:
         """`JobAborted`, which Procrastinate never retries."""
@@ -224,47 +214,6 @@ def _create_or_complete_rows(jobs: list[Job], headers: Sequence[TaskHeader]) -> 
             create_row_unless_there(call)
         else:
             complete_row(header.task_id, runner_id=call.runner_id, due_at=call.due_at)
-
-
-def _cancel_job(original: Callable[..., bool], self: JobManager, job_id: int, *args: Any, **kwargs: Any) -> bool:
-    is_cancelled = original(self, job_id, *args, **kwargs)
-    if is_cancelled:
-        _end_cancelled(job_id)
-    return is_cancelled
-
-
-async def _cancel_job_async(
-    original: Callable[..., Any], self: JobManager, job_id: int, *args: Any, **kwargs: Any
-) -> bool:
-    is_cancelled: bool = await original(self, job_id, *args, **kwargs)
-    if is_cancelled:
-        await sync_to_async(_end_cancelled)(job_id)
-    return is_cancelled
-
-
-@suppress_and_log
-def _end_cancelled(job_id: int) -> None:
-    """A waiting job that the site cancels never runs."""
-    from telltale.dispatch.rows import end_from_outside
-
-    end_from_outside(ProcrastinateRunner.name, str(job_id), State.CANCELLED)
-
-
-async def _finish_job(
-    original: Callable[..., Any], self: JobManager, job: Job, status: Status, *args: Any, **kwargs: Any
-) -> None:
-    await original(self, job, status, *args, **kwargs)
-    if status is not Status.SUCCEEDED:
-        await sync_to_async(_fail_unbegun)(job)
-
-
-@suppress_and_log
-def _fail_unbegun(job: Job) -> None:
-    from procrastinate.contrib.django import app
-
-    from telltale.runners.unfinished_runs import fail_unbegun
-
-    fail_unbegun(ProcrastinateRunner.name, str(job.id), is_known=job.task_name in app.tasks)
 
 
 def _call_task(original: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:

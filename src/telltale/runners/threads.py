@@ -98,7 +98,6 @@ class _Work:
 def _run(task: Callable[..., Any], call: Call) -> None:
     from django.db import close_old_connections, connections
 
-    from telltale.runners.unfinished_runs import fail_unbegun
     from telltale.worker.run import Cancelled, TaskError
 
     close_old_connections()
@@ -110,9 +109,8 @@ def _run(task: Callable[..., Any], call: Call) -> None:
             task(*call.args, **(call.kwargs or {}))
     except (Cancelled, TaskError) as error:
         logger.info("Task %s (%s) ended early: %r", call.name, call.task_id, error)
-    except BaseException as error:
+    except BaseException:
         logger.exception("Task %s (%s) failed.", call.name, call.task_id)
-        fail_unbegun(call.runner, call.runner_id, is_known=True, detail=repr(error))
     finally:
         _running.reset(token)
         connections.close_all()

@@ -20,17 +20,16 @@ class Silence:
     def __init__(self, hung_s: float, *, now: float) -> None:
         self._hung_s = hung_s
         self._heard_at = self._checked_at = now
-        self.has_started = False
-        """Whether it has beaten at all."""
+        self._has_started = False
 
     def is_too_long(self, *, has_beaten: bool, now: float) -> bool:
         """Whether the process hangs. Silence counts only while the caller runs too, so call it often."""
         if has_beaten:
-            self._heard_at, self.has_started = now, True
+            self._heard_at, self._has_started = now, True
         elif now - self._checked_at > self._hung_s / 2:
             self._heard_at = now  # The whole machine or container was suspended, and so was the process.
         self._checked_at = now
-        return now - self._heard_at > (self._hung_s if self.has_started else max(self._hung_s, FIRST_BEAT_S))
+        return now - self._heard_at > (self._hung_s if self._has_started else max(self._hung_s, FIRST_BEAT_S))
 
 
 class Child:
@@ -52,11 +51,6 @@ class Child:
         finally:
             os.close(beat_end)
         self._silence = Silence(hung_s, now=time.monotonic())
-
-    @property
-    def has_served(self) -> bool:
-        """Whether it has begun to serve, as far as `is_hung` has seen."""
-        return self._silence.has_started
 
     def is_hung(self) -> bool:
         """Whether it has been silent for too long; call it often."""

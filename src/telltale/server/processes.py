@@ -2,8 +2,7 @@
 
 Each process has its own listening socket on the shared port (`SO_REUSEPORT`), and the kernel spreads the clients over
 them. On platforms without that option, or if a socket was passed in, all processes share one socket. The sockets
-belong to the parent process, so the clients of a process that died wait in its socket's queue for the next one, unless
-that can't start.
+belong to the parent process, so the clients of a process that died wait in its socket's queue for the next one.
 """
 
 import logging
@@ -13,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
@@ -55,8 +55,6 @@ class Supervisor:
         self._pipe, self._pipe_end = os.pipe()
         self._children: dict[int, Child] = {}
         self._died_at: dict[int, float] = {}
-        self._have_served: set[int] = set()
-        """Processes that have served once: what keeps such a one from starting again may pass, and others serve."""
         self._is_stopping = False
 
     def run(self) -> None:
@@ -85,28 +83,11 @@ class Supervisor:
                 self._try_to_start(k)
 
     def _remove_dead(self, k: int, exit_code: int) -> None:
-        child = self._children.pop(k)
-        child.close()
-        if child.has_served:
-            self._have_served.add(k)
-        elif exit_code == EXIT_CANNOT_SERVE and k not in self._have_served:
+        self._children.pop(k).close()
+        if exit_code == EXIT_CANNOT_SERVE:
             raise CannotServe(f"Process {k} of the live server can't start; its own message is above.")
-        else:
-            self._clear_queue(k)
         logger.error("Process %d of the live server died (exit code %d); it is restarted.", k, exit_code)
         self._died_at[k] = time.monotonic()
-
-    def _clear_queue(self, k: int) -> None:
-        """Let the clients that wait for a process try another one: it can't start, perhaps for long."""
-        if len(self._sockets) == 1:
-            return
-        try:
-            # The kernel gives it no client before the process listens.
-            replacement = bind(self._options.host, self._sockets[k].getsockname()[1], is_shared=True)
-        except CannotServe as error:
-            return logger.error("Clients wait for process %d of the live server: %s", k, error)
-        self._sockets[k].close()
-        self._sockets[k] = replacement
 
     def _try_to_start(self, k: int) -> None:
         try:
@@ -154,7 +135,7 @@ def _child_options(options: Options, k: int) -> list[str]:
     return words
 
 
-def _open_sockets(options: Options) -> list[socket.socket]:
+def _open_sockets(options: Options) -> Sequence[socket.socket]:
     if options.fd is not None or is_passed_a_socket() or not hasattr(socket, "SO_REUSEPORT"):
         return [listen(options)]
     # A shared bind would succeed beside another program that shares the port too: test an exclusive one first.

@@ -1,6 +1,5 @@
 """Opens the sockets that the live server listens on, and lets it have many."""
 
-import errno
 import os
 import socket
 import stat
@@ -17,7 +16,6 @@ def listen(options: Options) -> socket.socket:
     if options.fd is not None:
         return inherit(options.fd, "--fd")
     if is_passed_a_socket():
-        _require_one_socket(os.environ["LISTEN_FDS"])
         return inherit(SYSTEMD_FD, "LISTEN_FDS")
     return bind_unix(options.uds) if options.uds else bind(options.host, options.port)
 
@@ -25,15 +23,6 @@ def listen(options: Options) -> socket.socket:
 def is_passed_a_socket() -> bool:
     """Whether systemd, or a program that follows its protocol, passed a socket to this very process."""
     return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS", "0") != "0"
-
-
-def _require_one_socket(count: str) -> None:
-    """Raise `CannotServe` for several sockets: the clients of all but the first would wait for ever."""
-    if count != "1":
-        raise CannotServe(
-            f"LISTEN_FDS is {count}, but the live server listens on one socket: write one ListenStream= in its socket "
-            "unit, such as 8001 for all addresses of IPv4 and IPv6."
-        )
 
 
 def inherit(fd: int, named_by: str) -> socket.socket:
@@ -66,17 +55,15 @@ def bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
 
 def bind_unix(path: str) -> socket.socket:
     """Return a Unix socket bound to a path, in place of one that a dead server left; raises `CannotServe`."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            # EAGAIN: the queue of the other server is full. A blocking probe would wait for as long as it is.
-            probe.setblocking(False)
-            if probe.connect_ex(path) in {0, errno.EAGAIN}:
+            if probe.connect_ex(path) == 0:
                 raise CannotServe(f"Another server listens on {path}: stop it, or choose another path by --uds.")
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise CannotServe(f"{path} exists and is not a socket: remove it, or choose another path by --uds.")
             os.unlink(path)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         bound.bind(path)
         # Open to all users of this machine, like a port: a ticket grants access, and the proxy may run as another user.
         os.chmod(path, 0o666)  # noqa: S103

@@ -4,8 +4,6 @@ uvicorn parses each handshake a second time, in a protocol for sockets; here the
 uvicorn's, with the limits of `bounded_protocol.py`. `http_protocol.py` builds on it for the live address.
 """
 
-from urllib.parse import unquote
-
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
@@ -39,4 +37,4 @@ class UpgradeProtocol(BoundedProtocol):
 
     @property
     def _path(self) -> str:
-        return unquote(self.url.partition(b"?")[0])
+        return self.url.partition(b"?")[0].decode("latin-1")

@@ -11,7 +11,6 @@ clients that vanished, so pings that ask for an answer are rare.
 import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import unquote
 
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -78,7 +77,7 @@ class WebSocketProtocol(SocketProtocol):
         for handshake in parser.events_received():
             if not isinstance(handshake, Request):
                 continue
-            path = unquote(handshake.path.partition("?")[0])
+            path = handshake.path.partition("?")[0]
             headers = handshake.headers.raw_items()
             request = LiveRequest.from_headers(
                 ((name.encode(), value.encode("latin-1", "replace")) for name, value in headers),

@@ -28,14 +28,7 @@ write), `past_attempts` (those that newer ones superseded), `durations` (how lon
 
 from telltale.store.calls import call_arguments
 from telltale.store.clock import now
-from telltale.store.ending import (
-    end,
-    end_missing,
-    expire,
-    is_cancel_requested,
-    request_cancel,
-    request_group_cancel,
-)
+from telltale.store.ending import end, end_missing, expire, is_cancel_requested, request_cancel
 from telltale.store.followers import FOLLOWERS_KEPT, followed_ids
 from telltale.store.groups import member_ids, open_members, queue_group, recount, start_group
 from telltale.store.listing import TaskPage, TaskPlace, list_tasks
@@ -59,11 +52,10 @@ from telltale.store.push import (
     delete_push,
     delete_push_of,
     delete_targets,
-    has_push,
     hold_for_push,
     push_accepted,
+    push_again_in,
     push_failed,
-    push_later,
     push_targets,
     push_topics,
 )
@@ -80,11 +72,11 @@ from telltale.store.queueing import (
     set_runner_id,
 )
 from telltale.store.reading import NEWEST, end_expired, get_task, get_tasks, read_tasks, read_topics
-from telltale.store.rows import free_ids, task_rows, task_rows_of
+from telltale.store.rows import task_rows, task_rows_of
 from telltale.store.running import claim, set_retrying, take_back
 from telltale.store.saving import SAVED_AT_ONCE, save
 from telltale.store.sign_in import hand_over, owner_now, owns_tasks
-from telltale.store.time_limit import CALL_S, close_connection, time_limit
+from telltale.store.time_limit import CALL_S, time_limit
 from telltale.store.unsaved import SavedRun, add_source, add_unsaved
 from telltale.store.unseen import confirm_handed_over, due_topics, give_back, hold_due
 from telltale.store.values import Changed, Claim, Member, NoticeHold, Pruned, Queued, Refusal, Report, Saved
@@ -121,7 +113,6 @@ __all__ = [
     "add_unsaved",
     "call_arguments",
     "claim",
-    "close_connection",
     "confirm_handed_over",
     "confirm_notice",
     "count_before",
@@ -135,12 +126,10 @@ __all__ = [
     "end_missing",
     "expire",
     "followed_ids",
-    "free_ids",
     "get_task",
     "get_tasks",
     "give_back",
     "hand_over",
-    "has_push",
     "hold_due",
     "hold_for_push",
     "hold_notice",
@@ -157,8 +146,8 @@ __all__ = [
     "postpone_start_by",
     "prune",
     "push_accepted",
+    "push_again_in",
     "push_failed",
-    "push_later",
     "push_targets",
     "push_topics",
     "queue",
@@ -169,7 +158,6 @@ __all__ = [
     "read_waiting",
     "recount",
     "request_cancel",
-    "request_group_cancel",
     "requeue",
     "reschedule",
     "save",

@@ -1,18 +1,12 @@
 """A task's arguments as its row holds them, so that a person can retry the task.
 
-Some databases can't hold each JSON: PostgreSQL's `jsonb` takes neither NUL nor half of a surrogate pair, and MariaDB
-takes lists and objects within each other only to a depth of 32. Other arguments are kept as the text of their JSON,
-which is plain ASCII.
+Some databases can't hold each JSON: PostgreSQL's `jsonb` takes neither NUL nor half of a surrogate pair. Arguments with
+such characters are kept as the text of their JSON, which is plain ASCII.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-from telltale.core.json_depth import json_depth
-
-MAX_DEPTH: Final = 25
-"""Lists and objects within each other, with the two of the column."""
 
 _TEXT: Final = "json"
 """The key of arguments that are kept as text: [args, kwargs]."""
@@ -43,8 +37,7 @@ def _is_storable(value: object) -> bool:
         text.encode()
     except UnicodeEncodeError:
         return False
-    is_deep = text.count("[") + text.count("{") > MAX_DEPTH and json_depth(value) > MAX_DEPTH
-    return "\\u0000" not in text and not is_deep
+    return "\\u0000" not in text
 
 
 def storable_key(key: str) -> str:

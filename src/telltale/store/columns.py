@@ -39,16 +39,6 @@ NEW_ATTEMPT: Final[Mapping[str, Any]] = {
 NOT_WAITING: Final[Mapping[str, Any]] = {"due_at": None, "ahead": None, "is_listening": None, "missing_since": None}
 """Resets what the row says only while the task waits."""
 
-NOT_OPEN: Final[Mapping[str, Any]] = {
-    "lease_until": None,
-    "remaining_s": None,
-    "remaining_spread": None,
-    "no_cancel": None,
-    "open_key": None,
-    **NOT_WAITING,
-}
-"""Resets what the row says only until the task ends."""
-
 
 SHARED: Final = "*"
 """Stands in a digest for the owner of a shared task. No topic of an owner looks like this."""

@@ -10,12 +10,10 @@ import time
 from typing import Final
 
 from django.db import DatabaseError
-from django.db.models import QuerySet
 
 from telltale.core.estimate import ENOUGH, DurationHistory
 from telltale.models import UsualDuration
-from telltale.store.clock import now
-from telltale.store.rows import database, duration_rows, in_transaction
+from telltale.store.rows import database, in_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +25,6 @@ WRITE_EVERY_S: Final = 10.0
 
 MOST_NAMES: Final = 1_000
 """How many names of tasks are remembered: a site may give each piece of work a name of its own."""
-
-KEPT_S: Final = 400 * 86_400.0
-"""How long durations are kept after the last run: those of a task that runs once a year are known at its next run."""
-
-KEPT_FEW_S: Final = 30 * 86_400.0
-"""The same for fewer than `ENOUGH` durations, which say nothing yet, and for a name that came once never will."""
-
-MOST_STORED: Final = 10_000
-"""How many names are kept: beyond that, those go that would be kept for the shortest time."""
 
 _cached: dict[tuple[str, str], tuple[float, tuple[float, float] | None]] = {}
 """By database and task name: (when it was read, the usual duration)."""
@@ -59,7 +48,7 @@ def _cache(name: str, usual_s: tuple[float, float] | None) -> None:
 
 
 def _read_usual_s(name: str) -> tuple[float, float] | None:
-    durations = duration_rows().filter(pk=name).values_list("durations_s", flat=True).first()
+    durations = UsualDuration.objects.using(database()).filter(pk=name).values_list("durations_s", flat=True).first()
     return DurationHistory.from_list(durations).usual_s if durations else None
 
 
@@ -88,22 +77,14 @@ def add_duration(name: str, duration_s: float) -> None:
 
 def _write_durations(name: str, durations_s: list[float]) -> DurationHistory:
     """Add them to the stored ones, and return all."""
-    # Before the transaction: on MariaDB, two that lock and insert would deadlock.
-    duration_rows().get_or_create(pk=name, defaults={"kept_until": now() + KEPT_FEW_S})
+    rows = UsualDuration.objects.using(database())
+    rows.get_or_create(pk=name)  # Before the transaction: on MariaDB, two that lock and insert would deadlock.
     with in_transaction():
         # Locked, so that of two processes that write at once, neither overwrites the other's.
-        row = duration_rows().filter(pk=name)
-        stored = row.select_for_update().values_list("durations_s", flat=True).first()
-        usual = DurationHistory.from_list(stored or ())  # None: it was pruned just now.
+        row = rows.select_for_update().get(pk=name)
+        usual = DurationHistory.from_list(row.durations_s)
         for duration_s in durations_s:
             usual = usual.add(duration_s)
-        kept_s = KEPT_FEW_S if usual.usual_s is None else KEPT_S
-        row.update(durations_s=usual.to_list(), kept_until=now() + kept_s)
+        row.durations_s = usual.to_list()
+        row.save(using=database(), update_fields=["durations_s"])
     return usual
-
-
-def unused_durations(instant: float) -> "QuerySet[UsualDuration]":
-    """The durations of tasks that have not run for long, and of the names beyond `MOST_STORED`."""
-    latest_first = duration_rows().order_by("-kept_until").values_list("kept_until", flat=True)
-    last_kept = latest_first[MOST_STORED - 1 : MOST_STORED].first()
-    return duration_rows().filter(kept_until__lt=max(instant, last_kept or 0.0))

@@ -12,12 +12,11 @@ from uuid import UUID
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded, bounded_in_the_middle
+from telltale.core.snapshot import SHORT_BYTES, TEXT_BYTES, Progress, bounded
 from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.store.clock import or_now
-from telltale.store.columns import NOT_OPEN
-from telltale.store.groups import count_end, recount
+from telltale.store.groups import count_end
 from telltale.store.rows import free_ids, in_transaction, is_uuid, read_change, task_rows, valid_ids
 from telltale.store.statements import NextSeq
 from telltale.store.unsaved import SavedRun, alive_ids
@@ -55,7 +54,7 @@ def end(
     """
     fields: dict[str, Any] = {
         "error": None if error is None else bounded(error),
-        "detail": bounded_in_the_middle(detail, DETAIL_BYTES),
+        "detail": bounded(detail, DETAIL_BYTES),
         "reference": reference,
     }
     if seq is not None:
@@ -111,23 +110,6 @@ def request_cancel(task_id: UUID | str, *, now: float | None = None) -> Changed 
         change = read_change(task_id)
     # Between the two statements the task may have been queued again; then cancelling it again will work.
     return change if change and change.snapshot.state is State.RUNNING else None
-
-
-def request_group_cancel(group_id: UUID | str, *, now: float | None = None) -> Changed | None:
-    """As `request_cancel`, for a group and those of its members that wait, which end at once: all of them or none.
-
-    It takes some statements, however many members there are. Those that run are left to `request_cancel`.
-    """
-    instant = or_now(now)
-    with in_transaction():
-        changed = request_cancel(group_id, now=instant)
-        if changed is None:
-            return None
-        waiting = task_rows().filter(group_id=group_id, ended_at=None).exclude(state=State.RUNNING.value)
-        columns = {"state": State.CANCELLED.value, "cancel_requested": True, "ended_at": instant, **NOT_OPEN}
-        waiting.update(seq=F("seq") + 1, **columns)
-    # After the commit, as for any end of members.
-    return recount(group_id, now=instant) or changed
 
 
 def is_cancel_requested(task_id: UUID | str) -> bool:

@@ -11,7 +11,6 @@ member of a larger group: so the bar moves about `COUNTED_MEMBERS` times, and fe
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -21,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from telltale import conf
 from telltale.core.snapshot import SHORT_BYTES, Progress, bounded
-from telltale.core.states import KNOWN_STATES, State, sources
+from telltale.core.states import State, sources
 from telltale.models import TaskState
 from telltale.owners import Owner
 from telltale.store.calls import call_to_json
@@ -150,7 +149,7 @@ def _is_any_open(members: "QuerySet[TaskState]") -> bool:
 
 def _is_any_bad(members: "QuerySet[TaskState]") -> bool:
     """Whether one of a step's members did not succeed; asked once for each step, so all of its members are counted."""
-    return any(state != State.SUCCEEDED for state, _n in members.values_list("state").annotate(Count("pk")))
+    return any(State(state) is not State.SUCCEEDED for state, _n in members.values_list("state").annotate(Count("pk")))
 
 
 def recount(group_id: UUID | str, *, now: float | None = None, tries: int = MAX_TRIES) -> Changed | None:
@@ -186,8 +185,7 @@ def _count_states(group: TaskState) -> list[Counter[State]]:
     steps = [Counter[State]() for _size in group.call["steps"]]
     counted = task_rows().filter(group_id=group.pk).values_list("step", "state").annotate(Count("pk"))
     for step, state, count in counted.order_by():
-        # During an upgrade, a newer version may write states that this one does not know: none that has ended here.
-        steps[step][State(state) if state in KNOWN_STATES else State.RUNNING] += count
+        steps[step][State(state)] = count
     for states, size in zip(steps, group.call["steps"], strict=True):
         missing = size - states.total()
         if missing:
@@ -210,26 +208,23 @@ def _outcome(group: TaskState, steps: Sequence[Counter[State]]) -> tuple[State |
 
 
 def _end_group(group: TaskState, state: State, fields: Mapping[str, Any], instant: float) -> Changed | None:
-    # Both or none: nothing else would end the members of later steps. A success has none of these, and writes its
-    # duration outside of a transaction.
-    with nullcontext() if state is State.SUCCEEDED else in_transaction():
-        # A group is never a member of another group, so its end changes no other count.
-        ended = write_end(
-            group.pk,
-            state,
-            from_states=sources(state),
-            condition={"attempt": group.attempt},
-            fields=fields,
-            ended_at=instant,
+    # A group is never a member of another group, so its end changes no other count.
+    ended = write_end(
+        group.pk,
+        state,
+        from_states=sources(state),
+        condition={"attempt": group.attempt},
+        fields=fields,
+        ended_at=instant,
+    )
+    if ended is None:
+        return None
+    if state is not State.SUCCEEDED:
+        # The members of later steps will not begin. If their runner begins one nevertheless, a failed task can be
+        # claimed.
+        task_rows().filter(group_id=group.pk, state=State.QUEUED.value).update(
+            state=State.FAILED.value, ended_at=instant, seq=F("seq") + 1
         )
-        if ended is None:
-            return None
-        if state is not State.SUCCEEDED:
-            # The members of later steps will not begin. If their runner begins one nevertheless, a failed task can be
-            # claimed.
-            task_rows().filter(group_id=group.pk, state=State.QUEUED.value).update(
-                state=State.FAILED.value, ended_at=instant, seq=F("seq") + 1
-            )
     row, notice = ended
     return Changed(snapshot=row.snapshot, topics=row.topics, notice=notice)
 

@@ -12,7 +12,6 @@ another page may hold the notice after `HELD_S`. A confirmation counts at any ti
 person has seen.
 """
 
-import logging
 from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
@@ -34,8 +33,6 @@ from telltale.store.rows import database, in_transaction, is_uuid, notice_rows, 
 from telltale.store.statements import insert_row
 from telltale.store.values import NoticeHold
 from telltale.store.write_on_read import write_on_read
-
-logger = logging.getLogger(__name__)
 
 HELD_S: Final = 10.0
 """How long a page holds a notice: it shows the notice in the first half, and confirms that in the second."""
@@ -217,10 +214,6 @@ def _page_of(task_id: UUID) -> str | None:
     try:
         return reverse("telltale:task", args=[task_id])
     except NoReverseMatch:
-        return None
-    except Exception as error:
-        # The site's URLs import its views, and a worker may lack what those need. The task ends all the same.
-        logger.warning("The notice of task %s has no link, because the site's URLs can't be loaded: %r", task_id, error)
         return None
     finally:
         set_script_prefix(prefix)

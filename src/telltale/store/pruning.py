@@ -1,8 +1,7 @@
 """Deletes what the settings no longer keep: ended tasks and shown notices. Tasks that never began end as failed.
 
 With a task go the visitors who joined it. A task whose notice was not shown is kept longer, and so is a member of a
-group that has not ended. Browsers for web push go when their sessions have ended, and usual durations when their task
-has not run for long. A worker process calls this now and then, and so does `manage.py telltale prune`.
+group that has not ended. A worker process calls this now and then, and so does `manage.py telltale prune`.
 """
 
 import time
@@ -17,12 +16,11 @@ from django.utils.translation import gettext as _
 from telltale import conf, native
 from telltale.core.states import State, sources
 from telltale.store.clock import or_now
-from telltale.store.durations import unused_durations
 from telltale.store.ending import end_if
 from telltale.store.rows import database, follower_rows, in_transaction, notice_rows, push_rows, task_rows
 from telltale.store.values import Changed, Pruned
 
-K = TypeVar("K", UUID, int, str)
+K = TypeVar("K", UUID, int)
 
 PRUNED_AT_ONCE: Final = 1_000
 """How many rows of each kind one call deletes. A worker does other work between two calls."""
@@ -56,13 +54,8 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     ended_long_ago = task_rows().filter(~Exists(not_shown), ~Exists(open_group), old_tasks).order_by("ended_at")
     tasks = list(ended_long_ago.values_list("pk", flat=True)[:most])
     _delete_in_batches(notices, lambda ids: notice_rows().filter(pk__in=ids).delete())
-    over = push_rows().filter(until__lt=instant)
-    pushes = list(over.order_by("until").values_list("pk", flat=True)[:most])
-    # With the condition again, because a page may have renewed the browser in the meantime.
-    _delete_in_batches(pushes, lambda ids: over.filter(pk__in=ids).delete())
-    names = list(unused_durations(instant).order_by("kept_until").values_list("pk", flat=True)[:most])
-    # With the condition again, because a task of this name may have ended in the meantime.
-    _delete_in_batches(names, lambda ids: unused_durations(instant).filter(pk__in=ids).delete())
+    pushes = list(push_rows().filter(until__lt=instant).order_by("until").values_list("pk", flat=True)[:most])
+    _delete_in_batches(pushes, lambda ids: push_rows().filter(pk__in=ids).delete())
     of_tasks = follower_rows().filter(task_id__in=tasks).order_by("task_id")
     followers = list(of_tasks.values_list("pk", flat=True)[:most])
     _delete_in_batches(followers, lambda ids: follower_rows().filter(pk__in=ids).delete())
@@ -73,14 +66,7 @@ def prune(*, now: float | None = None, most: int = PRUNED_AT_ONCE) -> Pruned:
     # With the condition again, because a person may have restarted the task in the meantime. Only the ids are read,
     # because other writers wait meanwhile.
     _delete_in_batches(tasks, lambda ids: task_rows().filter(old_tasks, pk__in=ids).only("pk").delete())
-    given_up = _give_up(instant, most)
-    return Pruned(
-        tasks=len(tasks),
-        notices=len(notices),
-        followers=len(followers),
-        given_up=given_up,
-        is_more=any(len(found) >= most for found in (tasks, notices, pushes, names, followers, given_up)),
-    )
+    return Pruned(tasks=len(tasks), notices=len(notices), followers=len(followers), given_up=_give_up(instant, most))
 
 
 def _delete_in_batches(ids: Sequence[K], delete: Callable[[Sequence[K]], object]) -> None:

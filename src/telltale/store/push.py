@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import IntegrityError
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from telltale.core.push import Subscription
 from telltale.core.wire import Notice
 from telltale.models import PushSubscription, StoredNotice
 from telltale.store.clock import or_now
 from telltale.store.notices import free_rows
-from telltale.store.rows import in_transaction, notice_rows, push_rows
+from telltale.store.rows import in_transaction, push_rows
 from telltale.store.unseen import hold_rows
 
 MOST_BROWSERS: Final = 10
@@ -27,9 +26,6 @@ MINUTE_S: Final = 60.0
 
 PUSHED_WITHIN_S: Final = 86_400.0
 """A notice that is older than this is not sent any more: it is left to pages and mail."""
-
-PUSHED_TOGETHER: Final = 500
-"""How many notices of a person are pushed at once. One message stands for all."""
 
 FIRST_PAUSE_S: Final = 30.0
 MAX_PAUSE_S: Final = 3_600.0
@@ -128,39 +124,19 @@ def delete_push_of(*, digests: Collection[str] = (), sessions: Collection[str] =
         push_rows().filter(topic=topic).delete()
 
 
-def has_push(digest: str, topic: str) -> bool:
-    """Whether this person's browser with this digest of its address is stored."""
-    return push_rows().filter(digest=digest, topic=topic).exists()
+def push_topics(after_s: float, *, among: Collection[str] | None = None, now: float | None = None) -> list[str]:
+    """Return the topics of people with notices that no page has shown for `after_s`, and with an older browser.
 
-
-def push_topics(
-    after_s: float,
-    *,
-    among: Collection[str] | None = None,
-    without: Collection[str] = (),
-    most: int | None = None,
-    now: float | None = None,
-) -> list[str]:
-    """Return the topics of people to whom something can be sent now: those first that have waited the longest.
-
-    They have notices that no page has shown for `after_s`, and an older browser that may be used. After a failure they
-    wait anew, so they hold up no others. `among`: of these people only; None: of all. `without`: not to browsers of
-    these push services, which are origins.
+    `among`: of these people only; None: of all.
     """
     instant = or_now(now)
-    usable = _usable_rows(instant)
-    for origin in without:
-        usable = usable.exclude(endpoint__startswith=f"{origin}/")
-    due = _due_rows(after_s, instant)
+    with_browser = push_rows().filter(until__gt=instant)
     if among is not None:
-        due = due.filter(topic__in=list(among))
+        with_browser = with_browser.filter(topic__in=list(among))
     # As in `hold_for_push`: what is older than the person's first browser is not for this one.
-    of_notice = usable.filter(topic=OuterRef("topic"), created_at__lt=OuterRef("created_at"))
-    free_at = of_notice.annotate(free_at=Coalesce("retry_at", 0.0)).order_by("free_at").values("free_at")[:1]
-    reachable = due.annotate(free_at=Subquery(free_at)).exclude(free_at=None)
-    since = Min(Greatest(F("created_at") + after_s, F("free_at")))
-    topics = reachable.order_by().values("topic").annotate(since=since).order_by("since", "topic")
-    return list(topics.values_list("topic", flat=True)[:most])
+    reachable = with_browser.filter(topic=OuterRef("topic"), created_at__lt=OuterRef("created_at"))
+    due = _due_rows(after_s, instant).filter(Exists(reachable))
+    return list(due.order_by().values_list("topic", flat=True).distinct())
 
 
 def hold_for_push(topic: str, key: str, after_s: float, *, since: float, now: float | None = None) -> list[Notice]:
@@ -169,8 +145,7 @@ def hold_for_push(topic: str, key: str, after_s: float, *, since: float, now: fl
     `since`: when the person's first browser was added. What came before that is left to pages.
     """
     instant = or_now(now)
-    due = _due_rows(after_s, instant).filter(topic=topic, created_at__gt=since)
-    return hold_rows(due, key, most=PUSHED_TOGETHER, now=instant)
+    return hold_rows(_due_rows(after_s, instant).filter(topic=topic, created_at__gt=since), key, now=instant)
 
 
 def _due_rows(after_s: float, instant: float) -> "QuerySet[StoredNotice]":
@@ -179,26 +154,18 @@ def _due_rows(after_s: float, instant: float) -> "QuerySet[StoredNotice]":
 
 def push_targets(topic: str, *, now: float | None = None) -> list[PushTarget]:
     """Return a person's browsers that may be used now, the one that was used last first."""
-    rows = _usable_rows(or_now(now)).filter(topic=topic).order_by("-used_at", "-pk")
+    instant = or_now(now)
+    free = Q(retry_at=None) | Q(retry_at__lte=instant)
+    rows = push_rows().filter(free, topic=topic, until__gt=instant).order_by("-used_at", "-pk")
     return [_target(row) for row in rows]
 
 
-def _usable_rows(instant: float) -> "QuerySet[PushSubscription]":
-    """The browsers whose sessions have not ended, without those that are left alone after a failure."""
-    return push_rows().filter(Q(retry_at=None) | Q(retry_at__lte=instant), until__gt=instant)
-
-
-def push_later(topics: Collection[str], *, now: float | None = None) -> dict[str, float]:
-    """Return those of these people to whom something may be sent later, each with the seconds until a browser is free.
-
-    They have notices that were not shown. A page or a mail that holds one may still give it back.
-    """
+def push_again_in(topics: Collection[str], *, now: float | None = None) -> float | None:
+    """Return in how many seconds the first of these people's browsers may be used again; None if none has failed."""
     instant = or_now(now)
-    not_shown = notice_rows().filter(shown_at=None, created_at__gt=instant - PUSHED_WITHIN_S)
-    newer = not_shown.filter(topic=OuterRef("topic"), created_at__gt=OuterRef("created_at"))
-    browsers = push_rows().filter(Exists(newer), topic__in=list(topics), until__gt=instant)
-    found = browsers.values("topic").annotate(free_at=Min(Coalesce("retry_at", 0.0)))
-    return {topic: max(0.0, free_at - instant) for topic, free_at in found.values_list("topic", "free_at")}
+    failed = push_rows().filter(topic__in=list(topics), retry_at__gt=instant)
+    first = failed.order_by("retry_at").values_list("retry_at", flat=True).first()
+    return None if first is None else first - instant
 
 
 def push_accepted(target: PushTarget, *, now: float | None = None) -> None:

@@ -31,9 +31,6 @@ from telltale.store.values import Changed, Queued
 
 KEY_LENGTH: Final = 255
 
-COUNTED_BEFORE: Final = 1_000
-"""The place of a task is known if there are at most so many before it."""
-
 
 def queue(
     *,
@@ -236,17 +233,12 @@ def set_queue_status(
         return read_change(task_id)
 
 
-def count_before(row: TaskState) -> int | None:
-    """How many tasks of the same runner were queued before this one, still wait, and are due; None beyond a thousand.
-
-    Pages ask again and again for each waiting task, so the cost must not grow with the queue.
-    """
+def count_before(row: TaskState) -> int:
+    """How many tasks of the same runner were queued before this one, still wait, and are due."""
     # All that wait are open, which an index finds however many tasks have ended.
     waiting = task_rows().filter(ended_at=None, state=State.QUEUED.value, created_at__lt=row.created_at)
     earlier = waiting.filter(runner=row.runner)
-    due = earlier.filter(Q(due_at=None) | Q(due_at__lte=now())).values("pk")
-    count = due[: COUNTED_BEFORE + 1].count()
-    return count if count <= COUNTED_BEFORE else None
+    return earlier.filter(Q(due_at=None) | Q(due_at__lte=now())).count()
 
 
 def delete_queued(task_id: UUID | str) -> None:

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from telltale import conf
 from telltale.core.states import State
-from telltale.models import PushSubscription, StoredNotice, TaskFollower, TaskState, UsualDuration
+from telltale.models import PushSubscription, StoredNotice, TaskFollower, TaskState
 from telltale.owners import Owner
 from telltale.store.values import Changed
 
@@ -54,11 +54,6 @@ def follower_rows() -> "QuerySet[TaskFollower]":
 def push_rows() -> "QuerySet[PushSubscription]":
     """All browsers to which notices are pushed, in the database of the settings."""
     return PushSubscription.objects.using(database())
-
-
-def duration_rows() -> "QuerySet[UsualDuration]":
-    """The usual durations of all tasks, in the database of the settings."""
-    return UsualDuration.objects.using(database())
 
 
 def in_transaction() -> transaction.Atomic:

@@ -50,7 +50,6 @@ def claim(
     name: str | None = None,
     worker: str,
     at_most_once: bool = False,
-    began_at: float | None = None,
     now: float | None = None,
 ) -> Claim | Refusal:
     """Claim the right to run a task that was delivered: the queued attempt, or a new one after the last.
@@ -58,8 +57,7 @@ def claim(
     Name the task by `task_id`, or by `runner` and `runner_id`. A task that succeeded or was cancelled refuses another
     delivery; with `at_most_once`, so does every task that is not queued. If a cancellation was requested, the task ends
     here as cancelled instead of beginning again. A row that is not of this runner, or of neither this `runner_id` nor
-    this `name`, refuses too: the message was forged, or names a wrong row. `began_at`: when a run began that could not
-    ask before, such as in an outage; an attempt that began after that is of a newer delivery, and refuses it.
+    this `name`, refuses too: the message was forged, or names a wrong row.
 
     Raises `RowLocked` if another transaction holds the row, such as one of the site's that has read it for an update:
     the run need not wait for its end. With `at_most_once` it waits, because another delivery may run meanwhile.
@@ -75,8 +73,6 @@ def claim(
             return Refusal(state=State(row.state), is_superseded=True)
         if at_most_once and row.state != State.QUEUED:
             return Refusal(state=State(row.state), is_superseded=True)
-        if began_at is not None and row.started_at is not None and row.started_at > began_at:
-            return Refusal(state=State(row.state))
         if row.cancel_requested:
             with nullcontext() if at_most_once else limited_lock_waits():
                 ended = end(row.pk, row.attempt, State.CANCELLED, now=now)

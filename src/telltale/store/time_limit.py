@@ -56,12 +56,6 @@ def time_limit(seconds: float = CALL_S) -> Iterator[None]:
         watchdog.remove(watch)
 
 
-def close_connection() -> None:
-    """Close this thread's connection. Never raises: a driver may, above all if the connection was cut or is lost."""
-    with suppress(Exception):
-        connections[database()].close()
-
-
 def _connect(connection: Any, seconds: float) -> None:
     """Connect, unless that is done, with a limit where the site's settings give none."""
     if connection.connection is not None:

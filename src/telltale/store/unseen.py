@@ -8,7 +8,7 @@ So each is handed over at least once, and twice only if the process dies just af
 
 from typing import Final
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
 from telltale import conf
 from telltale.core.topics import USER_PREFIX
@@ -31,11 +31,10 @@ def _due_rows(now: float) -> "QuerySet[StoredNotice]":
     return free_rows(now).filter(created_at__lte=latest, created_at__gt=latest - OVERDUE_S)
 
 
-def due_topics(*, now: float | None = None) -> dict[str, float]:
-    """Return the topics of users with notices that are due to be handed over, and when the newest of each came."""
+def due_topics(*, now: float | None = None) -> list[str]:
+    """Return the topics of users with notices that are due to be handed over."""
     due = _due_rows(or_now(now)).filter(topic__startswith=USER_PREFIX)
-    newest = due.order_by().values("topic").annotate(newest_at=Max("created_at"))
-    return dict(newest.values_list("topic", "newest_at"))
+    return list(due.order_by().values_list("topic", flat=True).distinct())
 
 
 def hold_due(topic: str, key: str, *, now: float | None = None) -> list[Notice]:
@@ -47,12 +46,10 @@ def hold_due(topic: str, key: str, *, now: float | None = None) -> list[Notice]:
     return hold_rows(_due_rows(instant).filter(topic=topic), key, now=instant)
 
 
-def hold_rows(
-    due: "QuerySet[StoredNotice]", key: str, *, most: int = HANDED_OVER_TOGETHER, now: float | None = None
-) -> list[Notice]:
+def hold_rows(due: "QuerySet[StoredNotice]", key: str, *, now: float | None = None) -> list[Notice]:
     """Hold those of these notices of one person that are free, as `hold_due` does, and return them, oldest first."""
     instant = or_now(now)
-    ids = list(due.order_by("-created_at").values_list("pk", flat=True)[:most])
+    ids = list(due.order_by("-created_at").values_list("pk", flat=True)[:HANDED_OVER_TOGETHER])
     holder = HANDOVER_HOLDER + key
     free_rows(instant).filter(pk__in=ids).update(holder=holder, held_until=instant + HANDING_OVER_S)
     held = notice_rows().filter(pk__in=ids, holder=holder, shown_at=None).order_by("created_at")

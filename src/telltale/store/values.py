@@ -75,11 +75,6 @@ class Refusal:
     changed: Changed | None = None
     """What the claim itself changed: a requested cancellation was carried out."""
 
-    @property
-    def stops_run(self) -> bool:
-        """Whether the delivery stops as a cancelled task does; else it runs, and nothing of it is shown."""
-        return self.state is State.CANCELLED or self.is_superseded
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -136,5 +131,3 @@ class Pruned:
     notices: int
     followers: int
     given_up: list[Changed]
-    is_more: bool
-    """Whether the next call may find more: of some kind there were as many as one call deletes."""

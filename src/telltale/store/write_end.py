@@ -11,7 +11,7 @@ from uuid import UUID
 from telltale.core.states import State
 from telltale.core.wire import Notice
 from telltale.models import TaskState
-from telltale.store.columns import NOT_OPEN
+from telltale.store.columns import NOT_WAITING
 from telltale.store.durations import add_duration
 from telltale.store.notices import add_end_notice
 from telltale.store.rows import in_transaction, values_of
@@ -34,7 +34,9 @@ def write_end(
     columns to set.
     """
     with in_transaction() if is_owned else nullcontext():
-        columns = {"state": state.value, "seq": NextSeq(), "ended_at": ended_at, **fields, **NOT_OPEN}
+        columns = {"state": state.value, "seq": NextSeq(), "ended_at": ended_at, **fields}
+        columns |= {"lease_until": None, "remaining_s": None, "remaining_spread": None, "no_cancel": None}
+        columns |= {"open_key": None, **NOT_WAITING}
         if state is State.CANCELLED:
             columns["cancel_requested"] = True
         where = {"id": task_id, **condition, "ended_at": None, "state": tuple(values_of(from_states))}

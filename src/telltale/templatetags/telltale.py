@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from django import template
-from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.templatetags.static import static
@@ -49,11 +48,7 @@ def telltale(context: template.Context, *shared: TaskState, imports: Mapping[str
 
     `shared`: tasks of other people that the page shows, as in `{% telltale task %}`. `imports`: names and URLs of the
     site's own modules, for the page's import map: not every browser accepts a second one.
-
-    Nothing in 500.html, which Django renders without a request.
     """
-    if _is_error_page(context):
-        return SafeString()
     request = _request(context, "telltale")
     setattr(django_request(request), _HAS_SCRIPTS, True)
     nonce = nonce_attribute(context, request)
@@ -99,7 +94,7 @@ def task_progress(
     """
     request = _request(context, "task_progress")
     now = store.now()
-    shown = _shown(request, _row(task, "task_progress"), now=now)
+    shown = _shown(request, task, now=now)
     snapshot = shown["snapshot"]
     return {
         **shown,
@@ -127,7 +122,7 @@ def task_progress(
 @register.inclusion_tag("telltale/task_status.html", takes_context=True)
 def task_status(context: Mapping[str, Any] | template.Context, task: TaskState) -> dict[str, Any]:
     """Return the context of the task in one line: an icon, its label, which leads to its page, and how far it is."""
-    return _shown(_request(context, "task_status"), _row(task, "task_status"), now=store.now())
+    return _shown(_request(context, "task_status"), task, now=store.now())
 
 
 @register.inclusion_tag("telltale/task_messages.html", takes_context=True)
@@ -135,10 +130,7 @@ def task_messages(context: template.Context, limit: int = 5) -> dict[str, Any]:
     """Return the context of the visitor's newest `limit` messages, with a link to all.
 
     A message counts as seen when a page's script finds that it was painted, or when the list of all shows it.
-    Nothing in 500.html, which Django renders without a request.
     """
-    if _is_error_page(context):
-        return {}
     request = _request(context, "task_messages")
     return {"listed": store.list_messages(Owner.of(request), limit=limit).messages, "limit": limit}
 
@@ -229,35 +221,13 @@ def _shown(request: HttpRequest, task: TaskState, *, now: float) -> dict[str, An
 
 
 def _request(context: Mapping[str, Any] | template.Context, tag: str) -> HttpRequest:
-    request = _find_request(context)
-    if request is None:
+    request: HttpRequest | None = context.get("request")
+    if request is None or django_request(request) is None:
         raise template.TemplateSyntaxError(
-            f"{{% {tag} %}} needs the request, and the template is rendered without it. Use render(request, …), or "
-            "template.render(context, request)."
+            f"{{% {tag} %}} needs the request, but the template context has none. Render with the request, and add "
+            "'django.template.context_processors.request' to the template engine's context processors."
         )
     return request
-
-
-def _row(task: object, tag: str) -> TaskState:
-    if isinstance(task, TaskState):
-        return task
-    raise template.TemplateSyntaxError(
-        f"{{% {tag} %}} needs a task, as telltale.enqueue returns it: a row of telltale.models.TaskState, not {task!r}."
-    )
-
-
-def _find_request(context: Mapping[str, Any] | template.Context) -> HttpRequest | None:
-    # A view may have a "request" of its own in the context, such as a row of that name.
-    found = (context.get("request"), getattr(context, "request", None))
-    return next((request for request in found if django_request(request) is not None), None)
-
-
-def _is_error_page(context: template.Context) -> bool:
-    """Whether this may be 500.html, which Django renders without a request, and without `DEBUG`.
-
-    An error of a tag in its base template would hide it.
-    """
-    return not django_settings.DEBUG and _find_request(context) is None
 
 
 def nonce_attribute(context: template.Context, request: HttpRequest) -> SafeString:

@@ -9,7 +9,6 @@ protocols build on `AsgiLine`.
 import asyncio
 import logging
 from asyncio import CancelledError
-from asyncio.tasks import _enter_task, _leave_task
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, MutableMapping
 from contextlib import suppress
@@ -50,7 +49,6 @@ class AsgiLine:
         "_is_open",
         "_line_client",
         "_linger_timer",
-        "_loop",
         "_queued",
         "_send",
         "_sending",
@@ -59,7 +57,6 @@ class AsgiLine:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._line_client: LineClient | None = None
         self._sending: asyncio.Task[None] | None = None
@@ -79,12 +76,15 @@ class AsgiLine:
         if self._sending is not None:
             return self._queue(message)
         try:
-            rest = self._begin_sending(message)
+            awaitable = self._send(message)
+            # Most servers return a coroutine: stepping it directly costs half.
+            steps = None if type(awaitable) is CoroutineType else iter(awaitable.__await__())
+            waits_for = awaitable.send(None) if steps is None else next(steps)  # type: ignore[attr-defined]
+        except StopIteration:
+            return
         except (Exception, CancelledError) as error:
             return self._lost(error)
-        if rest is None:
-            return
-        self._sending = asyncio.ensure_future(self._finish(*rest))
+        self._sending = asyncio.ensure_future(self._finish(steps or iter(awaitable.__await__()), waits_for))
         assert self._line_client is not None  # noqa: S101 (set with `_is_open`)
         self._line_client.block()
 
@@ -106,25 +106,6 @@ class AsgiLine:
             self._linger_timer.cancel()
 
     # Writing -------------------------------------------------------------------------------------
-
-    def _begin_sending(self, message: Message) -> tuple[Iterator[Any], Any] | None:
-        """Step the server's `send` once; return its rest and what that waits for, or None if it has finished.
-
-        The step is the client's own task's: a time limit of middleware would raise outside of any task, and cancel a
-        task of ours, such as that of the regular reads.
-        """
-        present = asyncio.current_task(self._loop)
-        _change_task(self._loop, present, self._task)
-        try:
-            awaitable = self._send(message)
-            # Most servers return a coroutine: stepping it directly costs half.
-            steps = None if type(awaitable) is CoroutineType else iter(awaitable.__await__())
-            waits_for = awaitable.send(None) if steps is None else next(steps)  # type: ignore[attr-defined]
-        except StopIteration:
-            return None
-        finally:
-            _change_task(self._loop, self._task, present)
-        return steps or iter(awaitable.__await__()), waits_for
 
     def _queue(self, message: Message) -> None:
         """Queue a last message behind the one that waits: two sends must not overtake each other."""
@@ -231,18 +212,6 @@ class AsgiOutlet(AsgiLine):
 
 
 _FINISHED: Final[Message] = {"type": "finished"}
-
-
-def _change_task(
-    loop: asyncio.AbstractEventLoop, present: "asyncio.Task[Any] | None", following: "asyncio.Task[Any] | None"
-) -> None:
-    """Make another task the current one, as asyncio does between the steps of its tasks."""
-    if present is following:
-        return
-    if present is not None:
-        _leave_task(loop, present)
-    if following is not None:
-        _enter_task(loop, following)
 
 
 class _StartedAwaitable:

@@ -8,7 +8,6 @@ the last. A process may have ten thousand attempts, few of which change: finding
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,6 @@ from uuid import UUID
 from telltale import conf, native, store
 from telltale.core.estimate import Pace
 from telltale.core.snapshot import REASON_BYTES, SHORT_BYTES, Progress, Snapshot, bounded
-from telltale.messages import announce
 from telltale.store import Changed, Claim, Refusal, Report, Saved
 from telltale.worker.counts import counts
 from telltale.worker.tracker import RawValues, Tracker
@@ -46,12 +44,10 @@ class Attempt:
 
     __slots__ = (
         "_at_most_once",
-        "_began",
         "_changed_seq",
         "_claim_lock",
         "_create_row",
         "_early_save_counts_at",
-        "_has_asked",
         "_has_logged",
         "_lock",
         "_name",
@@ -95,8 +91,6 @@ class Attempt:
         self._name = name
         self._create_row = create_row
         self._at_most_once = at_most_once
-        self._began, self._has_asked = time.monotonic(), False
-        """When the run began, by the monotonic clock; and whether the store was asked for the claim."""
         self._claim_lock = native.lock()
         """Held by `try_claim`, which the task's thread and the saver's thread may call at the same time."""
         self.claim: Claim | None = None
@@ -113,7 +107,7 @@ class Attempt:
         """Where its snapshots are published: the claim's topics, and the user's once the owner has signed in."""
         self.saved_seq = 0
         self.saved_at = 0.0
-        """When it was saved, from which the next save is timed; while it has no claim: when its row was locked last."""
+        """When it was saved, from which the next save is timed."""
         self._early_save_counts_at = 0.0
         self._lock = native.lock()
         self._seq = 0
@@ -142,7 +136,6 @@ class Attempt:
     def try_claim(self, *, must_exist: bool = False) -> Refusal | None:
         """Ask the store for the right to run, unless it has answered before. Returns its refusal, else None.
 
-        What a refusal has changed is published here: a cancellation that was requested was carried out.
         `must_exist`: if there is no row, none is created, and the store can be asked again. Raises `django.db.Error`
         while the database is unavailable; then it may be called again.
         """
@@ -154,7 +147,6 @@ class Attempt:
                 if must_exist and answer.state is None:
                     return None
                 self.is_refused = True
-                announce(answer.changed.envelopes if answer.changed else [])
                 return answer
             self.begin(answer, save_every_s=conf.settings().save_every_s)
             return None
@@ -166,8 +158,6 @@ class Attempt:
         return (rows.filter(pk=self._task_id) if self._task_id else rows.filter(**by_runner)).exists()
 
     def _ask_store(self, *, creates_row: bool) -> Claim | Refusal:
-        began_at = store.now() - (time.monotonic() - self._began) if self._has_asked else None
-        self._has_asked = True
         claim = partial(
             store.claim,
             task_id=self._task_id,
@@ -176,7 +166,6 @@ class Attempt:
             name=self._name,
             worker=worker_name(os.getpid()),
             at_most_once=self._at_most_once,
-            began_at=began_at,
         )
         answer = claim()
         is_unknown = isinstance(answer, Refusal) and answer.state is None
@@ -263,7 +252,7 @@ class Attempt:
             sample = Sample(
                 progress=progress,
                 label=None if label is None else bounded(str(label), SHORT_BYTES),
-                no_cancel=None if no_cancel is None else bounded(str(no_cancel), REASON_BYTES),
+                no_cancel=None if no_cancel is None else bounded(no_cancel, REASON_BYTES),
                 cancel_requested=cancel_requested,
             )
         except Exception:

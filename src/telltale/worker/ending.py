@@ -60,10 +60,7 @@ def is_interruption(error: BaseException | None) -> bool:
 
 
 def end_attempt(attempt: Attempt, verdict: Verdict, error: BaseException | None = None) -> None:
-    """Write the end and publish it; if the database stays unavailable, as soon as it works again.
-
-    Raises nothing but what interrupts it, such as `SystemExit`: then the end is written by the saver.
-    """
+    """Write the end and publish it; if the database stays unavailable, as soon as it works again. Never raises."""
     if attempt.is_refused or attempt.is_over:
         return
     state, fields = _prepare_end(attempt, verdict, error)
@@ -119,15 +116,9 @@ def _to_spool(attempt: Attempt, state: State, fields: dict[str, Any]) -> Spooled
 def _write_or_log(attempt: Attempt, state: State, write_end: Callable[[], None], *, is_outside: bool = False) -> None:
     try:
         _write_patiently(write_end, is_outside=is_outside)
-    except REJECTED:
+    except Exception:
         # The task's work is done, whether its end can be written or not. The lease ends the attempt.
         logger.exception("The end (%s) of task %s can't be written.", state, attempt.id)
-    except BaseException as error:
-        # A signal, such as that of a time limit, came while this thread wrote or waited. Written twice does no harm.
-        reporter().saver.end_later(write_end)
-        if not isinstance(error, Exception):
-            raise
-        logger.exception("The end (%s) of task %s is written later.", state, attempt.id)
 
 
 def _write_end(attempt: Attempt, write: Callable[[store.Claim], store.Changed | None]) -> None:
@@ -178,7 +169,7 @@ def _failure_fields(verdict: Verdict, error: BaseException | None) -> dict[str, 
         "error": verdict.error or _("An unexpected error occurred."),
         "detail": _traceback_of(error) if error is not None else "",
     }
-    if not verdict.error:
+    if verdict.error is None:
         # The text does not explain the error, so people get a reference by which staff find the detail.
         fields["reference"] = "".join(secrets.choice(REFERENCE_LETTERS) for _letter in range(6))
     return fields
@@ -247,7 +238,7 @@ def _write_patiently(write_end: Callable[[], None], *, is_outside: bool = False)
                 saver.end_later(write_end)
                 return
             if not connection.in_atomic_block:
-                store.close_connection()  # The next one may lead to another server.
+                connection.close()  # The next one may lead to another server.
             # At a random time: many workers wait for the database to come back.
             time.sleep(wait_s * uniform(0.5, 1.0))  # noqa: S311 (no secret)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

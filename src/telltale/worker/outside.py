@@ -45,7 +45,7 @@ def run_outside(function: Callable[[], T]) -> T:
         except BaseException as error:
             errors.append(error)
         finally:
-            store.close_connection()
+            connections[conf.settings().database].close()
             is_done.set()
 
     try:

@@ -15,7 +15,7 @@ from typing import Final
 
 from telltale import conf, native, store
 from telltale.brokers import broker
-from telltale.brokers.base import Broker, SelectiveListener
+from telltale.brokers.base import Broker, BrokerUnavailable, SelectiveListener
 from telltale.core.outage import Outage
 from telltale.core.snapshot import Snapshot
 from telltale.core.topics import CANCELLATIONS
@@ -124,18 +124,16 @@ class Reporter:
     # Cancellations
 
     def _listen(self) -> None:
-        current_broker: Broker | None = None
+        current_broker = broker()
+        if self._listened_broker is current_broker:
+            return
+        if self._failed_broker is current_broker and time.monotonic() < self._listen_again_at:
+            return
         try:
-            current_broker = broker()
-            if self._listened_broker is current_broker:
-                return
-            if self._failed_broker is current_broker and time.monotonic() < self._listen_again_at:
-                return
             listener = current_broker.listen(self._on_messages, _on_missed)
             if isinstance(listener, SelectiveListener):
                 listener.follow([CANCELLATIONS])
-        except Exception as error:
-            # Brokers may be third-party code. Without what is published here, nothing is saved, and leases expire.
+        except BrokerUnavailable as error:
             self._failed_broker, self._listen_again_at = current_broker, time.monotonic() + LISTEN_AGAIN_S
             self._listen_outage.begin(error, now=time.monotonic())
         else:

@@ -20,6 +20,7 @@ from django.db import connections
 
 from telltale import conf, store, tracing
 from telltale.core.states import State
+from telltale.messages import announce
 from telltale.owners import CURRENT_OWNER, resolve_owner
 from telltale.worker.attempt import Attempt
 from telltale.worker.cancelled import Cancelled, RunCancelled, out_of_run
@@ -158,7 +159,8 @@ def _begin(attempt: Attempt) -> None:
         attempt.log_once("It can't be shown")
         attempt.is_refused = True
         return
-    if refusal is not None and refusal.stops_run:
+    if refusal is not None and (refusal.state is State.CANCELLED or refusal.is_superseded):
+        announce(refusal.changed.envelopes if refusal.changed else [])
         raise RunCancelled
 
 

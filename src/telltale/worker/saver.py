@@ -23,6 +23,7 @@ from django.db import connections
 
 from telltale import conf, native, store
 from telltale.core.outage import Outage
+from telltale.core.states import State
 from telltale.messages import announce
 from telltale.worker import spool
 from telltale.worker.attempt import Attempt
@@ -148,7 +149,7 @@ class Saver:
     def _wait_for_work(self) -> None:
         self._has_work.clear()
         if self._is_idle():
-            store.close_connection()  # An idle worker holds none for the saver.
+            _connection().close()  # An idle worker holds no connection for the saver.
             self._has_work.wait()
 
     def _run_once(self) -> bool:
@@ -165,7 +166,7 @@ class Saver:
             self._prune()
         except db.Error as error:
             self.outage.begin(error, now=time.monotonic())
-            store.close_connection()  # The next one may lead to another server.
+            _connection().close()  # The next one may lead to another server.
             return False
         except Exception:
             logger.exception("Saving the progress of tasks failed; it is tried again.")
@@ -206,12 +207,12 @@ class Saver:
         now = store.now()
         try:
             outcomes = store.save([report for _attempt, report in batch])
-        except store.RowLocked:
-            self._save_unlocked(batch, now)
-            return
-        except REJECTED:
+        except (*REJECTED, store.RowLocked) as error:
             if len(batch) > 1:
-                self._save_halves(batch)
+                self._save_batch(batch[: len(batch) // 2])
+                self._save_batch(batch[len(batch) // 2 :])
+                return
+            if isinstance(error, store.RowLocked):
                 return
             [(attempt, report)] = batch
             attempt.log_once("Its progress can't be saved")
@@ -223,34 +224,16 @@ class Saver:
             if outcome.lost:
                 _take_back(attempt)
 
-    def _save_halves(self, batch: Sequence[tuple[Attempt, store.Report]]) -> None:
-        self._save_batch(batch[: len(batch) // 2])
-        self._save_batch(batch[len(batch) // 2 :])
-
-    def _save_unlocked(self, batch: Sequence[tuple[Attempt, store.Report]], now: float) -> None:
-        """Save those of the batch that no other transaction has locked. Each try to find out takes up to a second."""
-        free = set(store.free_ids([report.id for _attempt, report in batch])) if len(batch) > 1 else set()
-        if len(free) == len(batch):
-            self._save_halves(batch)  # The database can't tell, or the lock is gone.
-            return
-        for attempt, report in batch:
-            if report.id not in free:
-                attempt.saved_at = now  # The others come first until it is due again.
-        if free:
-            self._save_batch([(attempt, report) for attempt, report in batch if report.id in free])
-
     def _claim(self) -> None:
-        unclaimed = [attempt for attempt in self._attempts() if attempt.claim is None and not attempt.is_refused]
-        # Those whose row was locked come last: each of these tries may take as long as the slice.
-        unclaimed.sort(key=attrgetter("saved_at"))
+        unclaimed = (attempt for attempt in self._attempts() if attempt.claim is None and not attempt.is_refused)
         for attempt in time_slice(unclaimed):
             try:
                 with store.time_limit():
                     refusal = attempt.try_claim()
-                if refusal is not None and refusal.stops_run:
+                if refusal is not None and refusal.state is State.CANCELLED:
                     attempt.tracker.request_cancel()
             except store.RowLocked:
-                attempt.saved_at = time.monotonic()  # The publisher's transaction is still open.
+                pass  # The publisher's transaction is still open.
             except REJECTED:
                 attempt.log_once("It can't be claimed")
                 attempt.is_refused = True
@@ -263,8 +246,7 @@ class Saver:
                 with store.time_limit():
                     write_end()
             except store.RowLocked:
-                self._ends.rotate(-1)  # The publisher's transaction is still open: the others come first.
-                continue
+                continue  # The publisher's transaction is still open.
             except REJECTED:
                 logger.exception("The end of a task can't be written; its lease will end it.")
             except Exception:
@@ -283,7 +265,7 @@ class Saver:
                 self.write_ends()
             except Exception:
                 # Of any class, as for the first tries.
-                store.close_connection()
+                _connection().close()
                 time.sleep(RETRY_S)
         while self._ends:
             with suppress(IndexError):  # The saver's thread may have written it just now.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from uuid import uuid4
 
-from django.db import DataError, Error, IntegrityError, connections, transaction
+from django.db import DataError, IntegrityError, connections, transaction
 
 from telltale import conf, store
 from telltale.core.snapshot import Progress, known_fields
@@ -87,7 +87,7 @@ class SpooledEnd:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The reverse of `to_json`; raises an error for anything else.
+        """The reverse of `to_json`; raises `ValueError`, `TypeError` or `KeyError` for anything else.
 
         Names that this version does not know are left out: a process of a newer one may have written the file.
         """
@@ -122,17 +122,14 @@ def write_all() -> None:
                 end.write()
         except FileNotFoundError:
             continue  # Another process has written it.
-        except Exception as error:
-            if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
-                raise
+        except (ValueError, TypeError, KeyError, DataError, IntegrityError):
             logger.exception("%s is no end of a task; it is deleted.", path)
         path.unlink(missing_ok=True)
 
 
 def _files() -> list[Path]:
     try:
-        root, directory = _directories()
-        _check_owner(root)  # Another user could have made it, with ends that never were.
+        _root, directory = _directories()
         return sorted(directory.glob("*.json"))[:READ_AT_ONCE]
     except OSError:
         return []
@@ -143,12 +140,6 @@ def _made_directory() -> Path:
     root, directory = _directories()
     for path in (root, directory):
         path.mkdir(mode=0o700, exist_ok=True)
-    _check_owner(root)
-    return directory
-
-
-def _check_owner(root: Path) -> None:
-    """Raise `OSError` if there is no such directory, or if others can write there."""
     about = root.lstat()
     if hasattr(os, "getuid") and (not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid()):
         raise PermissionError(
@@ -156,6 +147,7 @@ def _check_owner(root: Path) -> None:
         )
     if about.st_mode & 0o022:
         raise PermissionError(f"Others can write to {root}. Set its mode to 700.")
+    return directory
 
 
 def _directories() -> tuple[Path, Path]:

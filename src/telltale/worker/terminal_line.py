@@ -70,7 +70,7 @@ def _name(progress: Progress) -> str:
 
 
 def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{int(fraction * 100 + 1e-9):3d}%"
+    return "" if fraction is None else f"{int(fraction * 100):3d}%"
 
 
 def _count(figures: Figures) -> str:

@@ -35,7 +35,6 @@ class Tracker:
     __slots__ = (
         "_branches",
         "_lock",
-        "_no_cancel_blocks",
         "_outer_stages",
         "_place",
         "_place_values",
@@ -100,8 +99,6 @@ class Tracker:
         """The progress at the moment when an exception left a stage; None once the task has reported more."""
         self._place_values: tuple[Any, ...] = ()
         """The values of the outer stage after that moment: while they are unchanged, `_place` is the progress."""
-        self._no_cancel_blocks: dict[object, str | None] = {}
-        """By open `no_cancel` block, its reason; by None, the value outside of them. Several may run in parallel."""
         self.loop: CountingLoop | None = None
         """The loop that counts here; None if there is none. Set by `follow`."""
         self.current, self.total, self.message, self.unit = 0, None, "", ""
@@ -278,10 +275,8 @@ class Tracker:
 
     def request_cancel(self) -> None:
         """Note that cancellation was requested. Called by the reporter and the saver."""
-        with self._lock.held:
-            self.cancel_requested = True
-            self.stopping = self.no_cancel is None
-        self._lock.done()
+        self.cancel_requested = True
+        self.stopping = self.no_cancel is None
 
     def check_cancelled(self) -> None:
         """Raise `Cancelled` if cancellation was requested and is allowed now."""
@@ -290,29 +285,14 @@ class Tracker:
 
     @contextmanager
     def uncancellable(self, reason: str) -> Iterator[None]:
-        """Within it, a cancellation is delayed. `reason`: why, as a text for people; of several, the newest counts."""
-        whole, block = self._whole, object()
+        """Within it, a cancellation is delayed. `reason`: why, as a text for people."""
+        outer_reason, self.no_cancel = self.no_cancel, str(reason)
+        self.stopping = False
         try:
-            with whole._lock.held:
-                whole._begin_no_cancel(block, str(reason))
-            whole._lock.done()
             yield
         finally:
-            whole._lock.change(partial(whole._end_no_cancel, block))
-
-    # Call these two with the lock held.
-
-    def _begin_no_cancel(self, block: object, reason: str) -> None:
-        self._no_cancel_blocks.setdefault(None, self.no_cancel)
-        self._no_cancel_blocks[block] = self.no_cancel = reason
-        self.stopping = False
-
-    def _end_no_cancel(self, block: object) -> None:
-        if self._no_cancel_blocks.pop(block, None) is not None:
-            self.no_cancel = next(reversed(self._no_cancel_blocks.values()))
-            self.stopping = self.cancel_requested and self.no_cancel is None
-        if len(self._no_cancel_blocks) == 1:
-            self._no_cancel_blocks.clear()
+            self.no_cancel = outer_reason
+            self.stopping = self.cancel_requested and outer_reason is None
 
 
 def _of_whole(name: str) -> Any:

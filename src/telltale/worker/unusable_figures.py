@@ -7,7 +7,6 @@ import logging
 from typing import Any, Final
 
 from telltale.core.progress import number
-from telltale.core.shown_value import shown_value
 from telltale.worker.tracker import RawValues
 
 logger = logging.getLogger(__name__)
@@ -35,5 +34,12 @@ def _log_once(task_name: str, attribute: str, value: Any) -> None:
         "while it is unknown.",
         task_name,
         attribute,
-        shown_value(value),
+        _shown(value),
     )
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:
+        return f"an object of type {type(value).__name__}"

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.plain_http import WITHOUT_TLS
 from tests.pusher.clients.apps import App
 
 
@@ -36,7 +35,7 @@ class Api:
 
     def __init__(self, url: str, app: App, prefix: str = "") -> None:
         self.app, self.prefix = app, prefix
-        self.http = httpx.Client(base_url=url, timeout=30, verify=WITHOUT_TLS)
+        self.http = httpx.Client(base_url=url, timeout=30)
 
     def get(self, path: str, **parameters: str) -> httpx.Response:
         return self.send("GET", path, None, parameters)

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 
 from telltale.pusher.server.fallback.frames import STREAM_CHARACTERS
-from tests.plain_http import WITHOUT_TLS
 from tests.pusher.clients.raw import PATIENCE_S, ClosedByServerError, Message
 
 QUERY = "?protocol=7&client=js&version=8.6.0"
@@ -24,7 +23,7 @@ class XhrClient:
         self._addresses = itertools.cycle(f"{url}{self.path}" for url in urls)
         self._transport = transport
         self.receives_by_polls = transport == "xhr"
-        self._http = httpx.Client(timeout=PATIENCE_S, verify=WITHOUT_TLS)
+        self._http = httpx.Client(timeout=PATIENCE_S)
         self._stream: httpx.Response | None = None
         self._frames = self._receive()
         self._messages: list[str] = []

@@ -56,13 +56,3 @@ def test_memory_is_bounded_by_number_and_by_time() -> None:
     assert not replays.admit("1", f"{999:064x}", timestamp=NOW, now=NOW + 60)
     assert replays.admit("1", SIGNATURE, timestamp=NOW + 2 * KEEP_S, now=NOW + 2 * KEEP_S)
     assert len(replays._first_arrivals["1"]) == 1
-
-
-def test_an_app_that_sends_nothing_any_more_is_forgotten() -> None:
-    """An app may be removed, and another one take its place, again and again."""
-    replays = Replays()
-    for number in range(100):
-        at = NOW + number * KEEP_S
-        for part in ("aa", "bb"):
-            assert replays.admit(str(number), part * 32, timestamp=at, now=at)
-    assert len(replays._first_arrivals) <= 2

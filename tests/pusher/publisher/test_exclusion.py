@@ -1,8 +1,6 @@
 """Events that one connection does not receive."""
 
 import asyncio
-from collections.abc import Iterator
-from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -82,18 +80,3 @@ def test_an_event_in_a_transaction_keeps_the_context_until_the_commit(recorder: 
         assert recorder.attempts == 0
     recorder.assert_received("committed")
     assert recorder.events[0]["socket_id"] == "12.34"
-
-
-def stream(socket_id: str) -> Iterator[None]:
-    """As a streamed response that publishes."""
-    with excluding(socket_id):
-        yield
-
-
-def test_a_stream_that_is_left_early_ends_its_exclusion_alone() -> None:
-    in_another_context = stream("1.2")
-    copy_context().run(next, in_another_context)
-    with excluding("3.4"):
-        in_another_context.close()
-        assert excluded() == "3.4"
-    assert excluded() is None

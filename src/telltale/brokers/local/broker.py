@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote
@@ -37,8 +36,8 @@ SUPPORTED: Final = hasattr(socket, "AF_UNIX")
 BUFFER_BYTES: Final = 1_048_576
 """The send buffer for one listener; the kernel may grant less."""
 
-_NO_ROOM: Final = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EMSGSIZE}
-"""Errors that mean a full queue, depending on the platform, or a bundle that is larger than the kernel's buffer."""
+_QUEUE_FULL: Final = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
+"""Errors that mean a full queue, depending on the platform."""
 
 SETTLED_NS: Final = 2_000_000_000
 """A directory that changed less than this ago may change again without a new timestamp."""
@@ -64,24 +63,18 @@ class LocalBroker:
         if not bundles:
             return
         with self._lock:
-            failure = self._update_connections()
+            self._update_connections()
             for name, connection in list(self._connections.items()):
                 if not all(connection.send(bundle) for bundle in bundles):
                     self._disconnect(name)
-        if failure is not None:
-            raise BrokerUnavailable(
-                f"A listener in {self._directory.path} can't be connected to: {failure}."
-            ) from failure
 
     def listen(self, deliver: Deliver, missed: Missed) -> Listener:
         """Bind a socket, in a directory that is created if necessary, and deliver all later messages."""
         listener = LocalListener(self._directory, Callbacks(deliver, missed), self._remove)
         with self._lock:
             self._listeners.add(listener)
-            # A killed listener leaves its socket's file behind: connecting finds and removes it. The new listener
-            # receives without these connections: what can't be done now, the next `publish` does.
-            with suppress(BrokerUnavailable):
-                self._update_connections()
+            # A killed listener leaves its socket's file behind: connecting finds and removes it.
+            self._update_connections()
         return listener
 
     def close(self) -> None:
@@ -101,35 +94,27 @@ class LocalBroker:
         with self._lock:
             self._listeners.discard(listener)
 
-    def _update_connections(self) -> OSError | None:
-        """Connect to new sockets and drop removed ones; costs one `lstat` while the directory is unchanged.
-
-        Return why one of them could not be connected to, such as without a descriptor to spare; then it is tried again.
-        """
+    def _update_connections(self) -> None:
+        """Connect to new sockets and drop removed ones; costs one `lstat` while the directory is unchanged."""
         version = self._directory.version()
         if version is None:
             self._disconnect_all()
-            return None
+            return
         if version == self._listed_version:
-            return None
+            return
         try:
             names = self._directory.socket_names()
+            for name in self._connections.keys() - names:
+                self._disconnect(name)
+            for name in names - self._connections.keys():
+                if connection := ListenerConnection.open(self._directory.path / name):
+                    self._connections[name] = connection
         except OSError as error:
-            return error
-        for name in self._connections.keys() - names:
-            self._disconnect(name)
-        failure: OSError | None = None
-        for name in names - self._connections.keys():
-            try:
-                connection = ListenerConnection.open(self._directory.path / name)
-            except OSError as error:
-                failure = error
-                continue
-            if connection is not None:
-                self._connections[name] = connection
-        is_settled = failure is None and time.time_ns() - version[1] > SETTLED_NS
-        self._listed_version = version if is_settled else None
-        return failure
+            raise BrokerUnavailable(
+                f"The listeners in {self._directory.path} can't be connected to: {error}."
+            ) from error
+        changed_at_ns = version[1]
+        self._listed_version = version if time.time_ns() - changed_at_ns > SETTLED_NS else None
 
     def _disconnect(self, name: str) -> None:
         self._connections.pop(name).close()
@@ -184,11 +169,11 @@ class ListenerConnection:
         self._socket.close()
 
     def _try_send(self, bundle: bytes) -> bool:
-        """Send; False if there is no room."""
+        """Send; False if the queue is full."""
         try:
             self._socket.send(bundle)
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in _QUEUE_FULL:
                 return False
             raise
         return True

@@ -5,7 +5,6 @@ listen, so a directory that other users could enter or replace is refused.
 """
 
 import os
-import re
 import secrets
 import stat
 import tempfile
@@ -25,10 +24,8 @@ _PARENT: Final = Path("/tmp")  # noqa: S108 (the directory in it is private, or 
 PATH_BYTES: Final = 103
 """The longest path of a socket that all platforms take (Linux takes 107)."""
 
-_NAME: Final = re.compile(r"[0-9a-f]{8}\.sock")
-"""The name of a listener's socket. The site's server may have its socket in the same directory."""
-
-_NAME_BYTES: Final = len("/01234567.sock")
+_SUFFIX: Final = ".sock"
+_NAME_BYTES: Final = len("/01234567") + len(_SUFFIX)
 
 
 def default_path() -> Path:
@@ -98,17 +95,17 @@ class SocketDirectory:
         return status.st_ino, status.st_mtime_ns
 
     def socket_names(self) -> set[str]:
-        """The names of all listeners' sockets; other programs' sockets and files are ignored, also links."""
+        """The names of all listeners' sockets; other files are ignored, also links."""
         with os.scandir(self.path) as entries:
             return {
                 entry.name
                 for entry in entries
-                if _NAME.fullmatch(entry.name) and stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
+                if entry.name.endswith(_SUFFIX) and stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode)
             }
 
     def new_socket_path(self) -> Path:
         """A random path for a new socket, never that of an earlier socket."""
-        return self.path / f"{secrets.token_hex(4)}.sock"
+        return self.path / f"{secrets.token_hex(4)}{_SUFFIX}"
 
     def _check_trust(self, status: os.stat_result) -> None:
         if not stat.S_ISDIR(status.st_mode):

@@ -252,17 +252,13 @@ class Subscription:
     def _receive_from(self, connection: "MonitoredConnection") -> None:
         message_kind = self._channels.message_kind
         bodies, other_replies = [], []
-        first_channels: dict[bytes, bytes] = {}
         for reply in connection.replies():
             if type(reply) is list and reply[0] == message_kind:
-                _, channel, body = reply
-                # A message arrives once for each of its topics that is followed, and is delivered once. What arrives
-                # again on the same channel was published again, such as two equal events.
-                if first_channels.setdefault(body, channel) == channel:
-                    bodies.append(body)
+                bodies.append(reply[2])
             else:
                 other_replies.append(reply)
-        self._callbacks.deliver(bodies)
+        # A message arrives once for each of its topics that is followed: deliver equal bodies once.
+        self._callbacks.deliver(list(dict.fromkeys(bodies)))
         for reply in other_replies:
             self._handle_other(reply)
 

@@ -6,7 +6,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.template.defaultfilters import pluralize
 
 from telltale import conf, store
 from telltale.management.doctor import command as doctor
@@ -145,11 +144,10 @@ class Command(BaseCommand):
             for change in pruned.given_up:
                 announce(change.envelopes)
             tasks, notices, given_up = tasks + pruned.tasks, notices + pruned.notices, given_up + len(pruned.given_up)
-            if not pruned.is_more:
+            if max(pruned.tasks, pruned.notices, pruned.followers, len(pruned.given_up)) < store.PRUNED_AT_ONCE:
                 break
         days = conf.settings().keep_ended_s / 86_400
         self.stdout.write(
-            f"Deleted {tasks:,} task{pluralize(tasks)} that ended more than {days:g} day{pluralize(days)} ago, "
-            f"and {notices:,} notice{pluralize(notices)}. "
-            f"Ended {given_up:,} task{pluralize(given_up)} that no worker started."
+            f"Deleted {tasks:,} tasks that ended more than {days:g} days ago, and {notices:,} notices. "
+            f"Ended {given_up:,} tasks that no worker started."
         )

@@ -6,7 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 from email.message import Message
 from html.parser import HTMLParser
-from typing import IO, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from django.urls import get_script_prefix, reverse
@@ -24,16 +24,10 @@ AGENT: Final = "telltale-doctor"
 class Answer:
     """A response, after redirects."""
 
-    passed: tuple[str, ...]
-    """The address that was asked for, and those to which it was redirected."""
+    url: str
     status: int
     headers: "Message[str, str]"
     body: str
-
-    @property
-    def url(self) -> str:
-        """Its own address."""
-        return self.passed[-1]
 
     @property
     def content_type(self) -> str:
@@ -44,42 +38,19 @@ class Answer:
 def get(url: str) -> Answer:
     """Get `url`, whose scheme is http or https. Raises `OSError` if there is no answer."""
     request = urllib.request.Request(url, headers={"User-Agent": AGENT})  # noqa: S310 (the scheme was checked)
-    redirects = _Redirects()
     try:
-        with urllib.request.build_opener(redirects).open(request, timeout=TIMEOUT_S) as response:
-            return _answer(response, (url, *redirects.followed), response.status)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return _answer(response, response.url, response.status)
     except urllib.error.HTTPError as error:
         with error:
-            return _answer(error, (url, *redirects.followed), error.code)
+            return _answer(error, url, error.code)
     except http.client.HTTPException as error:
         raise OSError(f"{url} answers with what is not HTTP: {error!r}") from error
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, and keeps their addresses."""
-
-    def __init__(self) -> None:
-        self.followed: list[str] = []
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """Called for each redirect."""
-        self.followed.append(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _answer(
-    response: "http.client.HTTPResponse | urllib.error.HTTPError", passed: tuple[str, ...], status: int
-) -> Answer:
+def _answer(response: "http.client.HTTPResponse | urllib.error.HTTPError", url: str, status: int) -> Answer:
     body = response.read(MAX_BYTES).decode("utf-8", "replace")
-    return Answer(passed=passed, status=status, headers=response.headers, body=body)
+    return Answer(url=url, status=status, headers=response.headers, body=body)
 
 
 def open_stream(url: str, ticket: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
@@ -107,21 +78,6 @@ def open_stream(url: str, ticket: str) -> tuple[http.client.HTTPConnection, http
 def address(site: str, name: str) -> str:
     """Return the address of one of Telltale's URLs at the running site."""
     return site.rstrip("/") + "/" + reverse(name).removeprefix(get_script_prefix())
-
-
-def moved(site: str, page: Answer) -> str:
-    """Return the site's address at the origin to which `page` was redirected with its path, such as https.
-
-    A redirect to another path, such as that of a login page, says nothing of the site's other addresses.
-    """
-    path = urlsplit(page.passed[0]).path
-    last = next(parts for parts in map(urlsplit, reversed(page.passed)) if parts.path == path)
-    return urlsplit(site)._replace(scheme=last.scheme, netloc=last.netloc).geturl()
-
-
-def is_same_origin(url: str, other: str) -> bool:
-    """Whether both addresses have the same origin."""
-    return urlsplit(url)[:2] == urlsplit(other)[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,5 +68,4 @@ def _matches_source(source: str, url: str, page: str) -> bool:
     if separator and scheme != target.scheme:
         return False
     hosts = {target.netloc.lower(), (target.hostname or "").lower()}
-    host = host.removesuffix(":*")
     return any(fnmatchcase(name, host) for name in hosts) and target.path.startswith(f"/{path}" if path else "")

@@ -2,25 +2,14 @@
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
-from email.message import Message
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
+
+from django.templatetags.static import static
 
 from telltale.live import tickets
-from telltale.management.doctor.fetch import (
-    TIMEOUT_S,
-    Answer,
-    Tag,
-    address,
-    get,
-    is_same_origin,
-    moved,
-    open_stream,
-    tags_of,
-)
+from telltale.management.doctor.fetch import TIMEOUT_S, Answer, Tag, address, get, open_stream, tags_of
 from telltale.management.doctor.finding import Finding
 from telltale.management.doctor.policy import policies_of
-from telltale.pages.browser_files import url_of_module, url_of_style_sheet
 
 TYPES = {True: {"text/javascript", "application/javascript"}, False: {"text/css"}}
 """The types that browsers accept: of modules, and of style sheets."""
@@ -44,45 +33,21 @@ def examine_site(site: str) -> Iterator[Finding]:
             id="page-refused",
             found=f"{url} answers with the status {page.status}.",
             why="Telltale's pages can't be shown.",
-            setting=_way_in(page.status, url),
+            setting='Status 404: add path("telltale/", include("telltale.urls")) to ROOT_URLCONF of the running site. '
+            f"Status 400: add {urlsplit(url).hostname!r} to ALLOWED_HOSTS. 500: see the site's log.",
         )
         return
-    site = moved(site, page)
-    if not is_same_origin(page.url, site):
-        # Another site's login page: its files and its policy are not this site's.
-        page = replace(page, passed=(site,), headers=Message(), body="")
-    live = address(site, "telltale:live")
     yield from _static_files(page)
-    yield from _policy(page, live)
-    yield from _stream(live)
-
-
-def _way_in(status: int, url: str) -> str:
-    """What to do about an error status of a page."""
-    if status == 400:
-        return f"Add {urlsplit(url).hostname!r} to ALLOWED_HOSTS."
-    if status in (401, 403):
-        return (
-            "Let this machine pass what protects the site, or use the self-test in a browser that may pass: "
-            "docs/doctor.md."
-        )
-    if status == 404:
-        return (
-            'Add path("telltale/", include("telltale.urls")) to ROOT_URLCONF of the running site, or give --url the '
-            "address of its root."
-        )
-    return "See the log of the site, or of the proxy before it."
+    yield from _policy(page, address(site, "telltale:live"))
+    yield from _stream(address(site, "telltale:live"))
 
 
 def _static_files(page: Answer) -> Iterator[Finding]:
     tags = [tag for tag in tags_of(page) if tag.url]
     if not tags:
         # Such as a login page.
-        sheet, module = (urljoin(page.url, url) for url in (url_of_style_sheet(), url_of_module("elements.js")))
-        tags = [
-            Tag(is_script=False, kind="stylesheet", url=sheet, nonce=""),
-            Tag(is_script=True, kind="module", url=module, nonce=""),
-        ]
+        sheet = urlsplit(page.url)._replace(path="", query="", fragment="").geturl() + static("telltale/telltale.css")
+        tags = [Tag(is_script=False, kind="stylesheet", url=sheet, nonce="")]
     for tag in {tag.url: tag for tag in tags}.values():
         finding = _static_file(tag, page)
         if finding is not None:
@@ -110,13 +75,15 @@ def _static_file(tag: Tag, page: Answer) -> Finding | None:
 
 
 def _cross_origin(tag: Tag, page: Answer, answer: Answer) -> Finding | None:
-    if is_same_origin(tag.url, page.url) or not tag.is_script or answer.headers.get("Access-Control-Allow-Origin"):
+    theirs, own = urlsplit(tag.url), urlsplit(page.url)
+    is_own = (theirs.scheme, theirs.netloc) == (own.scheme, own.netloc)
+    if is_own or not tag.is_script or answer.headers.get("Access-Control-Allow-Origin"):
         return None
     return Finding(
         id="static-cross-origin",
         found=f"{tag.url} has no header Access-Control-Allow-Origin, and its origin is not the page's.",
         why="Browsers run no module of another origin without it, although style sheets and images work.",
-        setting=f'Have {urlsplit(tag.url).netloc} send "Access-Control-Allow-Origin: *" (docs/static-files.md).',
+        setting=f'Have {theirs.netloc} send "Access-Control-Allow-Origin: *" (docs/static-files.md).',
     )
 
 

@@ -3,7 +3,6 @@
 import logging
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import sleep
 
 from django.core.management.base import CommandError
@@ -35,46 +34,19 @@ def run(*, every_s: float | None, report: Report) -> None:
             'Set TELLTALE["UNSEEN"], for example to "telltale.unseen.mail", or TELLTALE["PUSH"]: docs/messages.md.'
         )
     if every_s is None:
-        _until_nothing_is_due(report)
+        _once(report)
     while every_s is not None:
-        is_more = False
         try:
-            done = _round(report)
-            is_more = done.is_more
-            for problem in done.problems:
-                logger.error("%s", problem)
+            _once(report)
         except (CommandError, Error) as error:
             logger.error("%s", error)
         # A connection that the pause outlives is closed by the database.
         connections.close_all()
-        if not is_more:
-            sleep(every_s)
+        sleep(every_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What one round has done."""
-
-    problems: list[str]
-    is_more: bool
-    """Whether more may be due."""
-
-
-def _until_nothing_is_due(report: Report) -> None:
+def _once(report: Report) -> None:
     problems: list[str] = []
-    is_more = True
-    while is_more:
-        done = _round(report)
-        problems += done.problems
-        is_more = done.is_more
-    if problems:
-        raise CommandError(" ".join(dict.fromkeys(problems)))
-
-
-def _round(report: Report) -> Round:
-    """Push and hand over what is due, each for so long as one call takes: neither holds up the other."""
-    problems: list[str] = []
-    is_more = False
     if options() is not None:
         try:
             pushed = push_due()
@@ -83,16 +55,15 @@ def _round(report: Report) -> Round:
         except (WrongKey, WrongSubject) as error:
             raise CommandError(f"TELLTALE['PUSH'] can't be used. {error}") from error
         report(f"Pushed {pushed.notices:,} notices.")
-        is_more = pushed.is_more
         if pushed.failures:
             problems.append(f"{pushed.failures:,} push messages failed; their notices wait for the next call.")
     if conf.settings().unseen is not None:
         done = hand_over()
         report(f"Handed over {done.notices:,} notices of {done.users:,} users.")
-        is_more = is_more or done.is_more
         if done.failures:
             problems.append(f"The hook failed for {done.failures:,} users; their notices wait for the next call.")
-    return Round(problems=problems, is_more=is_more)
+    if problems:
+        raise CommandError(" ".join(problems))
 
 
 def report_new_keys(report: Report) -> None:

@@ -1,13 +1,15 @@
 """The text of a task for a terminal: the words of the pages, without characters that a terminal would obey."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from telltale import conf
 from telltale.core.health import health
-from telltale.core.labels import printable
 from telltale.core.snapshot import Snapshot
 from telltale.core.states import Health
 from telltale.pages.task_text import TaskText, describe
+
+_SPACE: Final = " "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +35,8 @@ def show(snapshot: Snapshot, *, now: float) -> ShownTask:
         words=printable(" · ".join(filter(None, [text.status, text.detail]))),
         text=text,
     )
+
+
+def printable(text: str) -> str:
+    """Return `text` in one line, without control characters: a label or an error may hold codes of a terminal."""
+    return "".join(character if character.isprintable() else _SPACE for character in text)

@@ -32,17 +32,16 @@ class Replays:
     def __init__(self, *, max_signatures: int = MAX_SIGNATURES) -> None:
         self._max_signatures = max_signatures
         self._first_arrivals: dict[str, dict[bytes, float]] = {}
-        """By app and signature, oldest first. The apps are in the order of their last requests."""
+        """By app and signature, oldest first."""
 
     def admit(self, app_id: str, signature: str, *, timestamp: float, now: float) -> bool:
         """Whether a request may take effect. `signature`: verified; `timestamp`: signed; both times since 1970."""
-        arrivals = self._first_arrivals[app_id] = self._first_arrivals.pop(app_id, {})
+        arrivals = self._first_arrivals.setdefault(app_id, {})
         key = bytes.fromhex(signature)
         first_at = arrivals.get(key)
         if first_at is None:
             arrivals[key] = now
             self._forget(arrivals, now)
-            self._forget_idle_app(now)
             return True
         return now - first_at <= GRACE_S and abs(now - timestamp) <= CLOCK_GRACE_S
 
@@ -52,10 +51,3 @@ class Replays:
             if len(arrivals) <= self._max_signatures and now - arrivals[oldest] <= KEEP_S:
                 return
             del arrivals[oldest]
-
-    def _forget_idle_app(self, now: float) -> None:
-        """Forget what is too old of the app that has sent nothing for the longest time, which may be gone."""
-        app_id, arrivals = next(iter(self._first_arrivals.items()))
-        self._forget(arrivals, now)
-        if not arrivals:
-            del self._first_arrivals[app_id]

@@ -19,8 +19,7 @@ HEADER: Final = "X-Socket-ID"
 
 _FORM: Final = re.compile(r"[0-9]{1,32}\.[0-9]{1,32}")
 
-_excluded: ContextVar[tuple[str | None]] = ContextVar("telltale_pusher_excluded", default=(None,))
-"""The id, in a tuple of its own for each `excluding`."""
+_excluded: ContextVar[str | None] = ContextVar("telltale_pusher_excluded", default=None)
 
 
 def is_socket_id(text: object) -> bool:
@@ -35,23 +34,16 @@ def excluding(source: Any) -> Iterator[None]:
     `source`: a connection's id; a request, whose header `X-Socket-ID` is used if it has a valid one; or None, for no
     connection. Raises `ValueError` for other text. An event in a transaction keeps the context until the commit.
     """
-    outer, here = _excluded.get(), (_socket_id(source),)
-    _excluded.set(here)
-    is_here = True
+    token = _excluded.set(_socket_id(source))
     try:
         yield
-    except GeneratorExit:
-        # A generator was left early. It may be finalized elsewhere, while this thread serves another visitor.
-        is_here = _excluded.get() is here
-        raise
     finally:
-        if is_here:
-            _excluded.set(outer)
+        _excluded.reset(token)
 
 
 def excluded() -> str | None:
     """Return the id of the connection that does not receive events published here; None for no connection."""
-    return _excluded.get()[0]
+    return _excluded.get()
 
 
 def _socket_id(source: Any) -> str | None:

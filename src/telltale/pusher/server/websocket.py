@@ -23,7 +23,6 @@ from telltale.pusher.protocol.close_codes import (
 from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.clients.client import PusherClient
 from telltale.pusher.server.clients.client_messages import receive as handle_message
-from telltale.pusher.server.clients.rate_limits import MESSAGE_UNIT
 from telltale.pusher.server.server import PusherServer
 from telltale.transports.asgi import AsgiLine, Message
 from telltale.transports.http import LiveRequest, Receive, Scope, Send
@@ -32,7 +31,7 @@ VERSIONS: Final = range(4, 8)
 """Of the protocol; they differ in nothing that a server does."""
 
 TURN: Final = 50
-"""Messages of one client that are handled before others have their turn; a large one counts as several."""
+"""Messages of one client that are handled before others have their turn."""
 
 
 async def serve_websocket(scope: Scope, receive: Receive, send: Send, server: PusherServer, key: str) -> None:
@@ -47,11 +46,9 @@ async def serve_websocket(scope: Scope, receive: Receive, send: Send, server: Pu
     count = 0
     try:
         while (event := await outlet.listen(receive))["type"] == "websocket.receive":
-            message = event.get("text") or event.get("bytes") or ""
-            handle_message(client, message)
-            count += 1 + len(message) // MESSAGE_UNIT
-            if count >= TURN:
-                count = 0
+            handle_message(client, event.get("text") or event.get("bytes") or "")
+            count += 1
+            if count % TURN == 0:
                 await asyncio.sleep(0)
     finally:
         client.leave()

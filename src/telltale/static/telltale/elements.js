@@ -4,9 +4,7 @@ import "telltale/elements/task-progress-define.js"
 import "telltale/elements/task-status-define.js"
 
 // The spaces: without them, `support_js_module_import_aggregation` of Django 5.2 takes the names for addresses.
-const notices = () =>
-  // Both at once: the first imports the second.
-  Promise.all([import( "telltale/elements/notices.js"), import( "telltale/notifications/page-notifications.js")])
+const notices = () => import( "telltale/elements/notices.js")
 
 loadOnDemand({
   "task-messages": notices,

@@ -83,7 +83,11 @@ const lazyShared = (open, name) => lazyTransport(() => loadShared(open, name), {
 async function loadShared(open, name) {
   try {
     const { shared } = await import( "telltale/sharing/shared.js")
-    return shared(open, name)
+    return shared(open, name, {
+      locks: navigator.locks,
+      openChannel: channel => new BroadcastChannel(channel),
+      newId: () => crypto.randomUUID(),
+    })
   } catch {
     return open
   }

@@ -1,11 +1,17 @@
 /**
- * The page's requests to the server's views: fetch the page's data and tickets, cancel or retry a task. Requests that
- * only some elements send are in modules of their own, which are loaded with these elements.
+ * The page's requests to the server's views: fetch the page's data and tickets, take and confirm a notice, cancel or
+ * retry a task, learn which of these the visitor may do.
  *
  * @typedef {{ticket: string, topics: string[], channels?: Object<string, string>, expires_at: number}} Ticket
+ * @typedef {{page: Pick<Page, "urls" | "csrf">, ticket: string}} Bearer
+ *
+ * @typedef {object} Taking the server's answer to a page that wants to show a notice
+ * @property {boolean} granted
+ * @property {number} [confirmWithinMs] granted: this long after the request another page may show it
+ * @property {number | null} [retryAfterMs] not granted: when to ask again; null if the notice was shown
  */
 import { ACTION_MS, ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
-import { csrfToken } from "telltale/page.js"
+import { csrfToken, urlFor } from "telltale/page.js"
 import { REDIRECT, isJson, isRefusal } from "telltale/refusal.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Page } from "telltale/page.js" */
@@ -60,6 +66,56 @@ export async function fetchTicket(page, topics, env = globalThis) {
 }
 
 /**
+ * Take a notice in order to show it. Rejects while the server can't be reached or answers with an error: then nothing
+ * is known, and the request may be repeated, by the same `holder`.
+ * @param {Bearer} live
+ * @param {string} id
+ * @param {string} holder names the page, and no other can guess it
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<Taking>}
+ */
+export async function takeNotice(live, id, holder, env = globalThis) {
+  const { granted, confirm_within_s, retry_after_s } = await postNotice(live, id, { holder }, env)
+  if (granted === true) return { granted, confirmWithinMs: confirm_within_s && confirm_within_s * 1000 }
+  return { granted: false, retryAfterMs: retry_after_s === undefined ? null : retry_after_s * 1000 }
+}
+
+/**
+ * Tell the server that a page has shown a notice. Rejects as `takeNotice` does.
+ * @param {Bearer} live
+ * @param {string} id
+ * @param {string} holder as it was taken by
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<void>}
+ */
+export async function confirmNotice(live, id, holder, env = globalThis) {
+  // The page may be closed at any moment: the browser sends the request nevertheless.
+  await postNotice(live, id, { holder, shown: true }, env, { keepalive: true })
+}
+
+/**
+ * @param {Bearer} live
+ * @param {string} id
+ * @param {{holder: string, shown?: boolean}} body
+ * @param {{fetch: typeof fetch}} env
+ * @param {RequestInit} [more]
+ * @returns {Promise<{granted?: boolean, confirm_within_s?: number, retry_after_s?: number}>} empty after a refusal
+ */
+async function postNotice(live, id, body, env, more = {}) {
+  const init = jsonRequest({ Authorization: `Bearer ${live.ticket}`, "X-CSRFToken": csrfToken(live.page) }, body)
+  return limitedFetch(urlFor(live.page.urls.take, id), { ...init, ...more }, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      // 401: the ticket has expired; the next one is on its way. What is not JSON is not the server's own answer.
+      const isDecided = isJson(response) && (response.ok || isRefusal(response)) && response.status !== 401
+      if (!isDecided) throw new Error(`Undecided: ${response.status}.`)
+      return response.ok ? response.json() : {}
+    },
+  })
+}
+
+/**
  * Submit the form of an action. Resolves to the task's snapshot after it; rejects with `ActionFailed`,
  * `ActionRefused`, or another error if the server can't be reached.
  * @param {HTMLFormElement} form
@@ -80,6 +136,55 @@ export async function submitAction(form, token, env = globalThis) {
       const content = await response.json()
       if (!response.ok) throw new ActionFailed(content.error ?? "")
       return content
+    },
+  })
+}
+
+/**
+ * Fetch which actions the visitor may take on these tasks at some time. Those of other visitors are left out. Rejects if
+ * the server can't be reached or refuses.
+ * @param {Pick<Page, "urls">} page
+ * @param {string[]} ids 50 at most
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<Map<string, string[]>>} by task id
+ */
+export async function fetchActions(page, ids, env = globalThis) {
+  const query = new URLSearchParams(ids.map(id => ["id", id]))
+  return limitedFetch(`${page.urls.tasks}?${query}`, GET_JSON, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (!response.ok || !isJson(response)) throw new Error(`The request for tasks was answered with ${response.status}.`)
+      const { tasks } = await response.json()
+      return new Map(tasks.map((/** @type {{id: string, actions: string[]}} */ task) => [task.id, task.actions]))
+    },
+  })
+}
+
+/**
+ * @typedef {object} Moment a line of a task's timeline
+ * @property {string} title
+ * @property {string} detail
+ * @property {string} error
+ * @property {string} kind
+ * @property {number | null} from_at in seconds since 1970
+ * @property {number | null} until_at
+ */
+
+/**
+ * Fetch the timeline of a task; null if the visitor may not see it. Rejects if the server can't be reached.
+ * @param {string} url
+ * @param {{fetch: typeof fetch}} [env]
+ * @returns {Promise<{phase: string, moments: Moment[]} | null>}
+ */
+export async function fetchTimeline(url, env = globalThis) {
+  return limitedFetch(url, GET_JSON, {
+    limitMs: ANSWER_MS,
+    env,
+    read: async response => {
+      if (isRefusal(response)) return null
+      if (!response.ok || !isJson(response)) throw new Error(`The timeline was answered with ${response.status}.`)
+      return response.json()
     },
   })
 }
@@ -106,14 +211,14 @@ export async function postSubscription(page, url, { endpoint, keys }, env = glob
 /** @type {RequestInit} */
 const SENT_BY_PAGE = { credentials: "same-origin", cache: "no-store", redirect: REDIRECT }
 /** @type {RequestInit} */
-export const GET_JSON = { ...SENT_BY_PAGE, headers: { Accept: "application/json" } }
+const GET_JSON = { ...SENT_BY_PAGE, headers: { Accept: "application/json" } }
 
 /**
  * @param {Object<string, string>} headers
  * @param {object} [body]
  * @returns {RequestInit}
  */
-export function jsonRequest(headers, body) {
+function jsonRequest(headers, body) {
   const type = body && { "Content-Type": "application/json" }
   return {
     method: "POST",

@@ -3,8 +3,7 @@
  */
 import { ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
 import { urlFor } from "telltale/page.js"
-import { isJson } from "telltale/refusal.js"
-import { GET_JSON } from "telltale/requests.js"
+import { REDIRECT, isJson } from "telltale/refusal.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Page } from "telltale/page.js" */
 
@@ -18,11 +17,16 @@ import { GET_JSON } from "telltale/requests.js"
  */
 export async function withReturnValue(page, snapshot, env = globalThis) {
   try {
-    return await limitedFetch(urlFor(page.urls.task, snapshot.id), GET_JSON, {
-      limitMs: ANSWER_MS,
-      env,
-      read: response => added(snapshot, response),
-    })
+    return await limitedFetch(
+      urlFor(page.urls.task, snapshot.id),
+      {
+        headers: { Accept: "application/json" },
+        credentials: "same-origin",
+        cache: "no-store",
+        redirect: REDIRECT,
+      },
+      { limitMs: ANSWER_MS, env, read: response => added(snapshot, response) },
+    )
   } catch {
     return snapshot
   }

@@ -71,8 +71,7 @@ export class Texts {
    * @param {number} share 0 to 1
    */
   percentage(share) {
-    // In floating point, 100 times 0.29 is less than 29.
-    return fill(this.#catalogue.percent, { n: this.number(Math.floor(share * 100 + 1e-9)) })
+    return fill(this.#catalogue.percent, { n: this.number(Math.floor(share * 100)) })
   }
 
   /**

@@ -1,14 +1,12 @@
 """One connection: flow control, signs of life, closing. The time is the test's own."""
 
-import json
 from typing import Any
 
 import pytest
 
-from telltale.pusher.protocol.close_codes import NO_PONG, RECONNECT, TERMINATED, TOO_MANY_MESSAGES, TOO_SLOW
-from telltale.pusher.pusher_apps import AppLimits, PusherApp
+from telltale.pusher.protocol.close_codes import NO_PONG, RECONNECT, TERMINATED, TOO_SLOW
+from telltale.pusher.pusher_apps import PusherApp
 from telltale.pusher.server.clients.client import BLOCKED_S, MESSAGE_OVERHEAD, PONG_S, QUEUED_BYTES, PusherClient
-from telltale.pusher.server.clients.client_messages import MESSAGE_CHARACTERS, receive
 from telltale.pusher.server.clients.rate_limits import MESSAGE_BURST, MESSAGES_PER_S, EventWindow, MessageBucket
 from tests.pusher.server.local_clients import APP, Host, KeepingOutlet
 
@@ -181,25 +179,6 @@ def test_nothing_is_written_to_a_client_that_has_gone(connection: Connection) ->
 
 
 # Limits of the rate -------------------------------------------------------------------------------
-
-
-def test_s38_a_flood_of_large_messages_is_closed_after_few_of_them(connection: Connection) -> None:
-    """Each takes as long to read as many small ones."""
-    large = json.dumps({"event": "pusher:pong", "data": "x" * (MESSAGE_CHARACTERS - 100)})
-    count = 0
-    while receive(connection.client, large):
-        count += 1
-        assert count < 100
-    assert connection.outlet.code is TOO_MANY_MESSAGES
-
-
-@pytest.mark.parametrize("event_bytes", [10, 10_240, 1_000_000])
-def test_a_message_with_the_largest_event_counts_as_few_do(event_bytes: int) -> None:
-    connection = Connection(PusherApp(id="1", key="k", secret="s", limits=AppLimits(event_bytes=event_bytes)))
-    message = json.dumps({"event": "pusher:pong", "data": "x" * event_bytes})
-    for _ in range(100):
-        assert receive(connection.client, message)
-    assert connection.client.bucket.tokens >= MESSAGE_BURST - 200
 
 
 def test_a_client_may_send_a_burst_and_then_a_steady_rate() -> None:

@@ -1,15 +1,12 @@
 """Events that clients send: their rules and limits."""
 
-import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from telltale.pusher.server.clients.client_messages import receive
-from telltale.pusher.server.clients.rate_limits import MESSAGE_BURST
 from telltale.pusher.server.server import PusherServer
-from tests.pusher.server.local_clients import APP, connected, on_a_server, run, subscribed, until
+from tests.pusher.server.local_clients import APP, connected, on_a_server, run, subscribed
 
 
 @pytest.mark.parametrize("data", [{"x": [1, "é", None]}, "text", '{"a":1}', 7, None, "\ud800"])
@@ -25,23 +22,6 @@ def test_a_client_event_reaches_all_others_unchanged(data: Any) -> None:
         assert sender.take() == stranger.take() == []
 
     run(test)
-
-
-@on_a_server
-async def test_s41_an_event_that_is_nested_too_deeply_to_be_sent_on_is_refused(server: PusherServer) -> None:
-    """Python reads some values that it can't write: the two need the stack differently."""
-    sender, other = connected(server), connected(server)
-    subscribed(sender, "private-x")
-    subscribed(other, "private-x")
-    refused = 0
-    for depth in range(1, sys.getrecursionlimit() + 10):
-        sender.client.bucket.tokens = MESSAGE_BURST
-        sender.client.event_window = None
-        message = f'{{"event":"client-x","channel":"private-x","data":{"[" * depth}{"]" * depth}}}'
-        assert receive(sender.client, message)
-        refused += sender.events() == ["pusher:error"]
-    assert 0 < refused < depth
-    await until(lambda: len(other.outlet.texts) == depth - refused)
 
 
 @on_a_server

@@ -52,15 +52,6 @@ def test_the_oldest_events_of_an_app_are_dropped_beyond_a_number(monkeypatch: py
     assert text(events, app_id="2") == "other app's"
 
 
-def test_the_events_of_an_app_that_publishes_nothing_any_more_are_dropped_after_their_time() -> None:
-    """An app may be removed, and another one take its place, again and again."""
-    events = LastEvents("a")
-    for number in range(100):
-        for channel in ("cache-a", "cache-b"):
-            keep(events, channel, "x", app_id=str(number), now=number * 1_800.0)
-    assert len(list(events)) <= 4
-
-
 def test_the_oldest_events_of_an_app_are_dropped_beyond_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_CHARACTERS", 1_000)
     events = LastEvents("a")

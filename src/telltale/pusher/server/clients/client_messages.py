@@ -39,7 +39,6 @@ def receive(client: PusherClient, raw: str | bytes) -> bool:
     """Handle one message; False if the client is closed now, so that nothing more need be read."""
     if not allow(client):
         return False
-    client.bucket.charge(len(raw), client.app.limits.event_bytes)
     if len(raw) > max(MESSAGE_CHARACTERS, 8 * client.app.limits.event_bytes):
         client.send(messages.error(CLIENT_EVENT_REFUSED.number, f"A message of {len(raw):,} characters is too long."))
         return client.is_open

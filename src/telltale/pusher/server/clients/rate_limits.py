@@ -12,23 +12,12 @@ MESSAGE_BURST: Final = 1_500.0
 """Messages that a client may send at once: one that reconnects subscribes to all its channels."""
 
 
-MESSAGE_UNIT: Final = 4_096
-"""A large message counts once more for this many characters."""
-
-
 class MessageBucket(TokenBucket):
     """The rate limit of one client: all its messages and control frames."""
 
     __slots__ = ()
 
     rate, burst = MESSAGES_PER_S, MESSAGE_BURST
-
-    def charge(self, size: int, event_bytes: int) -> None:
-        """Count a message that is larger than the app's largest event as several: it takes as long to read.
-
-        A debt has to be paid off before the next message.
-        """
-        self.tokens -= max(0, size - event_bytes) // MESSAGE_UNIT
 
 
 class EventWindow:

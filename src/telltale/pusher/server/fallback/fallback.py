@@ -56,7 +56,7 @@ class Fallback:
 
     async def send_elsewhere(self, session_id: SessionId, body: str) -> bool:
         """Pass on the body of a request that sends; False if no other process has the session, or it is not open."""
-        owner = await self._relay.find(session_id, is_sending=True)
+        owner = await self._relay.find(session_id)
         if owner is None:
             return False
         try:

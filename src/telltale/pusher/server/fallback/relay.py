@@ -22,20 +22,10 @@ FIND_S: Final = 2.0
 """Time for the other processes to say whether they have a session; without an answer it counts as unknown."""
 
 SEARCHES: Final = 100
-"""Sessions that may be searched at the same time for requests that receive; beyond that, unknown ones count as new."""
-
-SEND_SEARCHES: Final = 1_000
-"""As many more may be searched for requests that send: what they send is lost if the session is not found.
-
-A process that was killed answers none of the searches for its clients' new sessions, for some seconds.
-"""
+"""Sessions that may be searched at the same time; beyond that, unknown ones count as new."""
 
 ANSWER_S: Final = 10.0
 """Time for the answer to a body that was passed on; a batch has `HEARTBEAT_S` more."""
-
-PASSED_ON_BYTES: Final = 4_194_304
-"""Bodies that are passed on at the same time, together; the others wait. The queue to other processes carries all
-events too, and drops the oldest of its messages when it is full."""
 
 CHECK_S: Final = 2.0
 """How often it is checked whether the process that must answer still lives."""
@@ -61,14 +51,10 @@ class Relay:
         self._searches: dict[int, _Search] = {}
         self._searches_by_id: dict[SessionId, _Search] = {}
         self._owners: OrderedDict[SessionId, str] = OrderedDict()
-        self._room = _Room(PASSED_ON_BYTES)
         self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def find(self, session_id: SessionId, *, is_sending: bool = False) -> str | None:
-        """Return the other process that has the session; None if there is none, or if it does not answer in time.
-
-        `is_sending`: for a request that sends.
-        """
+    async def find(self, session_id: SessionId) -> str | None:
+        """Return the other process that has the session; None if there is none, or if it does not answer in time."""
         others = self._membership.processes
         owner = self._owners.get(session_id)
         if owner in others:
@@ -76,22 +62,13 @@ class Relay:
         search = self._searches_by_id.get(session_id)
         if search is not None:
             return await asyncio.shield(search.owner)
-        if not others or len(self._searches) >= SEARCHES + (SEND_SEARCHES if is_sending else 0):
+        if not others or len(self._searches) >= SEARCHES:
             return None
         return await self._search(session_id, others)
 
     async def send(self, owner: str, session_id: SessionId, body: str) -> bool:
         """Pass on the body of a request that sends; False if the session is not open. Raises `OwnerGone`."""
-        size = len(body)
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._room.take(size)
-        except TimeoutError:
-            raise OwnerGone from None
-        try:
-            answer = await self._ask(owner, session_id, Verb.SEND, body, within_s=ANSWER_S)
-        finally:
-            self._room.give_back(size)
+        answer = await self._ask(owner, session_id, Verb.SEND, body, within_s=ANSWER_S)
         return answer is not None and answer.status == YES
 
     async def take(self, owner: str, session_id: SessionId) -> Batch:
@@ -204,23 +181,3 @@ class _Search:
         """The session counts as unknown, unless it was found."""
         if not self.owner.done():
             self.owner.set_result(None)
-
-
-class _Room:
-    """Room for bodies, in characters; a larger one gets it alone."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._taken = size, 0
-        self._has_changed = asyncio.Event()
-
-    async def take(self, size: int) -> None:
-        """Take room; wait until there is some."""
-        while self._taken and self._taken + size > self._size:
-            self._has_changed.clear()
-            await self._has_changed.wait()
-        self._taken += size
-
-    def give_back(self, size: int) -> None:
-        """Let others have it."""
-        self._taken -= size
-        self._has_changed.set()

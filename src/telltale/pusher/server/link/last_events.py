@@ -41,7 +41,6 @@ class LastEvents:
         self._process = process
         self._counter = 0
         self._apps: dict[str, _AppCache] = {}
-        """In the order of their last events."""
 
     def keep(self, app_id: str, channel: str, text: str, *, cache_s: float, now: float) -> LastEvent:
         """Keep an event that was published in this process, for `cache_s` seconds."""
@@ -54,18 +53,10 @@ class LastEvents:
     def receive(self, app_id: str, channel: str, event: LastEvent, *, now: float) -> None:
         """Keep an event that any process published, unless a later one is known."""
         self._counter = max(self._counter, event.counter)
-        app = self._apps[app_id] = self._apps.pop(app_id, _AppCache())
+        app = self._apps.setdefault(app_id, _AppCache())
         known = app.events.get(channel)
         if known is None or (known.counter, known.origin) < (event.counter, event.origin):
             app.put(channel, event, now)
-        self._forget_idle_app(now)
-
-    def _forget_idle_app(self, now: float) -> None:
-        """Drop what is too old of the app that has published nothing for the longest time, which may be gone."""
-        app_id, app = next(iter(self._apps.items()))
-        app.drop_old(now)
-        if not app.events:
-            del self._apps[app_id]
 
     def find(self, app_id: str, channel: str, now: float) -> LastEvent | None:
         """Return the channel's last event; None if there is none, or it is too old."""
@@ -91,13 +82,9 @@ class _AppCache:
         self._drop(channel)
         self.events[channel] = event
         self._characters += len(channel) + len(event.text)
-        while self._is_full and (oldest := next(iter(self.events))) != channel:
-            self._drop(oldest)
-        self.drop_old(now)
-
-    def drop_old(self, now: float) -> None:
-        """Drop the oldest events that are kept no longer."""
-        while self.events and self.events[oldest := next(iter(self.events))].expires_at <= now:
+        while (oldest := next(iter(self.events))) != channel and (
+            self._is_full or self.events[oldest].expires_at <= now
+        ):
             self._drop(oldest)
 
     @property

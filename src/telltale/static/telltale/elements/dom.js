@@ -60,3 +60,39 @@ export function focusFirst(element) {
   const control = /** @type {HTMLElement | null} */ (element.querySelector("a, button"))
   control?.focus()
 }
+
+/**
+ * Whether the middle of the element is in sight: inside the window, and inside what scrolls around it. What floats
+ * above it, such as a toast, does not count.
+ * @param {Element} element
+ */
+export function isPainted(element) {
+  const { left, top, width, height } = element.getBoundingClientRect()
+  return width > 0 && document.elementsFromPoint(left + width / 2, top + height / 2).includes(element)
+}
+
+/**
+ * Whether something floats above the middle of the element, such as a dialog or the panel of the tray.
+ * @param {Element} element
+ */
+export function isCovered(element) {
+  const { left, top, width, height } = element.getBoundingClientRect()
+  const root = /** @type {Document | ShadowRoot} */ (element.getRootNode())
+  const topmost = root.elementFromPoint(left + width / 2, top + height / 2)
+  return topmost !== null && !element.contains(topmost)
+}
+
+/**
+ * Remember the elements inside `roots` as they are now. Returns a function that tells whether all of them are still in
+ * their places, with their classes; more elements may have been added.
+ * @param {...Element} roots
+ * @returns {() => boolean}
+ */
+export function rememberStructure(...roots) {
+  const elements = roots.flatMap(root => [...root.querySelectorAll("*")])
+  const places = elements.map(element => ({ element, parent: element.parentNode, className: element.className }))
+  const classes = roots.map(root => root.className)
+  return () =>
+    roots.every((root, i) => root.className === classes[i]) &&
+    places.every(({ element, parent, className }) => element.parentNode === parent && element.className === className)
+}

@@ -2,9 +2,7 @@
  * Which actions the visitor may take on the tasks of the page. Only the server knows: snapshots are the same for all who
  * see a task. It is asked about many tasks at once, and about each task once.
  */
-import { ANSWER_MS, limitedFetch } from "telltale/limited-fetch.js"
-import { isJson } from "telltale/refusal.js"
-import { GET_JSON } from "telltale/requests.js"
+import { fetchActions } from "telltale/requests.js"
 /** @import { Page } from "telltale/page.js" */
 
 /** After a failure, the server is asked again this much later at the earliest. */
@@ -56,25 +54,4 @@ export class KnownActions {
     this.#isAsking = false
     this.#onChange()
   }
-}
-
-/**
- * Fetch which actions the visitor may take on these tasks at some time. Those of other visitors are left out. Rejects if
- * the server can't be reached or refuses.
- * @param {Pick<Page, "urls">} page
- * @param {string[]} ids 50 at most
- * @param {{fetch: typeof fetch}} [env]
- * @returns {Promise<Map<string, string[]>>} by task id
- */
-export async function fetchActions(page, ids, env = globalThis) {
-  const query = new URLSearchParams(ids.map(id => ["id", id]))
-  return limitedFetch(`${page.urls.tasks}?${query}`, GET_JSON, {
-    limitMs: ANSWER_MS,
-    env,
-    read: async response => {
-      if (!response.ok || !isJson(response)) throw new Error(`The request for tasks was answered with ${response.status}.`)
-      const { tasks } = await response.json()
-      return new Map(tasks.map((/** @type {{id: string, actions: string[]}} */ task) => [task.id, task.actions]))
-    },
-  })
 }

@@ -10,7 +10,7 @@
 import { backoff } from "telltale/live/backoff.js"
 /** @import { Environment } from "telltale/live/live.js" */
 /** @import { Notice } from "telltale/live/snapshots.js" */
-/** @import { Taking } from "telltale/elements/notice-requests.js" */
+/** @import { Taking } from "telltale/requests.js" */
 
 /** After a refusal another page probably shows these notices too: let it go first. */
 const REFUSED_MS = 200

@@ -4,8 +4,8 @@
  * All queues of the page share its receipts.
  */
 import { browserStorage } from "telltale/browser-storage.js"
-import { confirmNotice, takeNotice } from "telltale/elements/notice-requests.js"
 import { Receipts } from "telltale/elements/receipts.js"
+import { confirmNotice, takeNotice } from "telltale/requests.js"
 /** @import { Display, NoticeQueue } from "telltale/elements/notice-queue.js" */
 /** @import { Live } from "telltale/live/live.js" */
 

@@ -117,18 +117,16 @@ export function setResultLink(link, url, text) {
 const SMALL_STEP = 0.005
 
 /**
- * Move a bar. A small step, and any step out of sight, is taken at once: a transition has the browser paint every frame,
- * also where the bar is not seen.
+ * Move a bar. A small step is taken at once: with a transition, a bar that moves all the time would have the browser
+ * paint every frame.
  * @param {HTMLProgressElement} bar
  * @param {number | null} position 0 to 1; null if unknown
- * @param {boolean} [isInSight]
  */
-export function fillBar(bar, position, isInSight = true) {
+export function fillBar(bar, position) {
   const previous = bar.hasAttribute("value") ? bar.value : null
   if (position === previous) return
   if (position === null) return bar.removeAttribute("value")
-  const isSmall = previous !== null && Math.abs(position - previous) < SMALL_STEP
-  bar.toggleAttribute("data-at-once", isSmall || !isInSight)
+  bar.toggleAttribute("data-small-step", previous !== null && Math.abs(position - previous) < SMALL_STEP)
   bar.value = position
 }
 

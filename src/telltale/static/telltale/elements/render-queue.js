@@ -75,10 +75,6 @@ export class Rendering {
     this.#queue.remove(this.#show)
   }
 
-  get isInSight() {
-    return this.#isInSight
-  }
-
   /** @param {boolean} isInSight */
   setInSight(isInSight) {
     this.#isInSight = isInSight

@@ -7,12 +7,11 @@
  *
  * `limit`: how many messages are listed at most. Times are shown in the visitor's time zone.
  */
-import { createElement } from "telltale/elements/dom.js"
+import { createElement, isPainted } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { createInstant, showInstant } from "telltale/elements/instant.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { isPainted } from "telltale/elements/sight.js"
 import { isForVisitor } from "telltale/elements/visitor.js"
 import { connect } from "telltale/index.js"
 import { safeUrl } from "telltale/page.js"

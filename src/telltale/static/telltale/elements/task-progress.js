@@ -14,9 +14,7 @@ import { Announcements } from "telltale/elements/announcements.js"
 import { BarPosition } from "telltale/elements/bar-position.js"
 import { ConnectionText } from "telltale/elements/connection-text.js"
 import { setAttribute, setText } from "telltale/elements/dom.js"
-import { everySecond } from "telltale/elements/every-second.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
-import { withTitle } from "telltale/elements/hidden-title.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PendingAction } from "telltale/elements/pending-action.js"
@@ -25,6 +23,7 @@ import { Rendering } from "telltale/elements/render-queue.js"
 import { SteadyText } from "telltale/elements/steady-text.js"
 import { TaskElement } from "telltale/elements/task-element.js"
 import { updateTellButton, watchTellButton } from "telltale/elements/tell-button.js"
+import { clearTitleProgress, setTitleProgress } from "telltale/elements/title.js"
 import { canCancel, health, mayBeLost, offersCancel } from "telltale/health.js"
 import { connect } from "telltale/index.js"
 import { isOutdatedBy, supersedes } from "telltale/live/snapshots.js"
@@ -35,6 +34,7 @@ import { withReturnValue } from "telltale/return-value.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 /** @import { Moving } from "telltale/task-text.js" */
 
+const TICK_MS = 1_000
 /** The count changes at most twice a second, the words of the time left every 5 s: what flickers is not read. */
 const COUNT_STAYS_S = 0.5
 const TIME_LEFT_STAYS_S = 5
@@ -80,7 +80,7 @@ export class TaskProgress extends TaskElement {
   }
 
   disconnectedCallback() {
-    withTitle(title => title.clearTitleProgress(this))
+    clearTitleProgress(this)
     this.#controller?.abort()
     this.#controller = null
   }
@@ -112,13 +112,14 @@ export class TaskProgress extends TaskElement {
     this.addEventListener("submit", event => this.#submit(event), { signal })
     watchTellButton(this, this.#live, { signal, onChange: () => this.#show(), onError: text => this.#showError(text) })
     document.addEventListener("visibilitychange", () => this.#showInTitle(), { signal })
-    everySecond(() => this.#tick(), signal)
+    const ticking = setInterval(() => this.#tick(), TICK_MS)
+    signal.addEventListener("abort", () => clearInterval(ticking))
     signal.addEventListener("abort", () => this.#connection.stop())
   }
 
   /** The element gets another task. Its content is the old one's, unless the server has rendered the new one's. */
   #forgetTask() {
-    withTitle(title => title.clearTitleProgress(this))
+    clearTitleProgress(this)
     this.#snapshot = null
     this.#pending = null
     this.#error = ""
@@ -239,7 +240,7 @@ export class TaskProgress extends TaskElement {
     setText(label.querySelector("a") ?? label, text.label)
     setText(figure, text.figure)
     this.#figure = text.figure
-    fillBar(bar, this.#position.next(snapshot, text.filled), this.#rendering.isInSight)
+    fillBar(bar, this.#position.next(snapshot, text.filled))
     setAttribute(bar, "aria-label", text.label)
     setAttribute(bar, "aria-valuetext", text.valueText)
     setTicks(this.#parts, text.borders)
@@ -336,8 +337,7 @@ export class TaskProgress extends TaskElement {
   #showInTitle() {
     if (!this.#snapshot || !isFirst(this)) return
     const isShown = !this.#snapshot.ended && this.#figure !== ""
-    const figure = isShown ? this.#figure : null
-    withTitle(title => title.setTitleProgress(this, figure, this.#parts.bar.position))
+    setTitleProgress(this, isShown ? this.#figure : null, this.#parts.bar.position)
   }
 }
 

@@ -5,7 +5,6 @@
  * server rendered stays until a snapshot is newer.
  */
 import { createElement, setAttribute, setText } from "telltale/elements/dom.js"
-import { everySecond } from "telltale/elements/every-second.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { readRendered, writeRendered } from "telltale/elements/progress-parts.js"
@@ -18,6 +17,7 @@ import { urlFor } from "telltale/page.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
+const TICK_MS = 1_000
 /** @type {MutationObserverInit} what others may change in the element */
 const WATCHED = { attributes: true, characterData: true, childList: true, subtree: true }
 
@@ -63,7 +63,8 @@ export class TaskStatus extends TaskElement {
     }
     const onCorrected = () => this.#forget()
     this.#live.task(task, receive, { signal, mine, hasEnded: this.#rendered?.ended, onCorrected })
-    everySecond(() => this.#snapshot?.ended || this.#show(), signal)
+    const ticking = setInterval(() => !this.#snapshot?.ended && this.#show(), TICK_MS)
+    signal.addEventListener("abort", () => clearInterval(ticking))
   }
 
   /** What is shown is another task's, or was never true. */

@@ -7,11 +7,11 @@
  */
 import { createElement } from "telltale/elements/dom.js"
 import { createInstant, showInstant } from "telltale/elements/instant.js"
-import { fetchTimeline } from "telltale/elements/timeline-request.js"
 import { connect } from "telltale/index.js"
 import { backoff } from "telltale/live/backoff.js"
-/** @import { Moment } from "telltale/elements/timeline-request.js" */
+import { fetchTimeline } from "telltale/requests.js"
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
+/** @import { Moment } from "telltale/requests.js" */
 
 /** @type {Intl.DateTimeFormatOptions} */
 const TIME = { timeStyle: "medium" }

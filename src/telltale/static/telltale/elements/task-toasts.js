@@ -10,14 +10,13 @@
  * Toasts belong to the page (`page-toasts.js`): a morph that removes them, or another `<task-toasts>` in place of this
  * one, ends none of them.
  */
-import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
+import { createElement, focusFirst, isCovered, isPainted, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { announce, createLiveRegions } from "telltale/elements/live-regions.js"
 import { NoticeQueue } from "telltale/elements/notice-queue.js"
 import { noticeServer, queueEnvironment } from "telltale/elements/notice-server.js"
 import { pageText } from "telltale/elements/page-text.js"
 import { PageToasts } from "telltale/elements/page-toasts.js"
-import { isCovered, isPainted } from "telltale/elements/sight.js"
 import { isForVisitor } from "telltale/elements/visitor.js"
 import { connect } from "telltale/index.js"
 import { notifyWhileHidden } from "telltale/notifications/hidden-page.js"

@@ -9,21 +9,19 @@
  * there: `<template class="telltale-row">`. A morph that brings the other content back, or removes the button or the
  * panel, does not last: both are put back before the page paints, and an open panel stays open.
  */
-import { createElement, focusFirst, setAttribute, setText } from "telltale/elements/dom.js"
-import { everySecond } from "telltale/elements/every-second.js"
+import { createElement, focusFirst, rememberStructure, setAttribute, setText } from "telltale/elements/dom.js"
 import { ForeignChanges } from "telltale/elements/foreign-changes.js"
 import { KnownActions } from "telltale/elements/known-actions.js"
 import { createLiveRegions } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
-import { fillText, partFinder } from "telltale/elements/parts.js"
-import { rememberStructure } from "telltale/elements/structure.js"
-import { createFromTemplate } from "telltale/elements/templates.js"
+import { createFromTemplate, fillText, partFinder } from "telltale/elements/parts.js"
 import { TrayRow } from "telltale/elements/tray-row.js"
 import { STORAGE_KEY, TrayTasks } from "telltale/elements/tray-tasks.js"
 import { connect } from "telltale/index.js"
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
 
+const TICK_MS = 1_000
 /** Snapshots that arrive within this time are shown together. */
 const BATCH_MS = 50
 const MAX_ROWS = 20
@@ -95,7 +93,8 @@ export class TaskTray extends HTMLElement {
     for (const name of ["beforetoggle", "toggle"]) this.addEventListener(name, onEvent, { signal, capture: true })
     const onStorage = (/** @type {StorageEvent} */ { key }) => key === STORAGE_KEY && this.#onClearedElsewhere()
     window.addEventListener("storage", onStorage, { signal })
-    everySecond(() => this.#isOpen && this.#show(), signal)
+    const ticking = setInterval(() => this.#isOpen && this.#show(), TICK_MS)
+    signal.addEventListener("abort", () => clearInterval(ticking))
     this.#show()
   }
 

@@ -1,26 +1,14 @@
-/**
- * The button "Tell me when it's done" of a `<task-progress>`. It needs scripts, so the server does not render it.
- *
- * The module of the browser's notifications is loaded when the visitor has permitted them, or a button is to be offered.
- */
+/** The button "Tell me when it's done" of a `<task-progress>`. It needs scripts, so the server does not render it. */
 import { setAttribute, setText } from "telltale/elements/dom.js"
 import { announce } from "telltale/elements/live-regions.js"
 import { pageText } from "telltale/elements/page-text.js"
+import { pageNotifications } from "telltale/notifications/page-notifications.js"
 /** @import { TaskElement } from "telltale/elements/task-element.js" */
 /** @import { Live } from "telltale/live/live.js" */
 /** @import { Snapshot } from "telltale/live/snapshots.js" */
-/** @import { Notifications } from "telltale/notifications/notifications.js" */
 
 /** The button is offered for a task that has taken this long, or has this long left. */
 const LONG_S = 5
-/** After a failure, the module is requested again this much later. */
-const AGAIN_MS = 10_000
-
-/** @type {Notifications | null} null until their module has arrived */
-let notifications = null
-let isLoading = false
-/** @type {Set<(found: Notifications) => void>} called when it has arrived */
-const waiting = new Set()
 
 /** The browser takes a fifth of a millisecond to say what it permits, so it is not asked at every update. */
 const KEPT_MS = 1_000
@@ -29,27 +17,11 @@ let known = { isOn: false, isOffered: false, askedAt: -Infinity }
 /** Whether notifications are on, and whether they are offered. */
 function notificationsNow() {
   const now = performance.now()
-  if (now - known.askedAt < KEPT_MS) return known
-  if (!notifications) loadIf("default", "granted")
-  known = { isOn: notifications?.isOn ?? false, isOffered: notifications?.isOffered ?? false, askedAt: now }
-  return known
-}
-
-/** @param {string[]} permissions with which the module is needed */
-async function loadIf(...permissions) {
-  // Without https, browsers offer no notifications, except on localhost.
-  const isNeeded = isSecureContext && permissions.includes(globalThis.Notification?.permission)
-  if (!isNeeded || isLoading) return
-  isLoading = true
-  try {
-    const { pageNotifications } = await import( "telltale/notifications/page-notifications.js")
-    notifications = pageNotifications()
-  } catch {
-    setTimeout(() => (isLoading = false), AGAIN_MS)
-    return
+  if (now - known.askedAt >= KEPT_MS) {
+    const { isOn, isOffered } = pageNotifications()
+    known = { isOn, isOffered, askedAt: now }
   }
-  for (const start of [...waiting]) start(notifications)
-  waiting.clear()
+  return known
 }
 
 /**
@@ -60,13 +32,12 @@ async function loadIf(...permissions) {
  * @param {number} now
  */
 export function updateTellButton(button, element, snapshot, now) {
-  const wanted = element.getAttribute("notify")
-  if (snapshot.ended || !element.mine || wanted === "never") return false
-  if (wanted !== "always" && !isLong(snapshot, now)) return false
   const { isOn, isOffered } = notificationsNow()
   setText(button, pageText().message("tell_me"))
   setAttribute(button, "aria-pressed", String(isOn))
-  return isOffered
+  const wanted = element.getAttribute("notify")
+  if (snapshot.ended || !element.mine || wanted === "never" || !isOffered) return false
+  return wanted === "always" || isLong(snapshot, now)
 }
 
 /**
@@ -87,29 +58,23 @@ function isLong({ created_at, remaining_s }, now) {
  * @param {(text: string) => void} options.onError called with "" after a success
  */
 export function watchTellButton(element, live, { signal, onChange, onError }) {
-  const start = (/** @type {Notifications} */ found) => {
-    const update = () => {
-      known.askedAt = -Infinity
-      onChange()
-      if (found.isOn) startNotifying(live)
-    }
-    const onClick = async (/** @type {Event} */ { target }) => {
-      if (!(target instanceof Element && target.closest(".telltale-tell"))) return
-      const outcome = await found.toggle()
-      if (!outcome) return
-      const text = pageText().message(outcome)
-      const isBad = outcome === "notifications_blocked" || outcome === "notifications_failed"
-      onError(isBad ? text : "")
-      if (!isBad) announce(`${element.task} notifications`, text)
-    }
-    found.listen(update, signal)
-    element.addEventListener("click", onClick, { signal })
-    update()
+  const update = () => {
+    known.askedAt = -Infinity
+    onChange()
+    if (pageNotifications().isOn) startNotifying(live)
   }
-  if (notifications) return start(notifications)
-  if (waiting.size === 0) loadIf("granted") // asked once for all elements
-  waiting.add(start)
-  signal.addEventListener("abort", () => waiting.delete(start))
+  pageNotifications().listen(update, signal)
+  if (pageNotifications().isOn) startNotifying(live)
+  const onClick = async (/** @type {Event} */ { target }) => {
+    if (!(target instanceof Element && target.closest(".telltale-tell"))) return
+    const outcome = await pageNotifications().toggle()
+    if (!outcome) return
+    const text = pageText().message(outcome)
+    const isBad = outcome === "notifications_blocked" || outcome === "notifications_failed"
+    onError(isBad ? text : "")
+    if (!isBad) announce(`${element.task} notifications`, text)
+  }
+  element.addEventListener("click", onClick, { signal })
 }
 
 /**

@@ -7,7 +7,7 @@
  *
  * The time in an update is dropped: it is by the clock of the machine that published it, not by the server's.
  */
-import { requestPoll } from "telltale/live/http-transports.js"
+import { requestPoll } from "telltale/live/polling.js"
 import { AGAIN, CLOSE } from "telltale/live/protocol.js"
 /** @import { Environment } from "telltale/live/live.js" */
 /** @import { ServerMessage } from "telltale/live/protocol.js" */

@@ -33,17 +33,14 @@
  *   new ticket; `isChanged`: it has other topics
  * @property {() => void} [pollNow] read from the server at once; only transports that read at intervals have it
  */
-import { lazyTransport } from "telltale/live/lazy-transport.js"
+import { polling } from "telltale/live/polling.js"
+import { sse } from "telltale/live/sse.js"
 import { websocket } from "telltale/live/websocket.js"
 /** @import { Environment } from "telltale/live/live.js" */
 /** @import { ServerMessage } from "telltale/live/protocol.js" */
 
-/** Loaded at the first use: most pages of most sites have a WebSocket all the time. */
-const byHttp = () => import( "telltale/live/http-transports.js")
-
-const heldSocket = Object.assign(websocket, { isHeld: true })
-const heldStream = lazyTransport(async () => (await byHttp()).sse, { isHeld: true })
-const polling = lazyTransport(async () => (await byHttp()).polling)
+/** @type {Transport[]} */
+const [heldSocket, heldStream] = [websocket, sse].map(open => Object.assign(open, { isHeld: true }))
 
 /**
  * The transports to try, best first.

@@ -23,7 +23,6 @@ let isRefused = false
 export function notifyWhileHidden(live) {
   if (isStarted) return
   isStarted = true
-  pageNotifications() // Renews or ends what an earlier page turned on.
   let queue = newQueue(live)
   live.keepWhileHidden(() => pageNotifications().isOn)
   live.notices(notice => {

@@ -114,8 +114,6 @@ export class Notifications {
       const push = this.#env.push()
       if (push) await this.#subscribe(push)
     } catch {
-      // The site may have been told, although its answer was lost or the visitor has signed out meanwhile.
-      await this.#turnOff()
       return "notifications_failed"
     }
     this.#keepWish(this.#env.visitor())

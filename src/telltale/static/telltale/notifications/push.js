@@ -13,13 +13,7 @@ const SERVICE_MS = 30_000
 let registration = null
 
 /** Subscribe this browser, or renew its subscription. Rejects if the browser, its push service or the site refuses. */
-export async function subscribe() {
-  const page = readPage()
-  if (!page.push) return
-  // The site is told only within the limit: after that the visitor has been told that it failed.
-  const subscription = await limited(makeSubscription(page.push))
-  await postSubscription(page, page.push.subscribe, subscription.toJSON())
-}
+export const subscribe = () => limited(makeSubscription())
 
 /** End the subscription, at the push service and at the site, and close the notifications that are shown. */
 export const unsubscribe = () => limited(endSubscription())
@@ -45,18 +39,20 @@ export async function findWorker() {
   return (registration = found?.scope === scope ? found : null)
 }
 
-/** @param {{key: string, worker: string}} push */
-async function makeSubscription({ key: text, worker }) {
-  registration = await navigator.serviceWorker.register(trusted(worker))
+async function makeSubscription() {
+  const { push } = readPage()
+  if (!push) return
+  registration = await navigator.serviceWorker.register(trusted(push.worker))
   await activated(registration)
   const manager = registration.pushManager
-  const key = bytesOf(text)
+  const key = bytesOf(push.key)
   let subscription = await manager.getSubscription()
   if (subscription && !hasKey(subscription, key)) {
     await subscription.unsubscribe()
     subscription = null
   }
-  return subscription ?? manager.subscribe({ userVisibleOnly: true, applicationServerKey: key })
+  subscription ??= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: key })
+  await postSubscription(readPage(), push.subscribe, subscription.toJSON())
 }
 
 async function endSubscription() {

@@ -4,7 +4,7 @@
  * With its own ticket it also reads what it follows: when it joins a leader, when its ticket has changed, and every
  * `READ_S`. So it shows nothing that its ticket does not cover, and a message that is lost on the way only comes later.
  */
-import { requestPoll } from "telltale/live/http-transports.js"
+import { requestPoll } from "telltale/live/polling.js"
 import { visiblePart } from "telltale/sharing/tab-messages.js"
 /** @import { Environment } from "telltale/live/live.js" */
 /** @import { TransportOptions } from "telltale/live/transports.js" */

@@ -29,21 +29,14 @@ const SPREAD_MS = 1_000
  * The transport `open`, shared.
  * @param {Open} open
  * @param {string} name of the transport
- * @param {Means} [means]
+ * @param {Means} means
  * @returns {Open}
  */
-export const shared = (open, name, means = browserMeans()) => (options, env) => {
+export const shared = (open, name, means) => (options, env) => {
   const owner = options.owner()
   if (!owner) return open(options, env)
   return new SharedConnection(open, `telltale ${VERSION} ${name} ${options.url} ${owner}`, { options, env, means })
 }
-
-/** @returns {Means} */
-const browserMeans = () => ({
-  locks: navigator.locks,
-  openChannel: channel => new BroadcastChannel(channel),
-  newId: () => crypto.randomUUID(),
-})
 
 class SharedConnection {
   #open
